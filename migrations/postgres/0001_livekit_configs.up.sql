@@ -1,0 +1,75 @@
+-- The LiveKit servers. A deployment that has this table already keeps it, rows and all: what is
+-- missing is added and marked, so that the way down takes away what this way brought and no more.
+-- Everything lives in the first schema of the search path, which is the one DB_SCHEMA names.
+
+do $$
+declare
+    wanted record;
+begin
+    if to_regclass(format('%I.voice_agent_livekit', current_schema())) is null then
+        create table voice_agent_livekit (
+            id uuid primary key default gen_random_uuid(),
+            name varchar(255) not null unique,
+            description text,
+            livekit_url varchar(500) not null,
+            livekit_api_key varchar(255) not null,
+            livekit_api_secret text not null,
+            trunk_id varchar(255),
+            worker_name varchar(255),
+            created_at timestamptz not null default now(),
+            updated_at timestamptz not null default now()
+        );
+        comment on table voice_agent_livekit is 'made by trunkline';
+    end if;
+
+    for wanted in
+        select * from (values
+            ('description', 'text'),
+            ('trunk_id', 'varchar(255)'),
+            ('worker_name', 'varchar(255)'),
+            ('created_at', 'timestamptz not null default now()'),
+            ('updated_at', 'timestamptz not null default now()')
+        ) as columns (name, type)
+        where not exists (
+            select from pg_attribute
+            where attrelid = 'voice_agent_livekit'::regclass and attname = columns.name
+                and not attisdropped
+        )
+    loop
+        execute format('alter table voice_agent_livekit add column %I %s', wanted.name, wanted.type);
+        execute format(
+            'comment on column voice_agent_livekit.%I is %L', wanted.name, 'made by trunkline'
+        );
+    end loop;
+
+    -- Ids come from the database, also where an application used to bring them.
+    if not exists (
+        select from pg_attrdef join pg_attribute on adrelid = attrelid and adnum = attnum
+        where attrelid = 'voice_agent_livekit'::regclass and attname = 'id'
+    ) then
+        alter table voice_agent_livekit alter column id set default gen_random_uuid();
+    end if;
+
+    -- An adopted table may lack the promise that a name is unique.
+    if not exists (
+        select from pg_index join pg_attribute on attrelid = indrelid and attnum = indkey[0]
+        where indrelid = 'voice_agent_livekit'::regclass and indisunique and indnatts = 1
+            and indpred is null and attname = 'name'
+    ) then
+        create unique index trunkline_livekit_name on voice_agent_livekit (name);
+    end if;
+end
+$$;
+
+create function trunkline_touch_updated_at() returns trigger
+language plpgsql as $$
+begin
+    new.updated_at := clock_timestamp();
+    return new;
+end
+$$;
+
+create trigger trunkline_touch_updated_at
+before update on voice_agent_livekit
+for each row when (old.* is distinct from new.*)
+execute function trunkline_touch_updated_at();

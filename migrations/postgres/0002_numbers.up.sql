@@ -1,0 +1,41 @@
+-- The caller numbers of the tenants, adopted like the configs. A number is looked up by its digits,
+-- country code and all, which no column holds: the index below holds them.
+
+do $$
+begin
+    if to_regclass(format('%I.voice_agent_numbers', current_schema())) is null then
+        create table voice_agent_numbers (
+            id uuid primary key default gen_random_uuid(),
+            tenant_id uuid not null,
+            country_code text not null default '+971',
+            base_number bigint not null,
+            provider text,
+            rules jsonb not null default '{}'
+        );
+        comment on table voice_agent_numbers is 'made by trunkline';
+    end if;
+
+    if not exists (
+        select from pg_attrdef join pg_attribute on adrelid = attrelid and adnum = attnum
+        where attrelid = 'voice_agent_numbers'::regclass and attname = 'id'
+    ) then
+        alter table voice_agent_numbers alter column id set default gen_random_uuid();
+    end if;
+
+    -- A tenant has a number once. An adopted table may say otherwise; then the index cannot be
+    -- unique, the row with the lowest id answers, and `trunkline doctor` names the doubles.
+    begin
+        create unique index trunkline_numbers_digits on voice_agent_numbers (
+            (ltrim(country_code, '+0 ') || cast(base_number as text)), tenant_id
+        );
+    exception when unique_violation then
+        raise notice 'a tenant has a number twice: the index on numbers is not unique';
+        create index trunkline_numbers_digits on voice_agent_numbers (
+            (ltrim(country_code, '+0 ') || cast(base_number as text)), tenant_id
+        );
+    end;
+
+    -- "Which numbers use this config" is asked before a config is removed.
+    create index trunkline_numbers_config on voice_agent_numbers ((rules ->> 'livekit_config'));
+end
+$$;

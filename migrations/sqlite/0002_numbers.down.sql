@@ -1,0 +1,1 @@
+drop table voice_agent_numbers;

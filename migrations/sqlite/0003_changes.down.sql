@@ -1,0 +1,7 @@
+drop trigger trunkline_log_config_insert;
+drop trigger trunkline_log_config_delete;
+drop trigger trunkline_log_config_update;
+drop trigger trunkline_log_number_insert;
+drop trigger trunkline_log_number_delete;
+drop trigger trunkline_log_number_update;
+drop table voice_agent_changes;

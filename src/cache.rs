@@ -1,0 +1,231 @@
+//! The answers in memory: a lock-free index serves them, moka decides which of them to keep.
+//!
+//! A hit reads the index and nothing else: no lock, no await, no allocation. moka knows only the
+//! keys. It bounds how many there are and for how long, and tells through its eviction listener
+//! what must go; one hit in 64 tells it what is in use. Its own loader is never called.
+//!
+//! **Invariants.** A hit counts only while the fence admits its stamp. What leaves the index is
+//! retired at once, and credentials that no answer uses any more are wiped in place: moka may drop
+//! its share seconds later, and finds nothing in it.
+
+pub(crate) mod fence;
+pub(crate) mod flight;
+pub(crate) mod shared;
+mod table;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use self::fence::{Fence, Stamp};
+use self::shared::SharedCredentials;
+pub(crate) use self::table::Outcome;
+use self::table::{Entry, Table};
+use crate::changes::Change;
+use crate::clock::Moment;
+use crate::credentials::{Answer, Resolution};
+use crate::number::Caller;
+
+/// The answers of one process.
+pub(crate) struct Cache {
+    table: Arc<Table>,
+    keeper: moka::sync::Cache<Caller, u64, foldhash::fast::RandomState>,
+    pub(crate) fence: Fence,
+    pub(crate) shared: SharedCredentials,
+    serial: AtomicU64,
+    /// Which entries are to be looked at when, in ticks of [`SWEEP`].
+    due: Mutex<BTreeMap<u64, Vec<(Caller, u64)>>>,
+}
+
+/// An answer to be cached.
+pub(crate) struct Fresh {
+    pub(crate) outcome: Outcome,
+    pub(crate) stamp: Stamp,
+    /// Until when it may answer.
+    pub(crate) fresh_until: Moment,
+    /// Until when it may be the last good answer.
+    pub(crate) keep_until: Moment,
+    /// Whether it answers only while it is proven that no change was missed. The last good answer
+    /// and errors do without: they are what there is when the database is away.
+    pub(crate) needs_lease: bool,
+}
+
+impl Cache {
+    /// A cache of at most `capacity` answers, none of which stays longer than `longest`.
+    pub(crate) fn new(capacity: u64, longest: Duration) -> Self {
+        let table = Arc::new(Table::default());
+        let evicted = Arc::clone(&table);
+        let keeper = moka::sync::Cache::builder()
+            .max_capacity(capacity)
+            .time_to_live(longest)
+            .eviction_listener(move |caller: Arc<Caller>, serial, _| {
+                evicted.remove_exact(*caller, serial);
+            })
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self {
+            table,
+            keeper,
+            fence: Fence::new(),
+            shared: SharedCredentials::default(),
+            serial: AtomicU64::new(0),
+            due: Mutex::default(),
+        }
+    }
+
+    /// The answer for a caller, if it is proven to be what the database would say.
+    pub(crate) fn hit(&self, caller: Caller, now: Moment) -> Option<Outcome> {
+        let index = self.table.index.pin();
+        let entry = index.get(&caller)?;
+        let proven = if entry.needs_lease {
+            self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
+        } else {
+            !self.fence.knows_better(entry.stamp)
+        };
+        if now >= entry.fresh_until || !proven {
+            return None;
+        }
+        if one_in_64() {
+            self.keeper.get(&caller);
+        }
+        Some(entry.outcome.clone())
+    }
+
+    /// What the database said when it last could, marked stale, unless it is known to have changed
+    /// since or is too old.
+    pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<Resolution> {
+        let index = self.table.index.pin();
+        let entry = index.get(&caller)?;
+        let usable = now < entry.keep_until && !self.fence.knows_better(entry.stamp);
+        let answer = entry.from_database().filter(|_| usable)?;
+        Some(Resolution(Arc::new(Answer {
+            credentials: Arc::clone(&answer.credentials),
+            trunk: answer.trunk.clone(),
+            agent: Arc::clone(&answer.agent),
+            origin: answer.origin.clone(),
+            loaded_at: answer.loaded_at,
+            stale: true,
+            entry_gone: AtomicBool::new(true),
+        })))
+    }
+
+    /// Lets the last good answer serve without asking the database, until then.
+    pub(crate) fn keep_last_good(&self, caller: Caller, until: Moment, now: Moment) -> Option<Outcome> {
+        let index = self.table.index.pin();
+        let entry = index.get(&caller)?;
+        let (stamp, keep_until) = (entry.stamp, entry.keep_until);
+        let stale = self.last_good(caller, now).filter(|stale| stale.0.credentials.acquire())?;
+        stale.0.entry_gone.store(false, Ordering::Release);
+        let outcome = Ok(stale);
+        let kept = outcome.clone();
+        let fresh = Fresh { outcome, stamp, fresh_until: until, keep_until, needs_lease: false };
+        self.keep(caller, fresh);
+        Some(kept)
+    }
+
+    /// Keeps an answer, unless a newer one is there. Its credentials count as used by it.
+    pub(crate) fn keep(&self, caller: Caller, fresh: Fresh) {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let fresh_until = fresh.fresh_until;
+        let entry = Entry {
+            outcome: fresh.outcome,
+            stamp: fresh.stamp,
+            fresh_until,
+            keep_until: fresh.keep_until,
+            needs_lease: fresh.needs_lease,
+            serial,
+            retired: AtomicBool::new(false),
+        };
+        self.table.insert(caller, entry);
+        self.keeper.insert(caller, serial);
+        self.look_again(fresh_until, caller, serial);
+    }
+
+    /// Looks at what is cached for a caller, whether it counts or not.
+    pub(crate) fn peek<T>(&self, caller: Caller, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
+        self.table.index.pin().get(&caller).map(|entry| look(&entry.outcome))
+    }
+
+    /// Drops what a change makes wrong: first the fence, then the secrets, then the entries.
+    pub(crate) fn apply(&self, change: Change) {
+        let generation = self.fence.bump(change);
+        match change {
+            // The entries stay, refused by the fence: there may be a million, and they are empty.
+            Change::Config(id) => self.shared.wipe(id, generation),
+            Change::Number(caller) => {
+                self.table.remove(caller);
+                self.keeper.invalidate(&caller);
+            }
+            Change::Numbers | Change::All => {
+                if change == Change::All {
+                    self.shared.wipe_all(generation);
+                }
+                self.table.remove_all(|entry| entry.stamp.born < generation);
+                self.keeper.invalidate_all();
+            }
+        }
+    }
+
+    /// Wipes what is due. To be called every [`SWEEP`].
+    ///
+    /// While the lease is live a stale answer has no use, since the database can be asked; without
+    /// it the entry stays for as long as it may be the last good one.
+    pub(crate) fn sweep(&self, now: Moment) {
+        let due = {
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let later = due.split_off(&tick(now));
+            std::mem::replace(&mut *due, later)
+        };
+        let index = self.table.index.pin();
+        for (caller, serial) in due.into_values().flatten() {
+            let Some(entry) = index.get(&caller).filter(|entry| entry.serial == serial) else {
+                continue;
+            };
+            if self.fence.lease_is_live(now) || now >= entry.keep_until {
+                self.table.remove_exact(caller, serial);
+                self.keeper.invalidate(&caller);
+            } else {
+                self.look_again(now.after(LOOK_AGAIN).min(entry.keep_until), caller, serial);
+            }
+        }
+        self.keeper.run_pending_tasks();
+        self.table.release_lingering();
+    }
+
+    /// How many answers are cached.
+    pub(crate) fn len(&self) -> usize {
+        self.table.index.len()
+    }
+
+    fn look_again(&self, at: Moment, caller: Caller, serial: u64) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.entry(tick(at) + 1).or_default().push((caller, serial));
+    }
+}
+
+/// A number from 0 to 1 that belongs to a key and a generation, for jitter.
+pub(crate) fn dice(key: impl Hash) -> f64 {
+    let hash = foldhash::quality::FixedState::default().hash_one(key);
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    let fraction = (hash >> 11) as f64 / (1_u64 << 53) as f64;
+    fraction
+}
+
+fn one_in_64() -> bool {
+    thread_local!(static HITS: Cell<u8> = const { Cell::new(0) });
+    HITS.with(|hits| {
+        hits.set(hits.get().wrapping_add(1));
+        hits.get() % 64 == 0
+    })
+}
+
+fn tick(at: Moment) -> u64 {
+    at.0 / u64::try_from(SWEEP.as_nanos()).unwrap_or(1)
+}
+
+/// How often the cache is swept.
+pub(crate) const SWEEP: Duration = Duration::from_millis(50);
+/// How soon an entry that outlived its time for want of a lease is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

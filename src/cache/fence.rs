@@ -1,0 +1,194 @@
+//! Generations and the lease: what makes a cached answer count, compared at every hit.
+//!
+//! One counter runs for everybody. A load reads it *before* it asks the database; a change takes
+//! the next value and leaves it with whatever it is about: a number, a config, or everything. An
+//! answer counts while nothing it depends on has been left a newer value. So a value that was read
+//! before a change can arrive as late as it likes: it is not believed.
+//!
+//! **Invariant:** bump first, then remove. Checking before an insert is not enough (a change may
+//! come between the two); the value carries its generation and is judged when it is *read*.
+//!
+//! Numbers and configs are hashed onto a fixed number of places, so memory is bounded. Two that
+//! share a place invalidate each other now and then, which costs a load and never a wrong answer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::changes::Change;
+use crate::clock::Moment;
+use crate::number::{Caller, ConfigId};
+
+/// A point in the order of loads and changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Generation(u64);
+
+/// What an answer depends on, and the generation it was read in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) born: Generation,
+    number: u16,
+    config: u16,
+}
+
+impl Stamp {
+    /// The stamp of an answer whose load began in `born`.
+    pub(crate) fn new(born: Generation, caller: Caller, config: Option<ConfigId>) -> Self {
+        Self { born, number: place_of(caller), config: config.map_or(NO_CONFIG, place_of_config) }
+    }
+}
+
+/// The generations of everything, and until when hits count at all.
+pub(crate) struct Fence {
+    latest: AtomicU64,
+    /// The last change of everything, or of all numbers.
+    all: AtomicU64,
+    /// The last time that changes may have been missed.
+    doubt: AtomicU64,
+    numbers: Box<[AtomicU64]>,
+    configs: Box<[AtomicU64]>,
+    lease: AtomicU64,
+}
+
+impl Fence {
+    /// A fence with a lease that never ends, for a store that nobody listens to.
+    pub(crate) fn new() -> Self {
+        let places = |count: u16| (0..count).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            latest: AtomicU64::new(0),
+            all: AtomicU64::new(0),
+            doubt: AtomicU64::new(0),
+            numbers: places(PLACES),
+            // One more, for "no config", which nothing ever bumps.
+            configs: places(PLACES + 1),
+            lease: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// The generation now. Read it before a load begins, never after.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.latest.load(Ordering::SeqCst))
+    }
+
+    /// Makes every answer that depends on what changed, and was read before now, not count.
+    pub(crate) fn bump(&self, change: Change) -> Generation {
+        let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
+        let place = match change {
+            Change::Config(id) => &self.configs[usize::from(place_of_config(id))],
+            Change::Number(caller) => &self.numbers[usize::from(place_of(caller))],
+            Change::Numbers | Change::All => &self.all,
+        };
+        place.fetch_max(generation, Ordering::SeqCst);
+        Generation(generation)
+    }
+
+    /// Changes may have been missed: nothing that was read before now counts, though it may still
+    /// be the last good answer.
+    pub(crate) fn doubt(&self) {
+        let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
+        self.doubt.fetch_max(generation, Ordering::SeqCst);
+    }
+
+    /// Whether nothing has changed, or may have, since the answer was read.
+    pub(crate) fn admits(&self, stamp: Stamp) -> bool {
+        self.doubt.load(Ordering::Acquire) <= stamp.born.0 && !self.knows_better(stamp)
+    }
+
+    /// Whether a change of what the answer depends on is known. Then it may not even be served as
+    /// the last good one.
+    pub(crate) fn knows_better(&self, stamp: Stamp) -> bool {
+        let newest = |place: &AtomicU64| place.load(Ordering::Acquire) > stamp.born.0;
+        newest(&self.all)
+            || newest(&self.numbers[usize::from(stamp.number)])
+            || newest(&self.configs[usize::from(stamp.config)])
+    }
+
+    /// Whether a config may have changed since `born`.
+    pub(crate) fn config_changed_since(&self, id: ConfigId, born: Generation) -> bool {
+        let place = &self.configs[usize::from(place_of_config(id))];
+        place.load(Ordering::SeqCst).max(self.all.load(Ordering::SeqCst)) > born.0
+    }
+
+    /// Lets hits count until then. Later than it said before, or not at all.
+    pub(crate) fn renew_lease(&self, until: Moment) {
+        self.lease.store(until.0, Ordering::Release);
+    }
+
+    /// Whether it is proven that no change was missed.
+    pub(crate) fn lease_is_live(&self, now: Moment) -> bool {
+        now.0 < self.lease.load(Ordering::Acquire)
+    }
+}
+
+fn place_of(caller: Caller) -> u16 {
+    place(caller.tenant.0.as_u128(), caller.number.as_u64())
+}
+
+fn place_of_config(id: ConfigId) -> u16 {
+    place(id.0.as_u128(), 0)
+}
+
+/// Spreads keys over places by multiplying with 2^64 divided by the golden ratio (Knuth, TAOCP 3,
+/// section 6.4) and keeping the top bits.
+fn place(id: u128, number: u64) -> u16 {
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are folded together")]
+    let folded = (id >> 64) as u64 ^ (id as u64).rotate_left(31) ^ number;
+    #[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
+    let place = (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES.ilog2())) as u16;
+    place
+}
+
+/// A power of two. 1024 places are 8 KiB, which stay in the nearest cache.
+const PLACES: u16 = 1024;
+const NO_CONFIG: u16 = PLACES;
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::number::{E164, TenantId};
+
+    fn caller(number: u64) -> Caller {
+        let number = E164::from_digits(&number.to_string()).unwrap();
+        Caller::new(TenantId(Uuid::from_u128(7)), number)
+    }
+
+    #[test]
+    fn an_answer_read_before_a_change_never_counts_after_it() {
+        let fence = Fence::new();
+        let id = ConfigId(Uuid::from_u128(9));
+        for change in [Change::Number(caller(1_000_001)), Change::Config(id), Change::Numbers, Change::All] {
+            let before = Stamp::new(fence.generation(), caller(1_000_001), Some(id));
+            assert!(fence.admits(before));
+            fence.bump(change);
+            assert!(!fence.admits(before) && fence.knows_better(before), "{change:?}");
+            assert!(fence.admits(Stamp::new(fence.generation(), caller(1_000_001), Some(id))));
+        }
+    }
+
+    #[test]
+    fn a_change_leaves_other_numbers_and_configs_alone() {
+        let fence = Fence::new();
+        let bystander = Stamp::new(fence.generation(), caller(1_000_001), None);
+        fence.bump(Change::Number(caller(1_000_002)));
+        fence.bump(Change::Config(ConfigId(Uuid::from_u128(9))));
+        assert!(fence.admits(bystander));
+    }
+
+    #[test]
+    fn doubt_ends_every_answer_but_leaves_it_the_last_good_one() {
+        let fence = Fence::new();
+        let stamp = Stamp::new(fence.generation(), caller(1_000_001), None);
+        fence.doubt();
+        assert!(!fence.admits(stamp) && !fence.knows_better(stamp));
+    }
+
+    #[test]
+    fn callers_and_configs_spread_over_the_places() {
+        let mut used = vec![0; usize::from(PLACES)];
+        for number in 0..100_000 {
+            used[usize::from(place_of(caller(971_500_000_000 + number)))] += 1;
+        }
+        let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
+        assert!(*least > 50 && *most < 150, "100,000 over 1024 places: {least} to {most}");
+    }
+}

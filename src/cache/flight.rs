@@ -1,0 +1,196 @@
+//! One load a key: the first caller starts it, the others wait for it.
+//!
+//! A load is a task of its own. Callers wait with their own deadline and can neither cancel it nor
+//! make it start again, and a load that panics is an outcome like any other. (The loader of moka
+//! does the opposite on all three counts: it restarts when its caller leaves and panics the others
+//! after 200 restarts.)
+//!
+//! **Invariant:** nobody is handed a result that is older than their question. A flight that took
+//! off before a change of its number is not joined after it; what it depends on besides is only
+//! known when it lands, so a joiner then judges the result by its stamp.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+
+use super::fence::{Fence, Generation, Stamp};
+use crate::lifecycle::Lifecycle;
+use crate::number::Caller;
+
+/// The loads in the air.
+pub(crate) struct Flights<T> {
+    air: Arc<Mutex<HashMap<Caller, Flight<T>, foldhash::fast::RandomState>>>,
+}
+
+struct Flight<T> {
+    born: Generation,
+    landing: watch::Receiver<Option<T>>,
+}
+
+/// A load ended without a result: it panicked, or the runtime is going down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crashed;
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    pub(crate) fn new() -> Self {
+        Self { air: Arc::default() }
+    }
+
+    /// Joins the flight for a caller, or lets one take off.
+    ///
+    /// `load` is given the generation that it must stamp its result with; it is read here, before
+    /// the load begins. Cancelling this future leaves the flight in the air.
+    pub(crate) async fn board<F>(
+        &self,
+        caller: Caller,
+        fence: &Fence,
+        lifecycle: &Lifecycle,
+        load: impl FnOnce(Generation) -> F,
+    ) -> Result<T, Crashed>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut landing = self.join_or_launch(caller, fence, lifecycle, load);
+        let landed = landing.wait_for(Option::is_some).await.map_err(|_| Crashed)?;
+        landed.clone().ok_or(Crashed)
+    }
+
+    fn join_or_launch<F>(
+        &self,
+        caller: Caller,
+        fence: &Fence,
+        lifecycle: &Lifecycle,
+        load: impl FnOnce(Generation) -> F,
+    ) -> watch::Receiver<Option<T>>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut air = lock(&self.air);
+        if let Some(flight) = air.get(&caller)
+            && fence.admits(Stamp::new(flight.born, caller, None))
+        {
+            return flight.landing.clone();
+        }
+        let born = fence.generation();
+        let (land, landing) = watch::channel(None);
+        air.insert(caller, Flight { born, landing: landing.clone() });
+        drop(air);
+        let load = AssertUnwindSafe(load(born)).catch_unwind();
+        let air = Arc::clone(&self.air);
+        lifecycle.spawn("load", async move {
+            let result = load.await;
+            // Out of the air before it is announced: who comes from here on takes the next one.
+            lock(&air).retain(|key, flight| *key != caller || flight.born != born);
+            // A panic drops the sender without a result, which is what `Crashed` is.
+            if let Ok(result) = result {
+                land.send_replace(Some(result));
+            }
+        });
+        landing
+    }
+}
+
+fn lock<T>(air: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that runs under this lock can leave the map half changed.
+    air.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::changes::Change;
+    use crate::number::{E164, TenantId};
+
+    struct Lab {
+        flights: Flights<usize>,
+        fence: Fence,
+        lifecycle: Lifecycle,
+        loads: Arc<AtomicUsize>,
+        gate: Arc<Notify>,
+    }
+
+    fn caller() -> Caller {
+        let number = E164::from_digits("971501234567").unwrap();
+        Caller::new(TenantId(Uuid::from_u128(1)), number)
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            Self {
+                flights: Flights::new(),
+                fence: Fence::new(),
+                lifecycle: Lifecycle::new(),
+                loads: Arc::default(),
+                gate: Arc::default(),
+            }
+        }
+
+        /// A load that takes a ticket and then waits at the gate.
+        async fn board(&self) -> Result<usize, Crashed> {
+            let (loads, gate) = (Arc::clone(&self.loads), Arc::clone(&self.gate));
+            self.flights
+                .board(caller(), &self.fence, &self.lifecycle, move |_| async move {
+                    let ticket = loads.fetch_add(1, Ordering::SeqCst) + 1;
+                    gate.notified().await;
+                    ticket
+                })
+                .await
+        }
+
+        async fn in_the_air(&self, loads: usize) {
+            while self.loads.load(Ordering::SeqCst) < loads {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_that_leave_neither_cancel_nor_restart_the_load() {
+        let lab = Lab::new();
+        for _ in 0..500 {
+            let board = lab.board();
+            tokio::pin!(board);
+            assert!(futures_util::poll!(&mut board).is_pending());
+        }
+        lab.in_the_air(1).await;
+        let last = lab.board();
+        lab.gate.notify_one();
+        assert_eq!(last.await, Ok(1));
+        assert_eq!(lab.loads.load(Ordering::SeqCst), 1);
+        assert_eq!(lock(&lab.flights.air).len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_took_off_before_a_change_is_not_joined_after_it() {
+        let lab = Lab::new();
+        let (early, late) = (lab.board(), lab.board());
+        tokio::pin!(early, late);
+        assert!(futures_util::poll!(&mut early).is_pending());
+        lab.in_the_air(1).await;
+        lab.fence.bump(Change::Number(caller()));
+        assert!(futures_util::poll!(&mut late).is_pending());
+        lab.in_the_air(2).await;
+        lab.gate.notify_waiters();
+        assert_eq!((early.await, late.await), (Ok(1), Ok(2)));
+    }
+
+    #[tokio::test]
+    async fn a_load_that_panics_is_an_error_for_all_who_wait_and_the_next_may_try() {
+        let (flights, fence, lifecycle) = (Flights::<()>::new(), Fence::new(), Lifecycle::new());
+        let board = || {
+            flights.board(caller(), &fence, &lifecycle, |_| async { panic!("a bug in a load") })
+        };
+        let (first, second) = tokio::join!(board(), board());
+        assert_eq!((first, second), (Err(Crashed), Err(Crashed)));
+        let third = flights.board(caller(), &fence, &lifecycle, |_| async {}).await;
+        assert_eq!(third, Ok(()));
+    }
+}

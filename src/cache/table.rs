@@ -1,0 +1,129 @@
+//! The index that serves hits, and the care that nothing secret outlives its place in it.
+//!
+//! The map frees what is removed from it when no reader can see it any more, which may be late. So
+//! an entry that leaves is *retired*: its answer's credentials are released then and there, or, if
+//! callers still hold the answer, as soon as the last of them lets go.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::fence::Stamp;
+use crate::clock::Moment;
+use crate::credentials::{Answer, Origin, Resolution};
+use crate::environment::ResolveError;
+use crate::number::Caller;
+
+/// What resolving came to.
+pub(crate) type Outcome = Result<Resolution, ResolveError>;
+
+/// A cached answer.
+pub(super) struct Entry {
+    pub(super) outcome: Outcome,
+    pub(super) stamp: Stamp,
+    pub(super) fresh_until: Moment,
+    pub(super) keep_until: Moment,
+    pub(super) needs_lease: bool,
+    /// Tells this entry from another one under the same key.
+    pub(super) serial: u64,
+    pub(super) retired: AtomicBool,
+}
+
+impl Entry {
+    /// The answer, where it came from the database.
+    pub(super) fn from_database(&self) -> Option<&Arc<Answer>> {
+        let Ok(Resolution(answer)) = &self.outcome else { return None };
+        matches!(answer.origin, Origin::Database { .. }).then_some(answer)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(answer) = self.from_database() {
+            answer.entry_gone.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Entries by caller.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) index: papaya::HashMap<Caller, Entry, foldhash::fast::RandomState>,
+    /// Retired answers that callers still hold.
+    lingering: Mutex<Vec<Weak<Answer>>>,
+}
+
+impl Table {
+    /// Puts an entry in its place and retires what stood there, unless that is newer.
+    pub(super) fn insert(&self, caller: Caller, entry: Entry) {
+        let index = self.index.pin();
+        if index.get(&caller).is_some_and(|there| there.stamp.born > entry.stamp.born) {
+            return self.retire(&entry);
+        }
+        if let Some(replaced) = index.insert(caller, entry) {
+            self.retire(replaced);
+        }
+    }
+
+    /// Removes whatever stands under a key.
+    pub(super) fn remove(&self, caller: Caller) {
+        if let Some(entry) = self.index.pin().remove(&caller) {
+            self.retire(entry);
+        }
+    }
+
+    /// Removes one very entry, never whatever stands under its key by now.
+    pub(super) fn remove_exact(&self, caller: Caller, serial: u64) {
+        let index = self.index.pin();
+        if let Ok(Some((_, entry))) = index.remove_if(&caller, |_, entry| entry.serial == serial) {
+            self.retire(entry);
+        }
+    }
+
+    /// Removes what `outdated` says.
+    pub(super) fn remove_all(&self, outdated: impl Fn(&Entry) -> bool) {
+        let index = self.index.pin();
+        for (caller, entry) in &index {
+            if outdated(entry) {
+                self.remove_exact(*caller, entry.serial);
+            }
+        }
+    }
+
+    /// Releases the answers that callers have let go of since they were retired.
+    pub(super) fn release_lingering(&self) {
+        self.lingering().retain(|answer| !released(answer));
+    }
+
+    /// Leaves an entry's credentials, once.
+    fn retire(&self, entry: &Entry) {
+        if entry.retired.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(answer) = entry.from_database() {
+            let answer = Arc::downgrade(answer);
+            if !released(&answer) {
+                self.lingering().push(answer);
+            }
+        }
+    }
+
+    fn lingering(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Answer>>> {
+        self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Releases the credentials of a retired answer if no caller holds it. One who is just now reading
+/// it from the index may find it wiped, and resolves again.
+fn released(retired: &Weak<Answer>) -> bool {
+    let Some(answer) = retired.upgrade() else {
+        // Gone without a release: nobody needed one, the memory was wiped when it was freed.
+        return true;
+    };
+    // This upgrade and the entry, while that is still in memory.
+    let own = 1 + usize::from(!answer.entry_gone.load(Ordering::Acquire));
+    let unheld = Arc::strong_count(&answer) <= own;
+    if unheld {
+        answer.credentials.release();
+    }
+    unheld
+}

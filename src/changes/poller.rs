@@ -1,0 +1,86 @@
+//! Notices changes of an SQLite file.
+//!
+//! `pragma data_version` on a connection of its own differs when any other connection, of this
+//! process or another, has committed. It says *that*; the change log says *what*. Each look that
+//! found nothing, or applied what it found, proves that nothing committed before it was missed, and
+//! renews the lease.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::time::MissedTickBehavior;
+
+use super::Change;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::store::{ChangesWanted, MOST_CHANGES, SqliteStore, Store, StoreError};
+
+/// What a life needs.
+pub(crate) struct Poller {
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) interval: Duration,
+    pub(crate) lease: Duration,
+}
+
+impl Poller {
+    /// Looks until something goes wrong, and says what.
+    pub(crate) async fn life(&self) -> Result<Infallible, LifeEnded> {
+        let mut eye = SqliteConnection::connect_with(self.store.options()).await?;
+        // The version first: a commit between the two lines is seen as a change of the version.
+        let mut version = data_version(&mut eye).await?;
+        let mut newest = self.store.newest_change().await?;
+        self.cache.fence.doubt();
+        tracing::debug!(newest, "looking for changes");
+
+        let mut look = tokio::time::interval(self.interval);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let looked_at = self.clock.now();
+            let version_now = data_version(&mut eye).await?;
+            if version_now != version {
+                newest = self.catch_up(newest).await?;
+                version = version_now;
+            }
+            self.cache.fence.renew_lease(looked_at.after(self.lease));
+        }
+    }
+
+    /// Applies what is new in the log and returns the newest place in it.
+    async fn catch_up(&self, since: i64) -> Result<i64, StoreError> {
+        let changes = self.store.changes(ChangesWanted::After(since)).await?;
+        match changes.last() {
+            Some(last) if changes.len() < MOST_CHANGES => {
+                changes.iter().for_each(|logged| self.cache.apply(logged.change));
+                Ok(last.seq)
+            }
+            // Too many to go through, or fewer than there were: the file is another one.
+            Some(_) => self.start_over().await,
+            None if self.store.newest_change().await? < since => self.start_over().await,
+            None => Ok(since),
+        }
+    }
+
+    async fn start_over(&self) -> Result<i64, StoreError> {
+        let newest = self.store.newest_change().await?;
+        self.cache.apply(Change::All);
+        Ok(newest)
+    }
+}
+
+async fn data_version(eye: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("pragma data_version").fetch_one(eye).await
+}
+
+/// Why a life ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LifeEnded {
+    #[error("{}", crate::store::lost_connection(.0))]
+    Failed(#[from] sqlx::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

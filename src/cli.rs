@@ -1,0 +1,242 @@
+//! The command line: `trunkline NOUN VERB`. One file a noun.
+//!
+//! Data goes to stdout, everything else to stderr. `--json` makes both readable by scripts: one
+//! object a line on stdout, and on failure exactly one object on stderr.
+
+mod db;
+mod demo;
+mod doctor;
+mod failure;
+mod input;
+mod key;
+mod livekit;
+mod number;
+mod output;
+mod resolve;
+mod secret;
+mod settings;
+mod shell;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use trunkline::settings::{Settings, SettingsFiles, Values, dot_env_here};
+use trunkline::store::{OpenStore, Store};
+use trunkline::{KeyError, KeyRing};
+
+use self::failure::{Done, Exit, Failure};
+
+/// Which LiveKit server, key, secret and SIP trunk place the call from this number?
+#[derive(Parser)]
+#[command(name = "trunkline", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct Global {
+    /// Print JSON: data on stdout, and an error as one object on stderr
+    #[arg(long, global = true)]
+    json: bool,
+    /// The .env file to read beside the process environment
+    #[arg(long, global = true, value_name = "PATH", default_value = ".env")]
+    env_file: PathBuf,
+    /// Read no .env file
+    #[arg(long, global = true)]
+    no_env_file: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what it does: no server, no settings, nothing left behind
+    Demo(demo::Demo),
+    /// Make encryption keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Seal and open secrets, from stdin to stdout
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    /// Bring the tables up and down, and fill them for a try
+    #[command(subcommand)]
+    Db(db::Db),
+    /// Keep LiveKit configs
+    #[command(subcommand)]
+    Livekit(livekit::Livekit),
+    /// Keep the numbers of tenants
+    #[command(subcommand)]
+    Number(number::Number),
+    /// Say which credentials a number gets, and why
+    Resolve(resolve::Resolve),
+    /// Show and check the program's own settings
+    #[command(subcommand)]
+    Settings(settings::Settings),
+    /// Look for what is wrong, and say what to do about it
+    Doctor,
+    /// Print the completions of a shell
+    Completions(shell::Completions),
+    /// Print the manual page, or write all of them to a folder
+    Man(shell::Man),
+}
+
+/// What every subcommand may need.
+pub(crate) struct Context {
+    pub(crate) json: bool,
+    pub(crate) files: SettingsFiles,
+}
+
+impl Context {
+    pub(crate) fn values(&self) -> Values {
+        self.files.values()
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings::read(&self.values())?)
+    }
+
+    /// The ring that the settings hold.
+    pub(crate) fn ring(&self) -> Result<Arc<KeyRing>, Failure> {
+        Ok(self.settings()?.ring.ok_or(KeyError::KeyMissing)?)
+    }
+
+    /// The database that the settings name.
+    pub(crate) fn database(&self) -> Result<OpenStore, Failure> {
+        open(&self.settings()?)
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        Ok(self.database()?.store())
+    }
+}
+
+/// The database of these settings.
+pub(crate) fn open(settings: &Settings) -> Result<OpenStore, Failure> {
+    let database = settings.database.as_ref().ok_or_else(|| {
+        Failure::new("database_not_configured", "no DATABASE_URL is set", Exit::Settings)
+            .hint("set DATABASE_URL to postgres://… or sqlite:trunkline.db; `trunkline demo` needs none")
+    })?;
+    Ok(OpenStore::new(database, &settings.tuning))
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let Cli { global: Global { json, env_file, no_env_file }, command } = cli;
+    let dot_env = if no_env_file {
+        None
+    } else if env_file.as_os_str() == ".env" {
+        Some(dot_env_here())
+    } else if env_file.exists() {
+        Some(env_file)
+    } else {
+        let message = format!("--env-file {}: there is no such file", env_file.display());
+        return report(&Failure::usage("env_file_missing", message), json);
+    };
+    let context = Context { json, files: SettingsFiles { dot_env } };
+    log(&context);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return report(&Failure::new("runtime_failed", error.to_string(), Exit::Failed), json);
+        }
+    };
+    match runtime.block_on(run(command, &context)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure, json),
+    }
+}
+
+async fn run(command: Command, context: &Context) -> Done {
+    match command {
+        Command::Demo(demo) => demo.run(context).await,
+        Command::Key(key) => key.run(context),
+        Command::Secret(secret) => secret.run(context),
+        Command::Db(db) => db.run(context).await,
+        Command::Livekit(livekit) => livekit.run(context).await,
+        Command::Number(number) => number.run(context).await,
+        Command::Resolve(resolve) => resolve.run(context).await,
+        Command::Settings(settings) => settings.run(context),
+        Command::Doctor => doctor::run(context).await,
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
+    }
+}
+
+/// Prints what clap says, in the form that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let shows = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    #[expect(clippy::disallowed_methods, reason = "clap refused them, so nobody else has them")]
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && !shows {
+        let rendered = error.render().to_string();
+        let message = rendered.trim().trim_start_matches("error: ");
+        return report(&Failure::usage("usage", message), true);
+    }
+    // Nothing is left to do when stderr itself cannot be written.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn report(failure: &Failure, json: bool) -> ExitCode {
+    eprintln!("{}", failure.text(json));
+    ExitCode::from(failure.exit as u8)
+}
+
+/// Logs go to stderr. With `--json`, stderr is for one error object, so nothing is logged there
+/// unless RUST_LOG asks for it.
+fn log(context: &Context) {
+    use tracing_subscriber::EnvFilter;
+
+    let values = context.values();
+    let asked = values.origin("RUST_LOG") != trunkline::settings::Origin::Default;
+    let level = if context.json && !asked { "off" } else { values.get("RUST_LOG").unwrap_or("info") };
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_env_filter(EnvFilter::builder().parse_lossy(level));
+    if values.get("LOG_FORMAT") == Some("json") {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+}
+
+const AFTER_HELP: &str = "\
+Start here:
+  trunkline demo                                    see it work, no settings needed
+  trunkline key generate > key                      then LIVEKIT_SECRET_ENCRYPTION_KEY_FILE=key
+  DATABASE_URL=sqlite:trunkline.db trunkline db migrate
+  trunkline livekit add --name eu --url wss://eu.example --api-key APIx < secret
+  trunkline number add --tenant UUID --number +971501234567 --livekit eu
+  trunkline resolve --tenant UUID --from +971501234567 --explain
+
+Settings come from the environment and from .env; `trunkline settings example` documents them all.
+
+Exit codes: 0 done, 1 failed or not found, 2 usage, 3 settings invalid, 4 store unreachable,
+5 key or secret, 6 conflict.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

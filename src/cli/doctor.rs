@@ -1,0 +1,202 @@
+//! `trunkline doctor`: looks at everything that a resolution depends on, and says what to do.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+use serde_json::json;
+use trunkline::store::{Config, Migrations, Store};
+use trunkline::{KeyRing, Settings};
+
+use super::failure::{Done, Exit, Failure};
+use super::output::{json_line, line};
+use super::{Context, open};
+
+/// What one look found.
+struct Finding {
+    check: &'static str,
+    state: State,
+    found: String,
+    hint: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    Warning,
+    Bad,
+}
+
+pub(crate) async fn run(context: &Context) -> Done {
+    let findings = examine(context).await;
+    let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
+    for finding in &findings {
+        let word = match finding.state {
+            State::Good => "ok",
+            State::Warning => "warn",
+            State::Bad => "FAIL",
+        };
+        if context.json {
+            json_line(&json!({
+                "check": finding.check, "state": word.to_lowercase(), "found": finding.found,
+                "hint": finding.hint,
+            }))?;
+            continue;
+        }
+        line(format!("{word:<5}{:<13}{}", finding.check, finding.found))?;
+        if let Some(hint) = &finding.hint {
+            line(format!("{:18}hint: {hint}", ""))?;
+        }
+    }
+    match bad {
+        0 => Ok(()),
+        1 => Err(Failure::new("unhealthy", "one check failed", Exit::Failed)),
+        more => Err(Failure::new("unhealthy", format!("{more} checks failed"), Exit::Failed)),
+    }
+}
+
+async fn examine(context: &Context) -> Vec<Finding> {
+    let settings = match context.settings() {
+        Ok(settings) => settings,
+        Err(failure) => return vec![failed("settings", failure)],
+    };
+    let mut findings = vec![good("settings", "valid"), flag(&settings), environment(&settings)];
+    match &settings.ring {
+        Some(ring) => {
+            let ids: Vec<_> = ring.key_ids().iter().map(ToString::to_string).collect();
+            findings.push(good("key ring", format!("keys {}; the first seals", ids.join(", "))));
+        }
+        None => findings.push(failed("key ring", trunkline::KeyError::KeyMissing.into())),
+    }
+    findings.extend(database(&settings).await);
+    findings
+}
+
+fn flag(settings: &Settings) -> Finding {
+    if settings.enabled {
+        good("flag", "on: the database is asked first")
+    } else {
+        warning("flag", "USE_SELFHOST_ROUTING_TABLE is off: only the environment answers", None)
+    }
+}
+
+fn environment(settings: &Settings) -> Finding {
+    let values = &settings.environment;
+    let missing: Vec<_> = [
+        ("LIVEKIT_URL", values.url.is_none()),
+        ("LIVEKIT_API_KEY", values.api_key.is_none()),
+        ("LIVEKIT_API_SECRET", values.api_secret.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, missing)| missing.then_some(name))
+    .collect();
+    if missing.is_empty() {
+        return good("environment", "complete: it can answer when the database does not");
+    }
+    let found = format!("lacks {}: there is nothing to fall back to", missing.join(", "));
+    let hint = "set all three, or leave it so if no call may fall back";
+    warning("environment", found, Some(hint))
+}
+
+async fn database(settings: &Settings) -> Vec<Finding> {
+    let database = match open(settings) {
+        Ok(database) => database,
+        Err(failure) => return vec![failed("database", failure)],
+    };
+    let status = match database.migrate(Migrations::Status).await {
+        Ok(status) => status,
+        Err(error) => return vec![failed("database", error.into())],
+    };
+    let mut findings = vec![good("database", "answers")];
+    if !status.is_current() {
+        let found = format!("at migration {}, not up to date", status.newest_applied());
+        let failure = Failure::new("not_migrated", found, Exit::Failed);
+        findings.push(failed("migrations", failure.hint("run `trunkline db migrate`")));
+        return findings;
+    }
+    findings.push(good("migrations", format!("up to date ({})", status.newest_applied())));
+    match rows(&*database.store(), settings).await {
+        Ok(more) => findings.extend(more),
+        Err(failure) => findings.push(failed("rows", failure)),
+    }
+    findings.push(hot_reload(settings).await);
+    findings
+}
+
+async fn rows(store: &dyn Store, settings: &Settings) -> Result<Vec<Finding>, Failure> {
+    let configs = store.configs().await?;
+    let mut findings = vec![good("configs", configs.len().to_string())];
+    let bad_urls = configs.iter().filter(|config| config.url.parse::<trunkline::ServerUrl>().is_err());
+    for config in bad_urls {
+        let found = format!("\"{}\" has a malformed URL", config.name);
+        let hint = "mend it with `trunkline livekit edit --url`";
+        findings.push(Finding { state: State::Bad, ..warning("configs", found, Some(hint)) });
+    }
+    if let Some(ring) = &settings.ring {
+        findings.extend(secrets(&configs, ring));
+    }
+    let doubles = store.doubles().await?;
+    if doubles > 0 {
+        let found = format!("{doubles} stand twice within their tenant; the lowest row id answers");
+        findings.push(warning("numbers", found, Some("remove the rows that are not meant")));
+    }
+    Ok(findings)
+}
+
+/// How many secrets each key opens, and which ones none does.
+fn secrets(configs: &[Config], ring: &KeyRing) -> Vec<Finding> {
+    let mut by_key = BTreeMap::<_, u64>::new();
+    let mut findings = Vec::new();
+    for config in configs {
+        match ring.open(config.api_secret.expose_secret()) {
+            Ok(opened) => *by_key.entry(opened.key).or_default() += 1,
+            Err(error) => {
+                let mut failure = Failure::from(error);
+                failure.message = format!("of \"{}\": {}", config.name, failure.message);
+                findings.push(failed("secrets", failure));
+            }
+        }
+    }
+    let spread = by_key.iter().map(|(key, count)| format!("{count} open with key {key}"));
+    findings.extend(spread.map(|found| good("secrets", found)));
+    findings
+}
+
+/// Starts the engine for a moment and sees whether it hears changes.
+async fn hot_reload(settings: &Settings) -> Finding {
+    if !settings.enabled {
+        return warning("hot reload", "not started while the flag is off", None);
+    }
+    let patience = settings.tuning.store_deadline + settings.tuning.lease;
+    let mut probe = Settings::default();
+    probe.database.clone_from(&settings.database);
+    probe.tuning = settings.tuning.clone();
+    let resolver = trunkline::Resolver::builder(probe).start();
+    let hears = async {
+        while !resolver.hears_changes() {
+            tokio::time::sleep(settings.tuning.poll).await;
+        }
+    };
+    let heard = tokio::time::timeout(patience, hears).await.is_ok();
+    resolver.stop(settings.tuning.store_deadline).await;
+    if heard {
+        return good("hot reload", "changes are heard");
+    }
+    let failure = Failure::new("deaf", "no sign of life came back", Exit::Failed);
+    failed("hot reload", failure.hint(
+        "LISTEN needs a direct connection to the primary, not PgBouncer in transaction mode; until \
+         then the database is asked for every call",
+    ))
+}
+
+fn good(check: &'static str, found: impl Into<String>) -> Finding {
+    Finding { check, state: State::Good, found: found.into(), hint: None }
+}
+
+fn warning(check: &'static str, found: impl Into<String>, hint: Option<&str>) -> Finding {
+    let hint = hint.map(ToOwned::to_owned);
+    Finding { check, state: State::Warning, found: found.into(), hint }
+}
+
+fn failed(check: &'static str, failure: Failure) -> Finding {
+    Finding { check, state: State::Bad, found: failure.message, hint: failure.hint }
+}

@@ -1,0 +1,147 @@
+//! What went wrong, for a person or for a script: a stable code, a message, a hint and an exit code.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use trunkline::settings::SettingsError;
+use trunkline::store::{MigrateError, StoreError, Taken};
+use trunkline::{CallerError, CredentialError, KeyError, Reason, ResolveError};
+
+/// Exit codes, as `--help` documents them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Failed = 1,
+    Usage = 2,
+    Settings = 3,
+    Store = 4,
+    Key = 5,
+    Conflict = 6,
+}
+
+/// An error at the edge of the program.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) exit: Exit,
+}
+
+pub(crate) type Done = Result<(), Failure>;
+
+impl Failure {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>, exit: Exit) -> Self {
+        Self { code, message: message.into(), hint: None, exit }
+    }
+
+    pub(crate) fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(code, message, Exit::Usage)
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// What belongs on stderr: one JSON object, or words.
+    pub(crate) fn text(&self, json: bool) -> String {
+        if json {
+            let object = json!({"error": self.code, "message": self.message, "hint": self.hint});
+            return object.to_string();
+        }
+        let mut text = format!("error: {}", self.message);
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "\nhint: {hint}");
+        }
+        text
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let hint = error.hint().map(ToOwned::to_owned);
+        Self { code: error.code(), message: error.to_string(), hint, exit: Exit::Key }
+    }
+}
+
+impl From<CredentialError> for Failure {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Key(error) => error.into(),
+            other => Self::new("credentials_wiped", other.to_string(), Exit::Failed),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (exit, hint) = match &error {
+            StoreError::Conflict { taken: Taken::Name } => {
+                (Exit::Conflict, Some("`trunkline livekit list` shows the names"))
+            }
+            StoreError::Conflict { .. } => {
+                (Exit::Conflict, Some("`trunkline number list` shows the numbers"))
+            }
+            StoreError::NotMigrated { .. } => {
+                (Exit::Store, Some("run `trunkline db migrate`"))
+            }
+            StoreError::Unreachable { .. } => (
+                Exit::Store,
+                Some("check DATABASE_URL (`trunkline settings show` says where it comes from); a \
+                      new SQLite file is made by `trunkline db migrate`"),
+            ),
+            StoreError::Timeout { .. } => {
+                (Exit::Store, Some("try again, or raise STORE_DEADLINE"))
+            }
+            _ => (Exit::Store, Some("run `trunkline doctor`")),
+        };
+        let hint = hint.map(ToOwned::to_owned);
+        Self { code: error.code(), message: error.to_string(), hint, exit }
+    }
+}
+
+impl From<MigrateError> for Failure {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Store(error) => error.into(),
+            other => Self::new("migration_failed", other.to_string(), Exit::Store)
+                .hint("nothing was changed; does the role own the tables?"),
+        }
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        match error.only_key() {
+            Some(key) => key.clone().into(),
+            None => Self::new("settings_invalid", error.to_string(), Exit::Settings)
+                .hint("`trunkline settings example` documents every variable"),
+        }
+    }
+}
+
+impl From<CallerError> for Failure {
+    fn from(error: CallerError) -> Self {
+        let code = match error {
+            CallerError::Tenant(_) => "tenant_malformed",
+            _ => "number_malformed",
+        };
+        Self::usage(code, error.to_string())
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        let exit = match error.reason() {
+            Some(Reason::SecretUnopenable) => Exit::Key,
+            Some(reason) if reason.is_recoverable() => Exit::Store,
+            _ => Exit::Failed,
+        };
+        let code = match error {
+            ResolveError::FallbackDenied { .. } => "fallback_denied",
+            ResolveError::TenantNeeded => "tenant_needed",
+            _ => "environment_incomplete",
+        };
+        Self::new(code, error.to_string(), exit)
+            .hint("`trunkline resolve --explain` tells each step")
+    }
+}

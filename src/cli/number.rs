@@ -1,0 +1,306 @@
+//! `trunkline number`: the caller numbers of tenants.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use trunkline::store::{NewNumber, Store, StoreError, Taken};
+use trunkline::{Caller, ConfigId, Rules, TenantId};
+
+use super::Context;
+use super::failure::{Done, Exit, Failure};
+use super::output::{json_line, line, number_json, or_dash, table};
+use super::{input, livekit};
+
+#[derive(Subcommand)]
+pub(crate) enum Number {
+    /// Add a number
+    Add(Add),
+    /// List the numbers of a tenant, or all
+    List {
+        /// Whose numbers
+        #[arg(long, value_name = "UUID")]
+        tenant: Option<String>,
+    },
+    /// Let a LiveKit config answer for a number
+    Assign {
+        #[command(flatten)]
+        whose: Whose,
+        /// The config, by id or name
+        #[arg(long, value_name = "CONFIG")]
+        livekit: String,
+    },
+    /// Let no LiveKit config answer for a number
+    Unassign {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Remove a number
+    Remove {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Add many numbers from CSV or JSON lines: all of them, or none
+    ///
+    /// Columns or members: tenant, number, and where wanted provider, rules (JSON) and livekit (the
+    /// id or name of a config).
+    Import {
+        /// The file; - is stdin
+        file: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Whose {
+    /// Whose number
+    #[arg(long, value_name = "UUID")]
+    tenant: String,
+    /// The number, such as +971501234567
+    #[arg(long)]
+    number: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    whose: Whose,
+    /// The carrier
+    #[arg(long)]
+    provider: Option<String>,
+    /// The rules, a JSON object
+    #[arg(long, value_name = "JSON")]
+    rules: Option<String>,
+    /// The LiveKit config that answers for it, by id or name
+    #[arg(long, value_name = "CONFIG")]
+    livekit: Option<String>,
+}
+
+impl Number {
+    pub(crate) async fn run(self, context: &Context) -> Done {
+        match self {
+            Self::Add(add) => add.run(context).await,
+            Self::List { tenant } => list(context, tenant.as_deref()).await,
+            Self::Assign { whose, livekit } => {
+                let caller = whose.caller()?;
+                let store = context.store()?;
+                let config = livekit::find(&*store, &livekit).await?;
+                changed(context, caller, store.assign(caller, Some(config.id)).await?, "assigned")
+            }
+            Self::Unassign { whose } => {
+                let caller = whose.caller()?;
+                let done = context.store()?.assign(caller, None).await?;
+                changed(context, caller, done, "unassigned")
+            }
+            Self::Remove { whose } => {
+                let caller = whose.caller()?;
+                let done = context.store()?.remove_number(caller).await?;
+                changed(context, caller, done, "removed")
+            }
+            Self::Import { file } => import(context, &file).await,
+        }
+    }
+}
+
+impl Whose {
+    fn caller(&self) -> Result<Caller, Failure> {
+        Ok(Caller::parse(&self.tenant, &self.number)?)
+    }
+}
+
+impl Add {
+    async fn run(self, context: &Context) -> Done {
+        let caller = self.whose.caller()?;
+        let mut rules = match &self.rules {
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                rules_malformed(format!("not JSON, at character {}", error.column()))
+            })?,
+            None => json!({}),
+        };
+        check_rules(&rules).map_err(rules_malformed)?;
+        let store = context.store()?;
+        if let Some(config) = &self.livekit {
+            rules["livekit_config"] = json!(livekit::find(&*store, config).await?.id);
+        }
+        let id = store.add_number(&NewNumber { caller, provider: self.provider, rules }).await?;
+        if context.json { json_line(&json!({"id": id})) } else { line(id.to_string()) }
+    }
+}
+
+async fn list(context: &Context, tenant: Option<&str>) -> Done {
+    let tenant = tenant.map(str::parse::<TenantId>).transpose().map_err(|error| {
+        Failure::usage("tenant_malformed", error.to_string())
+    })?;
+    let numbers = context.store()?.numbers(tenant).await?;
+    if context.json {
+        return json_line(&numbers.iter().map(number_json).collect());
+    }
+    if numbers.is_empty() {
+        eprintln!("no number yet; add one with `trunkline number add`");
+        return Ok(());
+    }
+    table(
+        &["tenant", "number", "provider", "livekit config", "trunk of the rules"],
+        numbers.iter().map(|number| {
+            let (config, trunk) = match Rules::read(&number.rules) {
+                Ok(rules) => (
+                    or_dash(rules.config.map(|id| id.to_string()).as_deref()),
+                    or_dash(rules.trunk.as_deref()),
+                ),
+                Err(_) => ("malformed rules".to_owned(), "-".to_owned()),
+            };
+            let provider = or_dash(number.provider.as_deref());
+            vec![number.tenant.to_string(), format!("+{}", number.digits), provider, config, trunk]
+        }),
+    )
+}
+
+fn changed(context: &Context, caller: Caller, done: bool, what: &str) -> Done {
+    if !done {
+        return Err(Failure::new("number_not_found", "the tenant has no such number", Exit::Failed)
+            .hint("`trunkline number list` shows what there is"));
+    }
+    if context.json {
+        return json_line(&json!({what: {"tenant_id": caller.tenant, "number": caller.number}}));
+    }
+    line(format!("{what} {}", caller.number))
+}
+
+/// A line of an import.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    tenant: String,
+    number: String,
+    #[serde(default)]
+    provider: Option<String>,
+    #[serde(default)]
+    rules: Option<Value>,
+    #[serde(default)]
+    livekit: Option<String>,
+}
+
+async fn import(context: &Context, file: &Path) -> Done {
+    let text = input::text(file)?;
+    let rows = if text.trim_start().starts_with('{') { json_rows(&text) } else { csv_rows(&text) }?;
+    let store = context.store()?;
+    let configs: HashMap<String, ConfigId> = store
+        .configs()
+        .await?
+        .into_iter()
+        .flat_map(|config| [(config.id.to_string(), config.id), (config.name, config.id)])
+        .collect();
+    let mut lines = HashMap::new();
+    let mut numbers = Vec::with_capacity(rows.len());
+    for (at, row) in rows {
+        let number = row.check(&configs).map_err(|wrong| bad_line(at, wrong))?;
+        if let Some(earlier) = lines.insert(number.caller, at) {
+            return Err(bad_line(at, format!("the same number stands in line {earlier} already")));
+        }
+        numbers.push(number);
+    }
+    match store.import(&numbers).await {
+        Ok(count) if context.json => json_line(&json!({"imported": count})),
+        Ok(count) => line(format!("imported {count} numbers")),
+        Err(StoreError::Conflict { taken: Taken::Number }) => {
+            Err(taken(&*store, &numbers, &lines).await?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Row {
+    fn check(self, configs: &HashMap<String, ConfigId>) -> Result<NewNumber, String> {
+        let caller =
+            Caller::parse(&self.tenant, &self.number).map_err(|error| error.to_string())?;
+        let mut rules = match self.rules {
+            None | Some(Value::Null) => json!({}),
+            Some(rules) => rules,
+        };
+        check_rules(&rules)?;
+        if let Some(config) = self.livekit.filter(|config| !config.is_empty()) {
+            let id = configs
+                .get(&config.to_lowercase())
+                .or_else(|| configs.get(&config))
+                .ok_or_else(|| format!("there is no LiveKit config with the id or name {config:?}"))?;
+            rules["livekit_config"] = json!(id);
+        }
+        Ok(NewNumber { caller, provider: self.provider.filter(|text| !text.is_empty()), rules })
+    }
+}
+
+fn json_rows(text: &str) -> Result<Vec<(usize, Row)>, Failure> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(index, line)| match serde_json::from_str(line) {
+            Ok(row) => Ok((index + 1, row)),
+            Err(error) => Err(bad_line(index + 1, error.to_string())),
+        })
+        .collect()
+}
+
+fn csv_rows(text: &str) -> Result<Vec<(usize, Row)>, Failure> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let headings = reader.headers().map_err(|error| bad_line(1, error.to_string()))?.clone();
+    for needed in ["tenant", "number"] {
+        if !headings.iter().any(|heading| heading == needed) {
+            return Err(bad_line(1, format!("there is no column {needed:?}")));
+        }
+    }
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| {
+            let at = error.position().map_or(0, csv::Position::line);
+            bad_line(usize::try_from(at).unwrap_or(0), "not as many fields as there are columns")
+        })?;
+        let at = record.position().map_or(0, csv::Position::line);
+        let at = usize::try_from(at).unwrap_or(0);
+        let mut row = json!({});
+        for (heading, value) in headings.iter().zip(&record).filter(|(_, value)| !value.is_empty()) {
+            row[heading] = match heading {
+                "rules" => serde_json::from_str(value)
+                    .map_err(|_| bad_line(at, "rules are not JSON"))?,
+                _ => json!(value),
+            };
+        }
+        let row = serde_json::from_value(row).map_err(|error| bad_line(at, error.to_string()))?;
+        rows.push((at, row));
+    }
+    Ok(rows)
+}
+
+/// Finds the line whose number is there already.
+async fn taken(
+    store: &dyn Store,
+    numbers: &[NewNumber],
+    lines: &HashMap<Caller, usize>,
+) -> Result<Failure, Failure> {
+    for number in numbers {
+        if store.number(number.caller).await?.is_some() {
+            let at = lines.get(&number.caller).copied().unwrap_or(0);
+            let message = format!("line {at}: the tenant has this number already; nothing was added");
+            return Ok(Failure::new("number_taken", message, Exit::Conflict));
+        }
+    }
+    Ok(StoreError::Conflict { taken: Taken::Number }.into())
+}
+
+fn check_rules(rules: &Value) -> Result<(), String> {
+    if !rules.is_object() {
+        return Err(trunkline::RulesError::NoObject.to_string());
+    }
+    if rules.to_string().contains("\\u0000") {
+        return Err("rules hold a NUL character".to_owned());
+    }
+    Rules::read(rules).map(drop).map_err(|error| error.to_string())
+}
+
+fn rules_malformed(wrong: impl std::fmt::Display) -> Failure {
+    Failure::usage("rules_malformed", format!("--rules: {wrong}"))
+}
+
+fn bad_line(at: usize, wrong: impl std::fmt::Display) -> Failure {
+    let message = format!("line {at}: {wrong}; nothing was added");
+    Failure::new("line_malformed", message, Exit::Failed)
+}

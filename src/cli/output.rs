@@ -1,0 +1,91 @@
+//! What is printed: data on stdout, as a table for people or as JSON for scripts.
+
+use std::io::{self, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde_json::{Value, json};
+use trunkline::Resolution;
+use trunkline::store::{Config, Number};
+
+use super::failure::{Done, Exit, Failure};
+
+/// Writes a line to stdout. A reader that has left is no error: `trunkline … | head -1`.
+pub(crate) fn line(text: impl AsRef<str>) -> Done {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("output_failed", format!("stdout: {error}"), Exit::Failed))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON value to stdout.
+pub(crate) fn json_line(value: &Value) -> Done {
+    line(value.to_string())
+}
+
+/// Writes rows under headings to stdout.
+pub(crate) fn table(
+    headings: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Done {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings);
+    table.add_rows(rows);
+    line(table.trim_fmt())
+}
+
+pub(crate) fn config_json(config: &Config) -> Value {
+    json!({
+        "id": config.id,
+        "name": config.name,
+        "description": config.description,
+        "url": config.url,
+        "api_key": config.api_key,
+        "trunk_id": config.trunk_id,
+        "agent_name": config.agent,
+        "created_at": config.created_at,
+        "updated_at": config.updated_at,
+    })
+}
+
+pub(crate) fn number_json(number: &Number) -> Value {
+    json!({
+        "id": number.id,
+        "tenant_id": number.tenant,
+        "number": format!("+{}", number.digits),
+        "provider": number.provider,
+        "rules": number.rules,
+    })
+}
+
+pub(crate) fn resolution_json(
+    answer: &Resolution,
+    tenant: Option<&str>,
+    number: &str,
+    age_ms: u128,
+) -> Value {
+    json!({
+        "source": answer.source(),
+        "reason": answer.reason(),
+        "url": answer.url().as_str(),
+        "api_key": answer.api_key(),
+        "trunk_id": answer.trunk_id(),
+        "trunk_origin": answer.trunk_origin(),
+        "agent_name": answer.agent_name(),
+        "config_id": answer.config_id(),
+        "config_name": answer.config_name(),
+        "tenant_id": tenant,
+        "number": number,
+        "stale": answer.stale(),
+        "age_ms": u64::try_from(age_ms).unwrap_or(u64::MAX),
+    })
+}
+
+/// A value that may be absent, for a table.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}

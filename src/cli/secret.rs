@@ -1,0 +1,87 @@
+//! `trunkline secret`: sealing and opening, from stdin to stdout.
+
+use std::io::IsTerminal;
+
+use clap::Subcommand;
+use serde_json::json;
+use trunkline::clock::{Clock, SystemClock};
+use trunkline::{Converted, ExposeSecret, KeyRing, Opened, Sealed};
+
+use super::Context;
+use super::failure::{Done, Failure};
+use super::input;
+use super::output::{json_line, line};
+
+/// Secrets come from stdin, or from a hidden prompt where that is a terminal. Exactly one trailing
+/// newline is dropped.
+#[derive(Subcommand)]
+pub(crate) enum Secret {
+    /// Seal a plaintext secret under the first key
+    Seal,
+    /// Open a sealed secret with whichever key fits
+    Open {
+        /// Print the secret although stdout is a terminal
+        #[arg(long)]
+        reveal: bool,
+    },
+    /// Open what begins with dev-s-t- and seal what does not, as the Python tool's encrypt_decrypt
+    Convert {
+        /// Print an opened secret although stdout is a terminal
+        #[arg(long)]
+        reveal: bool,
+    },
+}
+
+impl Secret {
+    pub(crate) fn run(self, context: &Context) -> Done {
+        let ring = context.ring()?;
+        let now = SystemClock::default().unix_seconds();
+        match self {
+            Self::Seal => {
+                let plaintext = input::secret(None, "secret to seal")?;
+                show_sealed(context, &ring, &ring.seal(&plaintext, now)?)
+            }
+            Self::Open { reveal } => {
+                guard(reveal)?;
+                let sealed = input::secret(None, "sealed secret")?;
+                show_opened(context, &ring.open(&sealed)?)
+            }
+            Self::Convert { reveal } => {
+                let text = input::secret(None, "secret")?;
+                match ring.convert(&text, now)? {
+                    Converted::Sealed(sealed) => show_sealed(context, &ring, &sealed),
+                    Converted::Opened(opened) => {
+                        guard(reveal)?;
+                        show_opened(context, &opened)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn guard(reveal: bool) -> Done {
+    if reveal || !std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::usage("terminal_refused", "a secret is not printed to a terminal")
+        .hint("pipe it to where it is needed, or say --reveal"))
+}
+
+fn show_sealed(context: &Context, ring: &KeyRing, sealed: &Sealed) -> Done {
+    if context.json {
+        let key = ring.key_ids().first().map(ToString::to_string);
+        json_line(&json!({"sealed": sealed.as_str(), "key": key}))
+    } else {
+        line(sealed.as_str())
+    }
+}
+
+fn show_opened(context: &Context, opened: &Opened) -> Done {
+    let secret = opened.secret.expose_secret();
+    if context.json {
+        json_line(&json!({"secret": secret, "key": opened.key.to_string()}))
+    } else {
+        line(secret)
+    }
+}

@@ -1,0 +1,375 @@
+//! The credentials of the environment: when they answer, why, and when they must not.
+//!
+//! The three `LIVEKIT_*` values are one unit. Either all three are there and make credentials, or
+//! the answer is an error that names what is missing; a URL of one source is never joined with a
+//! key of another.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use crate::clock::{Clock, Moment};
+use crate::credentials::{Answer, Credentials, Origin, Resolution, TrunkOrigin};
+use crate::keyring::Secret;
+use crate::server_url::ServerUrl;
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $reason:ident = $word:literal,)*) => {
+        /// Why the environment answered and not the database. The words are stable: they stand in
+        /// logs, metrics, JSON and `FALLBACK_DENY`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $reason,)*
+        }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &[Self] = &[$(Self::$reason),*];
+
+            /// The reason as one snake_case word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $word,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// `USE_SELFHOST_ROUTING_TABLE` is off.
+    FlagOff = "flag_off",
+    /// No `DATABASE_URL` is set.
+    DatabaseNotConfigured = "database_not_configured",
+    /// The tenant has no such number.
+    NumberUnknown = "number_unknown",
+    /// The number's rules name no LiveKit config.
+    ConfigUnassigned = "config_unassigned",
+    /// The number's rules are no object, or `livekit_config` in them is no UUID.
+    RulesMalformed = "rules_malformed",
+    /// The rules name a LiveKit config that does not exist.
+    ConfigMissing = "config_missing",
+    /// The LiveKit config has a malformed URL or an empty key.
+    ConfigInvalid = "config_invalid",
+    /// The config's API secret does not open with any key of the ring.
+    SecretUnopenable = "secret_unopenable",
+    /// The database cannot be reached or refuses.
+    DatabaseUnreachable = "database_unreachable",
+    /// The database did not answer in time.
+    DatabaseTimeout = "database_timeout",
+    /// The database answered with an error, such as a missing table.
+    DatabaseError = "database_error",
+    /// The load itself failed. A bug; the log has it.
+    LoadPanicked = "load_panicked",
+}
+
+impl Reason {
+    /// Whether asking again may help without anybody changing a row: the database was in the way.
+    #[must_use]
+    pub fn is_recoverable(self) -> bool {
+        matches!(
+            self,
+            Self::DatabaseUnreachable
+                | Self::DatabaseTimeout
+                | Self::DatabaseError
+                | Self::LoadPanicked
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
+    }
+}
+
+/// A word that is no [`Reason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such reason")]
+pub struct UnknownReason;
+
+/// Which reasons may not fall back to the environment. By default every reason may.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FallbackPolicy {
+    denied: Vec<Reason>,
+}
+
+impl FallbackPolicy {
+    /// Denies these reasons: then they are an error instead of another account's key.
+    #[must_use]
+    pub fn denying(denied: impl IntoIterator<Item = Reason>) -> Self {
+        Self { denied: denied.into_iter().collect() }
+    }
+
+    /// Whether this reason is an error.
+    #[must_use]
+    pub fn denies(&self, reason: Reason) -> bool {
+        self.denied.contains(&reason)
+    }
+}
+
+/// What the environment has to offer.
+pub struct Environment {
+    credentials: Result<Arc<Credentials>, Vec<&'static str>>,
+    trunk: Option<Box<str>>,
+    agent: Arc<str>,
+    policy: FallbackPolicy,
+}
+
+/// The values that [`Environment`] is made of, as the settings read them.
+#[derive(Default)]
+pub struct EnvironmentValues {
+    /// `LIVEKIT_URL`.
+    pub url: Option<ServerUrl>,
+    /// `LIVEKIT_API_KEY`.
+    pub api_key: Option<String>,
+    /// `LIVEKIT_API_SECRET`.
+    pub api_secret: Option<Arc<Secret>>,
+    /// `OUTBOUND_TRUNK_ID`.
+    pub trunk: Option<String>,
+    /// `VOICE_AGENT_NAME`; `inbound-agent` when absent.
+    pub agent: Option<String>,
+    /// `FALLBACK_DENY`.
+    pub policy: FallbackPolicy,
+}
+
+impl fmt::Debug for EnvironmentValues {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EnvironmentValues")
+            .field("url", &self.url)
+            .field("api_key", &self.api_key)
+            .field("api_secret", &self.api_secret)
+            .field("trunk", &self.trunk)
+            .field("agent", &self.agent)
+            .field("policy", &self.policy)
+            .finish()
+    }
+}
+
+impl Environment {
+    /// Joins the values. Missing ones are no error until the environment has to answer.
+    #[must_use]
+    pub fn new(values: EnvironmentValues, clock: Arc<dyn Clock>) -> Self {
+        let missing: Vec<_> = [
+            ("LIVEKIT_URL", values.url.is_none()),
+            ("LIVEKIT_API_KEY", values.api_key.is_none()),
+            ("LIVEKIT_API_SECRET", values.api_secret.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(name, missing)| missing.then_some(name))
+        .collect();
+        let credentials = match (values.url, values.api_key, values.api_secret) {
+            (Some(url), Some(key), Some(secret)) => {
+                Ok(Arc::new(Credentials::held(url, &key, secret, clock)))
+            }
+            _ => Err(missing),
+        };
+        Self {
+            credentials,
+            trunk: values.trunk.map(Into::into),
+            agent: values.agent.as_deref().unwrap_or(DEFAULT_AGENT).into(),
+            policy: values.policy,
+        }
+    }
+
+    /// Answers for a reason, with the trunk of the number's rules where those are known.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::FallbackDenied`] by policy, [`ResolveError::EnvironmentIncomplete`] when
+    /// there is nothing to fall back to.
+    pub(crate) fn answer(
+        &self,
+        reason: Reason,
+        rules_trunk: Option<&str>,
+        now: Moment,
+    ) -> Result<Resolution, ResolveError> {
+        if self.policy.denies(reason) {
+            return Err(ResolveError::FallbackDenied { reason });
+        }
+        let credentials = self.credentials.clone().map_err(|missing| {
+            ResolveError::EnvironmentIncomplete { reason, missing }
+        })?;
+        Ok(Resolution(Arc::new(Answer {
+            credentials,
+            trunk: self.trunk(None, rules_trunk),
+            agent: self.agent.clone(),
+            origin: Origin::Environment { reason },
+            loaded_at: now,
+            stale: false,
+            entry_gone: AtomicBool::new(true),
+        })))
+    }
+
+    /// The trunk by precedence: the config's, else the rules', else `OUTBOUND_TRUNK_ID`.
+    pub(crate) fn trunk(
+        &self,
+        config: Option<&str>,
+        rules: Option<&str>,
+    ) -> Option<(Box<str>, TrunkOrigin)> {
+        config
+            .map(|trunk| (trunk, TrunkOrigin::Config))
+            .or(rules.map(|trunk| (trunk, TrunkOrigin::Rules)))
+            .or(self.trunk.as_deref().map(|trunk| (trunk, TrunkOrigin::Environment)))
+            .map(|(trunk, origin)| (trunk.into(), origin))
+    }
+
+    /// The agent by precedence: the config's worker name, else `VOICE_AGENT_NAME`.
+    pub(crate) fn agent(&self, config: Option<&str>) -> Arc<str> {
+        config.map_or_else(|| self.agent.clone(), Into::into)
+    }
+
+    /// Which of the three variables are missing; empty when the environment can answer.
+    #[must_use]
+    pub fn missing(&self) -> &[&'static str] {
+        self.credentials.as_ref().err().map_or(&[], Vec::as_slice)
+    }
+
+    /// Which reasons may not end here.
+    #[must_use]
+    pub fn policy(&self) -> &FallbackPolicy {
+        &self.policy
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Environment")
+            .field("missing", &self.missing())
+            .field("trunk", &self.trunk)
+            .field("agent", &self.agent)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why nobody could answer, by what a caller can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The database had no answer and the policy keeps the environment from giving one.
+    #[error("no credentials: {reason}, and FALLBACK_DENY keeps the environment from answering")]
+    FallbackDenied {
+        /// Why the database did not answer.
+        reason: Reason,
+    },
+    /// The database had no answer and the environment is not complete.
+    #[error(
+        "no credentials: {reason}, and the environment lacks {}; it needs LIVEKIT_URL, \
+         LIVEKIT_API_KEY and LIVEKIT_API_SECRET together",
+        missing.join(", ")
+    )]
+    EnvironmentIncomplete {
+        /// Why the database did not answer.
+        reason: Reason,
+        /// The variables that are not set.
+        missing: Vec<&'static str>,
+    },
+    /// A number was given without a tenant, and more than one tenant owns it.
+    #[error("more than one tenant owns this number; name the tenant")]
+    TenantNeeded,
+}
+
+impl ResolveError {
+    /// Why the database did not answer, where it was asked.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::FallbackDenied { reason } | Self::EnvironmentIncomplete { reason, .. } => {
+                Some(*reason)
+            }
+            Self::TenantNeeded => None,
+        }
+    }
+
+    /// Whether asking again later may help without anybody changing anything.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.reason().is_some_and(Reason::is_recoverable)
+    }
+}
+
+const DEFAULT_AGENT: &str = "inbound-agent";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn environment(values: EnvironmentValues) -> Environment {
+        Environment::new(values, Arc::new(SystemClock::default()))
+    }
+
+    fn complete() -> EnvironmentValues {
+        EnvironmentValues {
+            url: Some("wss://env.example".parse().unwrap()),
+            api_key: Some("APIenv".into()),
+            api_secret: Some(Arc::new(Secret::new(Box::new("canary-env".into())))),
+            ..EnvironmentValues::default()
+        }
+    }
+
+    #[test]
+    fn trunk_precedence_is_config_then_rules_then_environment() {
+        for (config, rules, env, expected) in [
+            (None, None, None, None),
+            (None, None, Some("e"), Some(("e", TrunkOrigin::Environment))),
+            (None, Some("r"), None, Some(("r", TrunkOrigin::Rules))),
+            (None, Some("r"), Some("e"), Some(("r", TrunkOrigin::Rules))),
+            (Some("c"), None, None, Some(("c", TrunkOrigin::Config))),
+            (Some("c"), None, Some("e"), Some(("c", TrunkOrigin::Config))),
+            (Some("c"), Some("r"), None, Some(("c", TrunkOrigin::Config))),
+            (Some("c"), Some("r"), Some("e"), Some(("c", TrunkOrigin::Config))),
+        ] {
+            let values =
+                EnvironmentValues { trunk: env.map(Into::into), ..EnvironmentValues::default() };
+            let trunk = environment(values).trunk(config, rules);
+            let trunk = trunk.as_ref().map(|(trunk, origin)| (&**trunk, *origin));
+            assert_eq!(trunk, expected, "{config:?} {rules:?} {env:?}");
+        }
+    }
+
+    #[test]
+    fn an_incomplete_environment_names_what_is_missing_and_all_three() {
+        let values = EnvironmentValues { api_key: None, ..complete() };
+        let error = environment(values).answer(Reason::NumberUnknown, None, Moment(0)).unwrap_err();
+        let ResolveError::EnvironmentIncomplete { missing, .. } = &error else { panic!() };
+        assert_eq!(missing, &["LIVEKIT_API_KEY"]);
+        for name in ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_denied_reason_is_an_error_and_the_others_are_answered() {
+        let policy = FallbackPolicy::denying([Reason::SecretUnopenable]);
+        let environment = environment(EnvironmentValues { policy, ..complete() });
+        let denied = environment.answer(Reason::SecretUnopenable, None, Moment(0)).unwrap_err();
+        assert_eq!(denied, ResolveError::FallbackDenied { reason: Reason::SecretUnopenable });
+        let answer = environment.answer(Reason::FlagOff, None, Moment(0)).unwrap();
+        assert_eq!((answer.source(), answer.agent_name()), (crate::Source::Environment, "inbound-agent"));
+        assert!(!format!("{answer:?} {environment:?} {:?}", complete()).contains("canary-env"));
+    }
+
+    #[test]
+    fn every_reason_reads_back_from_its_word() {
+        for &reason in Reason::ALL {
+            assert_eq!(reason.as_str().parse(), Ok(reason));
+            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which LiveKit server, with which key, secret and SIP trunk, places the call from this number?
+//!
+//! Trunkline answers that from memory. It reads the answer from the database that operators edit,
+//! opens the sealed secret, keeps what is needed to sign with it, and drops the answer the moment
+//! the row changes.
+//!
+//! ```
+#![doc = include_str!("../examples/embed.rs")]
+//! ```
+//!
+//! **Use the library** inside a dispatcher that places calls from Rust: a warm answer is a function
+//! call. **Use the program** (`trunkline --help`) to keep configs and numbers, to seal secrets, to
+//! migrate the tables and to ask why a call went where it went. **Use neither** when one LiveKit
+//! project serves all your calls: three environment variables do that, and there is nothing to
+//! resolve.
+//!
+//! # The two flows
+//!
+//! ```text
+//! number in                                    change in
+//!   E164, TenantId: parsed once                  a trigger writes the change log, NOTIFY rings
+//!   resolver: flag off? environment              listener: any doubt? a new life, all in doubt
+//!   index hit, and proven? credentials           fence bumped, secret wiped, entry gone
+//!   else one load: number joined with config     the next call loads the new row
+//!   key ring opens, signer made, text wiped
+//! credentials out: url, key, signer, trunk, agent, source
+//! ```
+//!
+//! # Features
+//!
+//! `postgres` and `sqlite` bring the two databases, `cli` the program; all are on by default, and
+//! each only adds. An embedder takes `default-features = false, features = ["postgres"]`.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "sqlite")),
+    expect(dead_code, reason = "what only a database of the missing feature would use")
+)]
+
+// Text in.
+mod number;
+mod rules;
+mod server_url;
+// Credentials out.
+mod credentials;
+mod environment;
+mod keyring;
+mod token;
+// How one becomes the other.
+mod cache;
+mod changes;
+mod resolver;
+pub mod store;
+// What runs it.
+pub mod clock;
+mod lifecycle;
+pub mod settings;
+pub mod telemetry;
+
+pub use self::changes::Change;
+pub use self::credentials::{CredentialError, Resolution, Source, TrunkOrigin};
+pub use self::environment::{
+    Environment, EnvironmentValues, FallbackPolicy, Reason, ResolveError, UnknownReason,
+};
+pub use self::keyring::{
+    Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
+};
+pub use self::lifecycle::Lifecycle;
+pub use self::number::{
+    Caller, CallerError, ConfigId, E164, IdError, Masked, NumberError, TenantId,
+};
+pub use self::resolver::{Explanation, Resolver, ResolverBuilder, Step};
+pub use self::rules::{Rules, RulesError};
+pub use self::server_url::{ServerUrl, ServerUrlError};
+pub use self::settings::Settings;
+pub use self::token::{AccessToken, SipGrant, TokenRequest, VideoGrant};

@@ -1,0 +1,365 @@
+//! Number in, credentials out: the read path on one screen, and what it is built from.
+//!
+//! The flag decides first. Then the cache answers, if what it has is proven; else one load a
+//! caller asks the database; else the environment answers, with its reason. Nothing here fails in
+//! silence and nothing panics a caller.
+
+mod builder;
+mod decision;
+mod explain;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use self::builder::ResolverBuilder;
+use self::decision::{Decision, decide};
+pub use self::explain::{Explanation, Step};
+use crate::cache::fence::{Generation, Stamp};
+use crate::cache::flight::{Crashed, Flights};
+use crate::cache::{Cache, Fresh, Outcome, dice};
+use crate::changes::Change;
+use crate::clock::{Clock, Moment};
+use crate::credentials::{Resolution, Source};
+use crate::environment::{Environment, Reason, ResolveError};
+use crate::keyring::KeyRing;
+use crate::lifecycle::Lifecycle;
+use crate::number::{Caller, E164};
+use crate::settings::{Cold, ReloadError, Settings, Tuning};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Telemetry;
+
+/// Resolves callers to LiveKit credentials. Cloning shares it.
+#[derive(Clone)]
+pub struct Resolver {
+    engine: Arc<Engine>,
+}
+
+/// What the clones of a resolver and its loads share.
+struct Engine {
+    running: ArcSwap<Running>,
+    cache: Arc<Cache>,
+    flights: Flights<(Outcome, Stamp)>,
+    store: Option<Arc<dyn Store>>,
+    clock: Arc<dyn Clock>,
+    lifecycle: Lifecycle,
+    telemetry: Telemetry,
+    tuning: Tuning,
+    /// The settings that only a restart changes.
+    cold: Cold,
+    /// Whether changes are to be listened for: the flag.
+    enabled: watch::Sender<bool>,
+    /// Until when the database is left alone by those who have a last good answer.
+    pause_until: AtomicU64,
+}
+
+/// The settings that change while it runs, ready to use.
+struct Running {
+    enabled: bool,
+    ring: Option<Arc<KeyRing>>,
+    environment: Environment,
+    /// What everybody is told while the flag is off.
+    off: Outcome,
+}
+
+impl Resolver {
+    /// Starts to build one.
+    #[must_use]
+    pub fn builder(settings: Settings) -> ResolverBuilder {
+        ResolverBuilder::new(settings)
+    }
+
+    /// The credentials for a call from `caller`.
+    ///
+    /// A warm caller is answered without waiting. A cold one waits for one statement, for
+    /// `RESOLVE_DEADLINE` at the most; then the last good answer serves, or the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`] when neither the database nor the environment has an answer.
+    pub async fn resolve(&self, caller: Caller) -> Result<Resolution, ResolveError> {
+        match self.engine.at_once(caller) {
+            Some(outcome) => self.engine.counted(outcome),
+            None => self.engine.counted(self.engine.after_loading(caller).await),
+        }
+    }
+
+    /// The answer for `caller` if it is in memory and proven: the warm part of
+    /// [`resolve`](Self::resolve), without a future. `None`: it would have to be loaded.
+    #[must_use]
+    pub fn try_resolve(&self, caller: Caller) -> Option<Result<Resolution, ResolveError>> {
+        self.engine.at_once(caller).map(|outcome| self.engine.counted(outcome))
+    }
+
+    /// The credentials for a call from a number whose tenant is not known.
+    ///
+    /// Answered only when exactly one tenant owns the number, which is asked anew each time, so
+    /// name the tenant where you can.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::TenantNeeded`] when several own it, otherwise as [`resolve`](Self::resolve).
+    pub async fn resolve_unowned(&self, number: E164) -> Result<Resolution, ResolveError> {
+        let engine = &self.engine;
+        let running = engine.running.load_full();
+        if !running.enabled {
+            return engine.counted(running.off.clone());
+        }
+        let owners = match &engine.store {
+            Some(store) => store.owners(number).await.map_err(|error| reason_of(&error)),
+            None => Err(Reason::DatabaseNotConfigured),
+        };
+        let reason = match owners.as_deref() {
+            Ok(&[tenant]) => return self.resolve(Caller::new(tenant, number)).await,
+            Ok([_, _, ..]) => return Err(ResolveError::TenantNeeded),
+            Ok([]) => Reason::NumberUnknown,
+            Err(reason) => *reason,
+        };
+        engine.counted(running.environment.answer(reason, None, engine.clock.now()))
+    }
+
+    /// How long ago the database was asked for an answer.
+    #[must_use]
+    pub fn age(&self, resolution: &Resolution) -> Duration {
+        self.engine.clock.now().since(resolution.loaded_at())
+    }
+
+    /// Takes new settings, whole or not at all. Cached answers that old ones shaped are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
+    pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
+        let engine = &self.engine;
+        let variables = settings.needs_restart_from(&engine.cold);
+        if !variables.is_empty() {
+            return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
+        }
+        let enabled = settings.enabled;
+        // Swapped first: a load that begins after the bump sees the new settings.
+        engine.running.store(Arc::new(Running::new(settings, &engine.clock)));
+        engine.cache.apply(Change::All);
+        engine.enabled.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
+        Ok(())
+    }
+
+    /// Tells of a change that this process made itself, so that it is used at once. What the
+    /// database tells later of the same change costs one more load.
+    pub fn invalidate(&self, change: Change) {
+        self.engine.cache.apply(change);
+    }
+
+    /// How many answers are in memory.
+    #[must_use]
+    pub fn cached(&self) -> usize {
+        self.engine.cache.len()
+    }
+
+    /// Whether a change cannot have been missed: the listener is alive, or there is none.
+    #[must_use]
+    pub fn hears_changes(&self) -> bool {
+        self.engine.cache.fence.lease_is_live(self.engine.clock.now())
+    }
+
+    /// Ends when [`stop`](Self::stop) is called.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.engine.lifecycle.stopping()
+    }
+
+    /// Ends the tasks that run beside the callers and waits for them, for `patience` at the most.
+    /// `false`: some are still running.
+    pub async fn stop(&self, patience: Duration) -> bool {
+        self.engine.lifecycle.stop(patience).await
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.lifecycle.stopping().cancel();
+    }
+}
+
+impl Engine {
+    /// The flag, then the cache.
+    fn at_once(&self, caller: Caller) -> Option<Outcome> {
+        let running = self.running.load();
+        if !running.enabled {
+            return Some(running.off.clone());
+        }
+        self.cache.hit(caller, self.clock.now())
+    }
+
+    /// The database, else the last good answer, else the environment.
+    async fn after_loading(self: &Arc<Self>, caller: Caller) -> Outcome {
+        let now = self.clock.now();
+        if now.0 < self.pause_until.load(Ordering::Acquire)
+            && let Some(stale) = self.cache.last_good(caller, now)
+        {
+            return Ok(stale);
+        }
+        let loaded = tokio::time::timeout(self.tuning.resolve_deadline, self.load(caller));
+        match loaded.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(Crashed)) => self.without_database(caller, Reason::LoadPanicked),
+            Err(_) => self.without_database(caller, Reason::DatabaseTimeout),
+        }
+    }
+
+    /// Waits for a load that is as new as this question.
+    async fn load(self: &Arc<Self>, caller: Caller) -> Result<Outcome, Crashed> {
+        let asked = self.cache.fence.generation();
+        loop {
+            let engine = Arc::clone(self);
+            let take_off = |born| async move { engine.fly(caller, born).await };
+            let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
+            let (outcome, stamp) = flight.await?;
+            // A flight that was joined may have read a config that changed before we asked. The
+            // next one takes off after that.
+            if stamp.born >= asked || self.cache.fence.admits(stamp) {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// One load: asks, decides, caches.
+    async fn fly(self: Arc<Self>, caller: Caller, born: Generation) -> (Outcome, Stamp) {
+        self.telemetry.loads.increment(1);
+        let running = self.running.load_full();
+        let route = match &self.store {
+            Some(store) => store.route(caller).await,
+            None => return self.land(caller, born, &running, Decision::no_database()),
+        };
+        match route {
+            Ok(route) => {
+                let decision = decide(route, running.ring.as_ref());
+                self.land(caller, born, &running, decision)
+            }
+            Err(error) => {
+                let reason = reason_of(&error);
+                tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
+                self.pause_until.store(self.error_until(caller).0, Ordering::Release);
+                let stamp = Stamp::new(born, caller, None);
+                (self.without_database(caller, reason), stamp)
+            }
+        }
+    }
+
+    /// Makes an answer of what the rows say, and keeps it.
+    fn land(
+        &self,
+        caller: Caller,
+        born: Generation,
+        running: &Running,
+        decision: Decision,
+    ) -> (Outcome, Stamp) {
+        let now = self.clock.now();
+        let stamp = Stamp::new(born, caller, decision.depends_on);
+        let outcome = decision.outcome(
+            born,
+            &running.environment,
+            &self.cache,
+            &self.clock,
+            now,
+        );
+        self.tell(caller, &outcome);
+        let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
+        let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
+        let shortened = 1.0 - self.tuning.ttl_jitter * dice((caller, now.0));
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            fresh_until: now.after(ttl.mul_f64(shortened)),
+            keep_until: now.after(self.tuning.max_stale),
+            needs_lease: true,
+        };
+        self.cache.keep(caller, fresh);
+        self.telemetry.entries.set(self.cache.len() as f64);
+        (outcome, stamp)
+    }
+
+    /// The last good answer, else the environment: for when the database is in the way. Either
+    /// serves for `ERROR_TTL` before the database is asked again.
+    fn without_database(&self, caller: Caller, reason: Reason) -> Outcome {
+        let (now, until) = (self.clock.now(), self.error_until(caller));
+        if let Some(stale) = self.cache.keep_last_good(caller, until, now) {
+            return stale;
+        }
+        let environment = &self.running.load().environment;
+        let outcome = environment.answer(reason, None, now);
+        self.tell(caller, &outcome);
+        let stamp = Stamp::new(self.cache.fence.generation(), caller, None);
+        let (fresh_until, keep_until) = (until, until);
+        let fresh = Fresh { outcome: outcome.clone(), stamp, fresh_until, keep_until, needs_lease: false };
+        self.cache.keep(caller, fresh);
+        outcome
+    }
+
+    fn error_until(&self, caller: Caller) -> Moment {
+        let now = self.clock.now();
+        // Half to whole, so that those who failed together do not ask again together.
+        now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * dice((caller, now.0))))
+    }
+
+    /// Logs where an answer comes from, when that differs from what was cached: never once a call.
+    fn tell(&self, caller: Caller, outcome: &Outcome) {
+        let gist = |outcome: &Outcome| match outcome {
+            Ok(answer) => (answer.config_id(), answer.reason()),
+            Err(error) => (None, error.reason()),
+        };
+        if self.cache.peek(caller, gist) == Some(gist(outcome)) {
+            return;
+        }
+        let number = caller.number.masked();
+        match outcome {
+            Ok(answer) => match answer.reason() {
+                None => tracing::info!(
+                    config = answer.config_name(),
+                    %number,
+                    "Using LiveKit credentials from database"
+                ),
+                Some(reason) => {
+                    tracing::warn!(%reason, %number, "Falling back to environment variables");
+                }
+            },
+            Err(error) => tracing::error!(%number, %error, "no credentials for a call"),
+        }
+    }
+
+    fn counted(&self, outcome: Outcome) -> Outcome {
+        match &outcome {
+            Ok(answer) => {
+                self.telemetry.answered(answer.source(), answer.reason());
+                if answer.stale() {
+                    self.telemetry.stale.increment(1);
+                }
+            }
+            Err(error) => {
+                if let Some(reason) = error.reason() {
+                    self.telemetry.refused(reason);
+                }
+            }
+        }
+        outcome
+    }
+}
+
+impl Running {
+    fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
+        let environment = Environment::new(settings.environment, Arc::clone(clock));
+        let off = environment.answer(Reason::FlagOff, None, clock.now());
+        Self { enabled: settings.enabled, ring: settings.ring, environment, off }
+    }
+}
+
+fn reason_of(error: &StoreError) -> Reason {
+    match error {
+        StoreError::Unreachable { .. } => Reason::DatabaseUnreachable,
+        StoreError::Timeout { .. } => Reason::DatabaseTimeout,
+        _ => Reason::DatabaseError,
+    }
+}

@@ -1,0 +1,177 @@
+//! What the rows say: the number's rules, its config and its secret, turned into an answer or into
+//! the reason why there is none. No waiting here, and no cache.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use secrecy::ExposeSecret;
+
+use crate::cache::fence::Generation;
+use crate::cache::{Cache, Outcome};
+use crate::clock::{Clock, Moment};
+use crate::credentials::{Answer, Credentials, Origin, Resolution};
+use crate::environment::{Environment, Reason};
+use crate::keyring::{KeyError, KeyRing};
+use crate::number::ConfigId;
+use crate::rules::{Rules, RulesError};
+use crate::server_url::{ServerUrl, ServerUrlError};
+use crate::store::{Config, Route};
+
+/// What was decided, and the config that it depends on, whether that exists or not.
+pub(super) struct Decision {
+    pub(super) depends_on: Option<ConfigId>,
+    pub(super) rules_trunk: Option<String>,
+    pub(super) verdict: Result<Chosen, Refused>,
+}
+
+/// A config that can be used once its secret is opened.
+pub(super) struct Chosen {
+    pub(super) config: Config,
+    pub(super) url: ServerUrl,
+    pub(super) ring: Arc<KeyRing>,
+}
+
+/// Why the database has no answer, with the detail that a log and `--explain` show.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("no DATABASE_URL is set")]
+    NoDatabase,
+    #[error("the tenant has no such number")]
+    NumberUnknown,
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error("the rules name no livekit_config")]
+    Unassigned,
+    #[error("the rules name LiveKit config {0}, which does not exist")]
+    ConfigMissing(ConfigId),
+    #[error("the URL of the LiveKit config is malformed: {0}")]
+    Url(#[from] ServerUrlError),
+    #[error("the LiveKit config has no API key")]
+    NoApiKey,
+    #[error("the secret of the LiveKit config does not open: {0}")]
+    Secret(#[from] KeyError),
+}
+
+impl Refused {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::NoDatabase => Reason::DatabaseNotConfigured,
+            Self::NumberUnknown => Reason::NumberUnknown,
+            Self::Rules(_) => Reason::RulesMalformed,
+            Self::Unassigned => Reason::ConfigUnassigned,
+            Self::ConfigMissing(_) => Reason::ConfigMissing,
+            Self::Url(_) | Self::NoApiKey => Reason::ConfigInvalid,
+            Self::Secret(_) => Reason::SecretUnopenable,
+        }
+    }
+}
+
+/// Goes through a row in the order in which things can be wrong with it.
+pub(super) fn decide(route: Option<Route>, ring: Option<&Arc<KeyRing>>) -> Decision {
+    let Some(route) = route else { return Decision::refused(Refused::NumberUnknown) };
+    match Rules::read(&route.rules) {
+        Err(error) => Decision::refused(error.into()),
+        Ok(Rules { config: None, trunk }) => {
+            Decision { rules_trunk: trunk, ..Decision::refused(Refused::Unassigned) }
+        }
+        Ok(Rules { config: Some(id), trunk }) => Decision {
+            depends_on: Some(id),
+            rules_trunk: trunk,
+            verdict: choose(id, route.config, ring),
+        },
+    }
+}
+
+fn choose(
+    id: ConfigId,
+    config: Option<Config>,
+    ring: Option<&Arc<KeyRing>>,
+) -> Result<Chosen, Refused> {
+    let config = config.ok_or(Refused::ConfigMissing(id))?;
+    let url = config.url.parse()?;
+    if config.api_key.trim().is_empty() {
+        return Err(Refused::NoApiKey);
+    }
+    let ring = Arc::clone(ring.ok_or(KeyError::KeyMissing)?);
+    Ok(Chosen { config, url, ring })
+}
+
+impl Decision {
+    pub(super) fn no_database() -> Self {
+        Self::refused(Refused::NoDatabase)
+    }
+
+    fn refused(why: Refused) -> Self {
+        Self { depends_on: None, rules_trunk: None, verdict: Err(why) }
+    }
+
+    /// The answer: the config's, with credentials shared by all numbers that use it, or the
+    /// environment's.
+    pub(super) fn outcome(
+        self,
+        born: Generation,
+        environment: &Environment,
+        cache: &Cache,
+        clock: &Arc<dyn Clock>,
+        now: Moment,
+    ) -> Outcome {
+        let rules_trunk = self.rules_trunk.as_deref();
+        let opened = self.verdict.and_then(|chosen| {
+            let credentials = chosen.credentials(born, cache, clock)?;
+            Ok((chosen, credentials))
+        });
+        match opened {
+            Ok((Chosen { config, .. }, credentials)) => Ok(Resolution(Arc::new(Answer {
+                credentials,
+                trunk: environment.trunk(given(config.trunk_id.as_ref()), rules_trunk),
+                agent: environment.agent(given(config.agent.as_ref())),
+                origin: Origin::Database { id: config.id, name: config.name.into() },
+                loaded_at: now,
+                stale: false,
+                entry_gone: AtomicBool::new(false),
+            }))),
+            Err(why) => {
+                if let Refused::Secret(error) = &why {
+                    tracing::error!(config = ?self.depends_on, %error, "a secret does not open");
+                } else {
+                    tracing::debug!(why = %why, "the database has no answer");
+                }
+                environment.answer(why.reason(), rules_trunk, now)
+            }
+        }
+    }
+}
+
+impl Chosen {
+    fn credentials(
+        &self,
+        born: Generation,
+        cache: &Cache,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<Credentials>, Refused> {
+        let config = &self.config;
+        let sealed = config.api_secret.expose_secret();
+        cache.shared.join(
+            config.id,
+            born,
+            &cache.fence,
+            |there| there.matches(self.url.as_str(), &config.api_key, sealed),
+            || {
+                let opened = self.ring.open(sealed)?;
+                Ok(Credentials::sealed(
+                    self.url.clone(),
+                    &config.api_key,
+                    sealed,
+                    &opened.secret,
+                    Arc::clone(&self.ring),
+                    Arc::clone(clock),
+                ))
+            },
+        )
+    }
+}
+
+/// A text with something in it.
+pub(super) fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.trim().is_empty())
+}

@@ -1,0 +1,138 @@
+//! The URL of a LiveKit server, checked once.
+//!
+//! A URL with a user name, a query or a line break in it has been pasted from the wrong place; it
+//! is refused here with the reason, and never repaired.
+
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+/// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.
+///
+/// ```
+/// use trunkline::ServerUrl;
+///
+/// let url: ServerUrl = "wss://calls.livekit.cloud".parse()?;
+/// assert_eq!(url.as_str(), "wss://calls.livekit.cloud");
+/// # Ok::<(), trunkline::ServerUrlError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl(Box<str>);
+
+impl ServerUrl {
+    /// The URL as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ServerUrl {
+    type Err = ServerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ServerUrlError> {
+        if text.is_empty() {
+            return Err(ServerUrlError::Empty);
+        }
+        if text.len() > LONGEST {
+            return Err(ServerUrlError::TooLong { length: text.len() });
+        }
+        if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            return Err(ServerUrlError::WhiteSpace);
+        }
+        let url = Url::parse(text).map_err(|_| ServerUrlError::NoUrl)?;
+        if !matches!(url.scheme(), "ws" | "wss" | "http" | "https") {
+            return Err(ServerUrlError::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(ServerUrlError::UserInfo);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(ServerUrlError::Query);
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(ServerUrlError::NoUrl);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, out)
+    }
+}
+
+/// Why a text is no [`ServerUrl`]. Never repeats the text, which may carry a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerUrlError {
+    /// Nothing at all.
+    #[error("the URL is empty; a LiveKit URL looks like wss://calls.livekit.cloud")]
+    Empty,
+    /// More than the 500 characters that the table holds.
+    #[error("the URL has {length} bytes; at most 500 are kept")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A blank, a line break or a control character, often at the end of something pasted.
+    #[error("the URL has white space or a control character in it, perhaps a line break at its end")]
+    WhiteSpace,
+    /// No URL with a host.
+    #[error("not a URL; a LiveKit URL looks like wss://calls.livekit.cloud")]
+    NoUrl,
+    /// Another scheme.
+    #[error("the URL begins with none of ws://, wss://, http:// and https://")]
+    Scheme,
+    /// A user name or password before the host.
+    #[error("the URL carries a user name or password; API key and secret have fields of their own")]
+    UserInfo,
+    /// A query or fragment.
+    #[error("the URL carries a query or fragment; a LiveKit URL ends after its host or path")]
+    Query,
+}
+
+const LONGEST: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_url_is_told_what_is_wrong_with_it() {
+        for (text, error) in [
+            ("", ServerUrlError::Empty),
+            ("wss://a.example\n", ServerUrlError::WhiteSpace),
+            ("wss://a.example\0", ServerUrlError::WhiteSpace),
+            (" wss://a.example", ServerUrlError::WhiteSpace),
+            ("a.example", ServerUrlError::NoUrl),
+            ("wss://", ServerUrlError::NoUrl),
+            ("ftp://a.example", ServerUrlError::Scheme),
+            ("javascript:alert(1)", ServerUrlError::Scheme),
+            ("wss://key:secret@a.example", ServerUrlError::UserInfo),
+            ("wss://a.example?token=1", ServerUrlError::Query),
+            ("wss://a.example/#x", ServerUrlError::Query),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>(), Err(error), "{text:?}");
+        }
+        let long = format!("wss://{}.example", "a".repeat(500));
+        assert_eq!(long.parse::<ServerUrl>(), Err(ServerUrlError::TooLong { length: 514 }));
+    }
+
+    #[test]
+    fn every_scheme_port_and_path_that_livekit_takes_is_kept_as_written() {
+        for text in
+            ["ws://127.0.0.1:7880", "wss://a.example/sub/path/", "http://[::1]:7880", "HTTPS://A.example"]
+        {
+            assert_eq!(text.parse::<ServerUrl>().unwrap().as_str(), text);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Every variable the program reads, documented once: `.env.example`, the docs and
+//! `trunkline settings` are made from [`VARIABLES`], and a test fails when they differ.
+//!
+//! Also the only file that reads the process environment. A `.env` file is read beside it and
+//! never put into it; where both name a variable, the process environment wins.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+use super::Problem;
+
+/// A variable as people need to know it.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The heading it stands under.
+    pub section: &'static str,
+    /// What holds when it is not set; empty when nothing does.
+    pub default: &'static str,
+    /// What it is for. Sentences.
+    pub help: &'static str,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// Whether `NAME_FILE` may name a file that holds the value.
+    pub file: bool,
+    /// Whether a change takes effect without a restart.
+    pub hot: bool,
+}
+
+macro_rules! variables {
+    ($($section:literal: { $($name:ident = $default:literal $([$($mark:ident)+])? $help:literal)* })*) => {
+        /// Every variable, in the order of `.env.example`.
+        pub const VARIABLES: &[Variable] = &[$($(Variable {
+            name: stringify!($name),
+            section: $section,
+            default: $default,
+            help: $help,
+            secret: variables!(@has secret $($($mark)+)?),
+            file: variables!(@has file $($($mark)+)?),
+            hot: variables!(@has hot $($($mark)+)?),
+        },)*)*];
+    };
+    (@has $mark:ident) => { false };
+    (@has secret secret $($rest:ident)*) => { true };
+    (@has file file $($rest:ident)*) => { true };
+    (@has hot hot $($rest:ident)*) => { true };
+    (@has $mark:ident $other:ident $($rest:ident)*) => { variables!(@has $mark $($rest)*) };
+}
+
+variables! {
+    "Who answers": {
+        USE_SELFHOST_ROUTING_TABLE = "true" [hot]
+            "Whether the database is asked. Off: the environment answers and the database is not touched."
+        FALLBACK_DENY = "" [hot]
+            "Reasons that may not fall back to the environment, separated by commas: they are an error instead of another account's key. For example secret_unopenable,config_invalid."
+    }
+    "Secrets at rest": {
+        LIVEKIT_SECRET_ENCRYPTION_KEY = "" [secret file hot]
+            "The Fernet key that API secrets are sealed with. Several, separated by commas, make a ring: the first seals, all open. Make one with `trunkline key generate`."
+    }
+    "Credentials of the environment": {
+        LIVEKIT_URL = "" [hot]
+            "The LiveKit server that answers when the database does not. The three LIVEKIT values are one unit: all or none."
+        LIVEKIT_API_KEY = "" [hot]
+            "Its API key."
+        LIVEKIT_API_SECRET = "" [secret file hot]
+            "Its API secret."
+        OUTBOUND_TRUNK_ID = "" [hot]
+            "The SIP trunk where neither the config nor the number's rules name one."
+        VOICE_AGENT_NAME = "inbound-agent" [hot]
+            "The LiveKit agent where the config names none."
+    }
+    "Database": {
+        DATABASE_URL = "" [secret file]
+            "postgres://user:password@host/database, or sqlite:path/to/file.db. Where it is not set and PGHOST or PGDATABASE is, the PG variables of libpq name a Postgres."
+        DB_SCHEMA = "public"
+            "The Postgres schema that holds the tables."
+        DATABASE_CONNECTIONS = "4"
+            "How many statements may run at once; each has a connection of its own."
+        STORE_DEADLINE = "2s"
+            "How long one statement may take, waiting for a connection included."
+    }
+    "Cache": {
+        CACHE_CAPACITY = "1000000"
+            "How many answers are kept at the most."
+        CACHE_TTL = "5m"
+            "How long an answer counts when no change ends it. The bound on staleness where triggers are disabled."
+        CACHE_TTL_JITTER = "10"
+            "By how many per cent a TTL is shortened at the most, so that answers loaded together do not end together."
+        NEGATIVE_TTL = "30s"
+            "How long an answer counts that says there is none: number unknown, no config, secret that does not open. A change ends it at once."
+        ERROR_TTL = "1s"
+            "How long the database is left alone after it failed, where an answer can be given without it."
+        MAX_STALE = "1h"
+            "How old the last good answer may be that serves while the database is away."
+        RESOLVE_DEADLINE = "500ms"
+            "How long a caller waits for a load. Then the last good answer or the environment serves; the load goes on."
+    }
+    "Hot reload": {
+        LEASE = "1s"
+            "For how long a sign of life proves that no change was missed. Without proof the database is asked."
+        HEARTBEAT_INTERVAL = "250ms"
+            "How often Postgres is asked for a sign of life, through NOTIFY. Less than half of LEASE."
+        POLL_INTERVAL = "20ms"
+            "How often an SQLite file is looked at for commits of others."
+    }
+    "Logs": {
+        RUST_LOG = "info"
+            "Which logs are written, in the syntax of tracing-subscriber's EnvFilter."
+        LOG_FORMAT = "text"
+            "text or json."
+    }
+}
+
+/// Where a value was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In the process environment.
+    Environment,
+    /// In this `.env` file.
+    DotEnv(PathBuf),
+    /// In the file that `NAME_FILE` names.
+    File(PathBuf),
+    /// Nowhere: the default holds.
+    Default,
+}
+
+/// The values of the variables, as text, and where each was found. Wiped when dropped.
+#[derive(Default)]
+pub struct Values {
+    found: BTreeMap<String, (Zeroizing<String>, Origin)>,
+    problems: Vec<Problem>,
+    files: Vec<PathBuf>,
+}
+
+impl Values {
+    /// Reads the process environment and, beside it, a `.env` file. A file that is not there is
+    /// none; one that cannot be read is a problem.
+    #[must_use]
+    pub fn of_process(dot_env: Option<&Path>) -> Self {
+        Self::of(process(), dot_env)
+    }
+
+    /// Reads these pairs in place of the process environment.
+    pub fn of(
+        pairs: impl IntoIterator<Item = (String, String)>,
+        dot_env: Option<&Path>,
+    ) -> Self {
+        let mut values = Self::default();
+        if let Some(path) = dot_env {
+            values.files.push(path.to_owned());
+            values.read_dot_env(path);
+        }
+        for (name, value) in pairs {
+            values.found.insert(name, (Zeroizing::new(value), Origin::Environment));
+        }
+        // An empty variable is one that is not set, as in every shell script.
+        values.found.retain(|_, (value, _)| !value.is_empty());
+        for variable in VARIABLES.iter().filter(|variable| variable.file) {
+            values.read_file_of(variable.name);
+        }
+        values
+    }
+
+    /// A value, or the default.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let default = || {
+            let variable = VARIABLES.iter().find(|variable| variable.name == name);
+            variable.map(|variable| variable.default).filter(|default| !default.is_empty())
+        };
+        self.found.get(name).map(|(value, _)| value.as_str()).or_else(default)
+    }
+
+    /// Where a value was found.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Origin {
+        self.found.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    /// The files that were read or looked for; a change of one may change a value.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn read_dot_env(&mut self, path: &Path) {
+        let lines = match dotenvy::from_path_iter(path) {
+            Ok(lines) => lines,
+            Err(error) if error.not_found() => return,
+            Err(_) => return self.problem(".env", format!("{} cannot be read", path.display())),
+        };
+        for line in lines {
+            match line {
+                Ok((name, value)) => {
+                    let origin = Origin::DotEnv(path.to_owned());
+                    self.found.insert(name, (Zeroizing::new(value), origin));
+                }
+                // The error of the library repeats the line, secrets and all; this one does not.
+                Err(_) => self.problem(
+                    ".env",
+                    format!(
+                        "a line of {} is not NAME=value; quote a value with blanks or # in it",
+                        path.display()
+                    ),
+                ),
+            }
+        }
+    }
+
+    fn read_file_of(&mut self, name: &'static str) {
+        let Some((path, _)) = self.found.remove(&format!("{name}_FILE")) else { return };
+        let path = PathBuf::from(path.as_str());
+        self.files.push(path.clone());
+        if self.found.contains_key(name) {
+            return self.problem(name, format!("{name} and {name}_FILE are both set; keep one"));
+        }
+        match std::fs::read(&path).map(Zeroizing::new) {
+            Err(error) => self.problem(name, format!("{}: {error}", path.display())),
+            Ok(bytes) if bytes.len() > LARGEST_FILE => {
+                self.problem(name, format!("{} is larger than 64 KiB", path.display()));
+            }
+            Ok(bytes) => match std::str::from_utf8(&bytes) {
+                Err(_) => self.problem(name, format!("{} is not UTF-8 text", path.display())),
+                Ok(text) => {
+                    let value = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+                    self.found.insert(name.to_owned(), (value, Origin::File(path)));
+                }
+            },
+        }
+    }
+
+    fn problem(&mut self, variable: &str, message: String) {
+        self.problems.push(Problem { variable: variable.to_owned(), message, key: None });
+    }
+}
+
+/// When each file last changed and how long it is; what says whether to read again.
+pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
+    let stat = |path: &PathBuf| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    files.iter().map(stat).collect()
+}
+
+/// `.env.example`, from [`VARIABLES`].
+#[must_use]
+pub fn example() -> String {
+    let mut text = String::from(
+        "# Every variable that trunkline reads. Made by `trunkline settings example`.\n\
+         # A variable of the process environment wins over the same one here.\n\
+         # Durations are written 250ms, 30s, 5m, 1h or 7d. (hot): takes effect without a restart.\n",
+    );
+    let mut section = "";
+    for variable in VARIABLES {
+        if section != variable.section {
+            section = variable.section;
+            let _ = write!(text, "\n# --- {section} ---\n");
+        }
+        text.push('\n');
+        let hot = if variable.hot { " (hot)" } else { "" };
+        for line in wrap(&format!("{}{hot}", variable.help)) {
+            let _ = writeln!(text, "# {line}");
+        }
+        let comment = if variable.default.is_empty() { "# " } else { "" };
+        let _ = writeln!(text, "{comment}{}={}", variable.name, variable.default);
+        if variable.file {
+            let _ = writeln!(text, "# {}_FILE=", variable.name);
+        }
+    }
+    text
+}
+
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is always a line");
+        if last.len() + 1 + word.len() > 98 && !last.is_empty() {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn process() -> Vec<(String, String)> {
+    // Values that are not UTF-8 belong to other programs.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+const LARGEST_FILE: usize = 64 * 1024;

@@ -1,0 +1,193 @@
+//! A few held connections, each used by one statement at a time, all of them with a deadline.
+//!
+//! sqlx's own pool is not used: a caller that gives up on a dead connection leaks its permit there
+//! for good, and a ping before and after each use halves the throughput. Here a permit is a
+//! [`Lane`], which goes back by being dropped, and a connection goes back only after it proved
+//! itself by finishing a statement. One that failed, timed out or was abandoned is closed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::{Connection, Database};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::{StoreError, Taken};
+
+/// Connections to one database.
+pub(super) struct Lanes<DB: Database> {
+    options: <DB::Connection as Connection>::Options,
+    idle: Arc<Mutex<Vec<DB::Connection>>>,
+    permits: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+/// A connection for one statement.
+pub(super) struct Lane<DB: Database> {
+    connection: DB::Connection,
+    /// Whether it was opened earlier, and so may have died since.
+    reused: bool,
+    until: Instant,
+    deadline: Duration,
+    statement: &'static str,
+    home: Arc<Mutex<Vec<DB::Connection>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<DB: Database> Lanes<DB> {
+    /// Nothing is opened before the first statement.
+    pub(super) fn new(
+        options: <DB::Connection as Connection>::Options,
+        most: u32,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            options,
+            idle: Arc::default(),
+            permits: Arc::new(Semaphore::new(most.max(1) as usize)),
+            deadline,
+        }
+    }
+
+    /// The options that connections are opened with.
+    pub(super) fn options(&self) -> &<DB::Connection as Connection>::Options {
+        &self.options
+    }
+
+    /// How long a statement may take, waiting for a connection included.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Waits for a free connection, or opens one.
+    pub(super) async fn enter(&self, statement: &'static str) -> Result<Lane<DB>, StoreError> {
+        let until = Instant::now() + self.deadline;
+        let late = |_| StoreError::Timeout { after: self.deadline };
+        let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned())
+            .await
+            .map_err(late)?
+            .expect("the semaphore is never closed");
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (connection, reused) = match idle {
+            Some(connection) => (connection, true),
+            None => {
+                let opened = timeout_at(until, DB::Connection::connect_with(&self.options)).await;
+                (opened.map_err(late)?.map_err(|error| typed(&error, statement))?, false)
+            }
+        };
+        Ok(Lane {
+            connection,
+            reused,
+            until,
+            deadline: self.deadline,
+            statement,
+            home: Arc::clone(&self.idle),
+            _permit: permit,
+        })
+    }
+}
+
+impl<DB: Database> Lane<DB> {
+    pub(super) fn connection(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Whether a failure may only mean that a connection held for long has died meanwhile.
+    pub(super) fn may_have_died(&self) -> bool {
+        self.reused
+    }
+
+    /// Takes the statement's outcome; the connection goes home only if it is sound.
+    pub(super) fn leave<T>(
+        self,
+        outcome: Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, StoreError> {
+        let outcome = match outcome {
+            Err(_) => return Err(StoreError::Timeout { after: self.deadline }),
+            Ok(outcome) => outcome.map_err(|error| typed(&error, self.statement)),
+        };
+        let unsound = matches!(outcome, Err(StoreError::Unreachable { .. }));
+        if !unsound {
+            self.home.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
+        }
+        outcome
+    }
+}
+
+/// Runs one statement: `ask!(lanes, "name", |db| query.fetch_one(db))`. A read is asked once more
+/// when it met a connection that had died in its lane; a write never is.
+macro_rules! ask {
+    (@run $lane:ident, $db:ident, $query:expr) => {{
+        let until = $lane.until();
+        tokio::time::timeout_at(until, async {
+            let $db = $lane.connection();
+            $query.await
+        })
+        .await
+    }};
+    (read $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
+        loop {
+            let mut lane = $lanes.enter($statement).await?;
+            let outcome = ask!(@run lane, $db, $query);
+            let again = lane.may_have_died();
+            match lane.leave(outcome) {
+                Err($crate::store::StoreError::Unreachable { .. }) if again => {}
+                outcome => break outcome,
+            }
+        }
+    }};
+    (write $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
+        let mut lane = $lanes.enter($statement).await?;
+        let outcome = ask!(@run lane, $db, $query);
+        lane.leave(outcome)
+    }};
+}
+pub(super) use ask;
+
+/// Names a driver error without any value of a row in it.
+pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError {
+    let error = match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default().into_owned();
+            let constraint = database.constraint().unwrap_or_default();
+            if database.is_unique_violation() {
+                let number = constraint.contains("number") || database.message().contains("number");
+                let taken = if number { Taken::Number } else { Taken::Name };
+                return StoreError::Conflict { taken };
+            }
+            // 42P01, 42703 and 3F000: no such table, column, schema. SQLite has one code for all.
+            let missing = matches!(&*code, "42P01" | "42703" | "3F000")
+                || database.message().starts_with("no such table");
+            // 08: connection, 28 and 3D: not let in, 53: too many, 57P: shutting down or starting;
+            // of SQLite 14: cannot open the file, 26: not a database.
+            let away = ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class))
+                || matches!(&*code, "14" | "26");
+            match () {
+                () if missing => StoreError::NotMigrated { statement },
+                () if away => StoreError::Unreachable { why: server_words(&**database) },
+                () => StoreError::Refused { statement, code },
+            }
+        }
+        sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_) => StoreError::Row { statement },
+        sqlx::Error::Io(error) => StoreError::Unreachable { why: error.to_string() },
+        sqlx::Error::Tls(_) => StoreError::Unreachable { why: "TLS failed".into() },
+        _ => StoreError::Unreachable { why: "the connection failed".into() },
+    };
+    tracing::debug!(statement, error = %error, "a statement failed");
+    error
+}
+
+/// The server's message where it is about connecting, and so speaks of roles and limits only.
+fn server_words(error: &dyn sqlx::error::DatabaseError) -> String {
+    error.message().to_owned()
+}

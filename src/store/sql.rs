@@ -1,0 +1,408 @@
+//! The statements that both databases share, and the one implementation of [`Store`] made of them.
+//!
+//! Placeholders, `returning`, UUIDs, JSON and time stamps mean the same on both through sqlx. What
+//! differs (casts to a UUID, editing JSON, lists) is a const of the same name in `postgres.rs` and
+//! `sqlite.rs`. Columns that an adopted table may leave null are read as empty text; what empty
+//! text means is decided where rows are used.
+//!
+//! [`Store`]: super::Store
+
+pub(super) const OWNERS: &str = "
+    select distinct tenant_id from voice_agent_numbers
+    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1
+    limit 2";
+
+pub(super) const CREATE_CONFIG: &str = "
+    insert into voice_agent_livekit
+        (name, description, livekit_url, livekit_api_key, livekit_api_secret, trunk_id, worker_name)
+    values ($1, $2, $3, $4, $5, $6, $7)
+    returning id";
+
+pub(super) const CONFIG: &str = "
+    select id, coalesce(name, '') as name, description, coalesce(livekit_url, '') as url,
+        coalesce(livekit_api_key, '') as api_key, coalesce(livekit_api_secret, '') as api_secret,
+        trunk_id, worker_name, created_at, updated_at
+    from voice_agent_livekit
+    where id = $1";
+
+pub(super) const CONFIG_NAMED: &str = "
+    select id, coalesce(name, '') as name, description, coalesce(livekit_url, '') as url,
+        coalesce(livekit_api_key, '') as api_key, coalesce(livekit_api_secret, '') as api_secret,
+        trunk_id, worker_name, created_at, updated_at
+    from voice_agent_livekit
+    where name = $1";
+
+pub(super) const CONFIGS: &str = "
+    select id, coalesce(name, '') as name, description, coalesce(livekit_url, '') as url,
+        coalesce(livekit_api_key, '') as api_key, coalesce(livekit_api_secret, '') as api_secret,
+        trunk_id, worker_name, created_at, updated_at
+    from voice_agent_livekit
+    order by name, id";
+
+pub(super) const UPDATE_CONFIG: &str = "
+    update voice_agent_livekit set
+        name = coalesce($2, name),
+        description = case when $3 then $4 else description end,
+        livekit_url = coalesce($5, livekit_url),
+        livekit_api_key = coalesce($6, livekit_api_key),
+        livekit_api_secret = coalesce($7, livekit_api_secret),
+        trunk_id = case when $8 then $9 else trunk_id end,
+        worker_name = case when $10 then $11 else worker_name end
+    where id = $1";
+
+pub(super) const DELETE_CONFIG: &str = "delete from voice_agent_livekit where id = $1";
+
+/// Compares text, so that the index on it serves; people write a UUID in one case or the other.
+pub(super) const CONFIG_USERS: &str = "
+    select count(*) from voice_agent_numbers where rules ->> 'livekit_config' in ($1, $2)";
+
+pub(super) const ADD_NUMBER: &str = "
+    insert into voice_agent_numbers (tenant_id, country_code, base_number, provider, rules)
+    values ($1, $2, $3, $4, $5)
+    returning id";
+
+/// What a list of rows for one insert follows.
+pub(super) const IMPORT: &str =
+    "insert into voice_agent_numbers (tenant_id, country_code, base_number, provider, rules) ";
+
+pub(super) const NUMBER: &str = "
+    select id, tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text) as digits,
+        provider, rules
+    from voice_agent_numbers
+    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2
+    order by id limit 1";
+
+pub(super) const NUMBERS: &str = "
+    select id, tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text) as digits,
+        provider, rules
+    from voice_agent_numbers
+    order by tenant_id, digits, id";
+
+pub(super) const NUMBERS_OF: &str = "
+    select id, tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text) as digits,
+        provider, rules
+    from voice_agent_numbers
+    where tenant_id = $1
+    order by digits, id";
+
+pub(super) const REMOVE_NUMBER: &str = "
+    delete from voice_agent_numbers
+    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+
+pub(super) const CHANGES_AFTER: &str = "
+    select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
+    where seq > $1
+    order by seq limit $2";
+
+pub(super) const NEWEST_CHANGE: &str = "select coalesce(max(seq), 0) from voice_agent_changes";
+
+pub(super) const DOUBLES: &str = "
+    select count(*) from (
+        select 1 from voice_agent_numbers
+        group by tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text)
+        having count(*) > 1
+    ) as doubles";
+
+/// Rows of one insert; five values a row stay far below what either database takes.
+pub(super) const ROWS_AN_INSERT: usize = 500;
+
+/// Reads one row of the change log. What this version does not know is a change of everything.
+pub(super) fn change(
+    entity: &str,
+    fields: &str,
+    config: Option<uuid::Uuid>,
+    tenant: Option<uuid::Uuid>,
+    digits: Option<&str>,
+) -> crate::changes::Change {
+    use crate::changes::Change;
+    use crate::number::{Caller, ConfigId, E164, TenantId};
+
+    let number = digits.and_then(|digits| E164::from_digits(digits).ok());
+    match (entity, config, tenant, number) {
+        ("config", Some(id), ..) => Change::Config(ConfigId(id)),
+        ("number", _, Some(tenant), Some(number)) => {
+            Change::Number(Caller::new(TenantId(tenant), number))
+        }
+        // A statement that touched many rows names its table where others name columns.
+        ("all", ..) if fields == "voice_agent_numbers" => Change::Numbers,
+        _ => Change::All,
+    }
+}
+
+/// Implements `Store` for a type that has `lanes: Lanes<$db>`.
+macro_rules! implement_store {
+    ($store:ty, $db:ty, $row:ty) => {
+        #[async_trait::async_trait]
+        impl Store for $store {
+            async fn route(&self, caller: Caller) -> Result<Option<Route>, StoreError> {
+                let row = ask!(read self.lanes, "route", |db| sqlx::query(ROUTE)
+                    .bind(caller.number.digits())
+                    .bind(caller.tenant.0)
+                    .try_map(|row: $row| read_route(&row))
+                    .fetch_optional(db))?;
+                Ok(row)
+            }
+
+            async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
+                let owners: Vec<Uuid> = ask!(read self.lanes, "owners", |db| {
+                    sqlx::query_scalar(sql::OWNERS).bind(number.digits()).fetch_all(db)
+                })?;
+                Ok(owners.into_iter().map(TenantId).collect())
+            }
+
+            async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
+                let id = ask!(write self.lanes, "create_config", |db| {
+                    sqlx::query_scalar(sql::CREATE_CONFIG)
+                        .bind(&config.name)
+                        .bind(&config.description)
+                        .bind(config.url.as_str())
+                        .bind(&config.api_key)
+                        .bind(config.api_secret.as_str())
+                        .bind(&config.trunk_id)
+                        .bind(&config.agent)
+                        .fetch_one(db)
+                })?;
+                Ok(ConfigId(id))
+            }
+
+            async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
+                ask!(read self.lanes, "config", |db| sqlx::query(sql::CONFIG)
+                    .bind(id.0)
+                    .try_map(|row: $row| read_config(&row))
+                    .fetch_optional(db))
+            }
+
+            async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {
+                ask!(read self.lanes, "config_named", |db| sqlx::query(sql::CONFIG_NAMED)
+                    .bind(name)
+                    .try_map(|row: $row| read_config(&row))
+                    .fetch_optional(db))
+            }
+
+            async fn update_config(
+                &self,
+                id: ConfigId,
+                edit: &ConfigEdit,
+            ) -> Result<bool, StoreError> {
+                let done = ask!(write self.lanes, "update_config", |db| {
+                    sqlx::query(sql::UPDATE_CONFIG)
+                        .bind(id.0)
+                        .bind(edit.name.as_ref())
+                        .bind(edit.description.is_some())
+                        .bind(edit.description.as_ref().and_then(Option::as_ref))
+                        .bind(edit.url.as_ref().map(ServerUrl::as_str))
+                        .bind(edit.api_key.as_ref())
+                        .bind(edit.api_secret.as_ref().map(Sealed::as_str))
+                        .bind(edit.trunk_id.is_some())
+                        .bind(edit.trunk_id.as_ref().and_then(Option::as_ref))
+                        .bind(edit.agent.is_some())
+                        .bind(edit.agent.as_ref().and_then(Option::as_ref))
+                        .execute(db)
+                })?;
+                Ok(done.rows_affected() > 0)
+            }
+
+            async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError> {
+                let done = ask!(write self.lanes, "delete_config", |db| {
+                    sqlx::query(sql::DELETE_CONFIG).bind(id.0).execute(db)
+                })?;
+                Ok(done.rows_affected() > 0)
+            }
+
+            async fn configs(&self) -> Result<Vec<Config>, StoreError> {
+                ask!(read self.lanes, "configs", |db| sqlx::query(sql::CONFIGS)
+                    .try_map(|row: $row| read_config(&row))
+                    .fetch_all(db))
+            }
+
+            async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError> {
+                let text = id.to_string();
+                let users: i64 = ask!(read self.lanes, "config_users", |db| {
+                    sqlx::query_scalar(sql::CONFIG_USERS)
+                        .bind(&text)
+                        .bind(text.to_uppercase())
+                        .fetch_one(db)
+                })?;
+                Ok(users.unsigned_abs())
+            }
+
+            async fn add_number(&self, number: &NewNumber) -> Result<Uuid, StoreError> {
+                let (code, base) = number.caller.number.split();
+                ask!(write self.lanes, "add_number", |db| sqlx::query_scalar(sql::ADD_NUMBER)
+                    .bind(number.caller.tenant.0)
+                    .bind(code)
+                    .bind(base.cast_signed())
+                    .bind(&number.provider)
+                    .bind(Json(&number.rules))
+                    .fetch_one(db))
+            }
+
+            async fn number(&self, caller: Caller) -> Result<Option<Number>, StoreError> {
+                ask!(read self.lanes, "number", |db| sqlx::query(sql::NUMBER)
+                    .bind(caller.number.digits())
+                    .bind(caller.tenant.0)
+                    .try_map(|row: $row| read_number(&row))
+                    .fetch_optional(db))
+            }
+
+            async fn numbers(&self, tenant: Option<TenantId>) -> Result<Vec<Number>, StoreError> {
+                match tenant {
+                    Some(tenant) => ask!(read self.lanes, "numbers_of", |db| {
+                        sqlx::query(sql::NUMBERS_OF)
+                            .bind(tenant.0)
+                            .try_map(|row: $row| read_number(&row))
+                            .fetch_all(db)
+                    }),
+                    None => ask!(read self.lanes, "numbers", |db| sqlx::query(sql::NUMBERS)
+                        .try_map(|row: $row| read_number(&row))
+                        .fetch_all(db)),
+                }
+            }
+
+            async fn assign(
+                &self,
+                caller: Caller,
+                config: Option<ConfigId>,
+            ) -> Result<bool, StoreError> {
+                let done = match config {
+                    Some(id) => ask!(write self.lanes, "assign", |db| sqlx::query(ASSIGN)
+                        .bind(caller.number.digits())
+                        .bind(caller.tenant.0)
+                        .bind(id.to_string())
+                        .execute(db)),
+                    None => ask!(write self.lanes, "unassign", |db| sqlx::query(UNASSIGN)
+                        .bind(caller.number.digits())
+                        .bind(caller.tenant.0)
+                        .execute(db)),
+                }?;
+                Ok(done.rows_affected() > 0)
+            }
+
+            async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError> {
+                let done = ask!(write self.lanes, "remove_number", |db| {
+                    sqlx::query(sql::REMOVE_NUMBER)
+                        .bind(caller.number.digits())
+                        .bind(caller.tenant.0)
+                        .execute(db)
+                })?;
+                Ok(done.rows_affected() > 0)
+            }
+
+            async fn import(&self, numbers: &[NewNumber]) -> Result<u64, StoreError> {
+                ask!(write self.lanes, "import", |db| async {
+                    let mut transaction = db.begin().await?;
+                    for rows in numbers.chunks(sql::ROWS_AN_INSERT) {
+                        let mut insert = sqlx::QueryBuilder::<$db>::new(sql::IMPORT);
+                        insert.push_values(rows, |mut values, number| {
+                            let (code, base) = number.caller.number.split();
+                            values
+                                .push_bind(number.caller.tenant.0)
+                                .push_bind(code)
+                                .push_bind(base.cast_signed())
+                                .push_bind(number.provider.as_deref())
+                                .push_bind(Json(&number.rules));
+                        });
+                        insert.build().persistent(false).execute(&mut *transaction).await?;
+                    }
+                    transaction.commit().await
+                })?;
+                Ok(numbers.len() as u64)
+            }
+
+            async fn changes(
+                &self,
+                which: ChangesWanted<'_>,
+            ) -> Result<Vec<LoggedChange>, StoreError> {
+                match which {
+                    ChangesWanted::At(seqs) => {
+                        let seqs: Vec<_> = seqs.iter().map(i64::to_string).collect();
+                        ask!(read self.lanes, "changes_at", |db| sqlx::query(CHANGES_AT)
+                            .bind(seqs.join(","))
+                            .try_map(|row: $row| read_change(&row))
+                            .fetch_all(db))
+                    }
+                    ChangesWanted::After(seq) => ask!(read self.lanes, "changes_after", |db| {
+                        sqlx::query(sql::CHANGES_AFTER)
+                            .bind(seq)
+                            .bind(MOST_CHANGES as i64)
+                            .try_map(|row: $row| read_change(&row))
+                            .fetch_all(db)
+                    }),
+                }
+            }
+
+            async fn newest_change(&self) -> Result<i64, StoreError> {
+                ask!(read self.lanes, "newest_change", |db| {
+                    sqlx::query_scalar(sql::NEWEST_CHANGE).fetch_one(db)
+                })
+            }
+
+            async fn doubles(&self) -> Result<u64, StoreError> {
+                let doubles: i64 = ask!(read self.lanes, "doubles", |db| {
+                    sqlx::query_scalar(sql::DOUBLES).fetch_one(db)
+                })?;
+                Ok(doubles.unsigned_abs())
+            }
+        }
+
+        fn read_config(row: &$row) -> Result<Config, sqlx::Error> {
+            Ok(Config {
+                id: ConfigId(row.try_get("id")?),
+                name: row.try_get("name")?,
+                description: row.try_get("description")?,
+                url: row.try_get("url")?,
+                api_key: row.try_get("api_key")?,
+                api_secret: row.try_get::<String, _>("api_secret")?.into(),
+                trunk_id: row.try_get("trunk_id")?,
+                agent: row.try_get("worker_name")?,
+                // Unchecked, since an adopted table may have these without a time zone (then UTC).
+                created_at: row.try_get_unchecked("created_at")?,
+                updated_at: row.try_get_unchecked("updated_at")?,
+            })
+        }
+
+        fn read_route(row: &$row) -> Result<Route, sqlx::Error> {
+            let rules = row.try_get::<Option<Json<Value>>, _>("rules")?;
+            let config = match row.try_get("id")? {
+                None => None,
+                Some(id) => Some(Config {
+                    id: ConfigId(id),
+                    name: row.try_get("name")?,
+                    description: None,
+                    url: row.try_get("url")?,
+                    api_key: row.try_get("api_key")?,
+                    api_secret: row.try_get::<String, _>("api_secret")?.into(),
+                    trunk_id: row.try_get("trunk_id")?,
+                    agent: row.try_get("worker_name")?,
+                    created_at: None,
+                    updated_at: None,
+                }),
+            };
+            Ok(Route { rules: rules.map_or(Value::Null, |rules| rules.0), config })
+        }
+
+        fn read_number(row: &$row) -> Result<Number, sqlx::Error> {
+            let rules = row.try_get::<Option<Json<Value>>, _>("rules")?;
+            Ok(Number {
+                id: row.try_get("id")?,
+                tenant: TenantId(row.try_get("tenant_id")?),
+                digits: row.try_get::<Option<String>, _>("digits")?.unwrap_or_default(),
+                provider: row.try_get("provider")?,
+                rules: rules.map_or(Value::Null, |rules| rules.0),
+            })
+        }
+
+        fn read_change(row: &$row) -> Result<LoggedChange, sqlx::Error> {
+            let digits: Option<String> = row.try_get("digits")?;
+            let change = sql::change(
+                row.try_get("entity")?,
+                row.try_get("fields")?,
+                row.try_get("config_id")?,
+                row.try_get("tenant_id")?,
+                digits.as_deref(),
+            );
+            Ok(LoggedChange { seq: row.try_get("seq")?, change })
+        }
+    };
+}
+pub(super) use implement_store;

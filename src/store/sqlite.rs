@@ -1,0 +1,87 @@
+//! SQLite: the statements that only it understands, and how it is opened.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::types::Json;
+use sqlx::{Connection, Row, Sqlite};
+use uuid::Uuid;
+
+use super::lanes::{Lanes, ask, typed};
+use super::sql::{self, implement_store};
+use super::{
+    ChangesWanted, Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus,
+    Migrations, NewConfig, NewNumber, Number, Route, Store, StoreError,
+};
+use crate::keyring::Sealed;
+use crate::number::{Caller, ConfigId, E164, TenantId};
+use crate::server_url::ServerUrl;
+
+/// The tables in an SQLite file.
+pub struct SqliteStore {
+    lanes: Lanes<Sqlite>,
+}
+
+impl SqliteStore {
+    /// Names the file; nothing is opened before the first statement, and a file that is not there
+    /// is made by [`migrate`](Self::migrate) only.
+    #[must_use]
+    pub fn new(options: SqliteConnectOptions, connections: u32, deadline: Duration) -> Self {
+        let options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(deadline);
+        Self { lanes: Lanes::new(options, connections, deadline) }
+    }
+
+    /// The options that its connections are opened with, for the poller's own one.
+    pub(crate) fn options(&self) -> &SqliteConnectOptions {
+        self.lanes.options()
+    }
+
+    /// Brings the tables up to date, or down to `target` (0 is before the first migration).
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`]; a migration that failed has changed nothing.
+    pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
+        let options = self.options().clone().create_if_missing(to == Migrations::Up);
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(|error| typed(&error, "connect"))?;
+        super::migrations::run(&mut connection, sqlx::migrate!("migrations/sqlite"), to).await
+    }
+}
+
+implement_store!(SqliteStore, Sqlite, SqliteRow);
+
+/// `unhex` gives null for what is no hex, and `id` is never null, so malformed text joins nothing.
+const ROUTE: &str = "
+    select n.rules, c.id, c.name, c.livekit_url as url, c.livekit_api_key as api_key,
+        c.livekit_api_secret as api_secret, c.trunk_id, c.worker_name
+    from voice_agent_numbers as n
+    left join voice_agent_livekit as c
+        on c.id = unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')
+    where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = $1 and n.tenant_id = $2
+    order by n.id limit 1";
+
+const ASSIGN: &str = "
+    update voice_agent_numbers set rules = json_set(
+        case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config', $3
+    )
+    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+
+const UNASSIGN: &str = "
+    update voice_agent_numbers set rules = json_remove(
+        case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config'
+    )
+    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+
+const CHANGES_AT: &str = "
+    select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
+    where seq in (select value from json_each('[' || $1 || ']'))
+    order by seq";

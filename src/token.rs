@@ -1,0 +1,241 @@
+//! LiveKit access tokens: what one may do, and the HS256 signature that says so.
+//!
+//! HS256 is HMAC-SHA256, so a signer needs the two SHA-256 midstates of its key and not the key's
+//! text: [`Signer`] keeps those, and the API secret that made them is wiped. Who steals midstates
+//! can mint tokens until the secret is rotated; the secret itself they do not give.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// What a token is for: who holds it, for how long, and what LiveKit lets the holder do.
+///
+/// Nothing is granted by default. A token lives 60 seconds unless said otherwise.
+///
+/// ```
+/// use std::time::Duration;
+/// use trunkline::{SipGrant, TokenRequest, VideoGrant};
+///
+/// let dial = TokenRequest {
+///     video: VideoGrant { room_create: true, ..VideoGrant::default() },
+///     sip: SipGrant { call: true, ..SipGrant::default() },
+///     ..TokenRequest::default()
+/// };
+/// assert_eq!(dial.ttl, Duration::from_secs(60));
+/// ```
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// The participant's identity (`sub`). Needed to join a room, not to call the server's API.
+    pub identity: Option<String>,
+    /// The participant's display name.
+    pub name: Option<String>,
+    /// Metadata that the participant carries into the room.
+    pub metadata: Option<String>,
+    /// How long the token is good for, in whole seconds.
+    pub ttl: Duration,
+    /// Rights on rooms.
+    pub video: VideoGrant,
+    /// Rights on telephony.
+    pub sip: SipGrant,
+}
+
+impl Default for TokenRequest {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            name: None,
+            metadata: None,
+            ttl: DEFAULT_TTL,
+            video: VideoGrant::default(),
+            sip: SipGrant::default(),
+        }
+    }
+}
+
+impl TokenRequest {
+    /// The right to join one room under an identity.
+    #[must_use]
+    pub fn join(room: impl Into<String>, identity: impl Into<String>) -> Self {
+        Self {
+            identity: Some(identity.into()),
+            video: VideoGrant { room_join: true, room: Some(room.into()), ..VideoGrant::default() },
+            ..Self::default()
+        }
+    }
+}
+
+/// Rights on rooms, in LiveKit's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VideoGrant {
+    /// May create and delete rooms.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_create: bool,
+    /// May list rooms.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_list: bool,
+    /// May administer `room`, agent dispatches included.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_admin: bool,
+    /// May join `room`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_join: bool,
+    /// The room that the rights above are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+}
+
+/// Rights on telephony, in LiveKit's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SipGrant {
+    /// May manage trunks and dispatch rules.
+    #[serde(skip_serializing_if = "is_false")]
+    pub admin: bool,
+    /// May place calls.
+    #[serde(skip_serializing_if = "is_false")]
+    pub call: bool,
+}
+
+/// A signed token. `Debug` hides it, dropping wipes it.
+pub struct AccessToken(Zeroizing<String>);
+
+impl AccessToken {
+    /// The token's text, for an `Authorization: Bearer` header.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("AccessToken(hidden)")
+    }
+}
+
+/// Signs tokens without knowing the secret's text. Wiped when dropped.
+#[derive(Clone)]
+pub(crate) struct Signer(Hmac<Sha256>);
+
+impl Signer {
+    pub(crate) fn new(api_secret: &str) -> Self {
+        Self(
+            <Hmac<Sha256> as KeyInit>::new_from_slice(api_secret.as_bytes())
+                .expect("HMAC takes a key of any length"),
+        )
+    }
+
+    /// Mints a token, valid from `unix_seconds` on.
+    pub(crate) fn mint(
+        &self,
+        api_key: &str,
+        request: &TokenRequest,
+        unix_seconds: u64,
+    ) -> AccessToken {
+        let claims = Claims {
+            iss: api_key,
+            sub: request.identity.as_deref(),
+            nbf: unix_seconds,
+            exp: unix_seconds.saturating_add(request.ttl.as_secs()),
+            name: request.name.as_deref(),
+            metadata: request.metadata.as_deref(),
+            video: &request.video,
+            sip: (request.sip != SipGrant::default()).then_some(request.sip),
+        };
+        let claims = serde_json::to_vec(&claims).expect("strings, numbers and booleans are JSON");
+        let mut token = Zeroizing::new(String::with_capacity(
+            HEADER.len() + 2 + (claims.len() + 32) * 4 / 3 + 8,
+        ));
+        token.push_str(HEADER);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let tag = self.0.clone().chain_update(token.as_bytes()).finalize().into_bytes();
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(tag, &mut token);
+        AccessToken(token)
+    }
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    nbf: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    video: &'a VideoGrant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sip: Option<SipGrant>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+const DEFAULT_TTL: Duration = Duration::from_secs(60);
+/// `{"alg":"HS256","typ":"JWT"}` in base64url.
+const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use livekit_token::TokenVerifier;
+
+    use super::*;
+
+    const SECRET: &str = "a secret of a LiveKit server, long enough";
+
+    #[expect(clippy::disallowed_methods, reason = "the verifier compares with the real time")]
+    fn now() -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    #[test]
+    fn the_official_verifier_accepts_a_token_and_reads_its_grants() {
+        let request = TokenRequest {
+            sip: SipGrant { admin: false, call: true },
+            metadata: Some("{\"job\":\"7\"}".into()),
+            name: Some("Dialler".into()),
+            ..TokenRequest::join("call-1", "dialler")
+        };
+        let token = Signer::new(SECRET).mint("APIkey", &request, now());
+        let claims = TokenVerifier::with_api_key("APIkey", SECRET).verify(token.as_str()).unwrap();
+        assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("APIkey", "dialler"));
+        assert_eq!((claims.name.as_str(), claims.metadata.as_str()), ("Dialler", "{\"job\":\"7\"}"));
+        assert_eq!(claims.exp - claims.nbf, 60);
+        assert!(claims.video.room_join && !claims.video.room_create && !claims.video.room_admin);
+        assert_eq!(claims.video.room, "call-1");
+        assert!(claims.sip.call && !claims.sip.admin);
+    }
+
+    #[test]
+    fn another_secret_another_key_and_a_past_time_are_refused() {
+        let request = TokenRequest::join("call-1", "dialler");
+        let verifier = TokenVerifier::with_api_key("APIkey", SECRET);
+        for token in [
+            Signer::new("another secret").mint("APIkey", &request, now()),
+            Signer::new(SECRET).mint("APIother", &request, now()),
+            Signer::new(SECRET).mint("APIkey", &request, now() - 3600),
+        ] {
+            assert!(verifier.verify(token.as_str()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_show_itself() {
+        let token = Signer::new(SECRET).mint("APIkey", &TokenRequest::default(), now());
+        assert_eq!(format!("{token:?}"), "AccessToken(hidden)");
+    }
+}

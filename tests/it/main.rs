@@ -1,0 +1,16 @@
+//! The promises, one file each, on a real Postgres and on SQLite.
+//!
+//! `cargo test --test it` needs Postgres's `initdb` and `postgres` on this machine; `scripts/test`
+//! installs them. The tests start a private cluster of their own and leave nothing behind.
+
+mod support;
+
+mod cli;
+mod embed;
+mod freshness;
+mod interop;
+mod migrations;
+mod redaction;
+mod reload;
+mod resolve;
+mod store;

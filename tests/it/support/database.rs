@@ -1,0 +1,87 @@
+//! A migrated database of either kind, empty, and what to reach it with.
+
+use std::sync::Arc;
+
+use trunkline::Settings;
+use trunkline::settings::Values;
+use trunkline::store::{Migrations, OpenStore, Store};
+
+use super::postgres::Cluster;
+
+/// Which kind of database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Postgres,
+    Sqlite,
+}
+
+/// Both kinds, for promises that hold on both.
+pub const BOTH: [Kind; 2] = [Kind::Postgres, Kind::Sqlite];
+
+/// A database of a test. Its file, if it is one, goes with it.
+pub struct TestDatabase {
+    pub kind: Kind,
+    pub url: String,
+    pub open: OpenStore,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl TestDatabase {
+    /// A database without tables.
+    pub fn empty(kind: Kind) -> Self {
+        let (url, folder) = match kind {
+            Kind::Postgres => (Cluster::shared().database(), None),
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                (format!("sqlite:{}", folder.path().join("test.db").display()), Some(folder))
+            }
+        };
+        let open = open(&settings(&url, &[]));
+        Self { kind, url, open, _folder: folder }
+    }
+
+    /// A database with the tables.
+    pub async fn migrated(kind: Kind) -> Self {
+        let database = Self::empty(kind);
+        database.open.migrate(Migrations::Up).await.unwrap();
+        database
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.open.store()
+    }
+
+    /// Settings that name this database, and these variables.
+    pub fn settings(&self, variables: &[(&str, &str)]) -> Settings {
+        settings(&self.url, variables)
+    }
+
+    /// Runs SQL in a session of its own, as an operator would by hand.
+    pub async fn sql(&self, statement: &str) {
+        match self.kind {
+            Kind::Postgres => {
+                let (url, statement) = (self.url.clone(), statement.to_owned());
+                tokio::task::spawn_blocking(move || super::postgres::psql(&url, &statement))
+                    .await
+                    .unwrap();
+            }
+            Kind::Sqlite => {
+                use sqlx::{AssertSqlSafe, Connection};
+                let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
+    }
+}
+
+/// Settings of these variables, none of the process, and a database.
+pub fn settings(url: &str, variables: &[(&str, &str)]) -> Settings {
+    let pairs = variables.iter().chain(&[("DATABASE_URL", url)]);
+    let pairs = pairs.map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    Settings::read(&Values::of(pairs, None)).unwrap()
+}
+
+pub fn open(settings: &Settings) -> OpenStore {
+    OpenStore::new(settings.database.as_ref().unwrap(), &settings.tuning)
+}

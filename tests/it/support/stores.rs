@@ -1,0 +1,170 @@
+//! Stores that stand before a real one: to count what it is asked, and to hold its answers back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use trunkline::store::{
+    ChangesWanted, Config, ConfigEdit, LoggedChange, NewConfig, NewNumber, Number, Route, Store,
+    StoreError,
+};
+use trunkline::{Caller, ConfigId, E164, TenantId};
+use uuid::Uuid;
+
+/// What becomes of a route that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// It is handed over only when [`Gated::open`] lets one through.
+    Held,
+    /// It never comes.
+    Hung,
+    /// The connection is refused.
+    Away,
+    Panics,
+}
+
+/// A store whose cold path can be held, broken and counted.
+pub struct Gated {
+    inner: Arc<dyn Store>,
+    fault: std::sync::Mutex<Fault>,
+    gate: Semaphore,
+    routes: AtomicUsize,
+    read: AtomicUsize,
+    others: AtomicUsize,
+}
+
+impl Gated {
+    pub fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            fault: std::sync::Mutex::new(Fault::None),
+            gate: Semaphore::new(0),
+            routes: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
+            others: AtomicUsize::new(0),
+        })
+    }
+
+    pub fn set(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+
+    /// Lets one held route through.
+    pub fn open(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// How many cold resolves have asked.
+    pub fn routes(&self) -> usize {
+        self.routes.load(Ordering::SeqCst)
+    }
+
+    /// How many of them have read their row, held back or not.
+    pub fn read(&self) -> usize {
+        self.read.load(Ordering::SeqCst)
+    }
+
+    /// How many statements of any kind were asked for.
+    pub fn statements(&self) -> usize {
+        self.routes() + self.others.load(Ordering::SeqCst)
+    }
+
+    fn other(&self) -> &dyn Store {
+        self.others.fetch_add(1, Ordering::SeqCst);
+        &*self.inner
+    }
+}
+
+#[async_trait]
+impl Store for Gated {
+    async fn route(&self, caller: Caller) -> Result<Option<Route>, StoreError> {
+        self.routes.fetch_add(1, Ordering::SeqCst);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
+            Fault::Panics => panic!("a test says so"),
+            Fault::Hung => std::future::pending::<()>().await,
+            Fault::None | Fault::Held => {}
+        }
+        let route = self.inner.route(caller).await;
+        self.read.fetch_add(1, Ordering::SeqCst);
+        if fault == Fault::Held {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        route
+    }
+
+    async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
+        self.other().owners(number).await
+    }
+
+    async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
+        self.other().create_config(config).await
+    }
+
+    async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
+        self.other().config(id).await
+    }
+
+    async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {
+        self.other().config_named(name).await
+    }
+
+    async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError> {
+        self.other().update_config(id, edit).await
+    }
+
+    async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError> {
+        self.other().delete_config(id).await
+    }
+
+    async fn configs(&self) -> Result<Vec<Config>, StoreError> {
+        self.other().configs().await
+    }
+
+    async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError> {
+        self.other().config_users(id).await
+    }
+
+    async fn add_number(&self, number: &NewNumber) -> Result<Uuid, StoreError> {
+        self.other().add_number(number).await
+    }
+
+    async fn number(&self, caller: Caller) -> Result<Option<Number>, StoreError> {
+        self.other().number(caller).await
+    }
+
+    async fn numbers(&self, tenant: Option<TenantId>) -> Result<Vec<Number>, StoreError> {
+        self.other().numbers(tenant).await
+    }
+
+    async fn assign(&self, caller: Caller, config: Option<ConfigId>) -> Result<bool, StoreError> {
+        self.other().assign(caller, config).await
+    }
+
+    async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError> {
+        self.other().remove_number(caller).await
+    }
+
+    async fn import(&self, numbers: &[NewNumber]) -> Result<u64, StoreError> {
+        self.other().import(numbers).await
+    }
+
+    async fn changes(&self, which: ChangesWanted<'_>) -> Result<Vec<LoggedChange>, StoreError> {
+        self.other().changes(which).await
+    }
+
+    async fn newest_change(&self) -> Result<i64, StoreError> {
+        self.other().newest_change().await
+    }
+
+    async fn doubles(&self) -> Result<u64, StoreError> {
+        self.other().doubles().await
+    }
+}
+
+/// How long a test waits for what must come at once.
+pub const SOON: Duration = Duration::from_secs(5);
