@@ -141,7 +141,7 @@ pub(crate) fn main() -> ExitCode {
         return report(&Failure::usage("env_file_missing", message), json);
     };
     let context = Context { json, files: SettingsFiles { dot_env } };
-    log(&context);
+    log(&context, matches!(command, Command::Demo(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -195,14 +195,14 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
     ExitCode::from(failure.exit as u8)
 }
 
-/// Logs go to stderr. With `--json`, stderr is for one error object, so nothing is logged there
-/// unless RUST_LOG asks for it.
-fn log(context: &Context) {
+/// Logs go to stderr. With `--json` that is for one error object, and the demo has its own words;
+/// nothing is logged then unless RUST_LOG asks for it.
+fn log(context: &Context, quiet: bool) {
     use tracing_subscriber::EnvFilter;
 
     let values = context.values();
     let asked = values.origin("RUST_LOG") != trunkline::settings::Origin::Default;
-    let level = if context.json && !asked { "off" } else { values.get("RUST_LOG").unwrap_or("info") };
+    let level = if (context.json || quiet) && !asked { "off" } else { values.get("RUST_LOG").unwrap_or("info") };
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -11,8 +11,13 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since a fixed but arbitrary moment. Never goes back.
     fn now(&self) -> Moment;
 
-    /// Seconds since 1970 by the wall clock.
-    fn unix_seconds(&self) -> u64;
+    /// Time since 1970 by the wall clock.
+    fn unix_time(&self) -> Duration;
+
+    /// Whole seconds since 1970 by the wall clock.
+    fn unix_seconds(&self) -> u64 {
+        self.unix_time().as_secs()
+    }
 }
 
 /// A point on a [`Clock`], in nanoseconds since its own beginning.
@@ -52,9 +57,9 @@ impl Clock for SystemClock {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where the machine is asked")]
-    fn unix_seconds(&self) -> u64 {
+    fn unix_time(&self) -> Duration {
         // A clock that stands before 1970 counts as 1970: tokens it mints are refused by servers,
         // which is the truth, and nothing panics.
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }

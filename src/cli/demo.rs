@@ -1,6 +1,374 @@
-//! demo
-use super::Context; use super::failure::Done;
-#[derive(clap::Args)]
-pub(crate) struct Demo { /// exit
- #[arg(long)] exit: bool }
-impl Demo { pub(crate) async fn run(self, _c: &Context) -> Done { Ok(()) } }
+//! `trunkline demo`: what the engine does, on a database of its own that goes with it.
+//!
+//! Every figure it prints was measured in that very run.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use tempfile::TempDir;
+use trunkline::clock::{Clock, Moment, SystemClock};
+use trunkline::settings::Values;
+use trunkline::store::{ConfigEdit, Migrations, Store};
+use trunkline::{
+    Caller, Change, KeyRing, Resolution, ResolveError, Resolver, Sealed, Settings, TokenRequest,
+};
+
+use super::db::{Seeded, sow};
+use super::failure::{Done, Exit, Failure};
+use super::output::{json_line, line, table};
+use super::resolve::summary;
+use super::{Context, open};
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// End after the show, and do not wait for Ctrl-C
+    #[arg(long)]
+    exit: bool,
+}
+
+impl Demo {
+    pub(crate) async fn run(self, context: &Context) -> Done {
+        // Ctrl-C at any time ends in the same place, where the folder is removed.
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::select! {
+            done = self.show(context.json) => done,
+            _ = interrupted => Ok(()),
+        }
+    }
+
+    async fn show(&self, json: bool) -> Done {
+        let stage = Stage::set(json).await?;
+        stage.answers().await?;
+        stage.edit_from_a_second_process().await?;
+        stage.corrupt_a_secret().await?;
+        stage.turn_the_flag().await?;
+        stage.latencies().await?;
+        if !self.exit {
+            stage.say("Ctrl-C ends the demo and removes its folder.")?;
+            std::future::pending::<()>().await;
+        }
+        stage.resolver.stop(Duration::from_secs(1)).await;
+        Ok(())
+    }
+}
+
+/// A database in a temporary folder, filled, and an engine on it.
+struct Stage {
+    folder: TempDir,
+    resolver: Resolver,
+    store: std::sync::Arc<dyn Store>,
+    ring: KeyRing,
+    seeded: Seeded,
+    clock: SystemClock,
+    json: bool,
+}
+
+impl Stage {
+    async fn set(json: bool) -> Result<Self, Failure> {
+        let clock = SystemClock::default();
+        let began = clock.now();
+        let folder = tempfile::Builder::new().prefix("trunkline-demo").tempdir().map_err(|error| {
+            Failure::new("folder_failed", format!("no temporary folder: {error}"), Exit::Failed)
+        })?;
+        let key = KeyRing::generate()?;
+        let key_file = folder.path().join("key");
+        write_private(&key_file, &key)?;
+        let settings = settings(&folder, true)?;
+        let database = open(&settings)?;
+        database.migrate(Migrations::Up).await?;
+        let (store, ring) = (database.store(), KeyRing::parse(&key)?);
+        let seeded = sow(&*store, &ring, NUMBERS).await?;
+        let resolver = Resolver::builder(settings).start();
+        let stage = Self { folder, resolver, store, ring, seeded, clock, json };
+        stage.hears().await?;
+        stage.say(format!(
+            "trunkline demo: an SQLite file, a fresh key, 2 LiveKit configs, {NUMBERS} numbers of 3 \
+             tenants; ready in {}",
+            short(clock.now().since(began)),
+        ))?;
+        Ok(stage)
+    }
+
+    async fn hears(&self) -> Done {
+        let hears = async {
+            while !self.resolver.hears_changes() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), hears).await.map_err(|_| {
+            Failure::new("deaf", "hot reload did not start within ten seconds", Exit::Failed)
+        })
+    }
+
+    async fn answers(&self) -> Done {
+        self.head("A number goes in, credentials come out")?;
+        for index in [0, 3] {
+            let caller = self.seeded.caller(index);
+            let answer = self.resolver.resolve(caller).await?;
+            self.answer(&caller.number.to_string(), &answer)?;
+        }
+        let answer = self.resolver.resolve(self.seeded.caller(0)).await?;
+        let token = answer.token(&TokenRequest::join("call-1", "dispatcher"))?;
+        self.say(format!(
+            "   an access token for room call-1 was signed inside: {} characters, good for 60 s",
+            token.as_str().len(),
+        ))?;
+        let stranger = Caller::new(self.seeded.tenants[0], self.seeded.caller(1).number);
+        let answer = self.resolver.resolve(stranger).await?;
+        self.answer("of another tenant", &answer)
+    }
+
+    async fn edit_from_a_second_process(&self) -> Done {
+        self.head("A second process edits the config; the next call uses it")?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::new("no_program", format!("the program does not find itself: {error}"), Exit::Failed)
+        })?;
+        let caller = self.seeded.caller(0);
+        let mut child = Command::new(program)
+            .args(["livekit", "edit", "europe", "--trunk", "ST_europe_2", "--no-env-file", "--json"])
+            .env_clear()
+            .env("DATABASE_URL", url(&self.folder))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|error| {
+                Failure::new("no_second_process", format!("it did not start: {error}"), Exit::Failed)
+            })?;
+        let changed = self.until(|answer| answer.trunk_id() == Some("ST_europe_2"), caller).await;
+        let seen = self.clock.unix_time();
+        let ended = child.wait().is_ok_and(|status| status.success());
+        let answer = match changed {
+            Some(answer) if ended => answer,
+            _ => return Err(Failure::new("edit_unseen", "the edit was not seen", Exit::Failed)),
+        };
+        let id = self.seeded.configs[0];
+        let committed = self.store.config(id).await?.and_then(|config| config.updated_at);
+        let committed = committed.map_or(seen, |at| {
+            Duration::from_millis(u64::try_from(at.timestamp_millis()).unwrap_or(0))
+        });
+        self.answer(&caller.number.to_string(), &answer)?;
+        let delay = seen.saturating_sub(committed).as_millis();
+        self.fact(
+            format!("   {delay} ms from the time stamp of the edit to the first call that used it"),
+            "edit_to_used_ms",
+            json!(u64::try_from(delay).unwrap_or(u64::MAX)),
+        )
+    }
+
+    async fn corrupt_a_secret(&self) -> Done {
+        self.head("A secret is corrupted in the database; the environment answers, and says why")?;
+        let (id, caller) = (self.seeded.configs[1], self.seeded.caller(3));
+        let before = self.resolver.resolve(caller).await?;
+        let sealed = self.ring.seal("a secret that nobody will read", self.clock.unix_seconds())?;
+        // One character in the middle: a token as good as ever by its looks.
+        let mut text = sealed.as_str().to_owned();
+        let middle = text.len() / 2;
+        let other = if &text[middle..=middle] == "A" { "B" } else { "A" };
+        text.replace_range(middle..=middle, other);
+        let broken = ConfigEdit { api_secret: Some(Sealed::parse(&text)?), ..ConfigEdit::default() };
+        self.store.update_config(id, &broken).await?;
+        let answer = self.until(|answer| answer.reason().is_some(), caller).await;
+        let answer = answer.ok_or_else(|| {
+            Failure::new("fallback_unseen", "the fallback was not seen", Exit::Failed)
+        })?;
+        self.answer(&caller.number.to_string(), &answer)?;
+        let withdrawn = before.token(&TokenRequest::default()).is_err();
+        self.say(format!(
+            "   what was handed out before the change {}",
+            if withdrawn { "is wiped and signs no more" } else { "still signs" },
+        ))?;
+        let sealed = self.ring.seal("a new secret", self.clock.unix_seconds())?;
+        let mended = ConfigEdit { api_secret: Some(sealed), ..ConfigEdit::default() };
+        self.store.update_config(id, &mended).await?;
+        let answer = self.until(|answer| answer.reason().is_none(), caller).await;
+        answer.map_or(Ok(()), |answer| self.answer("mended", &answer))
+    }
+
+    async fn turn_the_flag(&self) -> Done {
+        self.head("The flag is turned while it runs")?;
+        let caller = self.seeded.caller(0);
+        for (word, on) in [("flag off", false), ("flag on", true)] {
+            let reloaded = self.resolver.reload(settings(&self.folder, on)?);
+            reloaded.map_err(|error| {
+                Failure::new("reload_failed", error.to_string(), Exit::Settings)
+            })?;
+            let answer = self.resolver.resolve(caller).await?;
+            self.answer(word, &answer)?;
+        }
+        Ok(())
+    }
+
+    async fn latencies(&self) -> Done {
+        self.head("What a resolution took here")?;
+        self.hears().await?;
+        let callers: Vec<_> = (0..NUMBERS).map(|index| self.seeded.caller(index)).collect();
+        let texts: Vec<_> = callers
+            .iter()
+            .map(|caller| (caller.tenant.to_string(), caller.number.to_string()))
+            .collect();
+
+        let mut cold = Vec::new();
+        for &caller in &callers {
+            self.resolver.invalidate(Change::Number(caller));
+            let began = self.clock.now();
+            self.resolver.resolve(caller).await?;
+            cold.push(self.clock.now().since(began));
+        }
+        // Numbers that share a place in the fence invalidated each other just now.
+        for &caller in &callers {
+            self.resolver.resolve(caller).await?;
+        }
+        let warm = self.in_groups(|turn| {
+            self.resolver.try_resolve(callers[turn % callers.len()]).is_some()
+        })?;
+        let text = self.in_groups(|turn| {
+            let (tenant, number) = &texts[turn % texts.len()];
+            let caller = Caller::parse(tenant, number);
+            caller.is_ok_and(|caller| self.resolver.try_resolve(caller).is_some())
+        })?;
+        let mut fallback = Vec::new();
+        for &caller in &callers {
+            let stranger = Caller::new(self.seeded.tenants[0], caller.number);
+            self.resolver.invalidate(Change::Number(stranger));
+            let began = self.clock.now();
+            self.resolver.resolve(stranger).await?;
+            fallback.push(self.clock.now().since(began));
+        }
+        self.resolver.reload(settings(&self.folder, false)?).map_err(|error| {
+            Failure::new("reload_failed", error.to_string(), Exit::Settings)
+        })?;
+        let off = self.in_groups(|turn| {
+            self.resolver.try_resolve(callers[turn % callers.len()]).is_some()
+        })?;
+        self.print_latencies(vec![
+            ("warm, from memory", warm),
+            ("warm, from tenant and number as text", text),
+            ("cold, one SQLite statement", cold),
+            ("fallback, the database has no such number", fallback),
+            ("fallback, flag off", off),
+        ])
+    }
+
+    fn print_latencies(&self, rows: Vec<(&str, Vec<Duration>)>) -> Done {
+        let rows = rows.into_iter().map(|(what, mut times)| {
+            times.sort_unstable();
+            let at = |share: usize| times[(times.len() - 1) * share / 1000];
+            let total: Duration = times.iter().sum();
+            let mean = total / u32::try_from(times.len()).unwrap_or(1);
+            (what, [mean, at(500), at(990), at(999)])
+        });
+        if self.json {
+            let rows = rows.map(|(what, figures)| {
+                let [mean, p50, p99, p999] = figures.map(|time| time.as_nanos() as u64);
+                json!({"what": what, "mean_ns": mean, "p50_ns": p50, "p99_ns": p99, "p999_ns": p999})
+            });
+            return json_line(&json!({"latencies": rows.collect::<serde_json::Value>()}));
+        }
+        table(
+            &["", "mean", "p50", "p99", "p99.9"],
+            rows.map(|(what, figures)| {
+                let mut cells = vec![format!("   {what}")];
+                cells.extend(figures.map(short));
+                cells
+            }),
+        )?;
+        self.say(format!(
+            "   warm and flag-off rows: {GROUPS} groups of {GROUP} calls, one time a group; the other \
+             rows: {NUMBERS} calls, one time each"
+        ))
+    }
+
+    /// Times a call that is too short to be timed alone.
+    fn in_groups(&self, call: impl Fn(usize) -> bool) -> Result<Vec<Duration>, Failure> {
+        let group = |first: usize| {
+            let began = self.clock.now();
+            let answered = (first..first + GROUP).all(&call);
+            answered.then(|| self.clock.now().since(began) / GROUP as u32)
+        };
+        let times: Option<_> = (0..GROUPS).map(|turn| group(turn * GROUP)).collect();
+        times.ok_or_else(|| Failure::new("not_warm", "an answer was not in memory", Exit::Failed))
+    }
+
+    /// Resolves again and again until the answer is as wanted, for ten seconds at the most.
+    async fn until(&self, wanted: impl Fn(&Resolution) -> bool, caller: Caller) -> Option<Resolution> {
+        let began = self.clock.now();
+        while self.clock.now().since(began) < Duration::from_secs(10) {
+            let outcome: Result<_, ResolveError> = self.resolver.resolve(caller).await;
+            match outcome {
+                Ok(answer) if wanted(&answer) => return Some(answer),
+                _ => tokio::time::sleep(Duration::from_micros(200)).await,
+            }
+        }
+        None
+    }
+
+    fn head(&self, text: &str) -> Done {
+        if self.json { Ok(()) } else { line(format!("\n{text}")) }
+    }
+
+    fn answer(&self, what: &str, answer: &Resolution) -> Done {
+        if self.json {
+            let (source, reason) = (answer.source(), answer.reason());
+            return json_line(&json!({"asked": what, "source": source, "reason": reason}));
+        }
+        line(format!("   {what:<24}{}", summary(answer)))
+    }
+
+    fn fact(&self, text: String, name: &str, value: serde_json::Value) -> Done {
+        if self.json { json_line(&json!({name: value})) } else { line(text) }
+    }
+
+    fn say(&self, text: impl AsRef<str>) -> Done {
+        if self.json { Ok(()) } else { line(text) }
+    }
+}
+
+fn url(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("demo.db").display())
+}
+
+/// Settings of the demo alone: nothing of the process environment takes part.
+fn settings(folder: &TempDir, enabled: bool) -> Result<Settings, Failure> {
+    let key_file = folder.path().join("key").display().to_string();
+    let pairs = [
+        ("USE_SELFHOST_ROUTING_TABLE", enabled.to_string()),
+        ("DATABASE_URL", url(folder)),
+        ("LIVEKIT_SECRET_ENCRYPTION_KEY_FILE", key_file),
+        ("LIVEKIT_URL", "wss://fallback.livekit.example".to_owned()),
+        ("LIVEKIT_API_KEY", "APIfallback".to_owned()),
+        ("LIVEKIT_API_SECRET", "the secret of the environment in this demo".to_owned()),
+        ("OUTBOUND_TRUNK_ID", "ST_fallback".to_owned()),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
+    Ok(Settings::read(&Values::of(pairs, None))?)
+}
+
+/// Writes a file that only its owner may read.
+fn write_private(path: &std::path::Path, text: &str) -> Done {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+        Failure::new("folder_failed", format!("{}: {error}", path.display()), Exit::Failed)
+    })
+}
+
+/// A time with the three digits that matter.
+fn short(time: Duration) -> String {
+    let nanos = Moment::default().after(time).0 as f64;
+    let (value, unit) = match nanos {
+        ..1e3 => (nanos, "ns"),
+        ..1e6 => (nanos / 1e3, "µs"),
+        ..1e9 => (nanos / 1e6, "ms"),
+        _ => (nanos / 1e9, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {unit}")
+}
+
+const NUMBERS: u32 = 1000;
+const GROUPS: usize = 10_000;
+const GROUP: usize = 100;

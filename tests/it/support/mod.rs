@@ -82,7 +82,7 @@ impl Clock for HandClock {
         Moment(self.now.load(Ordering::SeqCst))
     }
 
-    fn unix_seconds(&self) -> u64 {
-        NOW + self.now.load(Ordering::SeqCst) / 1_000_000_000
+    fn unix_time(&self) -> Duration {
+        Duration::from_secs(NOW) + Duration::from_nanos(self.now.load(Ordering::SeqCst))
     }
 }
