@@ -77,7 +77,8 @@ impl TestDatabase {
 
 /// Settings of these variables, none of the process, and a database.
 pub fn settings(url: &str, variables: &[(&str, &str)]) -> Settings {
-    let pairs = variables.iter().chain(&[("DATABASE_URL", url)]);
+    let url = [("DATABASE_URL", url)];
+    let pairs = variables.iter().chain(&url);
     let pairs = pairs.map(|&(name, value)| (name.to_owned(), value.to_owned()));
     Settings::read(&Values::of(pairs, None)).unwrap()
 }

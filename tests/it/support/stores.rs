@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -165,6 +164,3 @@ impl Store for Gated {
         self.other().doubles().await
     }
 }
-
-/// How long a test waits for what must come at once.
-pub const SOON: Duration = Duration::from_secs(5);

@@ -1,0 +1,148 @@
+//! Tables up, down, up again, and filled for a try.
+
+use serde_json::Value;
+
+use super::{Site, refused};
+use crate::support::database::{BOTH, Kind};
+
+fn applied(status: &Value) -> Vec<bool> {
+    let migrations = status["migrations"].as_array().unwrap();
+    migrations.iter().map(|migration| migration["applied"].as_bool().unwrap()).collect()
+}
+
+#[test]
+fn migrating_twice_is_migrating_once() {
+    for kind in BOTH {
+        let site = Site::empty(kind);
+        let first = site.run(&["db", "migrate", "--json"]).json();
+        assert!(applied(&first).iter().all(|applied| *applied) && first["current"] == true);
+        site.add_config("eu");
+        assert_eq!(site.run(&["db", "migrate", "--json"]).json(), first, "{kind:?}");
+        assert_eq!(site.configs().as_array().unwrap().len(), 1);
+        assert!(site.run(&["db", "migrate"]).ok().contains("livekit configs"));
+    }
+}
+
+#[test]
+fn status_says_whether_the_tables_are_there_and_ends_with_1_while_they_are_not() {
+    for kind in BOTH {
+        let site = Site::empty(kind);
+        if kind == Kind::Sqlite {
+            site.file("x.db", "");
+        }
+        let run = site.run(&["db", "status", "--json"]);
+        let status: Value = serde_json::from_str(&run.out).unwrap();
+        assert!(!applied(&status).contains(&true) && status["current"] == false, "{status}");
+        let error = refused(run, 1, "not_migrated");
+        assert!(error["hint"].as_str().unwrap().contains("trunkline db migrate"), "{error}");
+
+        site.run(&["db", "migrate"]).ok();
+        assert_eq!(site.run(&["db", "status", "--json"]).json()["current"], true, "{kind:?}");
+    }
+}
+
+#[test]
+fn looking_makes_no_sqlite_file() {
+    let site = Site::empty(Kind::Sqlite);
+    for arguments in [&["db", "status", "--json"][..], &["livekit", "list", "--json"]] {
+        refused(site.run(arguments), 4, "database_unreachable");
+    }
+    assert_eq!(std::fs::read_dir(site.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn tables_that_are_not_there_are_told_with_the_command_that_makes_them() {
+    for kind in BOTH {
+        let site = Site::empty(kind);
+        if kind == Kind::Sqlite {
+            site.file("x.db", "");
+        }
+        for noun in ["livekit", "number"] {
+            let error = refused(site.run(&[noun, "list", "--json"]), 4, "not_migrated");
+            assert!(error["hint"].as_str().unwrap().contains("trunkline db migrate"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn rollback_without_yes_is_refused_and_changes_nothing() {
+    for kind in BOTH {
+        let site = Site::migrated(kind);
+        site.add_config("eu");
+        for how in [&[][..], &["--all"], &["--steps", "2"]] {
+            let arguments = [&["db", "rollback", "--json"], how].concat();
+            let error = refused(site.run(&arguments), 2, "confirmation_needed");
+            assert!(error["hint"].as_str().unwrap().contains("--yes"), "{error}");
+        }
+        assert_eq!(site.run(&["db", "status", "--json"]).json()["current"], true, "{kind:?}");
+        assert_eq!(site.configs().as_array().unwrap().len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_tables_go_down_step_by_step_and_come_up_again() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        let rollback = |how: &[&str]| {
+            site.run(&[&["db", "rollback", "--yes", "--json"], how].concat()).json()
+        };
+        assert_eq!(applied(&rollback(&[])), [true, true, false], "{kind:?}");
+        assert_eq!(site.configs().as_array().unwrap().len(), 1, "the rows are still there");
+        assert_eq!(applied(&rollback(&["--steps", "9"])), [false; 3], "{kind:?}");
+        assert_eq!(applied(&rollback(&["--all"])), [false; 3], "{kind:?}");
+        refused(site.run(&["db", "status", "--json"]), 1, "not_migrated");
+
+        site.run(&["db", "migrate"]).ok();
+        assert_eq!(site.configs(), Value::Array(vec![]), "{kind:?}");
+        site.add_config("eu");
+    }
+}
+
+#[test]
+fn seed_prints_a_number_that_resolves() {
+    for kind in BOTH {
+        let site = Site::migrated(kind);
+        let seeded = site.run(&["db", "seed", "--numbers", "20", "--json"]).json();
+        let numbers = site.numbers();
+        assert_eq!(numbers.as_array().unwrap().len(), 20, "{kind:?}");
+        for number in numbers.as_array().unwrap().iter().chain([&seeded["first"]]) {
+            let [tenant, from] = ["tenant_id", "number"].map(|name| number[name].as_str().unwrap());
+            let answer = site.run(&["resolve", "--json", "--tenant", tenant, "--from", from]).json();
+            assert_eq!(answer["source"], "database", "{answer}");
+        }
+    }
+}
+
+#[test]
+fn the_command_that_seed_prints_can_be_run_as_it_is() {
+    let site = Site::new();
+    let out = site.run(&["db", "seed", "--numbers", "3"]).ok();
+    let command = out.lines().find_map(|line| line.trim().strip_prefix("trunkline ")).unwrap();
+    let arguments: Vec<_> = command.split(' ').collect();
+    assert!(site.run(&arguments).ok().contains("database"));
+}
+
+#[test]
+fn seed_leaves_a_database_alone_that_has_configs() {
+    let site = Site::new();
+    let own = site.add_config("eu");
+    refused(site.run(&["db", "seed", "--json"]), 6, "not_empty");
+    assert_eq!(site.configs().as_array().unwrap().len(), 1);
+    site.run(&["db", "seed", "--numbers", "3", "--force"]).ok();
+    assert_eq!(site.configs().as_array().unwrap().len(), 3);
+    site.run(&["livekit", "show", &own]).ok();
+}
+
+#[test]
+fn a_database_that_is_not_named_or_not_there_is_told_apart() {
+    let site = Site::new();
+    let unnamed = site.with("DATABASE_URL", "");
+    refused(unnamed.run(&["db", "status", "--json"]), 3, "database_not_configured");
+    for url in ["sqlite:/nowhere/at/all.db", "postgres://nobody:canary@127.0.0.1:1/x"] {
+        let away = site.with("DATABASE_URL", url);
+        for arguments in [["db", "status", "--json"], ["livekit", "list", "--json"]] {
+            let error = refused(away.run(&arguments), 4, "database_unreachable");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+}
