@@ -45,7 +45,7 @@ pub(crate) struct Fresh {
     pub(crate) outcome: Outcome,
     pub(crate) stamp: Stamp,
     /// Until when it may answer.
-    pub(crate) fresh_until: Moment,
+    pub(crate) serve_until: Moment,
     /// Until when it may be the last good answer.
     pub(crate) keep_until: Moment,
     /// Whether it answers only while it is proven that no change was missed. The last good answer
@@ -99,7 +99,7 @@ impl Cache {
         let index = self.table.index.pin();
         let entry = index.get(&caller)?;
         let usable = now < entry.keep_until && !self.fence.knows_better(entry.stamp);
-        let answer = entry.from_database().filter(|_| usable)?;
+        let answer = entry.database_answer().filter(|_| usable)?;
         Some(Resolution(Arc::new(Answer {
             credentials: Arc::clone(&answer.credentials),
             trunk: answer.trunk.clone(),
@@ -112,7 +112,12 @@ impl Cache {
     }
 
     /// Lets the last good answer serve without asking the database, until then.
-    pub(crate) fn keep_last_good(&self, caller: Caller, until: Moment, now: Moment) -> Option<Outcome> {
+    pub(crate) fn keep_last_good(
+        &self,
+        caller: Caller,
+        until: Moment,
+        now: Moment,
+    ) -> Option<Outcome> {
         let index = self.table.index.pin();
         let entry = index.get(&caller)?;
         let (stamp, keep_until) = (entry.stamp, entry.keep_until);
@@ -120,7 +125,7 @@ impl Cache {
         stale.0.entry_gone.store(false, Ordering::Release);
         let outcome = Ok(stale);
         let kept = outcome.clone();
-        let fresh = Fresh { outcome, stamp, fresh_until: until, keep_until, needs_lease: false };
+        let fresh = Fresh { outcome, stamp, serve_until: until, keep_until, needs_lease: false };
         self.keep(caller, fresh);
         Some(kept)
     }
@@ -128,7 +133,7 @@ impl Cache {
     /// Keeps an answer, unless a newer one is there. Its credentials count as used by it.
     pub(crate) fn keep(&self, caller: Caller, fresh: Fresh) {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let fresh_until = fresh.fresh_until;
+        let fresh_until = fresh.serve_until;
         let entry = Entry {
             outcome: fresh.outcome,
             stamp: fresh.stamp,

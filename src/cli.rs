@@ -118,8 +118,9 @@ impl Context {
 /// The database of these settings.
 pub(crate) fn open(settings: &Settings) -> Result<OpenStore, Failure> {
     let database = settings.database.as_ref().ok_or_else(|| {
-        Failure::new("database_not_configured", "no DATABASE_URL is set", Exit::Settings)
-            .hint("set DATABASE_URL to postgres://… or sqlite:trunkline.db; `trunkline demo` needs none")
+        Failure::new("database_not_configured", "no DATABASE_URL is set", Exit::Settings).hint(
+            "set DATABASE_URL to postgres://… or sqlite:trunkline.db; `trunkline demo` needs none",
+        )
     })?;
     Ok(OpenStore::new(database, &settings.tuning))
 }
@@ -178,7 +179,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
-    #[expect(clippy::disallowed_methods, reason = "clap refused them, so nobody else has them")]
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && !shows {
         let rendered = error.render().to_string();
@@ -196,13 +196,17 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
 }
 
 /// Logs go to stderr. With `--json` that is for one error object, and the demo has its own words;
-/// nothing is logged then unless RUST_LOG asks for it.
+/// nothing is logged then unless `RUST_LOG` asks for it.
 fn log(context: &Context, quiet: bool) {
     use tracing_subscriber::EnvFilter;
 
     let values = context.values();
     let asked = values.origin("RUST_LOG") != trunkline::settings::Origin::Default;
-    let level = if (context.json || quiet) && !asked { "off" } else { values.get("RUST_LOG").unwrap_or("info") };
+    let level = if (context.json || quiet) && !asked {
+        "off"
+    } else {
+        values.get("RUST_LOG").unwrap_or("info")
+    };
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -31,7 +31,7 @@ macro_rules! reasons {
             /// Every reason there is.
             pub const ALL: &[Self] = &[$(Self::$reason),*];
 
-            /// The reason as one snake_case word.
+            /// The reason as one `snake_case` word.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -201,9 +201,10 @@ impl Environment {
         if self.policy.denies(reason) {
             return Err(ResolveError::FallbackDenied { reason });
         }
-        let credentials = self.credentials.clone().map_err(|missing| {
-            ResolveError::EnvironmentIncomplete { reason, missing }
-        })?;
+        let credentials = self
+            .credentials
+            .clone()
+            .map_err(|missing| ResolveError::EnvironmentIncomplete { reason, missing })?;
         Ok(Resolution(Arc::new(Answer {
             credentials,
             trunk: self.trunk(None, rules_trunk),
@@ -361,7 +362,10 @@ mod tests {
         let denied = environment.answer(Reason::SecretUnopenable, None, Moment(0)).unwrap_err();
         assert_eq!(denied, ResolveError::FallbackDenied { reason: Reason::SecretUnopenable });
         let answer = environment.answer(Reason::FlagOff, None, Moment(0)).unwrap();
-        assert_eq!((answer.source(), answer.agent_name()), (crate::Source::Environment, "inbound-agent"));
+        assert_eq!(
+            (answer.source(), answer.agent_name()),
+            (crate::Source::Environment, "inbound-agent")
+        );
         assert!(!format!("{answer:?} {environment:?} {:?}", complete()).contains("canary-env"));
     }
 

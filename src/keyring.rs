@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use secrecy::ExposeSecret;
 use secrecy::SecretBox;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Text that is wiped when dropped and whose `Debug` says nothing.
 pub type Secret = SecretBox<String>;
@@ -176,11 +176,10 @@ impl KeyRing {
         };
         let mut plaintext =
             key.open(token).ok_or(KeyError::TokenMalformed { why: "padding is broken" })?;
-        if std::str::from_utf8(&plaintext).is_err() {
-            return Err(KeyError::NotText);
-        }
-        let text = String::from_utf8(std::mem::take(&mut *plaintext))
-            .expect("the line above saw that it is UTF-8");
+        let text = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
+            error.into_bytes().zeroize();
+            KeyError::NotText
+        })?;
         Ok(Opened { secret: Secret::new(Box::new(text)), key: KeyId(key.id()) })
     }
 
@@ -267,7 +266,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// A stable snake_case name for the error, for scripts.
+    /// A stable `snake_case` name for the error, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -292,9 +291,9 @@ impl KeyError {
                 "make one with `trunkline key generate` and set LIVEKIT_SECRET_ENCRYPTION_KEY, or \
                  name a file with LIVEKIT_SECRET_ENCRYPTION_KEY_FILE",
             ),
-            Self::KeyMalformed { .. } => {
-                Some("a key is 44 characters, as `trunkline key generate` prints; separate keys by commas")
-            }
+            Self::KeyMalformed { .. } => Some(
+                "a key is 44 characters, as `trunkline key generate` prints; separate keys by commas",
+            ),
             Self::PrefixMissing => Some("seal it first: `trunkline secret seal`"),
             Self::TokenMalformed { .. } => {
                 Some("copy the whole token, from dev-s-t- to its last character")
@@ -302,7 +301,9 @@ impl KeyError {
             Self::NoKeyFits { .. } => {
                 Some("add the key that sealed it to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma")
             }
-            Self::AlreadySealed => Some("it can be stored as it is, or opened with `trunkline secret open`"),
+            Self::AlreadySealed => {
+                Some("it can be stored as it is, or opened with `trunkline secret open`")
+            }
             Self::EmptyInput => Some("pipe the secret in, or name a file that holds it"),
             _ => None,
         }

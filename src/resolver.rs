@@ -259,13 +259,7 @@ impl Engine {
     ) -> (Outcome, Stamp) {
         let now = self.clock.now();
         let stamp = Stamp::new(born, caller, decision.depends_on);
-        let outcome = decision.outcome(
-            born,
-            &running.environment,
-            &self.cache,
-            &self.clock,
-            now,
-        );
+        let outcome = decision.outcome(born, &running.environment, &self.cache, &self.clock, now);
         self.tell(caller, &outcome);
         let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
         let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
@@ -273,12 +267,12 @@ impl Engine {
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp,
-            fresh_until: now.after(ttl.mul_f64(shortened)),
+            serve_until: now.after(ttl.mul_f64(shortened)),
             keep_until: now.after(self.tuning.max_stale),
             needs_lease: true,
         };
         self.cache.keep(caller, fresh);
-        self.telemetry.entries.set(self.cache.len() as f64);
+        self.telemetry.cached(self.cache.len());
         (outcome, stamp)
     }
 
@@ -293,8 +287,13 @@ impl Engine {
         let outcome = environment.answer(reason, None, now);
         self.tell(caller, &outcome);
         let stamp = Stamp::new(self.cache.fence.generation(), caller, None);
-        let (fresh_until, keep_until) = (until, until);
-        let fresh = Fresh { outcome: outcome.clone(), stamp, fresh_until, keep_until, needs_lease: false };
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            serve_until: until,
+            keep_until: until,
+            needs_lease: false,
+        };
         self.cache.keep(caller, fresh);
         outcome
     }

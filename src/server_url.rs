@@ -84,7 +84,9 @@ pub enum ServerUrlError {
         length: usize,
     },
     /// A blank, a line break or a control character, often at the end of something pasted.
-    #[error("the URL has white space or a control character in it, perhaps a line break at its end")]
+    #[error(
+        "the URL has white space or a control character in it, perhaps a line break at its end"
+    )]
     WhiteSpace,
     /// No URL with a host.
     #[error("not a URL; a LiveKit URL looks like wss://calls.livekit.cloud")]
@@ -129,9 +131,12 @@ mod tests {
 
     #[test]
     fn every_scheme_port_and_path_that_livekit_takes_is_kept_as_written() {
-        for text in
-            ["ws://127.0.0.1:7880", "wss://a.example/sub/path/", "http://[::1]:7880", "HTTPS://A.example"]
-        {
+        for text in [
+            "ws://127.0.0.1:7880",
+            "wss://a.example/sub/path/",
+            "http://[::1]:7880",
+            "HTTPS://A.example",
+        ] {
             assert_eq!(text.parse::<ServerUrl>().unwrap().as_str(), text);
         }
     }

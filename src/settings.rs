@@ -254,7 +254,9 @@ impl Reader<'_> {
         let read = |text: &str| {
             parse_duration(text)
                 .filter(|time| (bound(least)..=bound(most)).contains(time))
-                .ok_or_else(|| format!("is a time from {least} to {most}, such as 250ms, 30s or 5m"))
+                .ok_or_else(|| {
+                    format!("is a time from {least} to {most}, such as 250ms, 30s or 5m")
+                })
         };
         self.with(name, read).unwrap_or_default()
     }

@@ -332,7 +332,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A stable snake_case name for the error, for scripts.
+    /// A stable `snake_case` name for the error, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

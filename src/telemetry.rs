@@ -31,7 +31,7 @@ pub(crate) struct Telemetry {
     refusals: Vec<Counter>,
     pub(crate) stale: Counter,
     pub(crate) loads: Counter,
-    pub(crate) entries: Gauge,
+    entries: Gauge,
     pub(crate) lives_ended: Counter,
 }
 
@@ -73,13 +73,20 @@ impl Telemetry {
         }
     }
 
+    /// Says how many answers are cached.
+    pub(crate) fn cached(&self, entries: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 numbers")]
+        self.entries.set(entries as f64);
+    }
+
     /// Counts a question that nobody could answer.
     pub(crate) fn refused(&self, reason: Reason) {
         self.refusals[place(reason)].increment(1);
     }
 
     fn counters(&self) -> impl Iterator<Item = &Counter> {
-        let single = [&self.database, &self.environment, &self.stale, &self.loads, &self.lives_ended];
+        let single =
+            [&self.database, &self.environment, &self.stale, &self.loads, &self.lives_ended];
         single.into_iter().chain(&self.fallbacks).chain(&self.refusals)
     }
 }

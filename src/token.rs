@@ -213,7 +213,10 @@ mod tests {
         let token = Signer::new(SECRET).mint("APIkey", &request, now());
         let claims = TokenVerifier::with_api_key("APIkey", SECRET).verify(token.as_str()).unwrap();
         assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("APIkey", "dialler"));
-        assert_eq!((claims.name.as_str(), claims.metadata.as_str()), ("Dialler", "{\"job\":\"7\"}"));
+        assert_eq!(
+            (claims.name.as_str(), claims.metadata.as_str()),
+            ("Dialler", "{\"job\":\"7\"}")
+        );
         assert_eq!(claims.exp - claims.nbf, 60);
         assert!(claims.video.room_join && !claims.video.room_create && !claims.video.room_admin);
         assert_eq!(claims.video.room, "call-1");

@@ -156,7 +156,9 @@ mod tests {
     fn an_answer_read_before_a_change_never_counts_after_it() {
         let fence = Fence::new();
         let id = ConfigId(Uuid::from_u128(9));
-        for change in [Change::Number(caller(1_000_001)), Change::Config(id), Change::Numbers, Change::All] {
+        for change in
+            [Change::Number(caller(1_000_001)), Change::Config(id), Change::Numbers, Change::All]
+        {
             let before = Stamp::new(fence.generation(), caller(1_000_001), Some(id));
             assert!(fence.admits(before));
             fence.bump(change);

@@ -185,9 +185,8 @@ mod tests {
     #[tokio::test]
     async fn a_load_that_panics_is_an_error_for_all_who_wait_and_the_next_may_try() {
         let (flights, fence, lifecycle) = (Flights::<()>::new(), Fence::new(), Lifecycle::new());
-        let board = || {
-            flights.board(caller(), &fence, &lifecycle, |_| async { panic!("a bug in a load") })
-        };
+        let board =
+            || flights.board(caller(), &fence, &lifecycle, |_| async { panic!("a bug in a load") });
         let (first, second) = tokio::join!(board(), board());
         assert_eq!((first, second), (Err(Crashed), Err(Crashed)));
         let third = flights.board(caller(), &fence, &lifecycle, |_| async {}).await;

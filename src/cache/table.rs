@@ -30,7 +30,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The answer, where it came from the database.
-    pub(super) fn from_database(&self) -> Option<&Arc<Answer>> {
+    pub(super) fn database_answer(&self) -> Option<&Arc<Answer>> {
         let Ok(Resolution(answer)) = &self.outcome else { return None };
         matches!(answer.origin, Origin::Database { .. }).then_some(answer)
     }
@@ -38,7 +38,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(answer) = self.from_database() {
+        if let Some(answer) = self.database_answer() {
             answer.entry_gone.store(true, Ordering::Release);
         }
     }
@@ -99,7 +99,7 @@ impl Table {
         if entry.retired.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Some(answer) = entry.from_database() {
+        if let Some(answer) = entry.database_answer() {
             let answer = Arc::downgrade(answer);
             if !released(&answer) {
                 self.lingering().push(answer);

@@ -35,7 +35,8 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens until something goes wrong, and says what.
     pub(crate) async fn life(&self) -> Result<Infallible, LifeEnded> {
-        let mut ear = timeout(self.patience, self.listen()).await.map_err(|_| LifeEnded::Late)??;
+        let mut ear =
+            timeout(self.patience, self.listen()).await.map_err(|_| LifeEnded::Late)??;
         self.cache.fence.doubt();
         tracing::debug!("listening for changes");
 
@@ -45,7 +46,9 @@ impl Listener {
             let sent = beats.send(self.clock.now());
             let beat = sqlx::query("select pg_notify($1, $2)").bind(&ear.channel).bind(sent);
             let next = Instant::now() + self.heartbeat;
-            timeout(self.lease, beat.execute(&mut ear.listener)).await.map_err(|_| LifeEnded::Late)??;
+            timeout(self.lease, beat.execute(&mut ear.listener))
+                .await
+                .map_err(|_| LifeEnded::Late)??;
             while let Ok(notification) = timeout_at(next, ear.listener.try_recv()).await {
                 let mut payloads = vec![notification?.ok_or(LifeEnded::Lost)?.payload().to_owned()];
                 while let Some(more) = ear.listener.next_buffered() {
@@ -62,9 +65,8 @@ impl Listener {
     }
 
     async fn listen(&self) -> Result<Ear, LifeEnded> {
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(self.store.options().clone());
+        let pool =
+            PgPoolOptions::new().max_connections(1).connect_lazy_with(self.store.options().clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         let channel: Option<String> = sqlx::query_scalar(CHANNEL).fetch_one(&mut listener).await?;
@@ -87,7 +89,11 @@ impl Listener {
         }
         if !seqs.is_empty() {
             match self.store.changes(ChangesWanted::At(&seqs)).await {
-                Ok(changes) => changes.iter().for_each(|logged| self.cache.apply(logged.change)),
+                Ok(changes) => {
+                    for logged in changes {
+                        self.cache.apply(logged.change);
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the change log cannot be read; everything is in doubt");
                     self.cache.fence.doubt();

@@ -55,7 +55,9 @@ impl Poller {
         let changes = self.store.changes(ChangesWanted::After(since)).await?;
         match changes.last() {
             Some(last) if changes.len() < MOST_CHANGES => {
-                changes.iter().for_each(|logged| self.cache.apply(logged.change));
+                for logged in &changes {
+                    self.cache.apply(logged.change);
+                }
                 Ok(last.seq)
             }
             // Too many to go through, or fewer than there were: the file is another one.

@@ -146,9 +146,9 @@ pub(crate) async fn sow(
         Ok(NewConfig {
             name: name.to_owned(),
             description: Some("sample data of `trunkline db seed`".to_owned()),
-            url: format!("wss://{name}.livekit.example").parse().map_err(|error| {
-                Failure::new("url_malformed", format!("{error}"), Exit::Failed)
-            })?,
+            url: format!("wss://{name}.livekit.example")
+                .parse()
+                .map_err(|error| Failure::new("url_malformed", format!("{error}"), Exit::Failed))?,
             api_key: format!("API{name}"),
             api_secret: ring.seal(secret, now)?,
             trunk_id: Some(format!("ST_{name}")),

@@ -125,7 +125,8 @@ async fn database(settings: &Settings) -> Vec<Finding> {
 async fn rows(store: &dyn Store, settings: &Settings) -> Result<Vec<Finding>, Failure> {
     let configs = store.configs().await?;
     let mut findings = vec![good("configs", configs.len().to_string())];
-    let bad_urls = configs.iter().filter(|config| config.url.parse::<trunkline::ServerUrl>().is_err());
+    let bad_urls =
+        configs.iter().filter(|config| config.url.parse::<trunkline::ServerUrl>().is_err());
     for config in bad_urls {
         let found = format!("\"{}\" has a malformed URL", config.name);
         let hint = "mend it with `trunkline livekit edit --url`";
@@ -171,12 +172,12 @@ async fn hot_reload(settings: &Settings) -> Finding {
     probe.database.clone_from(&settings.database);
     probe.tuning = settings.tuning.clone();
     let resolver = trunkline::Resolver::builder(probe).start();
-    let hears = async {
+    let sign_of_life = async {
         while !resolver.hears_changes() {
             tokio::time::sleep(settings.tuning.poll).await;
         }
     };
-    let heard = tokio::time::timeout(patience, hears).await.is_ok();
+    let heard = tokio::time::timeout(patience, sign_of_life).await.is_ok();
     resolver.stop(settings.tuning.store_deadline).await;
     if heard {
         return good("hot reload", "changes are heard");

@@ -81,17 +81,15 @@ impl From<StoreError> for Failure {
             StoreError::Conflict { .. } => {
                 (Exit::Conflict, Some("`trunkline number list` shows the numbers"))
             }
-            StoreError::NotMigrated { .. } => {
-                (Exit::Store, Some("run `trunkline db migrate`"))
-            }
+            StoreError::NotMigrated { .. } => (Exit::Store, Some("run `trunkline db migrate`")),
             StoreError::Unreachable { .. } => (
                 Exit::Store,
-                Some("check DATABASE_URL (`trunkline settings show` says where it comes from); a \
-                      new SQLite file is made by `trunkline db migrate`"),
+                Some(
+                    "check DATABASE_URL (`trunkline settings show` says where it comes from); a \
+                      new SQLite file is made by `trunkline db migrate`",
+                ),
             ),
-            StoreError::Timeout { .. } => {
-                (Exit::Store, Some("try again, or raise STORE_DEADLINE"))
-            }
+            StoreError::Timeout { .. } => (Exit::Store, Some("try again, or raise STORE_DEADLINE")),
             _ => (Exit::Store, Some("run `trunkline doctor`")),
         };
         let hint = hint.map(ToOwned::to_owned);

@@ -18,9 +18,9 @@ pub(crate) fn secret(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<Stri
         ),
         None => read(io::stdin().lock(), "stdin")?,
     };
-    let trimmed = text.strip_suffix('\n').map_or(text.as_str(), |line| {
-        line.strip_suffix('\r').unwrap_or(line)
-    });
+    let trimmed = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(Zeroizing::new(trimmed.to_owned()))
 }
 
@@ -37,10 +37,7 @@ pub(crate) fn text(path: &Path) -> Result<Zeroizing<String>, Failure> {
 fn read(source: impl Read, name: &str) -> Result<Zeroizing<String>, Failure> {
     // Room for the whole of anything sensible, so that growing leaves no copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
-    source
-        .take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(name, &error))?;
+    source.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| failed(name, &error))?;
     if bytes.len() as u64 > LARGEST {
         let message = format!("{name} is larger than {} MiB", LARGEST >> 20);
         return Err(Failure::new("input_too_large", message, Exit::Failed));

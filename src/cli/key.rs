@@ -13,7 +13,7 @@ pub(crate) enum Key {
     /// Make a Fernet key and print it
     ///
     /// Keep it where only the program can read it, in a file of mode 0600 that
-    /// LIVEKIT_SECRET_ENCRYPTION_KEY_FILE names. Without it no sealed secret can be opened.
+    /// `LIVEKIT_SECRET_ENCRYPTION_KEY_FILE` names. Without it no sealed secret can be opened.
     Generate,
 }
 

@@ -1,6 +1,6 @@
 //! `trunkline livekit`: LiveKit configs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
@@ -41,7 +41,7 @@ pub(crate) struct Add {
     /// A name that no other config has
     #[arg(long)]
     name: String,
-    /// The server's URL, such as wss://calls.livekit.cloud
+    /// The server's URL, such as <wss://calls.livekit.cloud>
     #[arg(long)]
     url: String,
     /// The API key
@@ -110,9 +110,7 @@ impl Livekit {
             Self::Add(add) => add.run(context).await,
             Self::Edit(edit) => edit.run(context).await,
             Self::List => list(context).await,
-            Self::Show { config } => {
-                show(context, &find(&*context.store()?, &config).await?)
-            }
+            Self::Show { config } => show(context, &find(&*context.store()?, &config).await?),
             Self::Remove { config, force } => remove(context, &config, force).await,
         }
     }
@@ -123,12 +121,15 @@ impl Add {
         // Everything is checked before anything is written.
         let config = NewConfig {
             name: field("name", self.name, 255)?,
-            description: self.description.map(|text| field("description", text, 10_000)).transpose()?,
+            description: self
+                .description
+                .map(|text| field("description", text, 10_000))
+                .transpose()?,
             url: url(&self.url)?,
             api_key: word("api-key", self.api_key)?,
             trunk_id: self.trunk.map(|trunk| word("trunk", trunk)).transpose()?,
             agent: self.agent.map(|agent| field("agent", agent, 255)).transpose()?,
-            api_secret: sealed(&*context.ring()?, self.secret_file)?,
+            api_secret: sealed(&*context.ring()?, self.secret_file.as_deref())?,
         };
         let id = context.store()?.create_config(&config).await?;
         if context.json { json_line(&json!({"id": id})) } else { line(id.to_string()) }
@@ -149,9 +150,10 @@ impl Edit {
             api_key: self.api_key.map(|key| word("api-key", key)).transpose()?,
             trunk_id: text("trunk", self.trunk, self.no_trunk, 255)?,
             agent: text("agent", self.agent, self.no_agent, 255)?,
-            api_secret: match new_secret {
-                true => Some(sealed(&*context.ring()?, self.secret_file)?),
-                false => None,
+            api_secret: if new_secret {
+                Some(sealed(&*context.ring()?, self.secret_file.as_deref())?)
+            } else {
+                None
             },
         };
         let store = context.store()?;
@@ -187,19 +189,24 @@ fn show(context: &Context, config: &Config) -> Done {
     if context.json {
         return json_line(&config_json(config));
     }
-    let time = |at: Option<chrono::DateTime<chrono::Utc>>| or_dash(at.map(|at| at.to_rfc3339()).as_deref());
+    let time = |at: Option<chrono::DateTime<chrono::Utc>>| {
+        or_dash(at.map(|at| at.to_rfc3339()).as_deref())
+    };
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    table(&[], [
-        row("id", config.id.to_string()),
-        row("name", config.name.clone()),
-        row("description", or_dash(config.description.as_deref())),
-        row("url", config.url.clone()),
-        row("api key", config.api_key.clone()),
-        row("trunk", or_dash(config.trunk_id.as_deref())),
-        row("agent", or_dash(config.agent.as_deref())),
-        row("created", time(config.created_at)),
-        row("updated", time(config.updated_at)),
-    ])
+    table(
+        &[],
+        [
+            row("id", config.id.to_string()),
+            row("name", config.name.clone()),
+            row("description", or_dash(config.description.as_deref())),
+            row("url", config.url.clone()),
+            row("api key", config.api_key.clone()),
+            row("trunk", or_dash(config.trunk_id.as_deref())),
+            row("agent", or_dash(config.agent.as_deref())),
+            row("created", time(config.created_at)),
+            row("updated", time(config.updated_at)),
+        ],
+    )
 }
 
 async fn remove(context: &Context, config: &str, force: bool) -> Done {
@@ -238,8 +245,8 @@ fn not_found(config: &str) -> Failure {
 }
 
 /// The secret, sealed under the first key. One that is sealed already must open.
-fn sealed(ring: &KeyRing, file: Option<PathBuf>) -> Result<Sealed, Failure> {
-    let secret = input::secret(file.as_deref(), "API secret")?;
+fn sealed(ring: &KeyRing, file: Option<&Path>) -> Result<Sealed, Failure> {
+    let secret = input::secret(file, "API secret")?;
     if secret.starts_with(PREFIX) {
         ring.open(&secret)?;
         return Ok(Sealed::parse(&secret)?);

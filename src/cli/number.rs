@@ -129,9 +129,10 @@ impl Add {
 }
 
 async fn list(context: &Context, tenant: Option<&str>) -> Done {
-    let tenant = tenant.map(str::parse::<TenantId>).transpose().map_err(|error| {
-        Failure::usage("tenant_malformed", error.to_string())
-    })?;
+    let tenant = tenant
+        .map(str::parse::<TenantId>)
+        .transpose()
+        .map_err(|error| Failure::usage("tenant_malformed", error.to_string()))?;
     let numbers = context.store()?.numbers(tenant).await?;
     if context.json {
         return json_line(&numbers.iter().map(number_json).collect());
@@ -158,8 +159,12 @@ async fn list(context: &Context, tenant: Option<&str>) -> Done {
 
 fn changed(context: &Context, caller: Caller, done: bool, what: &str) -> Done {
     if !done {
-        return Err(Failure::new("number_not_found", "the tenant has no such number", Exit::Failed)
-            .hint("`trunkline number list` shows what there is"));
+        return Err(Failure::new(
+            "number_not_found",
+            "the tenant has no such number",
+            Exit::Failed,
+        )
+        .hint("`trunkline number list` shows what there is"));
     }
     if context.json {
         return json_line(&json!({what: {"tenant_id": caller.tenant, "number": caller.number}}));
@@ -220,10 +225,10 @@ impl Row {
         };
         check_rules(&rules)?;
         if let Some(config) = self.livekit.filter(|config| !config.is_empty()) {
-            let id = configs
-                .get(&config.to_lowercase())
-                .or_else(|| configs.get(&config))
-                .ok_or_else(|| format!("there is no LiveKit config with the id or name {config:?}"))?;
+            let id =
+                configs.get(&config.to_lowercase()).or_else(|| configs.get(&config)).ok_or_else(
+                    || format!("there is no LiveKit config with the id or name {config:?}"),
+                )?;
             rules["livekit_config"] = json!(id);
         }
         Ok(NewNumber { caller, provider: self.provider.filter(|text| !text.is_empty()), rules })
@@ -257,10 +262,12 @@ fn csv_rows(text: &str) -> Result<Vec<(usize, Row)>, Failure> {
         let at = record.position().map_or(0, csv::Position::line);
         let at = usize::try_from(at).unwrap_or(0);
         let mut row = json!({});
-        for (heading, value) in headings.iter().zip(&record).filter(|(_, value)| !value.is_empty()) {
+        for (heading, value) in headings.iter().zip(&record).filter(|(_, value)| !value.is_empty())
+        {
             row[heading] = match heading {
-                "rules" => serde_json::from_str(value)
-                    .map_err(|_| bad_line(at, "rules are not JSON"))?,
+                "rules" => {
+                    serde_json::from_str(value).map_err(|_| bad_line(at, "rules are not JSON"))?
+                }
                 _ => json!(value),
             };
         }
@@ -279,7 +286,8 @@ async fn taken(
     for number in numbers {
         if store.number(number.caller).await?.is_some() {
             let at = lines.get(&number.caller).copied().unwrap_or(0);
-            let message = format!("line {at}: the tenant has this number already; nothing was added");
+            let message =
+                format!("line {at}: the tenant has this number already; nothing was added");
             return Ok(Failure::new("number_taken", message, Exit::Conflict));
         }
     }

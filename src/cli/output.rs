@@ -27,10 +27,7 @@ pub(crate) fn json_line(value: &Value) -> Done {
 }
 
 /// Writes rows under headings to stdout.
-pub(crate) fn table(
-    headings: &[&str],
-    rows: impl IntoIterator<Item = Vec<String>>,
-) -> Done {
+pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Done {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings);

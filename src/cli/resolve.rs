@@ -60,16 +60,19 @@ impl Resolve {
         }
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let word = |value: Value| value.as_str().unwrap_or("-").to_owned();
-        table(&[], [
-            row("source", word(json!(answer.source()))),
-            row("reason", or_dash(answer.reason().map(trunkline::Reason::as_str))),
-            row("config", or_dash(answer.config_name())),
-            row("url", answer.url().to_string()),
-            row("api key", answer.api_key().to_owned()),
-            row("trunk", or_dash(answer.trunk_id())),
-            row("trunk from", word(json!(answer.trunk_origin()))),
-            row("agent", answer.agent_name().to_owned()),
-        ])
+        table(
+            &[],
+            [
+                row("source", word(json!(answer.source()))),
+                row("reason", or_dash(answer.reason().map(trunkline::Reason::as_str))),
+                row("config", or_dash(answer.config_name())),
+                row("url", answer.url().to_string()),
+                row("api key", answer.api_key().to_owned()),
+                row("trunk", or_dash(answer.trunk_id())),
+                row("trunk from", word(json!(answer.trunk_origin()))),
+                row("agent", answer.agent_name().to_owned()),
+            ],
+        )
     }
 
     async fn explain(&self, context: &Context, resolver: &Resolver, caller: Caller) -> Done {
@@ -178,7 +181,12 @@ pub(crate) fn summary(answer: &Resolution) -> String {
         Some(reason) => format!("environment ({reason})"),
     };
     let trunk = answer.trunk_id().unwrap_or("no trunk");
-    format!("{from}{stale}: {} as {}, {trunk}, {}", answer.url(), answer.api_key(), answer.agent_name())
+    format!(
+        "{from}{stale}: {} as {}, {trunk}, {}",
+        answer.url(),
+        answer.api_key(),
+        answer.agent_name()
+    )
 }
 
 const LOOK: Duration = Duration::from_millis(20);

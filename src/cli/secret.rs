@@ -24,7 +24,7 @@ pub(crate) enum Secret {
         #[arg(long)]
         reveal: bool,
     },
-    /// Open what begins with dev-s-t- and seal what does not, as the Python tool's encrypt_decrypt
+    /// Open what begins with dev-s-t- and seal what does not, as the Python tool's `encrypt_decrypt`
     Convert {
         /// Print an opened secret although stdout is a terminal
         #[arg(long)]

@@ -26,7 +26,11 @@ impl Settings {
             Self::Show => show(context),
             Self::Check => {
                 context.settings()?;
-                if context.json { json_line(&json!({"valid": true})) } else { line("the settings are valid") }
+                if context.json {
+                    json_line(&json!({"valid": true}))
+                } else {
+                    line("the settings are valid")
+                }
             }
             Self::Example => line(env::example().trim_end()),
         }

@@ -32,9 +32,8 @@ impl Completions {
 
 impl Man {
     pub(crate) fn run(&self) -> Done {
-        let failed = |error: std::io::Error| {
-            Failure::new("output_failed", error.to_string(), Exit::Failed)
-        };
+        let failed =
+            |error: std::io::Error| Failure::new("output_failed", error.to_string(), Exit::Failed);
         match &self.dir {
             Some(folder) => clap_mangen::generate_to(Cli::command(), folder).map_err(failed),
             None => {

@@ -104,7 +104,7 @@ impl Token {
         match bytes.first() {
             None => Err("empty"),
             Some(&VERSION) if bytes.len() < HEADER + 16 + TAG => Err("too short; it was cut off"),
-            Some(&VERSION) if (bytes.len() - HEADER - TAG) % 16 != 0 => {
+            Some(&VERSION) if !(bytes.len() - HEADER - TAG).is_multiple_of(16) => {
                 Err("not whole AES blocks; a part is missing")
             }
             Some(&VERSION) => Ok(Self(bytes)),

@@ -77,7 +77,8 @@ impl ResolverBuilder {
             lifecycle.spawn("changes", lives);
             Some(store)
         });
-        lifecycle.spawn("sweeper", sweep(Arc::clone(&cache), Arc::clone(&clock), lifecycle.stopping()));
+        lifecycle
+            .spawn("sweeper", sweep(Arc::clone(&cache), Arc::clone(&clock), lifecycle.stopping()));
         let engine = Engine {
             running: ArcSwap::from_pointee(Running::new(settings, &clock)),
             cache,
@@ -97,7 +98,9 @@ impl ResolverBuilder {
 
 impl fmt::Debug for ResolverBuilder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("ResolverBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        out.debug_struct("ResolverBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,12 +123,7 @@ enum Ear {
 }
 
 impl Ear {
-    fn of(
-        opened: OpenStore,
-        tuning: &Tuning,
-        cache: &Arc<Cache>,
-        clock: &Arc<dyn Clock>,
-    ) -> Self {
+    fn of(opened: OpenStore, tuning: &Tuning, cache: &Arc<Cache>, clock: &Arc<dyn Clock>) -> Self {
         let (cache, clock) = (Arc::clone(cache), Arc::clone(clock));
         let (lease, heartbeat, interval) = (tuning.lease, tuning.heartbeat, tuning.poll);
         match opened {

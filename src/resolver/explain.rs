@@ -43,7 +43,8 @@ impl Resolver {
             return Explanation { steps, outcome: running.off.clone() };
         }
         say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
-        let cached = if engine.cache.hit(caller, now).is_some() { "would answer" } else { "has none" };
+        let cached =
+            if engine.cache.hit(caller, now).is_some() { "would answer" } else { "has none" };
         say("cache", format!("{cached}; it is passed over here"));
 
         let refuse = |reason: Reason, trunk: Option<&str>| {
@@ -72,21 +73,32 @@ impl Resolver {
                     if let Ok(chosen) = &decision.verdict {
                         let config = &chosen.config;
                         say("config", format!("\"{}\" at {}", config.name, chosen.url));
-                        say("trunk", match given(config.trunk_id.as_ref()) {
-                            Some(trunk) => format!("the config names {trunk}"),
-                            None => "the config names none: the rules', else OUTBOUND_TRUNK_ID".into(),
-                        });
-                        say("agent", match given(config.agent.as_ref()) {
-                            Some(agent) => format!("the config names {agent}"),
-                            None => "the config names none: VOICE_AGENT_NAME".into(),
-                        });
+                        say(
+                            "trunk",
+                            match given(config.trunk_id.as_ref()) {
+                                Some(trunk) => format!("the config names {trunk}"),
+                                None => "the config names none: the rules', else OUTBOUND_TRUNK_ID"
+                                    .into(),
+                            },
+                        );
+                        say(
+                            "agent",
+                            match given(config.agent.as_ref()) {
+                                Some(agent) => format!("the config names {agent}"),
+                                None => "the config names none: VOICE_AGENT_NAME".into(),
+                            },
+                        );
                         let sealed = secrecy::ExposeSecret::expose_secret(&config.api_secret);
-                        say("secret", match chosen.ring.open(sealed) {
-                            Ok(opened) => format!("opens with key {}", opened.key),
-                            Err(error) => error.to_string(),
-                        });
+                        say(
+                            "secret",
+                            match chosen.ring.open(sealed) {
+                                Ok(opened) => format!("opens with key {}", opened.key),
+                                Err(error) => error.to_string(),
+                            },
+                        );
                     }
-                    let why = decision.verdict.as_ref().err().map(|why| (why.reason(), why.to_string()));
+                    let why =
+                        decision.verdict.as_ref().err().map(|why| (why.reason(), why.to_string()));
                     // A load like any other: what it found is kept.
                     let (outcome, _) = engine.land(caller, born, &running, decision);
                     let reason = match &outcome {
@@ -106,7 +118,8 @@ impl Resolver {
                 }
             },
         };
-        let policy = if running.environment.policy().denies(fell_back) { "denies" } else { "allows" };
+        let policy =
+            if running.environment.policy().denies(fell_back) { "denies" } else { "allows" };
         say("fallback", format!("reason {fell_back}, which FALLBACK_DENY {policy}"));
         match &outcome {
             Ok(_) => say("answer", "from the environment".into()),

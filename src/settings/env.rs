@@ -147,10 +147,7 @@ impl Values {
     }
 
     /// Reads these pairs in place of the process environment.
-    pub fn of(
-        pairs: impl IntoIterator<Item = (String, String)>,
-        dot_env: Option<&Path>,
-    ) -> Self {
+    pub fn of(pairs: impl IntoIterator<Item = (String, String)>, dot_env: Option<&Path>) -> Self {
         let mut values = Self::default();
         if let Some(path) = dot_env {
             values.files.push(path.to_owned());

@@ -59,6 +59,24 @@ impl<DB: Database> Lanes<DB> {
         self.deadline
     }
 
+    /// Waits for a connection that is alive now. A statement that must not be asked twice begins
+    /// here: what died while it was idle is found out by a ping, and not by that statement.
+    pub(super) async fn enter_alive(
+        &self,
+        statement: &'static str,
+    ) -> Result<Lane<DB>, StoreError> {
+        loop {
+            let mut lane = self.enter(statement).await?;
+            let ping = timeout_at(lane.until, lane.connection.ping()).await;
+            match (lane.reused, ping) {
+                (_, Ok(Ok(()))) => return Ok(lane),
+                (_, Err(_)) => return Err(StoreError::Timeout { after: self.deadline }),
+                (true, Ok(Err(_))) => {}
+                (false, Ok(Err(error))) => return Err(typed(&error, statement)),
+            }
+        }
+    }
+
     /// Waits for a free connection, or opens one.
     pub(super) async fn enter(&self, statement: &'static str) -> Result<Lane<DB>, StoreError> {
         let until = Instant::now() + self.deadline;
@@ -67,8 +85,7 @@ impl<DB: Database> Lanes<DB> {
             .await
             .map_err(late)?
             .expect("the semaphore is never closed");
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let (connection, reused) = match idle {
+        let (connection, reused) = match self.idle() {
             Some(connection) => (connection, true),
             None => {
                 let opened = timeout_at(until, DB::Connection::connect_with(&self.options)).await;
@@ -84,6 +101,10 @@ impl<DB: Database> Lanes<DB> {
             home: Arc::clone(&self.idle),
             _permit: permit,
         })
+    }
+
+    fn idle(&self) -> Option<DB::Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
 
@@ -118,8 +139,8 @@ impl<DB: Database> Lane<DB> {
     }
 }
 
-/// Runs one statement: `ask!(lanes, "name", |db| query.fetch_one(db))`. A read is asked once more
-/// when it met a connection that had died in its lane; a write never is.
+/// Runs one statement: `ask!(read lanes, "name", |db| query.fetch_one(db))`. A read is asked again
+/// when it met a connection that had died in its lane; a write never is, and pings first.
 macro_rules! ask {
     (@run $lane:ident, $db:ident, $query:expr) => {{
         let until = $lane.until();
@@ -141,7 +162,7 @@ macro_rules! ask {
         }
     }};
     (write $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
-        let mut lane = $lanes.enter($statement).await?;
+        let mut lane = $lanes.enter_alive($statement).await?;
         let outcome = ask!(@run lane, $db, $query);
         lane.leave(outcome)
     }};

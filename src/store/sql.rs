@@ -324,7 +324,7 @@ macro_rules! implement_store {
                     ChangesWanted::After(seq) => ask!(read self.lanes, "changes_after", |db| {
                         sqlx::query(sql::CHANGES_AFTER)
                             .bind(seq)
-                            .bind(MOST_CHANGES as i64)
+                            .bind(MOST_CHANGES.cast_signed() as i64)
                             .try_map(|row: $row| read_change(&row))
                             .fetch_all(db)
                     }),

@@ -3,6 +3,8 @@
 //! `cargo test --test it` needs Postgres's `initdb` and `postgres` on this machine; `scripts/test`
 //! installs them. The tests start a private cluster of their own and leave nothing behind.
 
+#![expect(unreachable_pub, reason = "one crate: what support offers is for its siblings")]
+
 mod support;
 
 mod cli;

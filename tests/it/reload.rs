@@ -1,1 +1,135 @@
-//! TODO
+//! Settings change while the engine runs: whole, or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use trunkline::settings::{ReloadError, SettingsFiles, Values, follow};
+use trunkline::{KeyRing, Reason, Resolver, Settings, Source, TokenRequest};
+
+use crate::support::database::{Kind, TestDatabase};
+use crate::support::{caller, config, eventually, number};
+
+/// A `.env` file and a resolver that follows it.
+struct Lab {
+    database: TestDatabase,
+    folder: tempfile::TempDir,
+    key: String,
+    resolver: Resolver,
+    nudge: Arc<Notify>,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let database = TestDatabase::migrated(Kind::Sqlite).await;
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyRing::generate().unwrap().to_string();
+        let ring = KeyRing::parse(&key).unwrap();
+        let store = database.store();
+        let id = store.create_config(&config(&ring, "eu")).await.unwrap();
+        store.add_number(&number(caller(1, 1), Some(id))).await.unwrap();
+        let nudge = Arc::new(Notify::new());
+        std::fs::write(folder.path().join(".env"), env_file(&database.url, &key, "")).unwrap();
+        let files = SettingsFiles { dot_env: Some(folder.path().join(".env")) };
+        let values = Values::of([], files.dot_env.as_deref());
+        let resolver = Resolver::builder(Settings::read(&values).unwrap()).start();
+        #[expect(clippy::disallowed_methods, reason = "ends with the resolver")]
+        tokio::spawn(follow(resolver.clone(), files, Arc::clone(&nudge)));
+        Self { database, folder, key, resolver, nudge }
+    }
+
+    fn write(&self, more: &str) {
+        let text = env_file(&self.database.url, &self.key, more);
+        let (file, fresh) = (self.folder.path().join(".env"), self.folder.path().join("fresh"));
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(fresh, file).unwrap();
+    }
+
+    async fn source(&self) -> (Source, Option<Reason>) {
+        let answer = self.resolver.resolve(caller(1, 1)).await.unwrap();
+        (answer.source(), answer.reason())
+    }
+}
+
+fn env_file(url: &str, key: &str, more: &str) -> String {
+    format!(
+        "DATABASE_URL={url}\nLIVEKIT_SECRET_ENCRYPTION_KEY={key}\nLIVEKIT_URL=wss://env.example\n\
+         LIVEKIT_API_KEY=APIenv\nLIVEKIT_API_SECRET=canary-secret-of-env\n{more}\n"
+    )
+}
+
+#[tokio::test]
+async fn the_flag_turns_in_the_env_file_without_a_restart() {
+    let lab = Lab::new().await;
+    assert_eq!(lab.source().await, (Source::Database, None));
+    for _ in 0..2 {
+        lab.write("USE_SELFHOST_ROUTING_TABLE=false");
+        eventually("off", async || lab.source().await.1 == Some(Reason::FlagOff)).await;
+        lab.write("USE_SELFHOST_ROUTING_TABLE=true");
+        eventually("on", async || lab.source().await == (Source::Database, None)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_one_problem_in_it_changes_nothing() {
+    let lab = Lab::new().await;
+    lab.write("USE_SELFHOST_ROUTING_TABLE=false\nCACHE_TTL=never\nVOICE_AGENT_NAME=other");
+    lab.nudge.notify_one();
+    // Long enough for two looks at the file.
+    for _ in 0..1200 {
+        assert_eq!(lab.source().await, (Source::Database, None));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let agent = lab.resolver.resolve(caller(1, 1)).await.unwrap().agent_name().to_owned();
+    assert_eq!(agent, "inbound-agent");
+    lab.write("USE_SELFHOST_ROUTING_TABLE=false\nVOICE_AGENT_NAME=other");
+    eventually("mended", async || lab.source().await.1 == Some(Reason::FlagOff)).await;
+}
+
+#[tokio::test]
+async fn what_takes_a_restart_is_refused_whole_and_named() {
+    let lab = Lab::new().await;
+    let read = |more: &str| {
+        let file = lab.folder.path().join("other.env");
+        std::fs::write(&file, env_file(&lab.database.url, &lab.key, more)).unwrap();
+        Settings::read(&Values::of([], Some(&file))).unwrap()
+    };
+    let refused = lab.resolver.reload(read("USE_SELFHOST_ROUTING_TABLE=false\nCACHE_TTL=1m"));
+    let Err(ReloadError::NeedsRestart { variables }) = refused else { panic!("{refused:?}") };
+    assert_eq!(variables, "CACHE_TTL");
+    assert_eq!(lab.source().await, (Source::Database, None), "not even the flag was turned");
+    lab.resolver.reload(read("USE_SELFHOST_ROUTING_TABLE=false")).unwrap();
+    assert_eq!(lab.source().await.1, Some(Reason::FlagOff));
+}
+
+#[tokio::test]
+async fn a_new_key_ring_and_new_credentials_of_the_environment_are_used_at_once() {
+    let lab = Lab::new().await;
+    let before = lab.resolver.resolve(caller(1, 1)).await.unwrap();
+    let read = |key: &str, more: &str| {
+        let file = lab.folder.path().join("other.env");
+        std::fs::write(&file, env_file(&lab.database.url, key, more)).unwrap();
+        Settings::read(&Values::of([], Some(&file))).unwrap()
+    };
+    let other = KeyRing::generate().unwrap();
+    lab.resolver.reload(read(&other, "OUTBOUND_TRUNK_ID=ST_new")).unwrap();
+    assert!(before.token(&TokenRequest::default()).is_err(), "opened with a key that is gone");
+    let answer = lab.resolver.resolve(caller(1, 1)).await.unwrap();
+    assert_eq!(answer.reason(), Some(Reason::SecretUnopenable));
+    assert_eq!(answer.trunk_id(), Some("ST_new"));
+    // A ring of both opens it again.
+    lab.resolver.reload(read(&format!("{},{}", *other, lab.key), "")).unwrap();
+    assert_eq!(lab.source().await, (Source::Database, None));
+}
+
+#[tokio::test]
+async fn the_tasks_beside_the_callers_end_when_told_and_when_the_resolver_is_dropped() {
+    let lab = Lab::new().await;
+    let stopping = lab.resolver.stopping();
+    assert!(lab.resolver.stop(Duration::from_secs(5)).await);
+    assert!(stopping.is_cancelled());
+    let other = Resolver::builder(lab.database.settings(&[])).start();
+    let stopping = other.stopping();
+    drop(other);
+    assert!(stopping.is_cancelled());
+}

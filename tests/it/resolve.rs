@@ -89,7 +89,10 @@ async fn with_the_flag_off_the_environment_answers_and_the_database_is_not_touch
     let (resolver, store, _) = lab.gated(&[("USE_SELFHOST_ROUTING_TABLE", "false")]);
     for at in 0..100 {
         let answer = resolver.resolve(caller(1, at)).await.unwrap();
-        assert_eq!((answer.source(), answer.reason()), (Source::Environment, Some(Reason::FlagOff)));
+        assert_eq!(
+            (answer.source(), answer.reason()),
+            (Source::Environment, Some(Reason::FlagOff))
+        );
         assert_eq!((answer.api_key(), answer.trunk_id()), ("APIenv", Some("ST_env")));
         let token = answer.token(&TokenRequest::default()).unwrap();
         let verified = TokenVerifier::with_api_key("APIenv", "canary-secret-of-env");
@@ -130,9 +133,11 @@ async fn every_failure_of_the_database_side_falls_back_with_its_own_reason() {
         let plain = store.create_config(&config(&lab.ring, "plain")).await.unwrap();
         store.delete_config(gone).await.unwrap();
         lab.database
-            .sql("update voice_agent_livekit set livekit_api_key = ' ' where name = 'keyless';
+            .sql(
+                "update voice_agent_livekit set livekit_api_key = ' ' where name = 'keyless';
                   update voice_agent_livekit set livekit_url = 'nowhere' where name = 'urlless';
-                  update voice_agent_livekit set livekit_api_secret = 'plain' where name = 'plain'")
+                  update voice_agent_livekit set livekit_api_secret = 'plain' where name = 'plain'",
+            )
             .await;
         let trunk = |rules: serde_json::Value| (rules, Some("ST_env"));
         let cases = [
@@ -147,7 +152,10 @@ async fn every_failure_of_the_database_side_falls_back_with_its_own_reason() {
             (trunk(json!({"livekit_config": plain})), Reason::SecretUnopenable),
             (trunk(json!({"livekit_config": sealed_elsewhere})), Reason::SecretUnopenable),
             (
-                (json!({"livekit_config": gone, "outbound_trunk_id": "ST_rules"}), Some("ST_rules")),
+                (
+                    json!({"livekit_config": gone, "outbound_trunk_id": "ST_rules"}),
+                    Some("ST_rules"),
+                ),
                 Reason::ConfigMissing,
             ),
         ];
@@ -158,7 +166,11 @@ async fn every_failure_of_the_database_side_falls_back_with_its_own_reason() {
             store.add_number(&new).await.unwrap();
             let answer = resolver.resolve(caller).await.unwrap();
             assert_eq!(answer.reason(), Some(reason), "{kind:?} {rules}");
-            assert_eq!((answer.api_key(), answer.trunk_id()), ("APIenv", trunk), "{kind:?} {rules}");
+            assert_eq!(
+                (answer.api_key(), answer.trunk_id()),
+                ("APIenv", trunk),
+                "{kind:?} {rules}"
+            );
             assert!(answer.config_id().is_none());
         }
         let answer = resolver.resolve(caller(9, 9)).await.unwrap();
@@ -182,10 +194,10 @@ async fn without_a_complete_environment_the_error_names_the_three_variables() {
     let settings = lab.database.settings(&[("LIVEKIT_URL", "wss://env.example")]);
     let error = Resolver::builder(settings).start().resolve(caller(1, 1)).await.unwrap_err();
     let ResolveError::EnvironmentIncomplete { reason, missing } = &error else { panic!("{error}") };
-    assert_eq!((*reason, missing.as_slice()), (
-        Reason::NumberUnknown,
-        &["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"][..],
-    ));
+    assert_eq!(
+        (*reason, missing.as_slice()),
+        (Reason::NumberUnknown, &["LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"][..],)
+    );
     for name in ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -303,8 +315,7 @@ async fn ten_thousand_callers_of_one_cold_key_make_one_load() {
     store.add_number(&number(caller(1, 1), Some(id))).await.unwrap();
     let (resolver, gated, _) = lab.gated(&[("RESOLVE_DEADLINE", "1m")]);
     gated.set(Fault::Held);
-    let mut herd: Vec<_> =
-        (0..10_000).map(|_| Box::pin(resolver.resolve(caller(1, 1)))).collect();
+    let mut herd: Vec<_> = (0..10_000).map(|_| Box::pin(resolver.resolve(caller(1, 1)))).collect();
     for call in &mut herd {
         assert!(futures_util::poll!(call).is_pending());
     }
@@ -335,7 +346,8 @@ async fn a_load_that_panics_is_a_reason_and_no_panic_of_its_callers() {
     let lab = Lab::new(Kind::Sqlite).await;
     let (resolver, gated, clock) = lab.gated(&[]);
     gated.set(Fault::Panics);
-    let (first, second) = tokio::join!(resolver.resolve(caller(1, 1)), resolver.resolve(caller(1, 1)));
+    let (first, second) =
+        tokio::join!(resolver.resolve(caller(1, 1)), resolver.resolve(caller(1, 1)));
     for answer in [first, second] {
         assert_eq!(answer.unwrap().reason(), Some(Reason::LoadPanicked));
     }

@@ -21,8 +21,14 @@ async fn a_config_is_created_with_a_uuid_and_read_back() {
         assert_eq!(id.0.get_variant(), uuid::Variant::RFC4122);
 
         let read = store.config(id).await.unwrap().unwrap();
-        assert_eq!((read.id, read.name.as_str(), read.url.as_str()), (id, "eu", "wss://eu.example"));
-        assert_eq!((read.api_key.as_str(), read.description.as_deref()), ("APIeu", Some("the first")));
+        assert_eq!(
+            (read.id, read.name.as_str(), read.url.as_str()),
+            (id, "eu", "wss://eu.example")
+        );
+        assert_eq!(
+            (read.api_key.as_str(), read.description.as_deref()),
+            ("APIeu", Some("the first"))
+        );
         assert_eq!((read.trunk_id, read.agent), (None, None));
         let opened = ring.open(read.api_secret.expose_secret()).unwrap();
         assert_eq!(opened.secret.expose_secret(), &secret_of("eu"));
@@ -109,12 +115,18 @@ async fn a_number_is_added_assigned_listed_and_removed_within_its_tenant() {
         store.add_number(&number(ours, None)).await.unwrap();
         store.add_number(&number(theirs, None)).await.unwrap();
         let again = store.add_number(&number(ours, None)).await.unwrap_err();
-        assert!(matches!(again, StoreError::Conflict { taken: Taken::Number }), "{kind:?} {again:?}");
+        assert!(
+            matches!(again, StoreError::Conflict { taken: Taken::Number }),
+            "{kind:?} {again:?}"
+        );
 
         assert!(store.assign(ours, Some(id)).await.unwrap());
         let read = store.number(ours).await.unwrap().unwrap();
         assert_eq!(read.rules, json!({"outbound": true, "livekit_config": id}));
-        assert_eq!((read.tenant, format!("+{}", read.digits)), (ours.tenant, ours.number.to_string()));
+        assert_eq!(
+            (read.tenant, format!("+{}", read.digits)),
+            (ours.tenant, ours.number.to_string())
+        );
         assert_eq!(store.number(theirs).await.unwrap().unwrap().rules, json!({"outbound": true}));
         assert!(store.assign(ours, None).await.unwrap());
         assert_eq!(store.number(ours).await.unwrap().unwrap().rules, json!({"outbound": true}));
@@ -122,7 +134,9 @@ async fn a_number_is_added_assigned_listed_and_removed_within_its_tenant() {
         assert_eq!(store.numbers(None).await.unwrap().len(), 2);
         assert_eq!(store.numbers(Some(ours.tenant)).await.unwrap().len(), 1);
         assert_eq!(store.owners(ours.number).await.unwrap().len(), 2);
-        assert!(store.remove_number(ours).await.unwrap() && !store.remove_number(ours).await.unwrap());
+        assert!(
+            store.remove_number(ours).await.unwrap() && !store.remove_number(ours).await.unwrap()
+        );
         assert_eq!(store.owners(ours.number).await.unwrap(), [theirs.tenant]);
         assert!(!store.assign(ours, Some(id)).await.unwrap());
     }
@@ -296,8 +310,10 @@ async fn connections_that_died_in_their_lanes_are_replaced_without_an_error() {
             read.unwrap();
         }
         database
-            .sql("select pg_terminate_backend(pid) from pg_stat_activity
-                  where application_name = 'trunkline' and datname = current_database()")
+            .sql(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                  where application_name = 'trunkline' and datname = current_database()",
+            )
             .await;
     }
     let count = "select count(*) from pg_stat_activity

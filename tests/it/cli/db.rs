@@ -83,9 +83,8 @@ fn rollback_without_yes_is_refused_and_changes_nothing() {
 fn the_tables_go_down_step_by_step_and_come_up_again() {
     for kind in BOTH {
         let (site, _) = Site::with_route(kind);
-        let rollback = |how: &[&str]| {
-            site.run(&[&["db", "rollback", "--yes", "--json"], how].concat()).json()
-        };
+        let rollback =
+            |how: &[&str]| site.run(&[&["db", "rollback", "--yes", "--json"], how].concat()).json();
         assert_eq!(applied(&rollback(&[])), [true, true, false], "{kind:?}");
         assert_eq!(site.configs().as_array().unwrap().len(), 1, "the rows are still there");
         assert_eq!(applied(&rollback(&["--steps", "9"])), [false; 3], "{kind:?}");
@@ -107,7 +106,8 @@ fn seed_prints_a_number_that_resolves() {
         assert_eq!(numbers.as_array().unwrap().len(), 20, "{kind:?}");
         for number in numbers.as_array().unwrap().iter().chain([&seeded["first"]]) {
             let [tenant, from] = ["tenant_id", "number"].map(|name| number[name].as_str().unwrap());
-            let answer = site.run(&["resolve", "--json", "--tenant", tenant, "--from", from]).json();
+            let answer =
+                site.run(&["resolve", "--json", "--tenant", tenant, "--from", from]).json();
             assert_eq!(answer["source"], "database", "{answer}");
         }
     }

@@ -47,10 +47,10 @@ fn csv_is_imported_with_every_column() {
             rows.find(|row| row["tenant_id"] == tenant && row["number"] == number).unwrap()
         };
         let first = of(TENANT, NUMBER);
-        assert_eq!((&first["provider"], &first["rules"]), (
-            &json!("du"),
-            &json!({"outbound": true, "livekit_config": id}),
-        ));
+        assert_eq!(
+            (&first["provider"], &first["rules"]),
+            (&json!("du"), &json!({"outbound": true, "livekit_config": id}),)
+        );
         assert_eq!(of(OTHER_TENANT, NUMBER)["rules"], json!({"livekit_config": id}));
         let bare = of(TENANT, "+14155550123");
         assert_eq!((&bare["provider"], &bare["rules"]), (&Value::Null, &json!({})), "{kind:?}");
@@ -78,7 +78,10 @@ fn thousands_of_lines_are_one_import() {
         let site = Site::migrated(kind);
         let rows: String = (0..3000).map(row).collect();
         stops_at(&site, &format!("tenant,number\n{rows}{}", row(0)), 3002, "line_malformed");
-        assert_eq!(import(&site, &format!("tenant,number\n{rows}")).json(), json!({"imported": 3000}));
+        assert_eq!(
+            import(&site, &format!("tenant,number\n{rows}")).json(),
+            json!({"imported": 3000})
+        );
         let late = format!("tenant,number\n{}{}", row(4000), row(2999));
         stops_at(&site, &late, 3, "number_taken");
         assert_eq!(site.numbers().as_array().unwrap().len(), 3000, "{kind:?}");
@@ -99,7 +102,8 @@ fn a_bad_line_of_csv_adds_nothing_and_is_named() {
         format!("{TENANT},{NUMBER}\n"),
         format!("{TENANT},{NUMBER},,,,,\n"),
     ] {
-        let text = format!("tenant,number,provider,livekit,rules\n{}{bad}", good.replace('\n', ",,,\n"));
+        let text =
+            format!("tenant,number,provider,livekit,rules\n{}{bad}", good.replace('\n', ",,,\n"));
         stops_at(&site, &text, 3, "line_malformed");
     }
     for headings in ["tenant", "number", "tenant;number", "tenant,number,colour"] {
@@ -170,7 +174,8 @@ fn lines_are_counted_as_an_editor_counts_them() {
 fn a_config_is_found_by_just_the_name_that_was_written() {
     let site = Site::new();
     let (upper, lower) = (site.add_config("EU"), site.add_config("eu"));
-    let text = format!("tenant,number,livekit\n{TENANT},+971500000001,EU\n{TENANT},+971500000002,eu\n");
+    let text =
+        format!("tenant,number,livekit\n{TENANT},+971500000001,EU\n{TENANT},+971500000002,eu\n");
     import(&site, &text).json();
     let numbers = site.numbers();
     assert_eq!(numbers[0]["rules"]["livekit_config"], upper, "EU is {upper}, eu is {lower}");

@@ -10,8 +10,7 @@ use crate::support::{NOW, ring, secret_of};
 
 /// `livekit add --json` with these fields.
 fn add(site: &Site, name: &str, url: &str, key: &str, secret: &str) -> Run {
-    let arguments =
-        ["livekit", "add", "--json", "--name", name, "--url", url, "--api-key", key];
+    let arguments = ["livekit", "add", "--json", "--name", name, "--url", url, "--api-key", key];
     site.run_with(&arguments, secret.as_bytes())
 }
 
@@ -32,7 +31,10 @@ fn add_prints_the_id_of_what_it_added() {
         assert!(id.parse::<ConfigId>().is_ok(), "{id}");
         let other = add(&site, "us", "wss://us.example", "APIus", "s3cret\n").json();
         assert_eq!(show(&site, "us")["id"], other["id"]);
-        assert_eq!((&show(&site, &id)["name"], &show(&site, "eu")["id"]), (&json!("eu"), &json!(id)));
+        assert_eq!(
+            (&show(&site, &id)["name"], &show(&site, "eu")["id"]),
+            (&json!("eu"), &json!(id))
+        );
     }
 }
 
@@ -124,7 +126,8 @@ fn edit_changes_one_field_and_leaves_the_others() {
             let [was, is] = [&before, &after].map(|config| config["updated_at"].as_str().unwrap());
             assert!(is > was, "{kind:?}: {was} to {is}");
         }
-        let bare = ["livekit", "edit", "moved", "--no-trunk", "--no-agent", "--no-description", "--json"];
+        let bare =
+            ["livekit", "edit", "moved", "--no-trunk", "--no-agent", "--no-description", "--json"];
         let config = site.run(&bare).json();
         for field in ["trunk_id", "agent_name", "description"] {
             assert_eq!(config[field], Value::Null, "{kind:?}");
@@ -141,7 +144,8 @@ fn a_new_secret_is_sealed_under_the_first_key_and_other_edits_leave_it() {
     let ring = format!("{new},{}", old_key(&site));
     let ids: Vec<_> =
         KeyRing::parse(&ring).unwrap().key_ids().iter().map(ToString::to_string).collect();
-    let opens_with = |id: &str| keys_in_use(&site, &ring).contains(&format!("1 open with key {id}"));
+    let opens_with =
+        |id: &str| keys_in_use(&site, &ring).contains(&format!("1 open with key {id}"));
 
     let rotated = site.with(KEY, &ring);
     rotated.run(&["livekit", "edit", "eu", "--trunk", "ST_1"]).ok();
@@ -247,7 +251,8 @@ fn a_bad_secret_is_refused_with_nothing_written() {
         refused(add(&site, "eu", "wss://eu.example", "API", secret), exit, error);
     }
     assert_eq!(site.configs(), json!([]));
-    let arguments = ["livekit", "add", "--json", "--name", "x", "--url", "wss://x", "--api-key", "A"];
+    let arguments =
+        ["livekit", "add", "--json", "--name", "x", "--url", "wss://x", "--api-key", "A"];
     refused(site.with(KEY, "").run_with(&arguments, b"s3cret"), 5, "key_missing");
     assert_eq!(site.configs(), json!([]));
 }

@@ -58,7 +58,9 @@ fn a_list_can_be_of_one_tenant() {
 fn every_shape_of_number_comes_out_as_it_went_in() {
     for kind in BOTH {
         let site = Site::migrated(kind);
-        for from in ["+1234567", "+14155550123", "+390612345678", "+442079460000", "+999999999999999"] {
+        for from in
+            ["+1234567", "+14155550123", "+390612345678", "+442079460000", "+999999999999999"]
+        {
             site.add_number(TENANT, from, None);
             site.run(&["number", "remove", "--tenant", TENANT, "--number", from]).ok();
             site.add_number(TENANT, from, None);
@@ -121,8 +123,15 @@ fn a_tenant_has_a_number_once_and_two_tenants_may_share_it() {
 fn a_number_that_is_not_e164_is_refused_with_nothing_written() {
     let site = Site::new();
     for from in [
-        "", "971501234567", "+0501234567", "+97150123456x", "+971 50 123", "+123456",
-        "+1234567890123456", "+971501234567\n", "+٩٧١٥٠١٢٣٤٥٦٧",
+        "",
+        "971501234567",
+        "+0501234567",
+        "+97150123456x",
+        "+971 50 123",
+        "+123456",
+        "+1234567890123456",
+        "+971501234567\n",
+        "+٩٧١٥٠١٢٣٤٥٦٧",
     ] {
         let add = ["number", "add", "--json", "--tenant", TENANT, "--number", from];
         refused(site.run(&add), 2, "number_malformed");
@@ -142,8 +151,16 @@ fn a_number_that_is_not_e164_is_refused_with_nothing_written() {
 fn rules_that_cannot_be_followed_are_refused_with_nothing_written() {
     let site = Site::new();
     for rules in [
-        "", "{", "[]", "7", "null", "\"text\"", r#"{"livekit_config": "eu"}"#,
-        r#"{"livekit_config": 7}"#, r#"{"outbound_trunk_id": ["ST_1"]}"#, r#"{"a": "\u0000"}"#,
+        "",
+        "{",
+        "[]",
+        "7",
+        "null",
+        "\"text\"",
+        r#"{"livekit_config": "eu"}"#,
+        r#"{"livekit_config": 7}"#,
+        r#"{"outbound_trunk_id": ["ST_1"]}"#,
+        r#"{"a": "\u0000"}"#,
     ] {
         refused(number(&site, "add", &["--rules", rules]), 2, "rules_malformed");
     }

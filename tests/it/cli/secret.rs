@@ -117,7 +117,10 @@ fn of_two_keys_the_first_seals_and_both_open() {
     let (old, new) = (new_key(), new_key());
     let both = keyed(&format!("{new},{old}"));
     let (resting, fresh) = (seal(&keyed(&old), "resting"), seal(&both, "fresh"));
-    assert_eq!((open(&both, &resting), open(&both, &fresh)), ("resting\n".into(), "fresh\n".into()));
+    assert_eq!(
+        (open(&both, &resting), open(&both, &fresh)),
+        ("resting\n".into(), "fresh\n".into())
+    );
     assert_eq!(open(&keyed(&new), &fresh), "fresh\n");
     refused(secret(&keyed(&old), "open", &fresh), 5, "no_key_fits");
 }

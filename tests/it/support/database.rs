@@ -47,6 +47,12 @@ impl TestDatabase {
         database
     }
 
+    /// A database that is there already.
+    pub fn on(url: &str) -> Self {
+        let open = open(&settings(url, &[]));
+        Self { kind: Kind::Postgres, url: url.to_owned(), open, _folder: None }
+    }
+
     pub fn store(&self) -> Arc<dyn Store> {
         self.open.store()
     }
@@ -61,9 +67,10 @@ impl TestDatabase {
         match self.kind {
             Kind::Postgres => {
                 let (url, statement) = (self.url.clone(), statement.to_owned());
-                tokio::task::spawn_blocking(move || super::postgres::psql(&url, &statement))
-                    .await
-                    .unwrap();
+                // In a thread of its own: the engine beside it goes on.
+                let (done, waits) = tokio::sync::oneshot::channel();
+                std::thread::spawn(move || done.send(super::postgres::psql(&url, &statement)));
+                waits.await.expect("psql did as it was told");
             }
             Kind::Sqlite => {
                 use sqlx::{AssertSqlSafe, Connection};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A running cluster.
 pub struct Cluster {
@@ -94,22 +94,14 @@ impl Cluster {
     /// Stops the server at once and waits until it is gone.
     pub fn stop(&self) {
         self.signal("-QUIT");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.folder.join("data/postmaster.pid").exists() {
-            assert!(Instant::now() < deadline, "the server does not stop");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait("the server is gone", || !self.folder.join("data/postmaster.pid").exists());
     }
 
     /// Starts the server again after it was stopped.
     pub fn restart(&mut self) {
         let stdin = self.keeper.as_mut().unwrap().stdin.as_mut().unwrap();
         writeln!(stdin, "start").unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !answers(&self.url("postgres")) {
-            assert!(Instant::now() < deadline, "the server does not come back");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait("the server is back", || answers(&self.url("postgres")));
     }
 }
 
@@ -130,6 +122,17 @@ pub fn psql(url: &str, sql: &str) -> String {
         .expect("psql is there");
     assert!(out.status.success(), "{sql}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// Waits until something holds, for ten seconds at the most.
+fn wait(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("never came true: {what}");
 }
 
 fn answers(url: &str) -> bool {

@@ -1,0 +1,47 @@
+//! The demo: a newcomer sees what the program does, and finds nothing of it afterwards.
+
+use std::time::Duration;
+
+use super::within;
+use crate::support::program::Program;
+
+#[test]
+fn the_demo_shows_its_story_within_a_minute_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::new().with("TMPDIR", folder.path().to_str().unwrap());
+    let run = within(Duration::from_secs(60), move || program.run(&["demo", "--exit"]));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    let err = run.err.clone();
+    let out = run.ok();
+    let told = out.to_lowercase();
+    for word in ["warm", "cold", "fallback"] {
+        assert!(told.contains(word), "no word of {word}:\n{out}\n{err}");
+    }
+    for text in [&out, &err] {
+        assert!(!text.contains("dev-s-t-"), "{text}");
+        let long =
+            |word: &&str| word.trim_matches(|sign: char| !sign.is_alphanumeric()).len() >= 43;
+        let keys: Vec<_> =
+            text.split_whitespace().filter(long).filter(|word| is_key(word)).collect();
+        assert!(keys.is_empty(), "{keys:?} look like keys");
+    }
+}
+
+#[test]
+fn the_demo_needs_no_settings_and_minds_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::new()
+        .with("TMPDIR", folder.path().to_str().unwrap())
+        .with("DATABASE_URL", "postgres://me:canary@127.0.0.1:1/x")
+        .with("LIVEKIT_API_SECRET", "canary");
+    let run = within(Duration::from_secs(60), move || program.run(&["demo", "--exit"]));
+    assert!(!format!("{run:?}").contains("canary"), "{run:?}");
+    run.ok();
+}
+
+/// Whether a word reads as a Fernet key, which is also how the demo's sample secrets are made.
+fn is_key(word: &str) -> bool {
+    trunkline::KeyRing::parse(word).is_ok()
+}

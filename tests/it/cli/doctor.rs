@@ -1,0 +1,97 @@
+//! The doctor: silent about health beyond a line each, and precise about what is wrong.
+
+use serde_json::Value;
+
+use super::{KEY, Site, new_key, with_environment};
+use crate::support::database::{BOTH, Kind};
+use crate::support::program::{Program, Run};
+use crate::support::secret_of;
+
+/// The findings of `doctor --json`.
+fn findings(run: &Run) -> Vec<Value> {
+    run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The findings that are this bad, as `check: found`.
+fn of_state(run: &Run, state: &str) -> Vec<String> {
+    let found = findings(run).into_iter().filter(|finding| finding["state"] == state);
+    let text = |finding: &Value, member: &str| finding[member].as_str().unwrap().to_owned();
+    found
+        .map(|finding| format!("{}: {}", text(&finding, "check"), text(&finding, "found")))
+        .collect()
+}
+
+#[test]
+fn a_healthy_database_passes_every_check() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        let run = site.with_environment().run(&["doctor", "--json"]);
+        assert_eq!((of_state(&run, "fail"), of_state(&run, "warn")), (vec![], vec![]), "{kind:?}");
+        assert!(of_state(&run, "ok").contains(&"hot reload: changes are heard".to_owned()));
+        let people = site.run(&["doctor"]).ok();
+        assert!(people.contains("1 open with key"), "{people}");
+        assert!(people.contains("LIVEKIT_URL"), "an incomplete environment is a warning: {people}");
+    }
+}
+
+#[test]
+fn a_secret_that_does_not_open_is_named_by_its_config() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        let both = format!("{},{}", new_key(), new_key());
+        let run = site.with(KEY, &both).run(&["doctor", "--json"]);
+        assert_eq!(run.code, 1, "{}", run.out);
+        let failed = of_state(&run, "fail");
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert!(failed[0].contains("\"eu\"") && failed[0].contains("no key"), "{failed:?}");
+        assert!(!format!("{run:?}").contains(&secret_of("eu")));
+
+        let people = site.with(KEY, &both).run(&["doctor"]);
+        assert_eq!(people.code, 1);
+        assert!(people.out.contains("FAIL") && people.out.contains("hint:"), "{}", people.out);
+        assert!(people.err.contains("one check failed"), "{}", people.err);
+    }
+}
+
+#[test]
+fn tables_that_are_not_up_to_date_are_told_with_the_command_that_helps() {
+    for kind in BOTH {
+        let site = Site::empty(kind);
+        if kind == Kind::Sqlite {
+            site.file("x.db", "");
+        }
+        let run = site.run(&["doctor", "--json"]);
+        assert_eq!(run.code, 1);
+        let finding =
+            findings(&run).into_iter().find(|finding| finding["state"] == "fail").unwrap();
+        assert_eq!(finding["check"], "migrations");
+        assert!(finding["hint"].as_str().unwrap().contains("trunkline db migrate"), "{finding}");
+    }
+}
+
+#[test]
+fn what_is_not_set_or_not_there_is_found() {
+    let site = Site::new();
+    let keyless = site.with(KEY, "").run(&["doctor", "--json"]);
+    assert!(of_state(&keyless, "fail")[0].starts_with("key ring: "), "{}", keyless.out);
+    let away = site.with("DATABASE_URL", "postgres://me:canary@127.0.0.1:1/x");
+    let away = away.run(&["doctor", "--json"]);
+    assert!(of_state(&away, "fail")[0].starts_with("database: "), "{}", away.out);
+    let invalid = site.with("LEASE", "canary").run(&["doctor", "--json"]);
+    assert!(of_state(&invalid, "fail")[0].starts_with("settings: "), "{}", invalid.out);
+    let nothing = with_environment(Program::new()).run(&["doctor", "--json"]);
+    assert_eq!(of_state(&nothing, "fail").len(), 2, "no key and no database: {}", nothing.out);
+    for run in [keyless, away, invalid, nothing] {
+        assert_eq!(run.code, 1);
+        assert!(!format!("{run:?}").contains("canary"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_flag_that_is_off_is_a_warning() {
+    let (site, _) = Site::with_route(Kind::Sqlite);
+    let run = site.with_environment().with("USE_SELFHOST_ROUTING_TABLE", "off");
+    let run = run.run(&["doctor", "--json"]);
+    assert!(of_state(&run, "warn").iter().any(|found| found.starts_with("flag: ")), "{}", run.out);
+    assert_eq!(run.code, 0);
+}

@@ -1,0 +1,152 @@
+//! Every reason for which the environment answers, each reached from the command line, and what
+//! happens when the environment may not or cannot answer.
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use super::{KEY, NUMBER, Site, TENANT, new_key, refused, with_environment};
+use crate::support::database::{BOTH, Kind};
+use crate::support::postgres::psql;
+use crate::support::program::{Program, Run};
+
+fn resolve(program: &Program) -> Run {
+    program.run(&["resolve", "--json", "--tenant", TENANT, "--from", NUMBER])
+}
+
+/// Checks that the environment answers for this reason, and that `FALLBACK_DENY` makes it an error.
+#[track_caller]
+fn falls_back(program: &Program, reason: &str, exit: i32) {
+    let program = with_environment(program.clone());
+    let answer: Value = resolve(&program).json();
+    assert_eq!((&answer["source"], &answer["reason"]), (&"environment".into(), &reason.into()));
+    assert_eq!(
+        (&answer["url"], &answer["api_key"]),
+        (&"wss://env.example".into(), &"APIenv".into())
+    );
+
+    let denied = program.clone().with("FALLBACK_DENY", &format!("load_panicked, {reason}"));
+    let error = refused(resolve(&denied), exit, "fallback_denied");
+    assert!(error["message"].as_str().unwrap().contains(reason), "{error}");
+    let others = program.with("FALLBACK_DENY", "load_panicked");
+    assert_eq!(resolve(&others).json()["reason"], reason);
+}
+
+#[test]
+fn flag_off() {
+    let (site, _) = Site::with_route(Kind::Sqlite);
+    for off in ["false", "0", "off", "no", "False"] {
+        falls_back(&site.with("USE_SELFHOST_ROUTING_TABLE", off), "flag_off", 1);
+    }
+    let away =
+        site.with("USE_SELFHOST_ROUTING_TABLE", "false").with("DATABASE_URL", "sqlite:/nowhere/x");
+    falls_back(&away, "flag_off", 1);
+}
+
+#[test]
+fn database_not_configured() {
+    falls_back(&Program::new(), "database_not_configured", 1);
+}
+
+#[test]
+fn number_unknown() {
+    for kind in BOTH {
+        let site = Site::migrated(kind);
+        site.add_number(TENANT, "+971501234568", None);
+        falls_back(&site, "number_unknown", 1);
+    }
+}
+
+#[test]
+fn config_unassigned() {
+    for kind in BOTH {
+        let site = Site::migrated(kind);
+        site.add_number(TENANT, NUMBER, None);
+        falls_back(&site, "config_unassigned", 1);
+    }
+}
+
+#[test]
+fn config_missing_after_a_forced_removal() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        site.run(&["livekit", "remove", "eu", "--force"]).ok();
+        falls_back(&site, "config_missing", 1);
+    }
+}
+
+#[test]
+fn secret_unopenable_with_another_key_or_none() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        falls_back(&site.with(KEY, &new_key()), "secret_unopenable", 5);
+        falls_back(&site.with(KEY, ""), "secret_unopenable", 5);
+    }
+}
+
+#[test]
+fn rules_malformed_and_config_invalid_after_somebody_edited_rows_by_hand() {
+    let (site, _) = Site::with_route(Kind::Postgres);
+    let command = site.command(&[]);
+    let (_, url) = command.get_envs().find(|(name, _)| *name == "DATABASE_URL").unwrap();
+    let url = url.unwrap().to_str().unwrap();
+    for url_there in ["''", "'wss://key:canary@eu.example'"] {
+        psql(url, &format!("update voice_agent_livekit set livekit_url = {url_there}"));
+        falls_back(&site, "config_invalid", 1);
+    }
+    for rules in ["[1]", "\"text\"", "{\"livekit_config\": \"eu\"}"] {
+        psql(url, &format!("update voice_agent_numbers set rules = '{rules}'"));
+        falls_back(&site, "rules_malformed", 1);
+    }
+}
+
+#[test]
+fn database_unreachable() {
+    let site = Site::new();
+    for url in ["sqlite:/nowhere/at/all.db", "postgres://nobody@127.0.0.1:1/x"] {
+        falls_back(&site.with("DATABASE_URL", url), "database_unreachable", 4);
+    }
+}
+
+#[test]
+fn database_timeout() {
+    // It takes connections and never says a word.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://nobody@{}/x", mute.local_addr().unwrap());
+    let site = Site::new();
+    falls_back(&site.with("DATABASE_URL", &url), "database_timeout", 4);
+}
+
+#[test]
+fn database_error_where_the_tables_are_not() {
+    let site = Site::empty(Kind::Sqlite);
+    site.file("x.db", "");
+    falls_back(&site, "database_error", 4);
+}
+
+#[test]
+fn an_incomplete_environment_is_an_error_that_names_all_three() {
+    let site = Site::new();
+    let all = ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"];
+    let without = all.map(|name| site.with_environment().with(name, ""));
+    for program in without.iter().chain([&site.program]) {
+        let error = refused(resolve(program), 1, "environment_incomplete");
+        let message = error["message"].as_str().unwrap();
+        for name in all {
+            assert!(message.contains(name), "{message}");
+        }
+        assert!(!message.contains("canary"), "{message}");
+    }
+    let run = site.run(&["resolve", "--tenant", TENANT, "--from", NUMBER]);
+    assert_eq!((run.code, run.out.as_str()), (1, ""));
+    assert!(run.err.contains("LIVEKIT_API_SECRET"), "{}", run.err);
+}
+
+#[test]
+fn an_answer_of_the_database_needs_no_environment() {
+    let (site, _) = Site::with_route(Kind::Sqlite);
+    let deny = "number_unknown,config_unassigned,secret_unopenable,database_unreachable";
+    assert_eq!(resolve(&site.with("FALLBACK_DENY", deny)).json()["source"], "database");
+    let unknown = site.with("FALLBACK_DENY", "bad_weather");
+    refused(resolve(&unknown), 3, "settings_invalid");
+}
