@@ -155,22 +155,30 @@ impl Cache {
 
     /// Drops what a change makes wrong: first the fence, then the secrets, then the entries.
     pub(crate) fn apply(&self, change: Change) {
-        let generation = self.fence.bump(change);
+        let bump = || self.fence.bump(change);
         match change {
             // The entries stay, refused by the fence: there may be a million, and they are empty.
-            Change::Config(id) => self.shared.wipe(id, generation),
+            Change::Config(id) => self.shared.change(id, bump),
             Change::Number(caller) => {
+                bump();
                 self.table.remove(caller);
                 self.keeper.invalidate(&caller);
             }
-            Change::Numbers | Change::All => {
-                if change == Change::All {
-                    self.shared.wipe_all(generation);
-                }
-                self.table.remove_all(|entry| entry.stamp.born < generation);
-                self.keeper.invalidate_all();
+            Change::Numbers => {
+                bump();
+                self.clear();
+            }
+            Change::All => {
+                self.shared.change_all(bump);
+                self.clear();
             }
         }
+    }
+
+    /// Removes what the fence does not admit any more.
+    fn clear(&self) {
+        self.table.remove_all(|entry| self.fence.knows_better(entry.stamp));
+        self.keeper.invalidate_all();
     }
 
     /// Wipes what is due. To be called every [`SWEEP`].

@@ -151,6 +151,7 @@ pub(crate) fn main() -> ExitCode {
     };
     match runtime.block_on(run(command, &context)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.code == output::READER_LEFT => ExitCode::SUCCESS,
         Err(failure) => report(&failure, json),
     }
 }
@@ -173,17 +174,15 @@ async fn run(command: Command, context: &Context) -> Done {
 
 /// Prints what clap says, in the form that was asked for.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let shows = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp
-            | ErrorKind::DisplayVersion
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-    );
+    let shows = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && !shows {
         let rendered = error.render().to_string();
-        let message = rendered.trim().trim_start_matches("error: ");
-        return report(&Failure::usage("usage", message), true);
+        let message = match error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing",
+            _ => rendered.trim().trim_start_matches("error: "),
+        };
+        return report(&Failure::usage("usage", message).hint("see `trunkline --help`"), true);
     }
     // Nothing is left to do when stderr itself cannot be written.
     let _ = error.print();

@@ -251,6 +251,15 @@ impl Credentials {
             && *self.api_key == *api_key
     }
 
+    /// Whether these and others are of the environment, and the same.
+    pub(crate) fn held_like(&self, other: &Self) -> bool {
+        let (SecretText::Held(ours), SecretText::Held(theirs)) = (&self.text, &other.text) else {
+            return false;
+        };
+        let same = ours.expose_secret() == theirs.expose_secret();
+        same && self.url == other.url && self.api_key == other.api_key
+    }
+
     /// Takes part in them. `false`: they are wiped, and new ones must be made.
     pub(crate) fn acquire(&self) -> bool {
         let mut held = self.lock();

@@ -234,6 +234,18 @@ impl Environment {
         config.map_or_else(|| self.agent.clone(), Into::into)
     }
 
+    /// Whether it gives the same answers as another one.
+    pub(crate) fn answers_like(&self, other: &Self) -> bool {
+        let credentials = match (&self.credentials, &other.credentials) {
+            (Ok(ours), Ok(theirs)) => ours.held_like(theirs),
+            (Err(ours), Err(theirs)) => ours == theirs,
+            _ => false,
+        };
+        credentials
+            && (&self.trunk, &self.agent, &self.policy)
+                == (&other.trunk, &other.agent, &other.policy)
+    }
+
     /// Which of the three variables are missing; empty when the environment can answer.
     #[must_use]
     pub fn missing(&self) -> &[&'static str] {

@@ -119,7 +119,9 @@ impl Resolver {
             Ok([]) => Reason::NumberUnknown,
             Err(reason) => *reason,
         };
-        engine.counted(running.environment.answer(reason, None, engine.clock.now()))
+        let outcome = running.environment.answer(reason, None, engine.clock.now());
+        log_source(number, &outcome);
+        engine.counted(outcome)
     }
 
     /// How long ago the database was asked for an answer.
@@ -128,7 +130,8 @@ impl Resolver {
         self.engine.clock.now().since(resolution.loaded_at())
     }
 
-    /// Takes new settings, whole or not at all. Cached answers that old ones shaped are dropped.
+    /// Takes new settings, whole or not at all. Cached answers that old ones shaped are dropped, and
+    /// with another key ring, credentials that are in use are wiped.
     ///
     /// # Errors
     ///
@@ -140,9 +143,15 @@ impl Resolver {
             return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
         }
         let enabled = settings.enabled;
+        let fresh = Running::new(settings, &engine.clock);
         // Swapped first: a load that begins after the bump sees the new settings.
-        engine.running.store(Arc::new(Running::new(settings, &engine.clock)));
-        engine.cache.apply(Change::All);
+        let old = engine.running.swap(Arc::new(fresh));
+        let running = engine.running.load();
+        if !running.opens_like(&old) {
+            engine.cache.apply(Change::All);
+        } else if !running.environment.answers_like(&old.environment) {
+            engine.cache.apply(Change::Numbers);
+        }
         engine.enabled.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
         Ok(())
     }
@@ -313,20 +322,7 @@ impl Engine {
         if self.cache.peek(caller, gist) == Some(gist(outcome)) {
             return;
         }
-        let number = caller.number.masked();
-        match outcome {
-            Ok(answer) => match answer.reason() {
-                None => tracing::info!(
-                    config = answer.config_name(),
-                    %number,
-                    "Using LiveKit credentials from database"
-                ),
-                Some(reason) => {
-                    tracing::warn!(%reason, %number, "Falling back to environment variables");
-                }
-            },
-            Err(error) => tracing::error!(%number, %error, "no credentials for a call"),
-        }
+        log_source(caller.number, outcome);
     }
 
     fn counted(&self, outcome: Outcome) -> Outcome {
@@ -352,6 +348,30 @@ impl Running {
         let environment = Environment::new(settings.environment, Arc::clone(clock));
         let off = environment.answer(Reason::FlagOff, None, clock.now());
         Self { enabled: settings.enabled, ring: settings.ring, environment, off }
+    }
+
+    /// Whether the same secrets open as under other settings.
+    fn opens_like(&self, other: &Self) -> bool {
+        let ids = |running: &Self| running.ring.as_ref().map(|ring| ring.key_ids());
+        ids(self) == ids(other)
+    }
+}
+
+/// The words that operators search for.
+fn log_source(number: E164, outcome: &Outcome) {
+    let number = number.masked();
+    match outcome {
+        Ok(answer) => match answer.reason() {
+            None => tracing::info!(
+                config = answer.config_name(),
+                %number,
+                "Using LiveKit credentials from database"
+            ),
+            Some(reason) => {
+                tracing::warn!(%reason, %number, "Falling back to environment variables");
+            }
+        },
+        Err(error) => tracing::error!(%number, %error, "no credentials for a call"),
     }
 }
 

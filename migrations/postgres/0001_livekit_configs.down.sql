@@ -12,6 +12,14 @@ begin
         drop table voice_agent_livekit;
         return;
     end if;
+    if exists (
+        select from pg_attribute
+        where attrelid = 'voice_agent_livekit'::regclass and attname = 'id'
+            and col_description(attrelid, attnum) = 'default made by trunkline'
+    ) then
+        alter table voice_agent_livekit alter column id drop default;
+        comment on column voice_agent_livekit.id is null;
+    end if;
     for added in
         select attname as name from pg_attribute
         where attrelid = 'voice_agent_livekit'::regclass and attnum > 0 and not attisdropped

@@ -48,6 +48,7 @@ begin
         where attrelid = 'voice_agent_livekit'::regclass and attname = 'id'
     ) then
         alter table voice_agent_livekit alter column id set default gen_random_uuid();
+        comment on column voice_agent_livekit.id is 'default made by trunkline';
     end if;
 
     -- An adopted table may lack the promise that a name is unique.

@@ -20,6 +20,7 @@ begin
         where attrelid = 'voice_agent_numbers'::regclass and attname = 'id'
     ) then
         alter table voice_agent_numbers alter column id set default gen_random_uuid();
+        comment on column voice_agent_numbers.id is 'default made by trunkline';
     end if;
 
     -- A tenant has a number once. An adopted table may say otherwise; then the index cannot be
@@ -36,6 +37,9 @@ begin
     end;
 
     -- "Which numbers use this config" is asked before a config is removed.
-    create index trunkline_numbers_config on voice_agent_numbers ((rules ->> 'livekit_config'));
+    -- However the rules spell its id.
+    create index trunkline_numbers_config on voice_agent_numbers (
+        replace(lower(trim(rules ->> 'livekit_config', '{}')), '-', '')
+    );
 end
 $$;

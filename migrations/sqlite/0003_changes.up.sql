@@ -34,14 +34,14 @@ when (old.id, old.name, old.livekit_url, old.livekit_api_key, old.livekit_api_se
     (new.id, new.name, new.livekit_url, new.livekit_api_key, new.livekit_api_secret, new.trunk_id, new.worker_name)
 begin
     insert into voice_agent_changes (entity, operation, fields, config_id)
-    select 'config', 'update', concat_ws(',',
-        iif(old.id is not new.id, 'id', null),
-        iif(old.name is not new.name, 'name', null),
-        iif(old.livekit_url is not new.livekit_url, 'livekit_url', null),
-        iif(old.livekit_api_key is not new.livekit_api_key, 'livekit_api_key', null),
-        iif(old.livekit_api_secret is not new.livekit_api_secret, 'livekit_api_secret', null),
-        iif(old.trunk_id is not new.trunk_id, 'trunk_id', null),
-        iif(old.worker_name is not new.worker_name, 'worker_name', null)
+    select 'config', 'update', rtrim(
+        iif(old.id is not new.id, 'id,', '') ||
+        iif(old.name is not new.name, 'name,', '') ||
+        iif(old.livekit_url is not new.livekit_url, 'livekit_url,', '') ||
+        iif(old.livekit_api_key is not new.livekit_api_key, 'livekit_api_key,', '') ||
+        iif(old.livekit_api_secret is not new.livekit_api_secret, 'livekit_api_secret,', '') ||
+        iif(old.trunk_id is not new.trunk_id, 'trunk_id,', '') ||
+        iif(old.worker_name is not new.worker_name, 'worker_name,', ''), ','
     ), keys.id
     from (select old.id as id union select new.id) as keys;
 end;
@@ -67,13 +67,13 @@ when (old.id, old.tenant_id, old.country_code, old.base_number, old.provider, ol
     is not (new.id, new.tenant_id, new.country_code, new.base_number, new.provider, new.rules)
 begin
     insert into voice_agent_changes (entity, operation, fields, tenant_id, digits)
-    select 'number', 'update', concat_ws(',',
-        iif(old.id is not new.id, 'id', null),
-        iif(old.tenant_id is not new.tenant_id, 'tenant_id', null),
-        iif(old.country_code is not new.country_code, 'country_code', null),
-        iif(old.base_number is not new.base_number, 'base_number', null),
-        iif(old.provider is not new.provider, 'provider', null),
-        iif(old.rules is not new.rules, 'rules', null)
+    select 'number', 'update', rtrim(
+        iif(old.id is not new.id, 'id,', '') ||
+        iif(old.tenant_id is not new.tenant_id, 'tenant_id,', '') ||
+        iif(old.country_code is not new.country_code, 'country_code,', '') ||
+        iif(old.base_number is not new.base_number, 'base_number,', '') ||
+        iif(old.provider is not new.provider, 'provider,', '') ||
+        iif(old.rules is not new.rules, 'rules,', ''), ','
     ), keys.tenant_id, keys.digits
     from (
         select old.tenant_id as tenant_id,

@@ -39,7 +39,7 @@ impl Stamp {
 /// The generations of everything, and until when hits count at all.
 pub(crate) struct Fence {
     latest: AtomicU64,
-    /// The last change of everything, or of all numbers.
+    /// The last change of many numbers at once, or of everything.
     all: AtomicU64,
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
@@ -69,7 +69,7 @@ impl Fence {
     }
 
     /// Makes every answer that depends on what changed, and was read before now, not count.
-    pub(crate) fn bump(&self, change: Change) -> Generation {
+    pub(crate) fn bump(&self, change: Change) {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
         let place = match change {
             Change::Config(id) => &self.configs[usize::from(place_of_config(id))],
@@ -77,7 +77,6 @@ impl Fence {
             Change::Numbers | Change::All => &self.all,
         };
         place.fetch_max(generation, Ordering::SeqCst);
-        Generation(generation)
     }
 
     /// Changes may have been missed: nothing that was read before now counts, though it may still
@@ -99,12 +98,6 @@ impl Fence {
         newest(&self.all)
             || newest(&self.numbers[usize::from(stamp.number)])
             || newest(&self.configs[usize::from(stamp.config)])
-    }
-
-    /// Whether a config may have changed since `born`.
-    pub(crate) fn config_changed_since(&self, id: ConfigId, born: Generation) -> bool {
-        let place = &self.configs[usize::from(place_of_config(id))];
-        place.load(Ordering::SeqCst).max(self.all.load(Ordering::SeqCst)) > born.0
     }
 
     /// Lets hits count until then. Later than it said before, or not at all.

@@ -1,79 +1,77 @@
 //! The credentials that numbers share: one object a config, so that one wipe serves all of them.
+//!
+//! **Invariant:** a change bumps the fence and wipes under the same lock under which loads join. So
+//! a load either joined before, and its answer is refused by the fence, or it comes after, and
+//! finds nothing old to join.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::fence::{Fence, Generation};
+use super::fence::Generation;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
 
-/// Credentials by the config they came from. Holds none of them alive.
+type ByConfig = HashMap<ConfigId, (Generation, Weak<Credentials>)>;
+
+/// Credentials by the config they came from, and the generation of the row they were made of.
+/// Holds none of them alive.
 #[derive(Default)]
 pub(crate) struct SharedCredentials {
-    by_config: Mutex<HashMap<ConfigId, (Generation, Weak<Credentials>)>>,
+    by_config: Mutex<ByConfig>,
 }
 
 impl SharedCredentials {
-    /// Takes part in the credentials of a config when they are still those of `matches`, or makes
-    /// new ones and shares those.
+    /// Takes part in the credentials of a config when they are those of `matches`, or makes new
+    /// ones and shares those.
     ///
     /// `born` is the generation in which the row behind `make` was read.
     pub(crate) fn join<E>(
         &self,
         id: ConfigId,
         born: Generation,
-        fence: &Fence,
         matches: impl FnOnce(&Credentials) -> bool,
         make: impl FnOnce() -> Result<Credentials, E>,
     ) -> Result<Arc<Credentials>, E> {
         let mut by_config = self.lock();
-        if let Some((made, weak)) = by_config.get(&id)
-            && let Some(credentials) = weak.upgrade()
-            // Made before a change they may be wiped at any moment: only newer ones are joined.
-            && !fence.config_changed_since(id, *made)
-            && matches(&credentials)
-            && credentials.acquire()
+        let there = by_config.get(&id).and_then(|(made, weak)| Some((*made, weak.upgrade()?)));
+        if let Some((_, shared)) = &there
+            && matches(shared)
+            && shared.acquire()
         {
-            return Ok(credentials);
+            return Ok(Arc::clone(shared));
         }
         let credentials = Arc::new(make()?);
-        if by_config.len() >= by_config.capacity() {
-            by_config.retain(|_, (_, weak)| weak.strong_count() > 0);
+        match there {
+            // An old row that arrives late: its answer is not going to count, and is not shared.
+            Some((newer, _)) if newer > born => return Ok(credentials),
+            // The row says something else by now, whoever still holds what it said.
+            Some((_, old)) => old.wipe(),
+            None if by_config.len() == by_config.capacity() => {
+                by_config.retain(|_, (_, weak)| weak.strong_count() > 0);
+            }
+            None => {}
         }
-        let displaced = by_config.insert(id, (born, Arc::downgrade(&credentials)));
-        // The wipe that a change ordered looks here for them, and would not find the old ones.
-        if let Some((made, old)) = displaced
-            && fence.config_changed_since(id, made)
-            && let Some(old) = old.upgrade()
-        {
-            old.wipe();
-        }
+        by_config.insert(id, (born, Arc::downgrade(&credentials)));
         Ok(credentials)
     }
 
-    /// Wipes the credentials of one config that were read before `change`.
-    pub(crate) fn wipe(&self, id: ConfigId, change: Generation) {
+    /// Bumps the fence for a change of one config, and wipes its credentials.
+    pub(crate) fn change(&self, id: ConfigId, bump: impl FnOnce()) {
         let mut by_config = self.lock();
-        if by_config.get(&id).is_some_and(|(made, _)| *made < change)
-            && let Some((_, old)) = by_config.remove(&id)
-            && let Some(old) = old.upgrade()
-        {
+        bump();
+        if let Some(old) = by_config.remove(&id).and_then(|(_, weak)| weak.upgrade()) {
             old.wipe();
         }
     }
 
-    /// Wipes all credentials that were read before `change`.
-    pub(crate) fn wipe_all(&self, change: Generation) {
-        self.lock().retain(|_, (made, weak)| {
-            let keep = *made >= change;
-            if !keep && let Some(old) = weak.upgrade() {
-                old.wipe();
-            }
-            keep
-        });
+    /// Bumps the fence for a change of everything, and wipes all credentials.
+    pub(crate) fn change_all(&self, bump: impl FnOnce()) {
+        let mut by_config = self.lock();
+        bump();
+        by_config.drain().filter_map(|(_, (_, weak))| weak.upgrade()).for_each(|old| old.wipe());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConfigId, (Generation, Weak<Credentials>)>> {
+    fn lock(&self) -> MutexGuard<'_, ByConfig> {
         self.by_config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

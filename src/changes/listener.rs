@@ -90,6 +90,10 @@ impl Listener {
         if !seqs.is_empty() {
             match self.store.changes(ChangesWanted::At(&seqs)).await {
                 Ok(changes) => {
+                    // A place without a row was pruned, or is not for us to read, or made up.
+                    if changes.len() < seqs.len() {
+                        self.cache.fence.doubt();
+                    }
                     for logged in changes {
                         self.cache.apply(logged.change);
                     }

@@ -74,12 +74,15 @@ impl Db {
             }
             Self::Seed(seed) => {
                 let store = database.store();
-                if !seed.force && !store.configs().await?.is_empty() {
+                let empty = store.configs().await?.is_empty();
+                if !seed.force && !empty {
                     let message = "there are LiveKit configs already";
                     return Err(Failure::new("not_empty", message, Exit::Conflict)
                         .hint("say --force to add the sample data beside them"));
                 }
-                let seeded = sow(&*store, &*context.ring()?, seed.numbers).await?;
+                let run =
+                    if empty { String::new() } else { format!("-{:.8}", Uuid::new_v4().simple()) };
+                let seeded = sow(&*store, &*context.ring()?, seed.numbers, &run).await?;
                 seeded.show(context)
             }
         }
@@ -135,16 +138,18 @@ impl Seeded {
     }
 }
 
-/// Fills empty tables: two configs, three tenants, numbers that use one config or the other.
+/// Adds two configs, three tenants and numbers that use one config or the other. `run` ends the
+/// names of the configs.
 pub(crate) async fn sow(
     store: &dyn Store,
     ring: &KeyRing,
     numbers: u32,
+    run: &str,
 ) -> Result<Seeded, Failure> {
     let now = SystemClock::default().unix_seconds();
     let config = |name: &str, secret: &str| -> Result<NewConfig, Failure> {
         Ok(NewConfig {
-            name: name.to_owned(),
+            name: format!("{name}{run}"),
             description: Some("sample data of `trunkline db seed`".to_owned()),
             url: format!("wss://{name}.livekit.example")
                 .parse()

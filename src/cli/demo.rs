@@ -80,7 +80,7 @@ impl Stage {
         let database = open(&settings)?;
         database.migrate(Migrations::Up).await?;
         let (store, ring) = (database.store(), KeyRing::parse(&key)?);
-        let seeded = sow(&*store, &ring, NUMBERS).await?;
+        let seeded = sow(&*store, &ring, NUMBERS, "").await?;
         let resolver = Resolver::builder(settings).start();
         let stage = Self { folder, resolver, store, ring, seeded, clock, json };
         stage.hears().await?;

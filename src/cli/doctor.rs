@@ -124,7 +124,11 @@ async fn database(settings: &Settings) -> Vec<Finding> {
 
 async fn rows(store: &dyn Store, settings: &Settings) -> Result<Vec<Finding>, Failure> {
     let configs = store.configs().await?;
-    let mut findings = vec![good("configs", configs.len().to_string())];
+    let newest = store.newest_change().await?;
+    let mut findings = vec![
+        good("configs", configs.len().to_string()),
+        good("change log", format!("can be read, up to place {newest}")),
+    ];
     let bad_urls =
         configs.iter().filter(|config| config.url.parse::<trunkline::ServerUrl>().is_err());
     for config in bad_urls {

@@ -148,7 +148,10 @@ impl Edit {
             description: text("description", self.description, self.no_description, 10_000)?,
             url: self.url.as_deref().map(url).transpose()?,
             api_key: self.api_key.map(|key| word("api-key", key)).transpose()?,
-            trunk_id: text("trunk", self.trunk, self.no_trunk, 255)?,
+            trunk_id: match self.trunk.map(|trunk| word("trunk", trunk)).transpose()? {
+                None if self.no_trunk => Some(None),
+                trunk => trunk.map(Some),
+            },
             agent: text("agent", self.agent, self.no_agent, 255)?,
             api_secret: if new_secret {
                 Some(sealed(&*context.ring()?, self.secret_file.as_deref())?)

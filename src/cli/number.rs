@@ -119,6 +119,8 @@ impl Add {
             None => json!({}),
         };
         check_rules(&rules).map_err(rules_malformed)?;
+        check_provider(self.provider.as_deref())
+            .map_err(|wrong| Failure::usage("field_malformed", format!("--provider: {wrong}")))?;
         let store = context.store()?;
         if let Some(config) = &self.livekit {
             rules["livekit_config"] = json!(livekit::find(&*store, config).await?.id);
@@ -224,14 +226,16 @@ impl Row {
             Some(rules) => rules,
         };
         check_rules(&rules)?;
+        let provider = self.provider.filter(|text| !text.is_empty());
+        check_provider(provider.as_deref())?;
         if let Some(config) = self.livekit.filter(|config| !config.is_empty()) {
-            let id =
-                configs.get(&config.to_lowercase()).or_else(|| configs.get(&config)).ok_or_else(
-                    || format!("there is no LiveKit config with the id or name {config:?}"),
-                )?;
+            let by_id = || configs.get(&config.parse::<ConfigId>().ok()?.to_string());
+            let id = configs.get(&config).or_else(by_id).ok_or_else(|| {
+                format!("there is no LiveKit config with the id or name {config:?}")
+            })?;
             rules["livekit_config"] = json!(id);
         }
-        Ok(NewNumber { caller, provider: self.provider.filter(|text| !text.is_empty()), rules })
+        Ok(NewNumber { caller, provider, rules })
     }
 }
 
@@ -254,13 +258,13 @@ fn csv_rows(text: &str) -> Result<Vec<(usize, Row)>, Failure> {
         }
     }
     let mut rows = Vec::new();
+    let mut lines = Lines { text, byte: 0, line: 1 };
     for record in reader.records() {
         let record = record.map_err(|error| {
-            let at = error.position().map_or(0, csv::Position::line);
-            bad_line(usize::try_from(at).unwrap_or(0), "not as many fields as there are columns")
+            let at = lines.of(error.position());
+            bad_line(at, "not as many fields as there are columns")
         })?;
-        let at = record.position().map_or(0, csv::Position::line);
-        let at = usize::try_from(at).unwrap_or(0);
+        let at = lines.of(record.position());
         let mut row = json!({});
         for (heading, value) in headings.iter().zip(&record).filter(|(_, value)| !value.is_empty())
         {
@@ -275,6 +279,28 @@ fn csv_rows(text: &str) -> Result<Vec<(usize, Row)>, Failure> {
         rows.push((at, row));
     }
     Ok(rows)
+}
+
+/// Counts lines as an editor does. The reader counts a record from where the one before it ended,
+/// blank lines included.
+struct Lines<'a> {
+    text: &'a str,
+    byte: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line that a later position is in.
+    fn of(&mut self, position: Option<&csv::Position>) -> usize {
+        let start = position.and_then(|position| usize::try_from(position.byte()).ok());
+        let start = start.unwrap_or(self.byte).min(self.text.len());
+        let bytes = self.text.as_bytes();
+        let blank = bytes[start..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let start = start + blank;
+        self.line += self.text[self.byte..start].matches('\n').count();
+        self.byte = start;
+        self.line
+    }
 }
 
 /// Finds the line whose number is there already.
@@ -302,6 +328,15 @@ fn check_rules(rules: &Value) -> Result<(), String> {
         return Err("rules hold a NUL character".to_owned());
     }
     Rules::read(rules).map(drop).map_err(|error| error.to_string())
+}
+
+fn check_provider(provider: Option<&str>) -> Result<(), String> {
+    match provider {
+        Some(text) if text.chars().any(char::is_control) => {
+            Err("the provider holds a control character".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rules_malformed(wrong: impl std::fmt::Display) -> Failure {

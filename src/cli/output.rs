@@ -10,15 +10,19 @@ use trunkline::store::{Config, Number};
 
 use super::failure::{Done, Exit, Failure};
 
-/// Writes a line to stdout. A reader that has left is no error: `trunkline … | head -1`.
+/// The code of the failure that is none: whoever read stdout has left, as `head -1` does.
+pub(crate) const READER_LEFT: &str = "reader_left";
+
+/// Writes a line to stdout.
 pub(crate) fn line(text: impl AsRef<str>) -> Done {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new("output_failed", format!("stdout: {error}"), Exit::Failed))
-        }
-        _ => Ok(()),
-    }
+    writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).map_err(|error| {
+        let code = match error.kind() {
+            io::ErrorKind::BrokenPipe => READER_LEFT,
+            _ => "output_failed",
+        };
+        Failure::new(code, format!("stdout: {error}"), Exit::Failed)
+    })
 }
 
 /// Writes one JSON value to stdout.

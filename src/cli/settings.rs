@@ -39,8 +39,13 @@ impl Settings {
 
 fn show(context: &Context) -> Done {
     let values = context.values();
+    // What is not valid may be a secret in the wrong place.
+    let problems =
+        trunkline::Settings::read(&values).err().map_or(Vec::new(), |error| error.problems);
+    let invalid = |name| problems.iter().any(|problem| problem.variable == name);
     let rows = VARIABLES.iter().map(|variable| {
         let value = match values.get(variable.name) {
+            Some(_) if invalid(variable.name) => Some("(not valid)"),
             Some(_) if variable.secret => Some("(set)"),
             value => value,
         };

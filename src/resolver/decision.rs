@@ -154,7 +154,6 @@ impl Chosen {
         cache.shared.join(
             config.id,
             born,
-            &cache.fence,
             |there| there.matches(self.url.as_str(), &config.api_key, sealed),
             || {
                 let opened = self.ring.open(sealed)?;

@@ -4,9 +4,10 @@
 //! has migrations of its own in the same schema is not disturbed.
 
 use sqlx::Connection;
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::migrate::{Migrate, MigrateError as MigrateFailure, Migrator};
 
 use super::StoreError;
+use super::lanes::typed;
 
 /// Where migrating should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,7 @@ where
     for<'c> &'c mut C: sqlx::Acquire<'c, Database = C::Database, Connection = &'c mut C>,
 {
     migrator.dangerous_set_table_name(BOOK);
-    let failed = |error: sqlx::migrate::MigrateError| MigrateError::Failed { why: words(&error) };
+    let failed = |error: MigrateFailure| MigrateError::Failed { why: words(&error) };
     match to {
         Migrations::Up => migrator.run(&mut *connection).await.map_err(failed)?,
         Migrations::DownTo(version) => {
@@ -76,8 +77,15 @@ where
         }
         Migrations::Status => {}
     }
-    // The book is not there before the first migration; then nothing is applied.
-    let applied = connection.list_applied_migrations(BOOK).await.unwrap_or_default();
+    let applied = match connection.list_applied_migrations(BOOK).await {
+        Ok(applied) => applied,
+        // The book is not there before the first migration; then nothing is applied.
+        Err(MigrateFailure::Execute(error)) => match typed(&error, "list_migrations") {
+            StoreError::NotMigrated { .. } => Vec::new(),
+            error => return Err(error.into()),
+        },
+        Err(error) => return Err(failed(error)),
+    };
     let is_applied = |version| applied.iter().any(|migration| migration.version == version);
     let ups = || migrator.iter().filter(|migration| !migration.migration_type.is_down_migration());
     Ok(MigrationStatus {
@@ -97,7 +105,10 @@ fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        words = format!("{words}: {error}");
+        let error_words = error.to_string();
+        if !words.contains(&error_words) {
+            words = format!("{words}: {error_words}");
+        }
         cause = error.source();
     }
     words

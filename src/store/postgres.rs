@@ -67,14 +67,21 @@ impl PostgresStore {
     }
 
     /// Looked for first, since `create schema if not exists` wants a right even where it exists.
-    async fn create_schema(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    async fn create_schema(&self, connection: &mut PgConnection) -> Result<(), MigrateError> {
         let refused = |error| typed(&error, "create_schema");
-        let there: bool = sqlx::query_scalar(SCHEMA_EXISTS)
+        let usable: Option<bool> = sqlx::query_scalar(SCHEMA_USABLE)
             .bind(&self.schema)
-            .fetch_one(&mut *connection)
+            .fetch_optional(&mut *connection)
             .await
             .map_err(refused)?;
-        if !there {
+        if usable == Some(false) {
+            let why = format!(
+                "the role may not use the schema {}; grant it usage and create",
+                self.schema
+            );
+            return Err(MigrateError::Failed { why });
+        }
+        if usable.is_none() {
             let statement = format!("create schema \"{}\"", self.schema.replace('"', "\"\""));
             sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
                 .execute(connection)
@@ -87,7 +94,9 @@ impl PostgresStore {
 
 implement_store!(PostgresStore, Postgres, PgRow);
 
-const SCHEMA_EXISTS: &str = "select exists (select from pg_namespace where nspname = $1)";
+const SCHEMA_USABLE: &str = "
+    select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
+    from pg_namespace where nspname = $1";
 
 /// A text that is no UUID must not reach the cast, so the pattern guards it: every form that
 /// Postgres reads, braces and missing hyphens included.

@@ -52,9 +52,10 @@ pub(super) const UPDATE_CONFIG: &str = "
 
 pub(super) const DELETE_CONFIG: &str = "delete from voice_agent_livekit where id = $1";
 
-/// Compares text, so that the index on it serves; people write a UUID in one case or the other.
+/// However the rules spell the id; an index on the same expression serves.
 pub(super) const CONFIG_USERS: &str = "
-    select count(*) from voice_agent_numbers where rules ->> 'livekit_config' in ($1, $2)";
+    select count(*) from voice_agent_numbers
+    where replace(lower(trim(rules ->> 'livekit_config', '{}')), '-', '') = $1";
 
 pub(super) const ADD_NUMBER: &str = "
     insert into voice_agent_numbers (tenant_id, country_code, base_number, provider, rules)
@@ -216,11 +217,9 @@ macro_rules! implement_store {
             }
 
             async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError> {
-                let text = id.to_string();
                 let users: i64 = ask!(read self.lanes, "config_users", |db| {
                     sqlx::query_scalar(sql::CONFIG_USERS)
-                        .bind(&text)
-                        .bind(text.to_uppercase())
+                        .bind(id.0.simple().to_string())
                         .fetch_one(db)
                 })?;
                 Ok(users.unsigned_abs())

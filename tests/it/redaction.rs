@@ -1,5 +1,6 @@
 //! A secret is never seen: not in a `Debug`, a log line at trace level, an error or a panic.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +11,8 @@ use trunkline::{ExposeSecret, KeyRing, Resolver, TokenRequest};
 
 use crate::support::database::{BOTH, TestDatabase};
 use crate::support::{caller, config, eventually, number, ring, secret_of};
+
+thread_local!(static WALKS: Cell<bool> = const { Cell::new(false) });
 
 /// Collects what is logged.
 #[derive(Clone, Default)]
@@ -30,20 +33,21 @@ impl Write for Log {
 fn a_canary_is_in_no_log_line_debug_text_error_or_panic_message() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
+    // For the whole process, since a subscriber of one thread alone may miss what other tests have
+    // touched before; what their threads log is thrown away.
+    tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("trace"))
-        .with_writer(move || writer.clone())
-        .finish();
+        .with_writer(move || Log(if WALKS.get() { Arc::clone(&writer.0) } else { Arc::default() }))
+        .init();
     let panics = Log::default();
     let panicked = panics.clone();
     let default_hook = std::panic::take_hook();
-    // One thread for the runtime, so that everything it does is logged here.
     let mut told = String::new();
     let key = KeyRing::generate().unwrap().to_string();
-    tracing::subscriber::with_default(subscriber, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(walk(&key, &mut told));
-    });
+    WALKS.set(true);
+    // On this thread, so that everything it does is logged here.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(walk(&key, &mut told));
     std::panic::set_hook(Box::new(move |info| writeln!(panicked.clone(), "{info}").unwrap()));
     let wrong = ring();
     let caught =
