@@ -15,9 +15,9 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::clock::{Clock, Moment};
-use crate::environment::Reason;
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::number::ConfigId;
+use crate::reason::Reason;
 use crate::server_url::ServerUrl;
 use crate::token::{AccessToken, Signer, TokenRequest};
 

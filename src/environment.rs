@@ -5,102 +5,14 @@
 //! key of another.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-use serde::Serialize;
 
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, Credentials, Origin, Resolution, TrunkOrigin};
 use crate::keyring::Secret;
+use crate::reason::Reason;
 use crate::server_url::ServerUrl;
-
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $reason:ident = $word:literal,)*) => {
-        /// Why the environment answered and not the database. The words are stable: they stand in
-        /// logs, metrics, JSON and `FALLBACK_DENY`.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-        #[serde(rename_all = "snake_case")]
-        #[non_exhaustive]
-        pub enum Reason {
-            $($(#[doc = $doc])+ $reason,)*
-        }
-
-        impl Reason {
-            /// Every reason there is.
-            pub const ALL: &[Self] = &[$(Self::$reason),*];
-
-            /// The reason as one `snake_case` word.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$reason => $word,)*
-                }
-            }
-        }
-    };
-}
-
-reasons! {
-    /// `USE_SELFHOST_ROUTING_TABLE` is off.
-    FlagOff = "flag_off",
-    /// No `DATABASE_URL` is set.
-    DatabaseNotConfigured = "database_not_configured",
-    /// The tenant has no such number.
-    NumberUnknown = "number_unknown",
-    /// The number's rules name no LiveKit config.
-    ConfigUnassigned = "config_unassigned",
-    /// The number's rules are no object, or `livekit_config` in them is no UUID.
-    RulesMalformed = "rules_malformed",
-    /// The rules name a LiveKit config that does not exist.
-    ConfigMissing = "config_missing",
-    /// The LiveKit config has a malformed URL or an empty key.
-    ConfigInvalid = "config_invalid",
-    /// The config's API secret does not open with any key of the ring.
-    SecretUnopenable = "secret_unopenable",
-    /// The database cannot be reached or refuses.
-    DatabaseUnreachable = "database_unreachable",
-    /// The database did not answer in time.
-    DatabaseTimeout = "database_timeout",
-    /// The database answered with an error, such as a missing table.
-    DatabaseError = "database_error",
-    /// The load itself failed. A bug; the log has it.
-    LoadPanicked = "load_panicked",
-}
-
-impl Reason {
-    /// Whether asking again may help without anybody changing a row: the database was in the way.
-    #[must_use]
-    pub fn is_recoverable(self) -> bool {
-        matches!(
-            self,
-            Self::DatabaseUnreachable
-                | Self::DatabaseTimeout
-                | Self::DatabaseError
-                | Self::LoadPanicked
-        )
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL.iter().copied().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
-    }
-}
-
-/// A word that is no [`Reason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no such reason")]
-pub struct UnknownReason;
 
 /// Which reasons may not fall back to the environment. By default every reason may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -160,18 +72,24 @@ impl fmt::Debug for EnvironmentValues {
     }
 }
 
+impl EnvironmentValues {
+    /// Which of the three variables are missing; empty when the environment can answer.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let variables = [
+            ("LIVEKIT_URL", self.url.is_none()),
+            ("LIVEKIT_API_KEY", self.api_key.is_none()),
+            ("LIVEKIT_API_SECRET", self.api_secret.is_none()),
+        ];
+        variables.into_iter().filter_map(|(name, missing)| missing.then_some(name)).collect()
+    }
+}
+
 impl Environment {
     /// Joins the values. Missing ones are no error until the environment has to answer.
     #[must_use]
     pub fn new(values: EnvironmentValues, clock: Arc<dyn Clock>) -> Self {
-        let missing: Vec<_> = [
-            ("LIVEKIT_URL", values.url.is_none()),
-            ("LIVEKIT_API_KEY", values.api_key.is_none()),
-            ("LIVEKIT_API_SECRET", values.api_secret.is_none()),
-        ]
-        .into_iter()
-        .filter_map(|(name, missing)| missing.then_some(name))
-        .collect();
+        let missing = values.missing();
         let credentials = match (values.url, values.api_key, values.api_secret) {
             (Some(url), Some(key), Some(secret)) => {
                 Ok(Arc::new(Credentials::held(url, &key, secret, clock)))
@@ -379,13 +297,5 @@ mod tests {
             (crate::Source::Environment, "inbound-agent")
         );
         assert!(!format!("{answer:?} {environment:?} {:?}", complete()).contains("canary-env"));
-    }
-
-    #[test]
-    fn every_reason_reads_back_from_its_word() {
-        for &reason in Reason::ALL {
-            assert_eq!(reason.as_str().parse(), Ok(reason));
-            assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
-        }
     }
 }

@@ -46,6 +46,7 @@ mod server_url;
 mod credentials;
 mod environment;
 mod keyring;
+mod reason;
 mod token;
 // How one becomes the other.
 mod cache;
@@ -60,9 +61,7 @@ pub mod telemetry;
 
 pub use self::changes::Change;
 pub use self::credentials::{CredentialError, Resolution, Source, TrunkOrigin};
-pub use self::environment::{
-    Environment, EnvironmentValues, FallbackPolicy, Reason, ResolveError, UnknownReason,
-};
+pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy, ResolveError};
 pub use self::keyring::{
     Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
 };
@@ -70,7 +69,8 @@ pub use self::lifecycle::Lifecycle;
 pub use self::number::{
     Caller, CallerError, ConfigId, E164, IdError, Masked, NumberError, TenantId,
 };
-pub use self::resolver::{Explanation, Resolver, ResolverBuilder, Step};
+pub use self::reason::{Reason, UnknownReason};
+pub use self::resolver::{Explanation, ReloadError, Resolver, ResolverBuilder, Step, follow};
 pub use self::rules::{Rules, RulesError};
 pub use self::server_url::{ServerUrl, ServerUrlError};
 pub use self::settings::Settings;

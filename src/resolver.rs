@@ -7,6 +7,7 @@
 mod builder;
 mod decision;
 mod explain;
+mod reload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,17 +20,19 @@ use tokio_util::sync::CancellationToken;
 pub use self::builder::ResolverBuilder;
 use self::decision::{Decision, decide};
 pub use self::explain::{Explanation, Step};
+pub use self::reload::{ReloadError, follow};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
 use crate::cache::{Cache, Fresh, Outcome, dice};
 use crate::changes::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Resolution, Source};
-use crate::environment::{Environment, Reason, ResolveError};
+use crate::environment::{Environment, ResolveError};
 use crate::keyring::KeyRing;
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, E164};
-use crate::settings::{Cold, ReloadError, Settings, Tuning};
+use crate::reason::Reason;
+use crate::settings::{Cold, Settings, Tuning};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Telemetry;
 
@@ -128,32 +131,6 @@ impl Resolver {
     #[must_use]
     pub fn age(&self, resolution: &Resolution) -> Duration {
         self.engine.clock.now().since(resolution.loaded_at())
-    }
-
-    /// Takes new settings, whole or not at all. Cached answers that old ones shaped are dropped, and
-    /// with another key ring, credentials that are in use are wiped.
-    ///
-    /// # Errors
-    ///
-    /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
-    pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
-        let engine = &self.engine;
-        let variables = settings.needs_restart_from(&engine.cold);
-        if !variables.is_empty() {
-            return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
-        }
-        let enabled = settings.enabled;
-        let fresh = Running::new(settings, &engine.clock);
-        // Swapped first: a load that begins after the bump sees the new settings.
-        let old = engine.running.swap(Arc::new(fresh));
-        let running = engine.running.load();
-        if !running.opens_like(&old) {
-            engine.cache.apply(Change::All);
-        } else if !running.environment.answers_like(&old.environment) {
-            engine.cache.apply(Change::Numbers);
-        }
-        engine.enabled.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
-        Ok(())
     }
 
     /// Tells of a change that this process made itself, so that it is used at once. What the
@@ -348,12 +325,6 @@ impl Running {
         let environment = Environment::new(settings.environment, Arc::clone(clock));
         let off = environment.answer(Reason::FlagOff, None, clock.now());
         Self { enabled: settings.enabled, ring: settings.ring, environment, off }
-    }
-
-    /// Whether the same secrets open as under other settings.
-    fn opens_like(&self, other: &Self) -> bool {
-        let ids = |running: &Self| running.ring.as_ref().map(|ring| ring.key_ids());
-        ids(self) == ids(other)
     }
 }
 

@@ -4,7 +4,6 @@
 //! every problem. No message repeats a value that may be secret.
 
 pub mod env;
-mod live;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,12 +11,32 @@ use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use self::env::{Origin, VARIABLES, Values, Variable};
-pub use self::live::{ReloadError, SettingsFiles, follow};
-use crate::environment::{EnvironmentValues, FallbackPolicy, Reason};
+use crate::environment::{EnvironmentValues, FallbackPolicy};
 use crate::keyring::{KeyError, KeyRing, Secret};
+use crate::reason::Reason;
+
+/// Where settings are read from: the process environment and a `.env` file.
+#[derive(Debug, Clone, Default)]
+pub struct SettingsFiles {
+    /// The `.env` file. It need not exist.
+    pub dot_env: Option<PathBuf>,
+}
+
+impl SettingsFiles {
+    /// Reads the values, unchecked.
+    #[must_use]
+    pub fn values(&self) -> Values {
+        Values::of_process(self.dot_env.as_deref())
+    }
+
+    /// What changes when one of these files does.
+    pub(crate) fn fingerprint(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
+        env::fingerprint(files)
+    }
+}
 
 /// All that a resolver is told from outside.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::credentials::Source;
-use crate::environment::Reason;
+use crate::reason::Reason;
 
 /// Answers given, by `source`.
 pub const RESOLUTIONS: &str = "trunkline_resolutions_total";

@@ -80,15 +80,7 @@ fn flag(settings: &Settings) -> Finding {
 }
 
 fn environment(settings: &Settings) -> Finding {
-    let values = &settings.environment;
-    let missing: Vec<_> = [
-        ("LIVEKIT_URL", values.url.is_none()),
-        ("LIVEKIT_API_KEY", values.api_key.is_none()),
-        ("LIVEKIT_API_SECRET", values.api_secret.is_none()),
-    ]
-    .into_iter()
-    .filter_map(|(name, missing)| missing.then_some(name))
-    .collect();
+    let missing = settings.environment.missing();
     if missing.is_empty() {
         return good("environment", "complete: it can answer when the database does not");
     }

@@ -139,7 +139,10 @@ impl From<ResolveError> for Failure {
             ResolveError::TenantNeeded => "tenant_needed",
             _ => "environment_incomplete",
         };
-        Self::new(code, error.to_string(), exit)
-            .hint("`trunkline resolve --explain` tells each step")
+        let hint = match error {
+            ResolveError::TenantNeeded => "say --tenant; `trunkline number list` shows who owns it",
+            _ => "`trunkline resolve --explain` tells each step",
+        };
+        Self::new(code, error.to_string(), exit).hint(hint)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Add {
     /// A name that no other config has
     #[arg(long)]
     name: String,
-    /// The server's URL, such as <wss://calls.livekit.cloud>
+    /// The server's URL, ws, wss, http or https
     #[arg(long)]
     url: String,
     /// The API key

@@ -6,8 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use trunkline::settings::follow;
-use trunkline::{Caller, CallerError, E164, Resolution, ResolveError, Resolver, Step};
+use trunkline::{Caller, CallerError, E164, Resolution, ResolveError, Resolver, Step, follow};
 
 use super::Context;
 use super::failure::{Done, Failure};

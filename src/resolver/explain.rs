@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::decision::{decide, given};
 use super::{Resolver, reason_of};
 use crate::cache::Outcome;
-use crate::environment::Reason;
 use crate::number::Caller;
+use crate::reason::Reason;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use trunkline::settings::{ReloadError, SettingsFiles, Values, follow};
-use trunkline::{KeyRing, Reason, Resolver, Settings, Source, TokenRequest};
+use trunkline::settings::{SettingsFiles, Values};
+use trunkline::{KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest, follow};
 
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::{caller, config, eventually, number};

@@ -1,28 +1,48 @@
-//! Settings that change while the program runs: read anew, checked as a whole, then swapped or not.
+//! Settings that change while the resolver runs: read anew, checked as a whole, swapped or refused.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::env::{Values, fingerprint};
-use super::{Settings, SettingsError};
-use crate::resolver::Resolver;
+use super::{Resolver, Running};
+use crate::changes::Change;
+use crate::settings::{Settings, SettingsError, SettingsFiles};
 
-/// Where settings are read from: the process environment and a `.env` file.
-#[derive(Debug, Clone, Default)]
-pub struct SettingsFiles {
-    /// The `.env` file. It need not exist.
-    pub dot_env: Option<PathBuf>,
+impl Resolver {
+    /// Takes new settings, whole or not at all. Cached answers that old ones shaped are dropped, and
+    /// with another key ring, credentials that are in use are wiped.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
+    pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
+        let engine = &self.engine;
+        let variables = settings.needs_restart_from(&engine.cold);
+        if !variables.is_empty() {
+            return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
+        }
+        let enabled = settings.enabled;
+        let fresh = Running::new(settings, &engine.clock);
+        // Swapped first: a load that begins after the bump sees the new settings.
+        let old = engine.running.swap(Arc::new(fresh));
+        let running = engine.running.load();
+        if !running.opens_like(&old) {
+            engine.cache.apply(Change::All);
+        } else if !running.environment.answers_like(&old.environment) {
+            engine.cache.apply(Change::Numbers);
+        }
+        engine.enabled.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
+        Ok(())
+    }
 }
 
-impl SettingsFiles {
-    /// Reads the values, unchecked.
-    #[must_use]
-    pub fn values(&self) -> Values {
-        Values::of_process(self.dot_env.as_deref())
+impl Running {
+    /// Whether the same secrets open as under other settings.
+    fn opens_like(&self, other: &Self) -> bool {
+        let ids = |running: &Self| running.ring.as_ref().map(|ring| ring.key_ids());
+        ids(self) == ids(other)
     }
 }
 
@@ -48,7 +68,7 @@ pub enum ReloadError {
 pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>) {
     let stopping = resolver.stopping();
     let mut watched = files.values().files().to_vec();
-    let mut seen = fingerprint(&watched);
+    let mut seen = SettingsFiles::fingerprint(&watched);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -57,7 +77,7 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
             () = nudge.notified() => true,
             _ = look.tick() => false,
         };
-        let now = fingerprint(&watched);
+        let now = SettingsFiles::fingerprint(&watched);
         if !asked && now == seen {
             continue;
         }
