@@ -62,7 +62,8 @@ pub enum ReloadError {
 }
 
 /// Watches the files that settings come from, and takes new ones when a file changes or `nudge`
-/// says so (a program forwards SIGHUP to it). Ends with the resolver.
+/// says so (a program forwards SIGHUP to it). A nudge drops every cached answer, too. Ends with the
+/// resolver.
 ///
 /// A file is looked at twice a second; one that is being written is read again until it is valid.
 pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>) {
@@ -88,7 +89,13 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
         watched = values.files().to_vec();
         let reloaded = Settings::read(&values).map_err(ReloadError::from);
         match reloaded.and_then(|settings| resolver.reload(settings)) {
-            Ok(()) => tracing::info!("settings reloaded"),
+            Ok(()) => {
+                tracing::info!("settings reloaded");
+                // Who asks for it may have changed rows that no trigger told of.
+                if asked {
+                    resolver.invalidate(Change::Numbers);
+                }
+            }
             Err(error) => tracing::error!(%error, "settings not reloaded; the old ones hold"),
         }
     }

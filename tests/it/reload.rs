@@ -123,6 +123,38 @@ async fn a_new_key_ring_and_new_credentials_of_the_environment_are_used_at_once(
 }
 
 #[tokio::test]
+async fn turning_the_flag_leaves_calls_in_hand_alone() {
+    let lab = Lab::new().await;
+    let held = lab.resolver.resolve(caller(1, 1)).await.unwrap();
+    lab.write("USE_SELFHOST_ROUTING_TABLE=false");
+    eventually("off", async || lab.source().await.1 == Some(Reason::FlagOff)).await;
+    assert!(held.token(&TokenRequest::default()).is_ok());
+    lab.write("USE_SELFHOST_ROUTING_TABLE=true\nOUTBOUND_TRUNK_ID=ST_new");
+    eventually("the new trunk", async || {
+        lab.resolver.resolve(caller(1, 1)).await.unwrap().trunk_id() == Some("ST_new")
+    })
+    .await;
+    assert!(held.token(&TokenRequest::default()).is_ok());
+}
+
+#[tokio::test]
+async fn a_nudge_drops_answers_that_no_trigger_told_of() {
+    let lab = Lab::new().await;
+    eventually("changes are heard", async || lab.resolver.hears_changes()).await;
+    lab.resolver.resolve(caller(1, 1)).await.unwrap();
+    let drop_trigger = "drop trigger trunkline_log_config_update";
+    lab.database.sql(drop_trigger).await;
+    lab.database.sql("update voice_agent_livekit set trunk_id = 'ST_quiet'").await;
+    let trunk = async || {
+        let answer = lab.resolver.resolve(caller(1, 1)).await.unwrap();
+        answer.trunk_id().map(ToOwned::to_owned)
+    };
+    assert_eq!(trunk().await, None);
+    lab.nudge.notify_one();
+    eventually("read anew", async || trunk().await.as_deref() == Some("ST_quiet")).await;
+}
+
+#[tokio::test]
 async fn the_tasks_beside_the_callers_end_when_told_and_when_the_resolver_is_dropped() {
     let lab = Lab::new().await;
     let stopping = lab.resolver.stopping();
