@@ -84,8 +84,6 @@ impl fmt::Debug for Database {
             Self::Postgres { schema, .. } => write!(out, "Postgres({schema})"),
             #[cfg(feature = "sqlite")]
             Self::Sqlite { options } => write!(out, "Sqlite({})", options.get_filename().display()),
-            #[cfg(not(any(feature = "postgres", feature = "sqlite")))]
-            _ => out.write_str("none"),
         }
     }
 }
@@ -287,7 +285,10 @@ impl Reader<'_> {
                 let database = database(url, &schema);
                 database.map_err(|message| self.problem("DATABASE_URL", message, None)).ok()
             }
+            #[cfg(feature = "postgres")]
             None => self.libpq(schema),
+            #[cfg(not(feature = "postgres"))]
+            None => None,
         }
     }
 
@@ -316,12 +317,6 @@ impl Reader<'_> {
             Err(()) => self.problem("PGPORT", "is a number from 1 to 65535".into(), None),
         }
         Some(Database::Postgres { options: Box::new(options), schema })
-    }
-
-    #[cfg(not(feature = "postgres"))]
-    #[expect(clippy::unused_self, clippy::needless_pass_by_value, reason = "no libpq here")]
-    fn libpq(&mut self, _schema: String) -> Option<Database> {
-        None
     }
 
     fn problem(&mut self, variable: &str, message: String, key: Option<KeyError>) {

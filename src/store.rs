@@ -3,13 +3,10 @@
 //! No SQL here and no keys: a secret goes in as [`Sealed`] and comes out as the text of its column,
 //! hidden. Absence is `None` or `false`, never an error.
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod lanes;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -24,7 +21,6 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
@@ -143,7 +139,6 @@ impl OpenStore {
     /// # Errors
     ///
     /// [`MigrateError`]; a migration that failed has changed nothing.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
         match self {
             #[cfg(feature = "postgres")]
@@ -348,7 +343,6 @@ impl StoreError {
 }
 
 /// A driver error of a listener in words that carry no value of a row.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(crate) fn lost_connection(error: &sqlx::Error) -> StoreError {
     lanes::typed(error, "listen")
 }

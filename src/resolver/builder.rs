@@ -125,15 +125,16 @@ enum Ear {
 impl Ear {
     fn of(opened: OpenStore, tuning: &Tuning, cache: &Arc<Cache>, clock: &Arc<dyn Clock>) -> Self {
         let (cache, clock) = (Arc::clone(cache), Arc::clone(clock));
-        let (lease, heartbeat, interval) = (tuning.lease, tuning.heartbeat, tuning.poll);
+        let lease = tuning.lease;
         match opened {
             #[cfg(feature = "postgres")]
             OpenStore::Postgres(store) => {
-                let patience = tuning.store_deadline;
+                let (heartbeat, patience) = (tuning.heartbeat, tuning.store_deadline);
                 Self::Postgres(Listener { store, cache, clock, heartbeat, lease, patience })
             }
             #[cfg(feature = "sqlite")]
             OpenStore::Sqlite(store) => {
+                let interval = tuning.poll;
                 Self::Sqlite(Poller { store, cache, clock, interval, lease })
             }
         }

@@ -54,11 +54,6 @@ impl<DB: Database> Lanes<DB> {
         &self.options
     }
 
-    /// How long a statement may take, waiting for a connection included.
-    pub(super) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
     /// Waits for a connection that is alive now. A statement that must not be asked twice begins
     /// here: what died while it was idle is found out by a ping, and not by that statement.
     pub(super) async fn enter_alive(

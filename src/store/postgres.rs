@@ -22,6 +22,7 @@ use crate::server_url::ServerUrl;
 pub struct PostgresStore {
     lanes: Lanes<Postgres>,
     schema: String,
+    deadline: Duration,
 }
 
 impl PostgresStore {
@@ -38,7 +39,11 @@ impl PostgresStore {
         // pg_temp last: a temporary table of the same name must not stand before the real one.
         let path = format!("\"{}\",pg_temp", schema.replace('"', "\"\""));
         let options = options.application_name("trunkline").options([("search_path", path)]);
-        Self { lanes: Lanes::new(options, connections, deadline), schema: schema.to_owned() }
+        Self {
+            lanes: Lanes::new(options, connections, deadline),
+            schema: schema.to_owned(),
+            deadline,
+        }
     }
 
     /// The options that its connections are opened with, for the listener's own one.
@@ -60,9 +65,9 @@ impl PostgresStore {
     }
 
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        tokio::time::timeout(self.lanes.deadline(), PgConnection::connect_with(self.options()))
+        tokio::time::timeout(self.deadline, PgConnection::connect_with(self.options()))
             .await
-            .map_err(|_| StoreError::Timeout { after: self.lanes.deadline() })?
+            .map_err(|_| StoreError::Timeout { after: self.deadline })?
             .map_err(|error| typed(&error, "connect"))
     }
 
