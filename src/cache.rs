@@ -36,6 +36,8 @@ pub(crate) struct Cache {
     pub(crate) fence: Fence,
     pub(crate) shared: SharedCredentials,
     serial: AtomicU64,
+    /// Until when the database is not trusted to give an answer again that was wiped.
+    distrust_until: AtomicU64,
     /// Which entries are to be looked at when, in ticks of [`SWEEP`].
     due: Mutex<BTreeMap<u64, Vec<(Caller, u64)>>>,
 }
@@ -51,6 +53,28 @@ pub(crate) struct Fresh {
     /// Whether it answers only while it is proven that no change was missed. The last good answer
     /// and errors do without: they are what there is when the database is away.
     pub(crate) needs_lease: bool,
+}
+
+/// An answer that may serve when the database cannot.
+pub(crate) struct LastGood {
+    answer: Arc<Answer>,
+    stamp: Stamp,
+    keep_until: Moment,
+}
+
+impl LastGood {
+    /// It, marked stale.
+    pub(crate) fn stale(&self) -> Resolution {
+        Resolution(Arc::new(Answer {
+            credentials: Arc::clone(&self.answer.credentials),
+            trunk: self.answer.trunk.clone(),
+            agent: Arc::clone(&self.answer.agent),
+            origin: self.answer.origin.clone(),
+            loaded_at: self.answer.loaded_at,
+            stale: true,
+            entry_gone: AtomicBool::new(false),
+        }))
+    }
 }
 
 impl Cache {
@@ -71,6 +95,7 @@ impl Cache {
             fence: Fence::new(),
             shared: SharedCredentials::default(),
             serial: AtomicU64::new(0),
+            distrust_until: AtomicU64::new(0),
             due: Mutex::default(),
         }
     }
@@ -93,41 +118,45 @@ impl Cache {
         Some(entry.outcome.clone())
     }
 
-    /// What the database said when it last could, marked stale, unless it is known to have changed
-    /// since or is too old.
-    pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<Resolution> {
-        let index = self.table.index.pin();
-        let entry = index.get(&caller)?;
-        let usable = now < entry.keep_until && !self.fence.knows_better(entry.stamp);
-        let answer = entry.database_answer().filter(|_| usable)?;
-        Some(Resolution(Arc::new(Answer {
-            credentials: Arc::clone(&answer.credentials),
-            trunk: answer.trunk.clone(),
-            agent: Arc::clone(&answer.agent),
-            origin: answer.origin.clone(),
-            loaded_at: answer.loaded_at,
-            stale: true,
-            entry_gone: AtomicBool::new(true),
-        })))
-    }
-
-    /// Lets the last good answer serve without asking the database, until then.
-    pub(crate) fn keep_last_good(
-        &self,
-        caller: Caller,
-        until: Moment,
-        now: Moment,
-    ) -> Option<Outcome> {
+    /// What the database said when it last could, unless it is known to have changed since or is
+    /// too old. Holding it keeps it from being wiped for its age.
+    pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<LastGood> {
         let index = self.table.index.pin();
         let entry = index.get(&caller)?;
         let (stamp, keep_until) = (entry.stamp, entry.keep_until);
-        let stale = self.last_good(caller, now).filter(|stale| stale.0.credentials.acquire())?;
-        stale.0.entry_gone.store(false, Ordering::Release);
-        let outcome = Ok(stale);
-        let kept = outcome.clone();
-        let fresh = Fresh { outcome, stamp, serve_until: until, keep_until, needs_lease: false };
+        let usable = now < keep_until && !self.fence.knows_better(stamp);
+        let answer = Arc::clone(entry.database_answer().filter(|_| usable)?);
+        Some(LastGood { answer, stamp, keep_until })
+    }
+
+    /// Lets the last good answer serve without asking the database, until then. `None`: it is known
+    /// to have changed meanwhile.
+    pub(crate) fn keep_last_good(
+        &self,
+        caller: Caller,
+        last: &LastGood,
+        until: Moment,
+    ) -> Option<Outcome> {
+        let LastGood { answer, stamp, keep_until } = last;
+        if self.fence.knows_better(*stamp) || !answer.credentials.acquire() {
+            return None;
+        }
+        let outcome = Ok(last.stale());
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp: *stamp,
+            serve_until: until,
+            keep_until: *keep_until,
+            needs_lease: false,
+        };
         self.keep(caller, fresh);
-        Some(kept)
+        Some(outcome)
+    }
+
+    /// Says that the database failed: until then nothing is wiped for its age alone, since it may
+    /// be all there is.
+    pub(crate) fn distrust_database(&self, until: Moment) {
+        self.distrust_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
     /// Keeps an answer, unless a newer one is there. Its credentials count as used by it.
@@ -183,20 +212,22 @@ impl Cache {
 
     /// Wipes what is due. To be called every [`SWEEP`].
     ///
-    /// While the lease is live a stale answer has no use, since the database can be asked; without
-    /// it the entry stays for as long as it may be the last good one.
+    /// An answer whose time is up has no use while the lease is live and no load has failed, since
+    /// the database can be asked. Else it stays for as long as it may be the last good one.
     pub(crate) fn sweep(&self, now: Moment) {
         let due = {
             let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
             let later = due.split_off(&tick(now));
             std::mem::replace(&mut *due, later)
         };
+        let trusted =
+            self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
         let index = self.table.index.pin();
         for (caller, serial) in due.into_values().flatten() {
             let Some(entry) = index.get(&caller).filter(|entry| entry.serial == serial) else {
                 continue;
             };
-            if self.fence.lease_is_live(now) || now >= entry.keep_until {
+            if trusted || now >= entry.keep_until {
                 self.table.remove_exact(caller, serial);
                 self.keeper.invalidate(&caller);
             } else {

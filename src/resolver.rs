@@ -23,7 +23,7 @@ pub use self::explain::{Explanation, Step};
 pub use self::reload::{ReloadError, follow};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
-use crate::cache::{Cache, Fresh, Outcome, dice};
+use crate::cache::{Cache, Fresh, LastGood, Outcome, dice};
 use crate::changes::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Resolution, Source};
@@ -183,16 +183,17 @@ impl Engine {
     /// The database, else the last good answer, else the environment.
     async fn after_loading(self: &Arc<Self>, caller: Caller) -> Outcome {
         let now = self.clock.now();
-        if now.0 < self.pause_until.load(Ordering::Acquire)
-            && let Some(stale) = self.cache.last_good(caller, now)
+        let last = self.cache.last_good(caller, now);
+        if let Some(last) = &last
+            && now.0 < self.pause_until.load(Ordering::Acquire)
         {
-            return Ok(stale);
+            return Ok(last.stale());
         }
         let loaded = tokio::time::timeout(self.tuning.resolve_deadline, self.load(caller));
         match loaded.await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(Crashed)) => self.without_database(caller, Reason::LoadPanicked),
-            Err(_) => self.without_database(caller, Reason::DatabaseTimeout),
+            Ok(Err(Crashed)) => self.without_database(caller, last, Reason::LoadPanicked),
+            Err(_) => self.without_database(caller, last, Reason::DatabaseTimeout),
         }
     }
 
@@ -201,7 +202,9 @@ impl Engine {
         let asked = self.cache.fence.generation();
         loop {
             let engine = Arc::clone(self);
-            let take_off = |born| async move { engine.fly(caller, born).await };
+            // Taken before the load begins, and held: it may be wiped for its age at any moment.
+            let last = self.cache.last_good(caller, self.clock.now());
+            let take_off = |born| engine.fly(caller, born, last);
             let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
             let (outcome, stamp) = flight.await?;
             // A flight that was joined may have read a config that changed before we asked. The
@@ -213,24 +216,29 @@ impl Engine {
     }
 
     /// One load: asks, decides, caches.
-    async fn fly(self: Arc<Self>, caller: Caller, born: Generation) -> (Outcome, Stamp) {
+    async fn fly(
+        self: Arc<Self>,
+        caller: Caller,
+        born: Generation,
+        last: Option<LastGood>,
+    ) -> (Outcome, Stamp) {
         self.telemetry.loads.increment(1);
         let running = self.running.load_full();
+        let asked_at = self.clock.now();
         let route = match &self.store {
             Some(store) => store.route(caller).await,
-            None => return self.land(caller, born, &running, Decision::no_database()),
+            None => return self.land(caller, born, asked_at, &running, Decision::no_database()),
         };
         match route {
             Ok(route) => {
                 let decision = decide(route, running.ring.as_ref());
-                self.land(caller, born, &running, decision)
+                self.land(caller, born, asked_at, &running, decision)
             }
             Err(error) => {
-                let reason = reason_of(&error);
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
                 self.pause_until.store(self.error_until(caller).0, Ordering::Release);
-                let stamp = Stamp::new(born, caller, None);
-                (self.without_database(caller, reason), stamp)
+                let outcome = self.without_database(caller, last, reason_of(&error));
+                (outcome, Stamp::new(born, caller, None))
             }
         }
     }
@@ -240,21 +248,22 @@ impl Engine {
         &self,
         caller: Caller,
         born: Generation,
+        asked_at: Moment,
         running: &Running,
         decision: Decision,
     ) -> (Outcome, Stamp) {
-        let now = self.clock.now();
         let stamp = Stamp::new(born, caller, decision.depends_on);
-        let outcome = decision.outcome(born, &running.environment, &self.cache, &self.clock, now);
+        let outcome =
+            decision.outcome(born, &running.environment, &self.cache, &self.clock, asked_at);
         self.tell(caller, &outcome);
         let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
         let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
-        let shortened = 1.0 - self.tuning.ttl_jitter * dice((caller, now.0));
+        let shortened = 1.0 - self.tuning.ttl_jitter * dice((caller, asked_at.0));
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp,
-            serve_until: now.after(ttl.mul_f64(shortened)),
-            keep_until: now.after(self.tuning.max_stale),
+            serve_until: asked_at.after(ttl.mul_f64(shortened)),
+            keep_until: asked_at.after(self.tuning.max_stale),
             needs_lease: true,
         };
         self.cache.keep(caller, fresh);
@@ -264,9 +273,11 @@ impl Engine {
 
     /// The last good answer, else the environment: for when the database is in the way. Either
     /// serves for `ERROR_TTL` before the database is asked again.
-    fn without_database(&self, caller: Caller, reason: Reason) -> Outcome {
+    fn without_database(&self, caller: Caller, last: Option<LastGood>, reason: Reason) -> Outcome {
         let (now, until) = (self.clock.now(), self.error_until(caller));
-        if let Some(stale) = self.cache.keep_last_good(caller, until, now) {
+        self.cache.distrust_database(now.after(DISTRUST));
+        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, until));
+        if let Some(stale) = kept {
             return stale;
         }
         let environment = &self.running.load().environment;
@@ -353,3 +364,6 @@ fn reason_of(error: &StoreError) -> Reason {
         _ => Reason::DatabaseError,
     }
 }
+
+/// How long a failed load keeps answers from being wiped for their age alone.
+const DISTRUST: Duration = Duration::from_secs(10);

@@ -119,7 +119,7 @@ fn released(retired: &Weak<Answer>) -> bool {
         // Gone without a release: nobody needed one, the memory was wiped when it was freed.
         return true;
     };
-    // This upgrade and the entry, while that is still in memory.
+    // This upgrade, and the entry while that is still in memory.
     let own = 1 + usize::from(!answer.entry_gone.load(Ordering::Acquire));
     let unheld = Arc::strong_count(&answer) <= own;
     if unheld {
