@@ -146,9 +146,13 @@ mod tests {
         }
 
         async fn in_the_air(&self, loads: usize) {
-            while self.loads.load(Ordering::SeqCst) < loads {
+            for _ in 0..10_000 {
+                if self.loads.load(Ordering::SeqCst) >= loads {
+                    return;
+                }
                 tokio::task::yield_now().await;
             }
+            panic!("{loads} loads never took off");
         }
     }
 
