@@ -30,11 +30,10 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn run(self, context: &Context) -> Done {
-        // Ctrl-C at any time ends in the same place, where the folder is removed.
-        let interrupted = tokio::signal::ctrl_c();
+        // However it is told to end, it ends in the same place, where the folder is removed.
         tokio::select! {
             done = self.show(context.json) => done,
-            _ = interrupted => Ok(()),
+            () = told_to_end() => Ok(()),
         }
     }
 
@@ -341,6 +340,21 @@ impl Stage {
 
     fn say(&self, text: impl AsRef<str>) -> Done {
         if self.json { Ok(()) } else { line(text) }
+    }
+}
+
+/// Ctrl-C, a terminal that closes, or a service manager.
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let next = async |kind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = next(SignalKind::interrupt()) => {}
+        () = next(SignalKind::terminate()) => {}
+        () = next(SignalKind::hangup()) => {}
     }
 }
 

@@ -1,5 +1,7 @@
 //! The demo: a newcomer sees what the program does, and finds nothing of it afterwards.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::within;
@@ -39,6 +41,31 @@ fn the_demo_needs_no_settings_and_minds_none() {
     let run = within(Duration::from_secs(60), move || program.run(&["demo", "--exit"]));
     assert!(!format!("{run:?}").contains("canary"), "{run:?}");
     run.ok();
+}
+
+#[test]
+fn a_demo_that_is_told_to_end_in_the_middle_leaves_nothing_behind() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::new().with("TMPDIR", folder.path().to_str().unwrap());
+        let mut demo = program.command(&["demo"]).stdout(Stdio::null()).spawn().unwrap();
+        let left = || std::fs::read_dir(folder.path()).unwrap().count();
+        let begun = within_folder(folder.path(), "demo.db");
+        assert!(begun, "the demo never began");
+        let pid = demo.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(demo.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(left(), 0, "{signal}");
+    }
+}
+
+/// Waits until a file of this name is somewhere in a folder of the folder.
+fn within_folder(folder: &Path, name: &str) -> bool {
+    (0..2000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        let inner = std::fs::read_dir(folder).unwrap().flatten();
+        inner.into_iter().any(|inner| inner.path().join(name).exists())
+    })
 }
 
 /// Whether a word reads as a Fernet key, which is also how the demo's sample secrets are made.
