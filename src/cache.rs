@@ -72,6 +72,7 @@ impl LastGood {
             origin: self.answer.origin.clone(),
             loaded_at: self.answer.loaded_at,
             stale: true,
+            counted: AtomicBool::new(false),
             entry_gone: AtomicBool::new(false),
         }))
     }
@@ -141,7 +142,9 @@ impl Cache {
         if self.fence.knows_better(*stamp) || !answer.credentials.acquire() {
             return None;
         }
-        let outcome = Ok(last.stale());
+        let stale = last.stale();
+        stale.0.counted.store(true, Ordering::Release);
+        let outcome = Ok(stale);
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp: *stamp,

@@ -8,7 +8,7 @@
 //! serves every number that shares the config, because they share the [`Credentials`].
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::ExposeSecret;
@@ -59,8 +59,25 @@ pub(crate) struct Answer {
     pub(crate) origin: Origin,
     pub(crate) loaded_at: Moment,
     pub(crate) stale: bool,
+    /// Whether it counts as a user of its credentials.
+    pub(crate) counted: AtomicBool,
     /// Set once the cache entry that held this answer is gone from memory.
     pub(crate) entry_gone: AtomicBool,
+}
+
+impl Answer {
+    /// Leaves its credentials, once.
+    pub(crate) fn release(&self) {
+        if self.counted.swap(false, Ordering::AcqRel) {
+            self.credentials.release();
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 /// The source with what belongs to it.

@@ -130,6 +130,7 @@ impl Environment {
             origin: Origin::Environment { reason },
             loaded_at: now,
             stale: false,
+            counted: AtomicBool::new(false),
             entry_gone: AtomicBool::new(true),
         })))
     }

@@ -24,11 +24,14 @@ impl SharedCredentials {
     /// Takes part in the credentials of a config when they are those of `matches`, or makes new
     /// ones and shares those.
     ///
-    /// `born` is the generation in which the row behind `make` was read.
+    /// `born` is the generation in which the row behind `make` was read. A row that says something
+    /// else than before is a change that was not heard of: `bump` is called for it, so that the
+    /// answers that still hold the old credentials, which are wiped, count no more.
     pub(crate) fn join<E>(
         &self,
         id: ConfigId,
         born: Generation,
+        bump: impl FnOnce(),
         matches: impl FnOnce(&Credentials) -> bool,
         make: impl FnOnce() -> Result<Credentials, E>,
     ) -> Result<Arc<Credentials>, E> {
@@ -44,8 +47,10 @@ impl SharedCredentials {
         match there {
             // An old row that arrives late: its answer is not going to count, and is not shared.
             Some((newer, _)) if newer > born => return Ok(credentials),
-            // The row says something else by now, whoever still holds what it said.
-            Some((_, old)) => old.wipe(),
+            Some((_, old)) => {
+                bump();
+                old.wipe();
+            }
             None if by_config.len() == by_config.capacity() => {
                 by_config.retain(|_, (_, weak)| weak.strong_count() > 0);
             }

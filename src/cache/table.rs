@@ -116,14 +116,14 @@ impl Table {
 /// it from the index may find it wiped, and resolves again.
 fn released(retired: &Weak<Answer>) -> bool {
     let Some(answer) = retired.upgrade() else {
-        // Gone without a release: nobody needed one, the memory was wiped when it was freed.
+        // Its last holder has let go, and released it by that.
         return true;
     };
     // This upgrade, and the entry while that is still in memory.
     let own = 1 + usize::from(!answer.entry_gone.load(Ordering::Acquire));
     let unheld = Arc::strong_count(&answer) <= own;
     if unheld {
-        answer.credentials.release();
+        answer.release();
     }
     unheld
 }

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use crate::cache::fence::Generation;
 use crate::cache::{Cache, Outcome};
+use crate::changes::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, Credentials, Origin, Resolution};
 use crate::environment::Environment;
@@ -129,6 +130,7 @@ impl Decision {
                 origin: Origin::Database { id: config.id, name: config.name.into() },
                 loaded_at: now,
                 stale: false,
+                counted: AtomicBool::new(true),
                 entry_gone: AtomicBool::new(false),
             }))),
             Err(why) => {
@@ -155,6 +157,7 @@ impl Chosen {
         cache.shared.join(
             config.id,
             born,
+            || cache.fence.bump(Change::Config(config.id)),
             |there| there.matches(self.url.as_str(), &config.api_key, sealed),
             || {
                 let opened = self.ring.open(sealed)?;

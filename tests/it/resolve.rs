@@ -416,6 +416,31 @@ async fn what_is_known_to_have_changed_is_not_served_as_the_last_good_answer() {
 }
 
 #[tokio::test]
+async fn a_change_that_nobody_told_of_and_one_number_found_holds_for_all_of_its_config() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let store = lab.database.store();
+    let id = store.create_config(&config(&lab.ring, "eu")).await.unwrap();
+    for at in [1, 2] {
+        store.add_number(&number(caller(1, at), Some(id))).await.unwrap();
+    }
+    let (resolver, _, clock) = lab.gated(&[("CACHE_TTL_JITTER", "0")]);
+    let first = resolver.resolve(caller(1, 1)).await.unwrap();
+    clock.advance(Duration::from_secs(200));
+    resolver.resolve(caller(1, 2)).await.unwrap();
+    let new = lab.ring.seal("a new secret", crate::support::NOW).unwrap();
+    let edit = ConfigEdit { api_secret: Some(new), ..ConfigEdit::default() };
+    store.update_config(id, &edit).await.unwrap();
+    // The first number's time is up, the second's is not.
+    clock.advance(Duration::from_secs(101));
+    for at in [1, 2] {
+        let answer = resolver.resolve(caller(1, at)).await.unwrap();
+        assert!(answer.token(&TokenRequest::default()).is_ok(), "number {at}");
+        assert_eq!(answer.api_secret().unwrap().expose_secret(), "a new secret");
+    }
+    assert!(first.token(&TokenRequest::default()).is_err());
+}
+
+#[tokio::test]
 async fn an_explanation_tells_each_step_and_no_secret() {
     let lab = Lab::new(Kind::Sqlite).await;
     let store = lab.database.store();
