@@ -175,7 +175,13 @@ impl Cache {
             serial,
             retired: AtomicBool::new(false),
         };
-        self.table.insert(caller, entry);
+        // What is known to be outdated by now is wiped at once, and not when its time is up.
+        if self.fence.knows_better(entry.stamp) {
+            return self.table.retire(&entry);
+        }
+        if !self.table.insert(caller, entry) {
+            return;
+        }
         self.keeper.insert(caller, serial);
         self.look_again(fresh_until, caller, serial);
     }
@@ -248,7 +254,7 @@ impl Cache {
 
     fn look_again(&self, at: Moment, caller: Caller, serial: u64) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        due.entry(tick(at) + 1).or_default().push((caller, serial));
+        due.entry(tick(at)).or_default().push((caller, serial));
     }
 }
 

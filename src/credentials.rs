@@ -262,8 +262,10 @@ impl Credentials {
     }
 
     /// Whether a row with these values would make the same credentials.
-    pub(crate) fn matches(&self, url: &str, api_key: &str, sealed: &str) -> bool {
-        matches!(&self.text, SecretText::Sealed { token, .. } if **token == *sealed)
+    pub(crate) fn matches(&self, url: &str, api_key: &str, sealed: &str, ring: &KeyRing) -> bool {
+        // Under another ring it might not open any more.
+        matches!(&self.text, SecretText::Sealed { token, ring: theirs }
+                if **token == *sealed && theirs.key_ids() == ring.key_ids())
             && self.url.as_str() == url
             && *self.api_key == *api_key
     }

@@ -9,8 +9,8 @@ mod decision;
 mod explain;
 mod reload;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -54,6 +54,8 @@ struct Engine {
     tuning: Tuning,
     /// The settings that only a restart changes.
     cold: Cold,
+    /// Held by a reload, so that two of them do not cross.
+    reloading: Mutex<()>,
     /// Whether changes are to be listened for: the flag.
     enabled: watch::Sender<bool>,
     /// Until when the database is left alone by those who have a last good answer.
@@ -113,7 +115,14 @@ impl Resolver {
             return engine.counted(running.off.clone());
         }
         let owners = match &engine.store {
-            Some(store) => store.owners(number).await.map_err(|error| reason_of(&error)),
+            Some(store) => {
+                let asked =
+                    tokio::time::timeout(engine.tuning.resolve_deadline, store.owners(number));
+                match asked.await {
+                    Ok(owners) => owners.map_err(|error| reason_of(&error)),
+                    Err(_) => Err(Reason::DatabaseTimeout),
+                }
+            }
             None => Err(Reason::DatabaseNotConfigured),
         };
         let reason = match owners.as_deref() {
@@ -186,8 +195,9 @@ impl Engine {
         let last = self.cache.last_good(caller, now);
         if let Some(last) = &last
             && now.0 < self.pause_until.load(Ordering::Acquire)
+            && let Some(stale) = self.cache.keep_last_good(caller, last, self.error_until(caller))
         {
-            return Ok(last.stale());
+            return stale;
         }
         let loaded = tokio::time::timeout(self.tuning.resolve_deadline, self.load(caller));
         match loaded.await {
@@ -231,12 +241,16 @@ impl Engine {
         };
         match route {
             Ok(route) => {
+                self.pause_until.store(0, Ordering::Release);
                 let decision = decide(route, running.ring.as_ref());
                 self.land(caller, born, asked_at, &running, decision)
             }
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
-                self.pause_until.store(self.error_until(caller).0, Ordering::Release);
+                // One row that cannot be read says nothing of the others.
+                if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
+                    self.pause_until.store(self.error_until(caller).0, Ordering::Release);
+                }
                 let outcome = self.without_database(caller, last, reason_of(&error));
                 (outcome, Stamp::new(born, caller, None))
             }
@@ -274,8 +288,12 @@ impl Engine {
     /// The last good answer, else the environment: for when the database is in the way. Either
     /// serves for `ERROR_TTL` before the database is asked again.
     fn without_database(&self, caller: Caller, last: Option<LastGood>, reason: Reason) -> Outcome {
+        // Before the settings are read: what a reload makes of them must outrank this answer.
+        let born = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
-        self.cache.distrust_database(now.after(DISTRUST));
+        if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
+            self.cache.distrust_database(now.after(DISTRUST));
+        }
         let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, until));
         if let Some(stale) = kept {
             return stale;
@@ -283,7 +301,7 @@ impl Engine {
         let environment = &self.running.load().environment;
         let outcome = environment.answer(reason, None, now);
         self.tell(caller, &outcome);
-        let stamp = Stamp::new(self.cache.fence.generation(), caller, None);
+        let stamp = Stamp::new(born, caller, None);
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp,

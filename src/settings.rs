@@ -54,7 +54,7 @@ pub struct Settings {
     /// Times and sizes.
     pub tuning: Tuning,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
-    cold: BTreeMap<&'static str, u64>,
+    cold: Cold,
 }
 
 /// Which database, and how to reach it.
@@ -160,23 +160,30 @@ impl Settings {
 impl Settings {
     /// Which variables differ from these other settings and cannot be changed while running.
     pub(crate) fn needs_restart_from(&self, running: &Cold) -> Vec<&'static str> {
-        let differs = |name: &&&'static str| self.cold.get(**name) != running.0.get(**name);
-        self.cold.keys().filter(differs).copied().collect()
+        let differs = |name: &&&'static str| self.cold.0.get(**name) != running.0.get(**name);
+        self.cold.0.keys().filter(differs).copied().collect()
     }
 
     /// What a later reload is compared with.
     pub(crate) fn cold(&self) -> Cold {
-        Cold(self.cold.clone())
+        self.cold.clone()
     }
 }
 
-/// The hashes of the values that take a restart.
+/// The hashes of the values that take a restart. Hidden: a password could be guessed from its own.
+#[derive(Clone)]
 pub(crate) struct Cold(BTreeMap<&'static str, u64>);
 
-fn cold(values: &Values) -> BTreeMap<&'static str, u64> {
+impl fmt::Debug for Cold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Cold(hidden)")
+    }
+}
+
+fn cold(values: &Values) -> Cold {
     let hash = |name| foldhash::quality::FixedState::default().hash_one(values.get(name));
     let named = VARIABLES.iter().filter(|variable| !variable.hot).map(|variable| variable.name);
-    named.chain(LIBPQ).map(|name| (name, hash(name))).collect()
+    Cold(named.chain(LIBPQ).map(|name| (name, hash(name))).collect())
 }
 
 /// Every problem of the settings.

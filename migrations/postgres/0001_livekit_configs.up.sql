@@ -62,15 +62,23 @@ begin
 end
 $$;
 
+-- The columns are compared in the function and by name: an adopted table may have others, of types
+-- that cannot be compared, and a `when` would keep its owner from altering those that it names.
 create function trunkline_touch_updated_at() returns trigger
 language plpgsql as $$
 begin
-    new.updated_at := clock_timestamp();
+    if (old.name, old.description, old.livekit_url, old.livekit_api_key, old.livekit_api_secret,
+            old.trunk_id, old.worker_name)
+        is distinct from
+        (new.name, new.description, new.livekit_url, new.livekit_api_key, new.livekit_api_secret,
+            new.trunk_id, new.worker_name)
+    then
+        new.updated_at := clock_timestamp();
+    end if;
     return new;
 end
 $$;
 
 create trigger trunkline_touch_updated_at
 before update on voice_agent_livekit
-for each row when (old.* is distinct from new.*)
-execute function trunkline_touch_updated_at();
+for each row execute function trunkline_touch_updated_at();

@@ -1,3 +1,5 @@
+drop trigger trunkline_log_config_replace;
+drop trigger trunkline_log_number_replace;
 drop trigger trunkline_log_config_insert;
 drop trigger trunkline_log_config_delete;
 drop trigger trunkline_log_config_update;

@@ -21,6 +21,13 @@ begin
     insert into voice_agent_changes (entity, operation, config_id) values ('config', 'insert', new.id);
 end;
 
+-- `insert or replace` removes rows without a delete trigger; they are told of before that.
+create trigger trunkline_log_config_replace before insert on voice_agent_livekit
+begin
+    insert into voice_agent_changes (entity, operation, config_id)
+    select 'config', 'delete', id from voice_agent_livekit where id = new.id or name = new.name;
+end;
+
 create trigger trunkline_log_config_delete after delete on voice_agent_livekit
 begin
     insert into voice_agent_changes (entity, operation, config_id) values ('config', 'delete', old.id);
@@ -51,6 +58,13 @@ begin
     insert into voice_agent_changes (entity, operation, tenant_id, digits)
     values ('number', 'insert', new.tenant_id,
         ltrim(new.country_code, '+0 ') || cast(new.base_number as text));
+end;
+
+create trigger trunkline_log_number_replace before insert on voice_agent_numbers
+begin
+    insert into voice_agent_changes (entity, operation, tenant_id, digits)
+    select 'number', 'delete', tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text)
+    from voice_agent_numbers where id = new.id;
 end;
 
 create trigger trunkline_log_number_delete after delete on voice_agent_numbers

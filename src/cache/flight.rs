@@ -83,7 +83,11 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         lifecycle.spawn("load", async move {
             let result = load.await;
             // Out of the air before it is announced: who comes from here on takes the next one.
-            lock(&air).retain(|key, flight| *key != caller || flight.born != born);
+            let mut air = lock(&air);
+            if air.get(&caller).is_some_and(|flight| flight.born == born) {
+                air.remove(&caller);
+            }
+            drop(air);
             // A panic drops the sender without a result, which is what `Crashed` is.
             if let Ok(result) = result {
                 land.send_replace(Some(result));

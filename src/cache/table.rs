@@ -53,15 +53,19 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Puts an entry in its place and retires what stood there, unless that is newer.
-    pub(super) fn insert(&self, caller: Caller, entry: Entry) {
+    /// Puts an entry in its place and retires what stood there. `false`: that is newer, and stays.
+    pub(super) fn insert(&self, caller: Caller, entry: Entry) -> bool {
         let index = self.index.pin();
-        if index.get(&caller).is_some_and(|there| there.stamp.born > entry.stamp.born) {
-            return self.retire(&entry);
+        // Only what the database said outranks by age; a fallback for want of an answer does not.
+        let newer = |there: &Entry| there.needs_lease && there.stamp.born > entry.stamp.born;
+        if index.get(&caller).is_some_and(newer) {
+            self.retire(&entry);
+            return false;
         }
         if let Some(replaced) = index.insert(caller, entry) {
             self.retire(replaced);
         }
+        true
     }
 
     /// Removes whatever stands under a key.
@@ -95,7 +99,7 @@ impl Table {
     }
 
     /// Leaves an entry's credentials, once.
-    fn retire(&self, entry: &Entry) {
+    pub(super) fn retire(&self, entry: &Entry) {
         if entry.retired.swap(true, Ordering::AcqRel) {
             return;
         }

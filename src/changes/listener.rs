@@ -38,7 +38,7 @@ impl Listener {
         let mut ear =
             timeout(self.patience, self.listen()).await.map_err(|_| LifeEnded::Late)??;
         self.cache.fence.doubt();
-        tracing::debug!("listening for changes");
+        tracing::info!("listening for changes");
 
         let mut beats = Beats::new()?;
         let mut heard = self.clock.now();
@@ -69,8 +69,15 @@ impl Listener {
             PgPoolOptions::new().max_connections(1).connect_lazy_with(self.store.options().clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        let channel: Option<String> = sqlx::query_scalar(CHANNEL).fetch_one(&mut listener).await?;
-        let channel = channel.ok_or(LifeEnded::NoSchema)?;
+        let (channel, triggers): (String, i64) = sqlx::query_as(CHANNEL)
+            .bind(self.store.schema())
+            .fetch_optional(&mut listener)
+            .await?
+            .ok_or(LifeEnded::NoSchema)?;
+        // A heartbeat proves that the channel is heard, and not that anybody rings it.
+        if triggers < TRIGGERS {
+            return Err(LifeEnded::NoTriggers);
+        }
         listener.listen(&channel).await?;
         Ok(Ear { listener, channel })
     }
@@ -159,11 +166,23 @@ pub(crate) enum LifeEnded {
     Silent,
     #[error("the schema does not exist; run `trunkline db migrate`")]
     NoSchema,
+    #[error("the triggers are missing or disabled; run `trunkline db migrate`, or enable them")]
+    NoTriggers,
     #[error("the system has no randomness to give")]
     NoRandomness,
 }
 
-const CHANNEL: &str = "select 'trunkline_' || md5(current_schema())";
+/// The channel of a schema, and how many triggers there are to ring it.
+const CHANNEL: &str = "
+    select 'trunkline_' || md5(cast(nspname as text)), (
+        select count(*) from pg_trigger join pg_class on pg_class.oid = tgrelid
+        where relnamespace = pg_namespace.oid and tgenabled <> 'D'
+            and relname in ('voice_agent_livekit', 'voice_agent_numbers')
+            and starts_with(cast(tgname as text), 'trunkline_log_')
+    )
+    from pg_namespace where nspname = $1";
+/// Insert, update, delete and truncate, on two tables.
+const TRIGGERS: i64 = 8;
 
 #[cfg(test)]
 mod tests {

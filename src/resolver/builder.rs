@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -89,6 +89,7 @@ impl ResolverBuilder {
             telemetry,
             tuning,
             cold,
+            reloading: Mutex::default(),
             enabled,
             pause_until: 0.into(),
         };
@@ -209,4 +210,4 @@ async fn sweep(
 }
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);

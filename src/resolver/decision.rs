@@ -158,7 +158,7 @@ impl Chosen {
             config.id,
             born,
             || cache.fence.bump(Change::Config(config.id)),
-            |there| there.matches(self.url.as_str(), &config.api_key, sealed),
+            |there| there.matches(self.url.as_str(), &config.api_key, sealed, &self.ring),
             || {
                 let opened = self.ring.open(sealed)?;
                 Ok(Credentials::sealed(

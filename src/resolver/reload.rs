@@ -1,6 +1,6 @@
 //! Settings that change while the resolver runs: read anew, checked as a whole, swapped or refused.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ impl Resolver {
     /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
     pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
         let engine = &self.engine;
+        let _one_at_a_time = engine.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let variables = settings.needs_restart_from(&engine.cold);
         if !variables.is_empty() {
             return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
@@ -65,11 +66,14 @@ pub enum ReloadError {
 /// says so (a program forwards SIGHUP to it). A nudge drops every cached answer, too. Ends with the
 /// resolver.
 ///
-/// A file is looked at twice a second; one that is being written is read again until it is valid.
+/// A file is taken once two looks, a quarter of a second apart, and the reading between them see the
+/// same of it: a half-written file is a different one at the next look. One that is gone is an
+/// error, and the settings it held stay.
 pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>) {
     let stopping = resolver.stopping();
     let mut watched = files.values().files().to_vec();
-    let mut seen = SettingsFiles::fingerprint(&watched);
+    let mut taken = SettingsFiles::fingerprint(&watched);
+    let mut seen = taken.clone();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -79,13 +83,23 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
             _ = look.tick() => false,
         };
         let now = SettingsFiles::fingerprint(&watched);
-        if !asked && now == seen {
+        let news = now != seen;
+        seen.clone_from(&now);
+        if !asked && (news || now == taken) {
+            continue;
+        }
+        if taken.iter().zip(&now).any(|(was, is)| was.is_some() && is.is_none()) {
+            tracing::error!("a file of the settings is gone; the settings it held stay");
+            // Told once. What comes in its place is another file, and is taken.
+            taken.clone_from(&now);
             continue;
         }
         let values = files.values();
-        // Taken before the files were read: what changed meanwhile is seen at the next look. So is
-        // a file that was not watched until now.
-        seen = if values.files() == watched { now } else { Vec::new() };
+        if SettingsFiles::fingerprint(&watched) != now {
+            continue;
+        }
+        // A file that was not watched until now is read again, as one that was.
+        taken = if values.files() == watched { now } else { Vec::new() };
         watched = values.files().to_vec();
         let reloaded = Settings::read(&values).map_err(ReloadError::from);
         match reloaded.and_then(|settings| resolver.reload(settings)) {
@@ -101,4 +115,4 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
     }
 }
 
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);

@@ -54,14 +54,20 @@ impl<DB: Database> Lanes<DB> {
         &self.options
     }
 
+    /// By when a statement that is asked for now must have ended.
+    pub(super) fn until(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
     /// Waits for a connection that is alive now. A statement that must not be asked twice begins
     /// here: what died while it was idle is found out by a ping, and not by that statement.
     pub(super) async fn enter_alive(
         &self,
         statement: &'static str,
+        until: Instant,
     ) -> Result<Lane<DB>, StoreError> {
         loop {
-            let mut lane = self.enter(statement).await?;
+            let mut lane = self.enter(statement, until).await?;
             let ping = timeout_at(lane.until, lane.connection.ping()).await;
             match (lane.reused, ping) {
                 (_, Ok(Ok(()))) => return Ok(lane),
@@ -73,8 +79,11 @@ impl<DB: Database> Lanes<DB> {
     }
 
     /// Waits for a free connection, or opens one.
-    pub(super) async fn enter(&self, statement: &'static str) -> Result<Lane<DB>, StoreError> {
-        let until = Instant::now() + self.deadline;
+    pub(super) async fn enter(
+        &self,
+        statement: &'static str,
+        until: Instant,
+    ) -> Result<Lane<DB>, StoreError> {
         let late = |_| StoreError::Timeout { after: self.deadline };
         let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned())
             .await
@@ -112,8 +121,8 @@ impl<DB: Database> Lane<DB> {
         self.until
     }
 
-    /// Whether a failure may only mean that a connection held for long has died meanwhile.
-    pub(super) fn may_have_died(&self) -> bool {
+    /// Whether a failure may only mean that a connection was held for long.
+    pub(super) fn may_be_outdated(&self) -> bool {
         self.reused
     }
 
@@ -122,12 +131,18 @@ impl<DB: Database> Lane<DB> {
         self,
         outcome: Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed>,
     ) -> Result<T, StoreError> {
+        let late = || StoreError::Timeout { after: self.deadline };
         let outcome = match outcome {
-            Err(_) => return Err(StoreError::Timeout { after: self.deadline }),
-            Ok(outcome) => outcome.map_err(|error| typed(&error, self.statement)),
+            Err(_) => return Err(late()),
+            Ok(outcome) => outcome.map_err(|error| match typed(&error, self.statement) {
+                // The server's own statement_timeout, which is the same deadline.
+                StoreError::Refused { code, .. } if code == "57014" => late(),
+                error => error,
+            }),
         };
-        let unsound = matches!(outcome, Err(StoreError::Unreachable { .. }));
-        if !unsound {
+        // An error may come from the connection itself: a plan of a table that has changed since,
+        // a server that has become a replica. Only one that finished its work is used again.
+        if matches!(outcome, Ok(_) | Err(StoreError::Conflict { .. })) {
             self.home.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
         }
         outcome
@@ -146,23 +161,34 @@ macro_rules! ask {
         .await
     }};
     (read $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
+        let until = $lanes.until();
         loop {
-            let mut lane = $lanes.enter($statement).await?;
+            let mut lane = $lanes.enter($statement, until).await?;
             let outcome = ask!(@run lane, $db, $query);
-            let again = lane.may_have_died();
+            let again = lane.may_be_outdated();
             match lane.leave(outcome) {
-                Err($crate::store::StoreError::Unreachable { .. }) if again => {}
+                Err(error) if again && $crate::store::lanes::is_of_connection(&error) => {}
                 outcome => break outcome,
             }
         }
     }};
     (write $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
-        let mut lane = $lanes.enter_alive($statement).await?;
+        let mut lane = $lanes.enter_alive($statement, $lanes.until()).await?;
         let outcome = ask!(@run lane, $db, $query);
         lane.leave(outcome)
     }};
 }
 pub(super) use ask;
+
+/// Whether an error may be of this one connection: it died, or its plans are of a table that has
+/// changed since (0A000), or a pooler gave it another session (26000).
+pub(super) fn is_of_connection(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unreachable { .. } => true,
+        StoreError::Refused { code, .. } => matches!(code.as_str(), "0A000" | "26000"),
+        _ => false,
+    }
+}
 
 /// Names a driver error without any value of a row in it.
 pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError {

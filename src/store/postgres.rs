@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row};
@@ -21,6 +20,8 @@ use crate::server_url::ServerUrl;
 /// The tables in a schema of a Postgres database.
 pub struct PostgresStore {
     lanes: Lanes<Postgres>,
+    /// Without the limits that are right for one statement.
+    options: PgConnectOptions,
     schema: String,
     deadline: Duration,
 }
@@ -39,8 +40,11 @@ impl PostgresStore {
         // pg_temp last: a temporary table of the same name must not stand before the real one.
         let path = format!("\"{}\",pg_temp", schema.replace('"', "\"\""));
         let options = options.application_name("trunkline").options([("search_path", path)]);
+        // A statement that nobody waits for any more must end in the server, too.
+        let limited = options.clone().options([("statement_timeout", deadline.as_millis())]);
         Self {
-            lanes: Lanes::new(options, connections, deadline),
+            lanes: Lanes::new(limited, connections, deadline),
+            options,
             schema: schema.to_owned(),
             deadline,
         }
@@ -48,7 +52,12 @@ impl PostgresStore {
 
     /// The options that its connections are opened with, for the listener's own one.
     pub(crate) fn options(&self) -> &PgConnectOptions {
-        self.lanes.options()
+        &self.options
+    }
+
+    /// The schema that holds the tables.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
     }
 
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
@@ -106,7 +115,7 @@ const SCHEMA_USABLE: &str = "
 /// A text that is no UUID must not reach the cast, so the pattern guards it: every form that
 /// Postgres reads, braces and missing hyphens included.
 const ROUTE: &str = "
-    select n.rules, c.id, coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
+    select cast(n.rules as text) as rules, c.id, coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
         coalesce(c.livekit_api_key, '') as api_key,
         coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name
     from voice_agent_numbers as n

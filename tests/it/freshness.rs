@@ -293,6 +293,20 @@ async fn without_a_sign_of_life_the_database_is_asked_for_every_call() {
 }
 
 #[tokio::test]
+async fn nothing_is_taken_for_heard_before_there_is_something_that_rings() {
+    let database = TestDatabase::empty(Kind::Postgres);
+    let settings = database.settings(&[("DB_SCHEMA", "later")]);
+    let resolver = Resolver::builder(settings).start();
+    for _ in 0..300 {
+        assert!(!resolver.hears_changes());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let open = crate::support::database::open(&database.settings(&[("DB_SCHEMA", "later")]));
+    open.migrate(trunkline::store::Migrations::Up).await.unwrap();
+    eventually("changes are heard", async || resolver.hears_changes()).await;
+}
+
+#[tokio::test]
 async fn foreign_notifications_are_hints_at_most() {
     let lab = Lab::new(Kind::Postgres).await;
     lab.resolver.resolve(lab.caller).await.unwrap();

@@ -87,6 +87,22 @@ async fn a_file_with_one_problem_in_it_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_or_still_being_written_changes_nothing() {
+    let lab = Lab::new().await;
+    let file = lab.folder.path().join(".env");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    for piece in 1..=12 {
+        assert_eq!(lab.source().await, (Source::Database, None), "piece {piece}");
+        // Each piece by itself is a valid file: without a key, without a database.
+        std::fs::write(&file, &whole[..whole.len() * piece / 12]).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    lab.write("USE_SELFHOST_ROUTING_TABLE=false");
+    eventually("off", async || lab.source().await.1 == Some(Reason::FlagOff)).await;
+}
+
+#[tokio::test]
 async fn what_takes_a_restart_is_refused_whole_and_named() {
     let lab = Lab::new().await;
     let read = |more: &str| {

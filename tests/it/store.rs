@@ -2,6 +2,7 @@
 
 use secrecy::ExposeSecret;
 use serde_json::json;
+use sqlx::Connection;
 use trunkline::store::{ChangesWanted, ConfigEdit, NewNumber, StoreError, Taken};
 use trunkline::{Change, ConfigId};
 use uuid::Uuid;
@@ -298,6 +299,83 @@ async fn a_database_that_is_away_not_migrated_or_wrong_is_a_typed_error_without_
         assert!(matches!(error, StoreError::Refused { .. }), "{kind:?} {error:?}");
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
+}
+
+#[tokio::test]
+async fn a_table_that_was_altered_under_a_held_connection_is_read_at_once() {
+    let (database, ring) = (TestDatabase::migrated(Kind::Postgres).await, ring());
+    let store = database.store();
+    let id = store.create_config(&config(&ring, "eu")).await.unwrap();
+    store.add_number(&number(caller(1, 1), Some(id))).await.unwrap();
+    for length in [300, 400] {
+        for _ in 0..3 {
+            assert!(store.route(caller(1, 1)).await.unwrap().unwrap().config.is_some());
+        }
+        let wider = "alter table voice_agent_livekit alter column trunk_id type varchar";
+        database.sql(&format!("{wider}({length})")).await;
+    }
+    assert!(store.route(caller(1, 1)).await.unwrap().unwrap().config.is_some());
+}
+
+#[tokio::test]
+async fn a_statement_that_nobody_waits_for_ends_in_the_server_too() {
+    let database = TestDatabase::migrated(Kind::Postgres).await;
+    let quick = open(&database.settings(&[("STORE_DEADLINE", "200ms")])).store();
+    let mut lock = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    sqlx::raw_sql("begin; lock table voice_agent_numbers").execute(&mut lock).await.unwrap();
+    let late = quick.route(caller(1, 1)).await.unwrap_err();
+    assert!(matches!(late, StoreError::Timeout { .. }), "{late:?}");
+    eventually("nobody waits for the lock", async || {
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut lock).await.unwrap();
+        count == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_row_that_cannot_be_read_is_its_own_trouble() {
+    let database = TestDatabase::migrated(Kind::Postgres).await;
+    let store = database.store();
+    store.add_number(&number(caller(1, 1), None)).await.unwrap();
+    store.add_number(&number(caller(1, 2), None)).await.unwrap();
+    database
+        .sql(
+            "update voice_agent_numbers set rules = rules || '{\"x\": 1e999}'
+              where base_number % 10 = 1",
+        )
+        .await;
+    assert_eq!(store.numbers(None).await.unwrap().len(), 2);
+    let route = store.route(caller(1, 1)).await.unwrap().unwrap();
+    assert!(trunkline::Rules::read(&route.rules).is_err());
+    let after = store.newest_change().await.unwrap();
+    database
+        .sql(
+            "insert into voice_agent_numbers (tenant_id, country_code, base_number)
+              values (gen_random_uuid(), '+971', 44)",
+        )
+        .await;
+    let logged = store.changes(ChangesWanted::After(after)).await.unwrap();
+    assert_eq!(logged[0].change, Change::Numbers, "no config is in doubt for it");
+}
+
+#[tokio::test]
+async fn on_sqlite_a_row_that_is_replaced_is_a_change_of_what_it_was() {
+    let (database, ring) = (TestDatabase::migrated(Kind::Sqlite).await, ring());
+    let store = database.store();
+    let id = store.create_config(&config(&ring, "eu")).await.unwrap();
+    let after = store.newest_change().await.unwrap();
+    database
+        .sql(
+            "insert or replace into voice_agent_livekit
+                  (name, livekit_url, livekit_api_key, livekit_api_secret)
+              values ('eu', 'wss://other.example', 'APIother', 'x')",
+        )
+        .await;
+    let logged = store.changes(ChangesWanted::After(after)).await.unwrap();
+    assert_eq!(logged[0].change, Change::Config(id));
+    assert!(store.config(id).await.unwrap().is_none());
 }
 
 #[tokio::test]
