@@ -1,13 +1,13 @@
 //! `trunkline number`: the caller numbers of tenants.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use trunkline::store::{NewNumber, Store, StoreError, Taken};
-use trunkline::{Caller, ConfigId, Rules, TenantId};
+use trunkline::store::{NewNumber, Store};
+use trunkline::{Caller, ConfigId, E164, Rules, TenantId};
 
 use super::Context;
 use super::failure::{Done, Exit, Failure};
@@ -207,12 +207,12 @@ async fn import(context: &Context, file: &Path) -> Done {
         }
         numbers.push(number);
     }
+    if let Some(failure) = taken(&*store, &numbers, &lines).await? {
+        return Err(failure);
+    }
     match store.import(&numbers).await {
         Ok(count) if context.json => json_line(&json!({"imported": count})),
         Ok(count) => line(format!("imported {count} numbers")),
-        Err(StoreError::Conflict { taken: Taken::Number }) => {
-            Err(taken(&*store, &numbers, &lines).await?)
-        }
         Err(error) => Err(error.into()),
     }
 }
@@ -303,21 +303,26 @@ impl Lines<'_> {
     }
 }
 
-/// Finds the line whose number is there already.
+/// Finds the first line whose number is there already. Asked before anything is added, since an
+/// adopted table would take it twice.
 async fn taken(
     store: &dyn Store,
     numbers: &[NewNumber],
     lines: &HashMap<Caller, usize>,
-) -> Result<Failure, Failure> {
-    for number in numbers {
-        if store.number(number.caller).await?.is_some() {
-            let at = lines.get(&number.caller).copied().unwrap_or(0);
-            let message =
-                format!("line {at}: the tenant has this number already; nothing was added");
-            return Ok(Failure::new("number_taken", message, Exit::Conflict));
-        }
+) -> Result<Option<Failure>, Failure> {
+    let tenants: HashSet<_> = numbers.iter().map(|number| number.caller.tenant).collect();
+    let mut there = HashSet::new();
+    for tenant in tenants {
+        let known = store.numbers(Some(tenant)).await?;
+        let known = known.iter().filter_map(|number| E164::from_digits(&number.digits).ok());
+        there.extend(known.map(|number| Caller::new(tenant, number)));
     }
-    Ok(StoreError::Conflict { taken: Taken::Number }.into())
+    let first = numbers.iter().find(|number| there.contains(&number.caller));
+    Ok(first.map(|number| {
+        let at = lines.get(&number.caller).copied().unwrap_or(0);
+        let message = format!("line {at}: the tenant has this number already; nothing was added");
+        Failure::new("number_taken", message, Exit::Conflict)
+    }))
 }
 
 fn check_rules(rules: &Value) -> Result<(), String> {

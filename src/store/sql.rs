@@ -57,9 +57,14 @@ pub(super) const CONFIG_USERS: &str = "
     select count(*) from voice_agent_numbers
     where replace(lower(trim(rules ->> 'livekit_config', '{}')), '-', '') = $1";
 
+/// Adds nothing where the number is there: an adopted table has no index that would refuse it.
 pub(super) const ADD_NUMBER: &str = "
     insert into voice_agent_numbers (tenant_id, country_code, base_number, provider, rules)
-    values ($1, $2, $3, $4, $5)
+    select $1, $2, $3, $4, $5
+    where not exists (
+        select 1 from voice_agent_numbers
+        where ltrim(country_code, '+0 ') || cast(base_number as text) = $6 and tenant_id = $1
+    )
     returning id";
 
 /// What a list of rows for one insert follows.
@@ -237,13 +242,17 @@ macro_rules! implement_store {
 
             async fn add_number(&self, number: &NewNumber) -> Result<Uuid, StoreError> {
                 let (code, base) = number.caller.number.split();
-                ask!(write self.lanes, "add_number", |db| sqlx::query_scalar(sql::ADD_NUMBER)
-                    .bind(number.caller.tenant.0)
-                    .bind(code)
-                    .bind(base.cast_signed())
-                    .bind(&number.provider)
-                    .bind(Json(&number.rules))
-                    .fetch_one(db))
+                let added = ask!(write self.lanes, "add_number", |db| {
+                    sqlx::query_scalar(sql::ADD_NUMBER)
+                        .bind(number.caller.tenant.0)
+                        .bind(code)
+                        .bind(base.cast_signed())
+                        .bind(&number.provider)
+                        .bind(Json(&number.rules))
+                        .bind(number.caller.number.digits())
+                        .fetch_optional(db)
+                })?;
+                added.ok_or(StoreError::Conflict { taken: Taken::Number })
             }
 
             async fn number(&self, caller: Caller) -> Result<Option<Number>, StoreError> {

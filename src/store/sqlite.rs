@@ -13,7 +13,7 @@ use super::lanes::{Lanes, ask, typed};
 use super::sql::{self, implement_store};
 use super::{
     ChangesWanted, Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus,
-    Migrations, NewConfig, NewNumber, Number, Route, Store, StoreError,
+    Migrations, NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
 };
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
