@@ -49,11 +49,6 @@ impl<DB: Database> Lanes<DB> {
         }
     }
 
-    /// The options that connections are opened with.
-    pub(super) fn options(&self) -> &<DB::Connection as Connection>::Options {
-        &self.options
-    }
-
     /// By when a statement that is asked for now must have ended.
     pub(super) fn until(&self) -> Instant {
         Instant::now() + self.deadline

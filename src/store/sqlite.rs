@@ -22,6 +22,7 @@ use crate::server_url::ServerUrl;
 /// The tables in an SQLite file.
 pub struct SqliteStore {
     lanes: Lanes<Sqlite>,
+    options: SqliteConnectOptions,
 }
 
 impl SqliteStore {
@@ -34,12 +35,12 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(deadline);
-        Self { lanes: Lanes::new(options, connections, deadline) }
+        Self { lanes: Lanes::new(options.clone(), connections, deadline), options }
     }
 
     /// The options that its connections are opened with, for the poller's own one.
     pub(crate) fn options(&self) -> &SqliteConnectOptions {
-        self.lanes.options()
+        &self.options
     }
 
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
