@@ -100,7 +100,8 @@ impl Fence {
             || newest(&self.configs[usize::from(stamp.config)])
     }
 
-    /// Lets hits count until then. Later than it said before, or not at all.
+    /// Lets hits count until then, whatever it said before. Only the one teller of changes calls it,
+    /// and its builder, which ends the lease that there is without a teller.
     pub(crate) fn renew_lease(&self, until: Moment) {
         self.lease.store(until.0, Ordering::Release);
     }
