@@ -14,10 +14,10 @@ pub(crate) mod shared;
 mod table;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::fence::{Fence, Stamp};
@@ -39,8 +39,13 @@ pub(crate) struct Cache {
     /// Until when the database is not trusted to give an answer again that was wiped.
     distrust_until: AtomicU64,
     /// Which entries are to be looked at when, in ticks of [`SWEEP`].
-    due: Mutex<BTreeMap<u64, Vec<(Caller, u64)>>>,
+    due: Mutex<BTreeMap<u64, Vec<Place>>>,
+    /// How long an answer stays that nobody uses.
+    idle: Duration,
 }
+
+/// One very entry under a key.
+pub(crate) type Place = (Caller, u64);
 
 /// An answer to be cached.
 pub(crate) struct Fresh {
@@ -50,6 +55,10 @@ pub(crate) struct Fresh {
     pub(crate) serve_until: Moment,
     /// Until when it may be the last good answer.
     pub(crate) keep_until: Moment,
+    /// When to load it anew if it is in use; never, if that is later than `serve_until`.
+    pub(crate) refresh_at: Moment,
+    /// When a caller last asked for it.
+    pub(crate) used_at: Moment,
     /// Whether it answers only while it is proven that no change was missed. The last good answer
     /// and errors do without: they are what there is when the database is away.
     pub(crate) needs_lease: bool,
@@ -79,8 +88,9 @@ impl LastGood {
 }
 
 impl Cache {
-    /// A cache of at most `capacity` answers, none of which stays longer than `longest`.
-    pub(crate) fn new(capacity: u64, longest: Duration) -> Self {
+    /// A cache of at most `capacity` answers, none of which stays longer than `longest`, nor longer
+    /// than `idle` when nobody uses it.
+    pub(crate) fn new(capacity: u64, longest: Duration, idle: Duration) -> Self {
         let table = Arc::new(Table::default());
         let evicted = Arc::clone(&table);
         let keeper = moka::sync::Cache::builder()
@@ -98,25 +108,58 @@ impl Cache {
             serial: AtomicU64::new(0),
             distrust_until: AtomicU64::new(0),
             due: Mutex::default(),
+            idle,
         }
     }
 
     /// The answer for a caller, if it is proven to be what the database would say.
     pub(crate) fn hit(&self, caller: Caller, now: Moment) -> Option<Outcome> {
         let index = self.table.index.pin();
-        let entry = index.get(&caller)?;
+        let entry = index.get(&caller).filter(|entry| self.counts(entry, now))?;
+        entry.use_at(now);
+        if one_in_64() {
+            self.keeper.get(&caller);
+        }
+        Some(entry.outcome.clone())
+    }
+
+    fn counts(&self, entry: &Entry, now: Moment) -> bool {
         let proven = if entry.needs_lease {
             self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
         } else {
             !self.fence.knows_better(entry.stamp)
         };
-        if now >= entry.fresh_until || !proven {
-            return None;
-        }
-        if one_in_64() {
-            self.keeper.get(&caller);
-        }
-        Some(entry.outcome.clone())
+        now < entry.fresh_until && proven
+    }
+
+    /// What [`hit`](Self::hit) would answer from the database, without using it.
+    pub(crate) fn proven(&self, caller: Caller, now: Moment) -> Option<(Outcome, u64)> {
+        let index = self.table.index.pin();
+        let entry = index.get(&caller).filter(|entry| self.counts(entry, now))?;
+        entry.needs_lease.then(|| (entry.outcome.clone(), entry.serial))
+    }
+
+    /// Whether this very entry would answer.
+    pub(crate) fn still_counts(&self, (caller, serial): Place, now: Moment) -> bool {
+        let index = self.table.index.pin();
+        index.get(&caller).is_some_and(|entry| entry.serial == serial && self.counts(entry, now))
+    }
+
+    /// When a caller last asked for this very entry.
+    pub(crate) fn used_at(&self, (caller, serial): Place) -> Option<Moment> {
+        let index = self.table.index.pin();
+        let entry = index.get(&caller).filter(|entry| entry.serial == serial)?;
+        Some(entry.used_at())
+    }
+
+    /// Any of the callers that have an answer, by a random number.
+    pub(crate) fn any(&self, dice: u64) -> Option<Caller> {
+        let due = self.due();
+        let (first, last) = (*due.first_key_value()?.0, *due.last_key_value()?.0);
+        let from = first + dice % (last - first + 1);
+        let (_, places) = due.range(from..).next()?;
+        let at = usize::try_from(dice >> 32).unwrap_or(0) % places.len().max(1);
+        places.get(at).map(|&(caller, _)| caller)
     }
 
     /// What the database said when it last could, unless it is known to have changed since or is
@@ -150,6 +193,8 @@ impl Cache {
             stamp: *stamp,
             serve_until: until,
             keep_until: *keep_until,
+            refresh_at: Moment::NEVER,
+            used_at: until,
             needs_lease: false,
         };
         self.keep(caller, fresh);
@@ -165,13 +210,14 @@ impl Cache {
     /// Keeps an answer, unless a newer one is there. Its credentials count as used by it.
     pub(crate) fn keep(&self, caller: Caller, fresh: Fresh) {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let fresh_until = fresh.serve_until;
         let entry = Entry {
             outcome: fresh.outcome,
             stamp: fresh.stamp,
-            fresh_until,
+            fresh_until: fresh.serve_until,
             keep_until: fresh.keep_until,
             needs_lease: fresh.needs_lease,
+            refresh_at: fresh.refresh_at,
+            used: AtomicU32::new(table::coarse(fresh.used_at)),
             serial,
             retired: AtomicBool::new(false),
         };
@@ -179,16 +225,39 @@ impl Cache {
         if self.fence.knows_better(entry.stamp) {
             return self.table.retire(&entry);
         }
+        let next = entry.refresh_at.min(self.ends_at(&entry));
         if !self.table.insert(caller, entry) {
             return;
         }
         self.keeper.insert(caller, serial);
-        self.look_again(fresh_until, caller, serial);
+        self.look_again(next, (caller, serial));
     }
 
     /// Looks at what is cached for a caller, whether it counts or not.
     pub(crate) fn peek<T>(&self, caller: Caller, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
         self.table.index.pin().get(&caller).map(|entry| look(&entry.outcome))
+    }
+
+    /// Drops what many changes make wrong, each thing once.
+    pub(crate) fn apply_all(&self, changes: &[Change]) {
+        if changes.contains(&Change::All) {
+            return self.apply(Change::All);
+        }
+        let all_numbers = changes.contains(&Change::Numbers);
+        if all_numbers {
+            self.apply(Change::Numbers);
+        }
+        let mut seen = HashSet::new();
+        for &change in changes {
+            let covered = match change {
+                Change::Number(_) => all_numbers,
+                Change::Config(_) => false,
+                Change::Numbers | Change::All => true,
+            };
+            if !covered && seen.insert(change) {
+                self.apply(change);
+            }
+        }
     }
 
     /// Drops what a change makes wrong: first the fence, then the secrets, then the entries.
@@ -219,32 +288,52 @@ impl Cache {
         self.keeper.invalidate_all();
     }
 
-    /// Wipes what is due. To be called every [`SWEEP`].
+    /// Wipes what is due, and returns what is in use and should be loaded anew before its time is
+    /// up. To be called every [`SWEEP`].
     ///
     /// An answer whose time is up has no use while the lease is live and no load has failed, since
     /// the database can be asked. Else it stays for as long as it may be the last good one.
-    pub(crate) fn sweep(&self, now: Moment) {
+    pub(crate) fn sweep(&self, now: Moment) -> Vec<Place> {
         let due = {
-            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut due = self.due();
             let later = due.split_off(&tick(now));
             std::mem::replace(&mut *due, later)
         };
         let trusted =
             self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
+        let mut in_use = Vec::new();
         let index = self.table.index.pin();
-        for (caller, serial) in due.into_values().flatten() {
+        for place in due.into_values().flatten() {
+            let (caller, serial) = place;
             let Some(entry) = index.get(&caller).filter(|entry| entry.serial == serial) else {
                 continue;
             };
-            if trusted || now >= entry.keep_until {
+            let ends_at = self.ends_at(entry);
+            if now < ends_at {
+                if now >= entry.refresh_at && entry.was_used() {
+                    in_use.push(place);
+                }
+                let next = if now < entry.refresh_at { entry.refresh_at } else { ends_at };
+                self.look_again(next.min(ends_at), place);
+            } else if trusted || now >= entry.keep_until {
                 self.table.remove_exact(caller, serial);
                 self.keeper.invalidate(&caller);
             } else {
-                self.look_again(now.after(LOOK_AGAIN).min(entry.keep_until), caller, serial);
+                self.look_again(now.after(LOOK_AGAIN).min(entry.keep_until), place);
             }
         }
         self.keeper.run_pending_tasks();
         self.table.release_lingering();
+        in_use
+    }
+
+    /// When nobody has a claim to an entry any more: its time is up, or it holds a secret that nobody
+    /// has used for long.
+    fn ends_at(&self, entry: &Entry) -> Moment {
+        match entry.database_answer() {
+            Some(_) => entry.fresh_until.min(entry.used_at().after(self.idle)),
+            None => entry.fresh_until,
+        }
     }
 
     /// How many answers are cached.
@@ -252,9 +341,12 @@ impl Cache {
         self.table.index.len()
     }
 
-    fn look_again(&self, at: Moment, caller: Caller, serial: u64) {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        due.entry(tick(at)).or_default().push((caller, serial));
+    fn look_again(&self, at: Moment, place: Place) {
+        self.due().entry(tick(at)).or_default().push(place);
+    }
+
+    fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Place>>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

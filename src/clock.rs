@@ -25,6 +25,9 @@ pub trait Clock: Send + Sync + 'static {
 pub struct Moment(pub u64);
 
 impl Moment {
+    /// Later than all others.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The moment this long after it; the last one there is when that would overflow.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {

@@ -58,7 +58,7 @@ mod lifecycle;
 pub mod settings;
 pub mod telemetry;
 
-pub use self::changes::Change;
+pub use self::changes::{Change, Hearing};
 pub use self::credentials::{CredentialError, Resolution, Source, TrunkOrigin};
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy, ResolveError};
 pub use self::keyring::{
@@ -69,7 +69,9 @@ pub use self::number::{
     Caller, CallerError, ConfigId, E164, IdError, Masked, NumberError, TenantId,
 };
 pub use self::reason::{Reason, UnknownReason};
-pub use self::resolver::{Explanation, ReloadError, Resolver, ResolverBuilder, Step, follow};
+pub use self::resolver::{
+    Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, follow,
+};
 pub use self::rules::{Rules, RulesError};
 pub use self::server_url::{ServerUrl, ServerUrlError};
 pub use self::settings::Settings;

@@ -3,8 +3,10 @@
 //! **Invariant:** this is the only file that spawns. Every task is tracked, learns of the end
 //! through [`Lifecycle::stopping`], and is waited for.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +39,29 @@ impl Lifecycle {
         drop(tokio::spawn(self.tasks.track_future(task)));
     }
 
+    /// Runs a task that has no end but [`stopping`](Self::stopping). One that panics is a defect: it
+    /// is logged and counted by `panicked`, and the task starts again.
+    pub(crate) fn supervise<F>(
+        &self,
+        name: &'static str,
+        panicked: impl Fn() + Send + 'static,
+        task: impl Fn() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stopping = self.stopping();
+        self.spawn(name, async move {
+            while AssertUnwindSafe(task()).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a task panicked, which is a defect; it starts again");
+                panicked();
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(BEFORE_RESTART) => {}
+                }
+            }
+        });
+    }
+
     /// Ends when the tasks should.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
@@ -52,3 +77,6 @@ impl Lifecycle {
         tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
     }
 }
+
+/// A task that panics at once again must not keep a core busy.
+const BEFORE_RESTART: Duration = Duration::from_millis(50);

@@ -8,6 +8,7 @@ mod builder;
 mod decision;
 mod explain;
 mod reload;
+mod upkeep;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,10 +22,12 @@ pub use self::builder::ResolverBuilder;
 use self::decision::{Decision, decide};
 pub use self::explain::{Explanation, Step};
 pub use self::reload::{ReloadError, follow};
+use self::upkeep::Upkeep;
+pub use self::upkeep::{Health, NotReady};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
 use crate::cache::{Cache, Fresh, LastGood, Outcome, dice};
-use crate::changes::Change;
+use crate::changes::{Change, Teller};
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Resolution, Source};
 use crate::environment::{Environment, ResolveError};
@@ -60,6 +63,18 @@ struct Engine {
     enabled: watch::Sender<bool>,
     /// Until when the database is left alone by those who have a last good answer.
     pause_until: AtomicU64,
+    /// Who tells of changes. `None`: whoever has the store.
+    teller: Option<Arc<Teller>>,
+    upkeep: Upkeep,
+}
+
+/// What a load is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// A caller waits for it.
+    Answer,
+    /// An answer that is in use nears its end; a caller asked for it last at this moment.
+    Refresh { used_at: Moment },
 }
 
 /// The settings that change while it runs, ready to use.
@@ -154,10 +169,16 @@ impl Resolver {
         self.engine.cache.len()
     }
 
-    /// Whether a change cannot have been missed: the listener is alive, or there is none.
+    /// Whether a change cannot have been missed: there is proof, or nobody who would tell.
     #[must_use]
     pub fn hears_changes(&self) -> bool {
         self.engine.cache.fence.lease_is_live(self.engine.clock.now())
+    }
+
+    /// How it fares: by which way it learns of changes, and what the self-check has found.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.engine.health()
     }
 
     /// Ends when [`stop`](Self::stop) is called.
@@ -214,7 +235,7 @@ impl Engine {
             let engine = Arc::clone(self);
             // Taken before the load begins, and held: it may be wiped for its age at any moment.
             let last = self.cache.last_good(caller, self.clock.now());
-            let take_off = |born| engine.fly(caller, born, last);
+            let take_off = |born| engine.fly(caller, born, last, Purpose::Answer);
             let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
             let (outcome, stamp) = flight.await?;
             // A flight that was joined may have read a config that changed before we asked. The
@@ -231,25 +252,40 @@ impl Engine {
         caller: Caller,
         born: Generation,
         last: Option<LastGood>,
+        purpose: Purpose,
     ) -> (Outcome, Stamp) {
         self.telemetry.loads.increment(1);
         let running = self.running.load_full();
         let asked_at = self.clock.now();
         let route = match &self.store {
             Some(store) => store.route(caller).await,
-            None => return self.land(caller, born, asked_at, &running, Decision::no_database()),
+            None => {
+                let decision = Decision::no_database();
+                return self.land(caller, born, (asked_at, asked_at), &running, decision);
+            }
+        };
+        let used_at = match purpose {
+            Purpose::Answer => asked_at,
+            Purpose::Refresh { used_at } => used_at,
         };
         match route {
             Ok(route) => {
                 self.pause_until.store(0, Ordering::Release);
                 let decision = decide(route, running.ring.as_ref());
-                self.land(caller, born, asked_at, &running, decision)
+                self.land(caller, born, (asked_at, used_at), &running, decision)
             }
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
                 // One row that cannot be read says nothing of the others.
                 if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
                     self.pause_until.store(self.error_until(caller).0, Ordering::Release);
+                    self.cache.distrust_database(self.clock.now().after(DISTRUST));
+                }
+                // An answer that still counts is better than what there is without the database.
+                if let (Purpose::Refresh { .. }, Some((outcome, _))) =
+                    (purpose, self.cache.proven(caller, self.clock.now()))
+                {
+                    return (outcome, Stamp::new(born, caller, None));
                 }
                 let outcome = self.without_database(caller, last, reason_of(&error));
                 (outcome, Stamp::new(born, caller, None))
@@ -262,7 +298,7 @@ impl Engine {
         &self,
         caller: Caller,
         born: Generation,
-        asked_at: Moment,
+        (asked_at, used_at): (Moment, Moment),
         running: &Running,
         decision: Decision,
     ) -> (Outcome, Stamp) {
@@ -272,12 +308,16 @@ impl Engine {
         self.tell(caller, &outcome);
         let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
         let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
-        let shortened = 1.0 - self.tuning.ttl_jitter * dice((caller, asked_at.0));
+        let ttl = ttl.mul_f64(1.0 - self.tuning.ttl_jitter * dice((caller, asked_at.0)));
+        let refresh_at =
+            if answered { asked_at.after(ttl.mul_f64(REFRESH_AT)) } else { Moment::NEVER };
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp,
-            serve_until: asked_at.after(ttl.mul_f64(shortened)),
+            serve_until: asked_at.after(ttl),
             keep_until: asked_at.after(self.tuning.max_stale),
+            refresh_at,
+            used_at,
             needs_lease: true,
         };
         self.cache.keep(caller, fresh);
@@ -307,6 +347,8 @@ impl Engine {
             stamp,
             serve_until: until,
             keep_until: until,
+            refresh_at: Moment::NEVER,
+            used_at: now,
             needs_lease: false,
         };
         self.cache.keep(caller, fresh);
@@ -385,3 +427,5 @@ fn reason_of(error: &StoreError) -> Reason {
 
 /// How long a failed load keeps answers from being wiped for their age alone.
 const DISTRUST: Duration = Duration::from_secs(10);
+/// After which part of its time an answer that is in use is loaded anew.
+const REFRESH_AT: f64 = 0.85;

@@ -114,8 +114,14 @@ pub struct Tuning {
     pub lease: Duration,
     /// `HEARTBEAT_INTERVAL`.
     pub heartbeat: Duration,
+    /// `LOG_POLL_INTERVAL`.
+    pub log_poll: Duration,
     /// `POLL_INTERVAL`.
     pub poll: Duration,
+    /// `SELF_CHECK_INTERVAL`; `None` is never.
+    pub self_check: Option<Duration>,
+    /// `CHANGE_LOG_KEEP`; `None` is for ever.
+    pub keep_changes: Option<Duration>,
 }
 
 impl Default for Settings {

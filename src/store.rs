@@ -3,6 +3,8 @@
 //! No SQL here and no keys: a secret goes in as [`Sealed`] and comes out as the text of its column,
 //! hidden. Absence is `None` or `false`, never an error.
 
+#[cfg(feature = "postgres")]
+mod change_log;
 mod lanes;
 mod migrations;
 #[cfg(feature = "postgres")]
@@ -21,6 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+#[cfg(feature = "postgres")]
+pub(crate) use self::change_log::{ChangeLog, News, may_be_the_connection};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
@@ -84,11 +88,16 @@ pub trait Store: Send + Sync + 'static {
     /// Adds many numbers in one transaction: all of them, or none and the first conflict.
     async fn import(&self, numbers: &[NewNumber]) -> Result<u64, StoreError>;
 
-    /// The changes with these places in the log, or with all places after `after`, oldest first.
-    async fn changes(&self, which: ChangesWanted<'_>) -> Result<Vec<LoggedChange>, StoreError>;
+    /// The changes that come after this place in the log, oldest first. `None`: they cannot be
+    /// told, because the log does not reach back to it or there are more than [`MOST_CHANGES`].
+    async fn changes_after(&self, seq: i64) -> Result<Option<Vec<LoggedChange>>, StoreError>;
 
     /// The place of the newest change in the log; zero when there is none.
     async fn newest_change(&self) -> Result<i64, StoreError>;
+
+    /// Forgets the changes that are older than this, and returns how many. A reader that has not
+    /// come that far finds out.
+    async fn prune_changes(&self, older_than: Duration) -> Result<u64, StoreError>;
 
     /// Tenants and numbers that an adopted table has more than once.
     async fn doubles(&self) -> Result<u64, StoreError>;
@@ -147,15 +156,6 @@ impl OpenStore {
             Self::Sqlite(store) => store.migrate(to).await,
         }
     }
-}
-
-/// Which rows of the change log are asked for.
-#[derive(Debug, Clone, Copy)]
-pub enum ChangesWanted<'a> {
-    /// These ones.
-    At(&'a [i64]),
-    /// All newer ones, [`MOST_CHANGES`] at the most.
-    After(i64),
 }
 
 /// How many changes are read at once. More than that are one [`Change::All`].

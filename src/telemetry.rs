@@ -5,6 +5,7 @@
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
+use crate::changes::Hearing;
 use crate::credentials::Source;
 use crate::reason::Reason;
 
@@ -23,6 +24,21 @@ pub const ENTRIES: &str = "trunkline_cache_entries";
 /// Lives of the change listener that ended.
 pub const LIVES_ENDED: &str = "trunkline_change_listener_lives_ended_total";
 
+/// Changes that were learned of and applied.
+pub const CHANGES: &str = "trunkline_changes_applied_total";
+/// How often changes may have been missed, so that everything was asked for anew.
+pub const DOUBTS: &str = "trunkline_cache_doubts_total";
+/// 1 for the way, `by`, in which changes are learned of at present.
+pub const HEARING: &str = "trunkline_changes_heard";
+/// Answers in memory that were held against the database.
+pub const CHECKS: &str = "trunkline_self_checks_total";
+/// Answers that the self-check found to be staler than they may be.
+pub const STALE_FOUND: &str = "trunkline_self_check_stale_total";
+/// The longest time, in seconds, that an answer was seen to count after the database said otherwise.
+pub const STALENESS: &str = "trunkline_staleness_seconds_max";
+/// Tasks beside the callers that panicked and were started again.
+pub const RESTARTS: &str = "trunkline_task_restarts_total";
+
 /// The handles of one resolver.
 pub(crate) struct Telemetry {
     database: Counter,
@@ -32,7 +48,30 @@ pub(crate) struct Telemetry {
     pub(crate) stale: Counter,
     pub(crate) loads: Counter,
     entries: Gauge,
+    hearing: [Gauge; Hearing::ALL.len()],
+    pub(crate) checks: Counter,
+    pub(crate) stale_found: Counter,
+    pub(crate) staleness: Gauge,
+    pub(crate) restarts: Counter,
+    pub(crate) changes: ChangesCounted,
+}
+
+/// What those who tell of changes count.
+#[derive(Clone)]
+pub(crate) struct ChangesCounted {
+    applied: Counter,
+    doubts: Counter,
     pub(crate) lives_ended: Counter,
+}
+
+impl ChangesCounted {
+    pub(crate) fn applied(&self, changes: usize) {
+        self.applied.increment(changes as u64);
+    }
+
+    pub(crate) fn doubted(&self) {
+        self.doubts.increment(1);
+    }
 }
 
 impl Telemetry {
@@ -45,6 +84,13 @@ impl Telemetry {
         describe_counter!(LOADS, Unit::Count, "Loads from the database, begun");
         describe_gauge!(ENTRIES, Unit::Count, "Answers in the cache");
         describe_counter!(LIVES_ENDED, Unit::Count, "Lives of the change listener that ended");
+        describe_counter!(CHANGES, Unit::Count, "Changes that were applied");
+        describe_counter!(DOUBTS, Unit::Count, "Times everything was asked for anew");
+        describe_gauge!(HEARING, "1 for the way in which changes are learned of");
+        describe_counter!(CHECKS, Unit::Count, "Answers held against the database");
+        describe_counter!(STALE_FOUND, Unit::Count, "Answers found staler than they may be");
+        describe_gauge!(STALENESS, Unit::Seconds, "The staleness of the stalest answer ever seen");
+        describe_counter!(RESTARTS, Unit::Count, "Tasks that panicked and were started again");
         let by_reason = |name: &'static str| {
             Reason::ALL.iter().map(|reason| counter!(name, "reason" => reason.as_str())).collect()
         };
@@ -56,8 +102,18 @@ impl Telemetry {
             stale: counter!(STALE),
             loads: counter!(LOADS),
             entries: gauge!(ENTRIES),
-            lives_ended: counter!(LIVES_ENDED),
+            hearing: Hearing::ALL.map(|way| gauge!(HEARING, "by" => way.as_str())),
+            checks: counter!(CHECKS),
+            stale_found: counter!(STALE_FOUND),
+            staleness: gauge!(STALENESS),
+            restarts: counter!(RESTARTS),
+            changes: ChangesCounted {
+                applied: counter!(CHANGES),
+                doubts: counter!(DOUBTS),
+                lives_ended: counter!(LIVES_ENDED),
+            },
         };
+        telemetry.staleness.set(0.0);
         telemetry.counters().for_each(|counter| counter.absolute(0));
         telemetry
     }
@@ -79,15 +135,24 @@ impl Telemetry {
         self.entries.set(entries as f64);
     }
 
+    /// Says by which way changes are learned of.
+    pub(crate) fn hears_by(&self, hearing: Hearing) {
+        for (way, gauge) in Hearing::ALL.iter().zip(&self.hearing) {
+            gauge.set(f64::from(u8::from(*way == hearing)));
+        }
+    }
+
     /// Counts a question that nobody could answer.
     pub(crate) fn refused(&self, reason: Reason) {
         self.refusals[place(reason)].increment(1);
     }
 
     fn counters(&self) -> impl Iterator<Item = &Counter> {
-        let single =
-            [&self.database, &self.environment, &self.stale, &self.loads, &self.lives_ended];
-        single.into_iter().chain(&self.fallbacks).chain(&self.refusals)
+        let ChangesCounted { applied, doubts, lives_ended } = &self.changes;
+        let single = [&self.database, &self.environment, &self.stale, &self.loads];
+        let beside =
+            [applied, doubts, lives_ended, &self.checks, &self.stale_found, &self.restarts];
+        single.into_iter().chain(beside).chain(&self.fallbacks).chain(&self.refusals)
     }
 }
 

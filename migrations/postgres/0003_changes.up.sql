@@ -23,6 +23,8 @@ create table voice_agent_changes (
     digits text
 );
 create index voice_agent_changes_changed_at on voice_agent_changes (changed_at);
+-- What is new is looked for several times a second on every node: what its last snapshot did not see.
+create index voice_agent_changes_xact on voice_agent_changes (xact);
 
 create function trunkline_log_changes() returns trigger
 language plpgsql security definer set search_path from current as $$

@@ -100,10 +100,14 @@ impl Fence {
             || newest(&self.configs[usize::from(stamp.config)])
     }
 
-    /// Lets hits count until then, whatever it said before. Only the one teller of changes calls it,
-    /// and its builder, which ends the lease that there is without a teller.
+    /// Lets hits count until then, unless they may for longer already.
     pub(crate) fn renew_lease(&self, until: Moment) {
-        self.lease.store(until.0, Ordering::Release);
+        self.lease.fetch_max(until.0, Ordering::AcqRel);
+    }
+
+    /// Lets no hit count until the lease is renewed.
+    pub(crate) fn end_lease(&self) {
+        self.lease.store(0, Ordering::Release);
     }
 
     /// Whether it is proven that no change was missed.

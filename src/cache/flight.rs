@@ -14,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::fence::{Fence, Generation, Stamp};
 use crate::lifecycle::Lifecycle;
@@ -23,6 +23,9 @@ use crate::number::Caller;
 /// The loads in the air.
 pub(crate) struct Flights<T> {
     air: Arc<Mutex<HashMap<Caller, Flight<T>, foldhash::fast::RandomState>>>,
+    /// How many more may take off. Who finds no room waits on the ground, where waiting costs
+    /// nothing but the waiting.
+    room: Arc<Semaphore>,
 }
 
 struct Flight<T> {
@@ -36,7 +39,7 @@ pub(crate) struct Crashed;
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
     pub(crate) fn new() -> Self {
-        Self { air: Arc::default() }
+        Self { air: Arc::default(), room: Arc::new(Semaphore::new(MOST_IN_THE_AIR)) }
     }
 
     /// Joins the flight for a caller, or lets one take off.
@@ -53,18 +56,28 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let mut landing = self.join_or_launch(caller, fence, lifecycle, load);
+        let mut load = Some(load);
+        let mut room = Arc::clone(&self.room).try_acquire_owned().ok();
+        let mut landing = loop {
+            let boarded = self.join_or_launch(caller, fence, lifecycle, &mut load, room.take());
+            match boarded {
+                Some(landing) => break landing,
+                None => room = Arc::clone(&self.room).acquire_owned().await.ok(),
+            }
+        };
         let landed = landing.wait_for(Option::is_some).await.map_err(|_| Crashed)?;
         landed.clone().ok_or(Crashed)
     }
 
+    /// `None`: there is nothing to join and no room to launch.
     fn join_or_launch<F>(
         &self,
         caller: Caller,
         fence: &Fence,
         lifecycle: &Lifecycle,
-        load: impl FnOnce(Generation) -> F,
-    ) -> watch::Receiver<Option<T>>
+        load: &mut Option<impl FnOnce(Generation) -> F>,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Option<watch::Receiver<Option<T>>>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -72,8 +85,9 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         if let Some(flight) = air.get(&caller)
             && fence.admits(Stamp::new(flight.born, caller, None))
         {
-            return flight.landing.clone();
+            return Some(flight.landing.clone());
         }
+        let (room, load) = (room?, load.take()?);
         let born = fence.generation();
         let (land, landing) = watch::channel(None);
         air.insert(caller, Flight { born, landing: landing.clone() });
@@ -82,6 +96,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let air = Arc::clone(&self.air);
         lifecycle.spawn("load", async move {
             let result = load.await;
+            drop(room);
             // Out of the air before it is announced: who comes from here on takes the next one.
             let mut air = lock(&air);
             if air.get(&caller).is_some_and(|flight| flight.born == born) {
@@ -93,7 +108,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
                 land.send_replace(Some(result));
             }
         });
-        landing
+        Some(landing)
     }
 }
 
@@ -101,6 +116,9 @@ fn lock<T>(air: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that runs under this lock can leave the map half changed.
     air.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A store has a few connections; more loads than this at once only wait for them.
+const MOST_IN_THE_AIR: usize = 1024;
 
 #[cfg(test)]
 mod tests {

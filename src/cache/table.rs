@@ -4,7 +4,7 @@
 //! an entry that leaves is *retired*: its answer's credentials are released then and there, or, if
 //! callers still hold the answer, as soon as the last of them lets go.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::fence::Stamp;
@@ -23,6 +23,10 @@ pub(super) struct Entry {
     pub(super) fresh_until: Moment,
     pub(super) keep_until: Moment,
     pub(super) needs_lease: bool,
+    /// When it is to be loaded anew if it is in use.
+    pub(super) refresh_at: Moment,
+    /// When it last answered, coarsely: readers share this place and seldom write to it.
+    pub(super) used: AtomicU32,
     /// Tells this entry from another one under the same key.
     pub(super) serial: u64,
     pub(super) retired: AtomicBool,
@@ -34,6 +38,34 @@ impl Entry {
         let Ok(Resolution(answer)) = &self.outcome else { return None };
         matches!(answer.origin, Origin::Database { .. }).then_some(answer)
     }
+}
+
+impl Entry {
+    /// Notes that it answers.
+    pub(super) fn use_at(&self, now: Moment) {
+        let now = coarse(now);
+        if self.used.load(Ordering::Relaxed) != now {
+            self.used.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has answered since it was loaded for its first caller, or anew for nobody.
+    pub(super) fn was_used(&self) -> bool {
+        let used = self.used.load(Ordering::Relaxed);
+        self.database_answer().is_some_and(|answer| used > coarse(answer.loaded_at))
+    }
+
+    /// When it last answered.
+    pub(super) fn used_at(&self) -> Moment {
+        Moment(u64::from(self.used.load(Ordering::Relaxed)) << COARSE)
+    }
+}
+
+/// A moment in units of 2^26 ns, which are 67 ms.
+pub(super) fn coarse(at: Moment) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "9 years fit")]
+    let coarse = (at.0 >> COARSE) as u32;
+    coarse
 }
 
 impl Drop for Entry {
@@ -131,3 +163,5 @@ fn released(retired: &Weak<Answer>) -> bool {
     }
     unheld
 }
+
+const COARSE: u32 = 26;

@@ -13,27 +13,32 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::time::MissedTickBehavior;
 
 use super::Change;
+use super::teller::Ear;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{ChangesWanted, MOST_CHANGES, SqliteStore, Store, StoreError};
+use crate::store::{SqliteStore, Store, StoreError};
+use crate::telemetry::ChangesCounted;
 
 /// What a life needs.
 pub(crate) struct Poller {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counted: ChangesCounted,
     pub(crate) interval: Duration,
     pub(crate) lease: Duration,
 }
 
-impl Poller {
-    /// Looks until something goes wrong, and says what.
-    pub(crate) async fn life(&self) -> Result<Infallible, LifeEnded> {
+impl Ear for Poller {
+    type Ended = LifeEnded;
+
+    async fn life(&self) -> Result<Infallible, LifeEnded> {
         let mut eye = SqliteConnection::connect_with(self.store.options()).await?;
         // The version first: a commit between the two lines is seen as a change of the version.
         let mut version = data_version(&mut eye).await?;
         let mut newest = self.store.newest_change().await?;
         self.cache.fence.doubt();
+        self.counted.doubted();
         tracing::debug!(newest, "looking for changes");
 
         let mut look = tokio::time::interval(self.interval);
@@ -49,27 +54,22 @@ impl Poller {
             self.cache.fence.renew_lease(looked_at.after(self.lease));
         }
     }
+}
 
+impl Poller {
     /// Applies what is new in the log and returns the newest place in it.
     async fn catch_up(&self, since: i64) -> Result<i64, StoreError> {
-        let changes = self.store.changes(ChangesWanted::After(since)).await?;
-        match changes.last() {
-            Some(last) if changes.len() < MOST_CHANGES => {
-                for logged in &changes {
-                    self.cache.apply(logged.change);
-                }
-                Ok(last.seq)
-            }
-            // Too many to go through, or fewer than there were: the file is another one.
-            Some(_) => self.start_over().await,
-            None if self.store.newest_change().await? < since => self.start_over().await,
-            None => Ok(since),
+        if let Some(logged) = self.store.changes_after(since).await? {
+            let newest = logged.last().map_or(since, |last| last.seq);
+            let changes: Vec<_> = logged.into_iter().map(|logged| logged.change).collect();
+            self.cache.apply_all(&changes);
+            self.counted.applied(changes.len());
+            return Ok(newest);
         }
-    }
-
-    async fn start_over(&self) -> Result<i64, StoreError> {
+        // Too many to go through, or the log no longer reaches back, or the file is another one.
         let newest = self.store.newest_change().await?;
-        self.cache.apply(Change::All);
+        self.cache.apply_all(&[Change::All]);
+        self.counted.doubted();
         Ok(newest)
     }
 }

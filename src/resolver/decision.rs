@@ -107,6 +107,25 @@ impl Decision {
         Self { depends_on: None, rules_trunk: None, verdict: Err(why) }
     }
 
+    /// Whether an answer that was made earlier is the one that this would be.
+    pub(super) fn says(&self, earlier: &Outcome, environment: &Environment) -> bool {
+        let reason = match (&self.verdict, earlier) {
+            (Ok(chosen), Ok(answer)) if answer.reason().is_none() => {
+                return chosen.is(answer, self.rules_trunk.as_deref(), environment);
+            }
+            // One that opens is not refused, and the other way round.
+            (Ok(chosen), _) => match chosen.ring.open(chosen.config.api_secret.expose_secret()) {
+                Ok(_) => return false,
+                Err(_) => Reason::SecretUnopenable,
+            },
+            (Err(why), _) => why.reason(),
+        };
+        match earlier {
+            Ok(answer) => answer.reason() == Some(reason),
+            Err(error) => error.reason() == Some(reason),
+        }
+    }
+
     /// The answer: the config's, with credentials shared by all numbers that use it, or the
     /// environment's.
     pub(super) fn outcome(
@@ -146,6 +165,21 @@ impl Decision {
 }
 
 impl Chosen {
+    fn is(
+        &self,
+        answer: &Resolution,
+        rules_trunk: Option<&str>,
+        environment: &Environment,
+    ) -> bool {
+        let Answer { credentials, trunk, agent, origin, .. } = &*answer.0;
+        let config = &self.config;
+        let sealed = config.api_secret.expose_secret();
+        matches!(origin, Origin::Database { id, name } if *id == config.id && **name == *config.name)
+            && *trunk == environment.trunk(given(config.trunk_id.as_ref()), rules_trunk)
+            && *agent == environment.agent(given(config.agent.as_ref()))
+            && credentials.matches(self.url.as_str(), &config.api_key, sealed, &self.ring)
+    }
+
     fn credentials(
         &self,
         born: Generation,

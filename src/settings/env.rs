@@ -106,8 +106,14 @@ variables! {
             "For how long a sign of life proves that no change was missed. Without proof the database is asked."
         HEARTBEAT_INTERVAL = "250ms"
             "How often Postgres is asked for a sign of life, through NOTIFY. Less than half of LEASE."
+        LOG_POLL_INTERVAL = "100ms"
+            "How often the change log in Postgres is read where NOTIFY is not heard: through PgBouncer in transaction mode, on a replica. Less than half of LEASE."
         POLL_INTERVAL = "20ms"
             "How often an SQLite file is looked at for commits of others."
+        SELF_CHECK_INTERVAL = "1s"
+            "How often one answer in memory is held against the database, to find out whether any is staler than it may be. 0s: never."
+        CHANGE_LOG_KEEP = "30d"
+            "How long the change log keeps what happened. Pruned by every process that may delete from it; a reader that was away for longer asks for everything anew. 0s: for ever."
     }
     "Logs": {
         RUST_LOG = "info"

@@ -84,15 +84,21 @@ impl<'a> Reader<'a> {
             resolve_deadline: self.duration("RESOLVE_DEADLINE", "1ms", "1m"),
             lease: self.duration("LEASE", "20ms", "1m"),
             heartbeat: self.duration("HEARTBEAT_INTERVAL", "5ms", "30s"),
+            log_poll: self.duration("LOG_POLL_INTERVAL", "5ms", "30s"),
             poll: self.duration("POLL_INTERVAL", "1ms", "10s"),
+            self_check: self.duration_or_none("SELF_CHECK_INTERVAL", "10ms", "1d"),
+            keep_changes: self.duration_or_none("CHANGE_LOG_KEEP", "1h", "3650d"),
         };
-        if tuning.heartbeat * 2 >= tuning.lease {
-            let message = "must be less than half of LEASE, or every lost one ends the lease";
-            self.problem("HEARTBEAT_INTERVAL", message.into(), None);
-        }
-        if tuning.poll * 2 >= tuning.lease {
-            let message = "must be less than half of LEASE, or every late one ends the lease";
-            self.problem("POLL_INTERVAL", message.into(), None);
+        let rhythms = [
+            ("HEARTBEAT_INTERVAL", tuning.heartbeat),
+            ("LOG_POLL_INTERVAL", tuning.log_poll),
+            ("POLL_INTERVAL", tuning.poll),
+        ];
+        for (name, interval) in rhythms {
+            if interval * 2 >= tuning.lease {
+                let message = "must be less than half of LEASE, or every late one ends the lease";
+                self.problem(name, message.into(), None);
+            }
         }
         tuning
     }
@@ -109,6 +115,19 @@ impl<'a> Reader<'a> {
             })
         };
         self.with(name, read).unwrap_or(*range.start())
+    }
+
+    /// A time, or `0s` for "never".
+    fn duration_or_none(
+        &mut self,
+        name: &'static str,
+        least: &str,
+        most: &str,
+    ) -> Option<Duration> {
+        match self.values.get(name).and_then(parse_duration) {
+            Some(Duration::ZERO) => None,
+            _ => Some(self.duration(name, least, most)),
+        }
     }
 
     fn duration(&mut self, name: &'static str, least: &str, most: &str) -> Duration {

@@ -8,50 +8,99 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::{Connection, Database};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sqlx::Database;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::{StoreError, Taken};
 
+/// A connection, and what surrounds each statement on it.
+pub(super) trait Session: Send + Sized + 'static {
+    /// The kind of database.
+    type Db: Database;
+    /// What a connection is opened with.
+    type Door: Send + Sync;
+
+    /// Opens one.
+    fn open(door: &Self::Door) -> impl Future<Output = Result<Self, sqlx::Error>> + Send;
+
+    /// The connection itself.
+    fn connection(&mut self) -> &mut <Self::Db as Database>::Connection;
+
+    /// Finds out whether it is alive.
+    fn ping(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Whether the server keeps for this connection what was prepared on it.
+    fn keeps_statements(&self) -> bool {
+        true
+    }
+
+    /// What comes before each statement.
+    fn before(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// What comes after each statement that went well.
+    fn after(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
 /// Connections to one database.
-pub(super) struct Lanes<DB: Database> {
-    options: <DB::Connection as Connection>::Options,
-    idle: Arc<Mutex<Vec<DB::Connection>>>,
+pub(super) struct Lanes<S: Session> {
+    door: S::Door,
+    idle: Arc<Mutex<Vec<S>>>,
     permits: Arc<Semaphore>,
     deadline: Duration,
+    /// How often the connections that were there have been given up.
+    given_up: watch::Sender<u64>,
 }
 
 /// A connection for one statement.
-pub(super) struct Lane<DB: Database> {
-    connection: DB::Connection,
+pub(super) struct Lane<S: Session> {
+    session: S,
     /// Whether it was opened earlier, and so may have died since.
     reused: bool,
     until: Instant,
     deadline: Duration,
     statement: &'static str,
-    home: Arc<Mutex<Vec<DB::Connection>>>,
+    home: Arc<Mutex<Vec<S>>>,
+    given_up: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl<DB: Database> Lanes<DB> {
+impl<S: Session> Lanes<S> {
     /// Nothing is opened before the first statement.
-    pub(super) fn new(
-        options: <DB::Connection as Connection>::Options,
-        most: u32,
-        deadline: Duration,
-    ) -> Self {
+    pub(super) fn new(door: S::Door, most: u32, deadline: Duration) -> Self {
         Self {
-            options,
+            door,
             idle: Arc::default(),
             permits: Arc::new(Semaphore::new(most.max(1) as usize)),
             deadline,
+            given_up: watch::Sender::new(0),
         }
+    }
+
+    /// What connections are opened with.
+    pub(super) fn door(&self) -> &S::Door {
+        &self.door
     }
 
     /// By when a statement that is asked for now must have ended.
     pub(super) fn until(&self) -> Instant {
         Instant::now() + self.deadline
+    }
+
+    /// Gives up the connections that are there, since one like them turned out to be dead without
+    /// a word: idle ones are closed, and reads that wait on one are asked again on a new one.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "a file does not fall silent")
+    )]
+    pub(super) fn give_up(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        self.given_up.send_modify(|times| *times += 1);
+        idle.clear();
     }
 
     /// Waits for a connection that is alive now. A statement that must not be asked twice begins
@@ -60,10 +109,10 @@ impl<DB: Database> Lanes<DB> {
         &self,
         statement: &'static str,
         until: Instant,
-    ) -> Result<Lane<DB>, StoreError> {
+    ) -> Result<Lane<S>, StoreError> {
         loop {
             let mut lane = self.enter(statement, until).await?;
-            let ping = timeout_at(lane.until, lane.connection.ping()).await;
+            let ping = timeout_at(lane.until, lane.session.ping()).await;
             match (lane.reused, ping) {
                 (_, Ok(Ok(()))) => return Ok(lane),
                 (_, Err(_)) => return Err(StoreError::Timeout { after: self.deadline }),
@@ -78,38 +127,41 @@ impl<DB: Database> Lanes<DB> {
         &self,
         statement: &'static str,
         until: Instant,
-    ) -> Result<Lane<DB>, StoreError> {
+    ) -> Result<Lane<S>, StoreError> {
         let late = |_| StoreError::Timeout { after: self.deadline };
         let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned())
             .await
             .map_err(late)?
             .expect("the semaphore is never closed");
-        let (connection, reused) = match self.idle() {
-            Some(connection) => (connection, true),
+        let (idle, given_up) = self.idle();
+        let (session, reused) = match idle {
+            Some(session) => (session, true),
             None => {
-                let opened = timeout_at(until, DB::Connection::connect_with(&self.options)).await;
+                let opened = timeout_at(until, S::open(&self.door)).await;
                 (opened.map_err(late)?.map_err(|error| typed(&error, statement))?, false)
             }
         };
         Ok(Lane {
-            connection,
+            session,
             reused,
             until,
             deadline: self.deadline,
             statement,
             home: Arc::clone(&self.idle),
+            given_up,
             _permit: permit,
         })
     }
 
-    fn idle(&self) -> Option<DB::Connection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    fn idle(&self) -> (Option<S>, watch::Receiver<u64>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        (idle.pop(), self.given_up.subscribe())
     }
 }
 
-impl<DB: Database> Lane<DB> {
-    pub(super) fn connection(&mut self) -> &mut DB::Connection {
-        &mut self.connection
+impl<S: Session> Lane<S> {
+    pub(super) fn session(&mut self) -> &mut S {
+        &mut self.session
     }
 
     pub(super) fn until(&self) -> Instant {
@@ -119,6 +171,17 @@ impl<DB: Database> Lane<DB> {
     /// Whether a failure may only mean that a connection was held for long.
     pub(super) fn may_be_outdated(&self) -> bool {
         self.reused
+    }
+
+    /// Ends when this connection, which was there before, is given up.
+    pub(super) fn given_up(&self) -> impl Future<Output = ()> + Send + use<S> {
+        let mut given_up = self.given_up.clone();
+        let reused = self.reused;
+        async move {
+            if !reused || given_up.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Takes the statement's outcome; the connection goes home only if it is sound.
@@ -137,29 +200,45 @@ impl<DB: Database> Lane<DB> {
         };
         // An error may come from the connection itself: a plan of a table that has changed since,
         // a server that has become a replica. Only one that finished its work is used again.
-        if matches!(outcome, Ok(_) | Err(StoreError::Conflict { .. })) {
-            self.home.lock().unwrap_or_else(PoisonError::into_inner).push(self.connection);
+        let refused_whole = |error: &StoreError| {
+            matches!(error, StoreError::Conflict { .. }) && self.session.keeps_statements()
+        };
+        if outcome.as_ref().err().is_none_or(refused_whole) {
+            let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.given_up.has_changed().unwrap_or(true) {
+                home.push(self.session);
+            }
         }
         outcome
     }
 }
 
-/// Runs one statement: `ask!(read lanes, "name", |db| query.fetch_one(db))`. A read is asked again
-/// when it met a connection that had died in its lane; a write never is, and pings first.
+/// Runs one statement: `ask!(read lanes, "name", |db, keep| query.persistent(keep).fetch_one(db))`.
+/// A read is asked again when it met a connection that had died in its lane; a write never is, and
+/// pings first.
 macro_rules! ask {
-    (@run $lane:ident, $db:ident, $query:expr) => {{
+    (@run $lane:ident, $db:ident, $keep:ident, $query:expr) => {{
         let until = $lane.until();
+        let session = $lane.session();
         tokio::time::timeout_at(until, async {
-            let $db = $lane.connection();
-            $query.await
+            session.before().await?;
+            let $keep = session.keeps_statements();
+            let $db = session.connection();
+            let outcome = $query.await?;
+            session.after().await?;
+            Ok(outcome)
         })
-        .await
     }};
-    (read $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
+    (read $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
         let until = $lanes.until();
         loop {
             let mut lane = $lanes.enter($statement, until).await?;
-            let outcome = ask!(@run lane, $db, $query);
+            let given_up = lane.given_up();
+            let outcome = tokio::select! {
+                biased;
+                outcome = ask!(@run lane, $db, $keep, $query) => outcome,
+                () = given_up => continue,
+            };
             let again = lane.may_be_outdated();
             match lane.leave(outcome) {
                 Err(error) if again && $crate::store::lanes::is_of_connection(&error) => {}
@@ -167,9 +246,9 @@ macro_rules! ask {
             }
         }
     }};
-    (write $lanes:expr, $statement:expr, |$db:ident| $query:expr) => {{
+    (write $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
         let mut lane = $lanes.enter_alive($statement, $lanes.until()).await?;
-        let outcome = ask!(@run lane, $db, $query);
+        let outcome = ask!(@run lane, $db, $keep, $query).await;
         lane.leave(outcome)
     }};
 }

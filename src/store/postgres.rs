@@ -1,5 +1,6 @@
 //! Postgres: the statements that only it understands, and how it is connected to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
@@ -7,11 +8,11 @@ use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row};
 use uuid::Uuid;
 
-use super::lanes::{Lanes, ask, typed};
+use super::lanes::{Lanes, Session, ask, typed};
 use super::sql::{self, implement_store};
 use super::{
-    ChangesWanted, Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus,
-    Migrations, NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
+    Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,
+    NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
 };
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
@@ -19,9 +20,7 @@ use crate::server_url::ServerUrl;
 
 /// The tables in a schema of a Postgres database.
 pub struct PostgresStore {
-    lanes: Lanes<Postgres>,
-    /// Without the limits that are right for one statement.
-    options: PgConnectOptions,
+    lanes: Lanes<PostgresSession>,
     schema: String,
     deadline: Duration,
 }
@@ -37,27 +36,35 @@ impl PostgresStore {
         connections: u32,
         deadline: Duration,
     ) -> Self {
-        // pg_temp last: a temporary table of the same name must not stand before the real one.
-        let path = format!("\"{}\",pg_temp", schema.replace('"', "\"\""));
-        let options = options.application_name("trunkline").options([("search_path", path)]);
-        // A statement that nobody waits for any more must end in the server, too.
-        let limited = options.clone().options([("statement_timeout", deadline.as_millis())]);
-        Self {
-            lanes: Lanes::new(limited, connections, deadline),
-            options,
-            schema: schema.to_owned(),
-            deadline,
-        }
-    }
-
-    /// The options that its connections are opened with, for the listener's own one.
-    pub(crate) fn options(&self) -> &PgConnectOptions {
-        &self.options
+        let door = PostgresDoor::new(&options.application_name("trunkline"), schema, deadline);
+        Self { lanes: Lanes::new(door, connections, deadline), schema: schema.to_owned(), deadline }
     }
 
     /// The schema that holds the tables.
     pub(crate) fn schema(&self) -> &str {
         &self.schema
+    }
+
+    /// How long one statement may take.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// The options of a connection that nothing stands before, for the listener's own one. `None`:
+    /// a pooler stands before the database.
+    pub(crate) fn direct(&self) -> Option<&PgConnectOptions> {
+        let door = self.lanes.door();
+        (!door.is_pooled.load(Ordering::Relaxed)).then_some(&door.direct)
+    }
+
+    /// A connection of its own, for the reader of the change log.
+    pub(super) async fn open_session(&self) -> Result<PostgresSession, StoreError> {
+        PostgresSession::open(self.lanes.door()).await.map_err(|error| typed(&error, "connect"))
+    }
+
+    /// One that looked alive turned out to be dead: those that loaders hold may be, too.
+    pub(crate) fn give_up_connections(&self) {
+        self.lanes.give_up();
     }
 
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
@@ -73,8 +80,10 @@ impl PostgresStore {
         super::migrations::run(&mut connection, sqlx::migrate!("migrations/postgres"), to).await
     }
 
+    /// A connection whose statements may take as long as they need.
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        tokio::time::timeout(self.deadline, PgConnection::connect_with(self.options()))
+        let patient = self.lanes.door().direct.clone().options([("statement_timeout", "0")]);
+        tokio::time::timeout(self.deadline, PgConnection::connect_with(&patient))
             .await
             .map_err(|_| StoreError::Timeout { after: self.deadline })?
             .map_err(|error| typed(&error, "connect"))
@@ -103,6 +112,105 @@ impl PostgresStore {
                 .map_err(refused)?;
         }
         Ok(())
+    }
+}
+
+/// How connections are opened: directly, or through a pooler that gives each transaction another
+/// session of the server.
+pub(super) struct PostgresDoor {
+    direct: PgConnectOptions,
+    pooled: PgConnectOptions,
+    /// The `search_path` that a direct connection has.
+    path: String,
+    /// What a transaction through a pooler begins with.
+    prologue: String,
+    is_pooled: AtomicBool,
+}
+
+impl PostgresDoor {
+    fn new(options: &PgConnectOptions, schema: &str, deadline: Duration) -> Self {
+        // pg_temp last: a temporary table of the same name must not stand before the real one.
+        let path = format!("\"{}\",pg_temp", schema.replace('"', "\"\""));
+        let timeout = deadline.as_millis().to_string();
+        // A statement that nobody waits for any more must end in the server, too.
+        let set = [("search_path", &path), ("statement_timeout", &timeout)];
+        Self {
+            direct: options.clone().options(set),
+            // Nothing but what every pooler knows.
+            pooled: options.clone().extra_float_digits(None).statement_cache_capacity(0),
+            prologue: format!(
+                "begin; set local search_path = {path}; set local statement_timeout = {timeout}"
+            ),
+            path,
+            is_pooled: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens a direct connection. `None`: what was asked for when it was opened is not so.
+    async fn open_direct(&self) -> Result<Option<PgConnection>, sqlx::Error> {
+        let mut connection = match PgConnection::connect_with(&self.direct).await {
+            Err(sqlx::Error::Database(refusal))
+                if refusal.message().starts_with("unsupported startup parameter") =>
+            {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let path: String = sqlx::query_scalar("select current_setting('search_path')")
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await?;
+        Ok((path == self.path).then_some(connection))
+    }
+}
+
+/// A connection to Postgres, or to a pooler before it.
+pub(super) struct PostgresSession {
+    connection: PgConnection,
+    prologue: Option<String>,
+}
+
+impl Session for PostgresSession {
+    type Db = Postgres;
+    type Door = PostgresDoor;
+
+    async fn open(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
+        if !door.is_pooled.load(Ordering::Relaxed) {
+            if let Some(connection) = door.open_direct().await? {
+                return Ok(Self { connection, prologue: None });
+            }
+            if !door.is_pooled.swap(true, Ordering::Relaxed) {
+                tracing::info!("a pooler stands before Postgres: each statement is a transaction");
+            }
+        }
+        let connection = PgConnection::connect_with(&door.pooled).await?;
+        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.connection.ping().await
+    }
+
+    fn keeps_statements(&self) -> bool {
+        self.prologue.is_none()
+    }
+
+    async fn before(&mut self) -> Result<(), sqlx::Error> {
+        let Some(prologue) = &self.prologue else { return Ok(()) };
+        // Made of a schema that the settings have checked, and a number.
+        let prologue = sqlx::AssertSqlSafe(prologue.clone());
+        sqlx::raw_sql(prologue).execute(&mut self.connection).await.map(drop)
+    }
+
+    async fn after(&mut self) -> Result<(), sqlx::Error> {
+        if self.prologue.is_none() {
+            return Ok(());
+        }
+        sqlx::raw_sql("commit").execute(&mut self.connection).await.map(drop)
     }
 }
 
@@ -138,7 +246,12 @@ const UNASSIGN: &str = "
         case when jsonb_typeof(rules) = 'object' then rules - 'livekit_config' else '{}' end
     where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
 
-const CHANGES_AT: &str = "
-    select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
-    where seq = any (cast(string_to_array($1, ',') as bigint[]))
-    order by seq";
+/// By transaction, so that whoever finds a row from before his horizon has missed none; and never
+/// the last one of those.
+const PRUNE_CHANGES: &str = "
+    delete from voice_agent_changes
+    where xact < (
+        select xact from voice_agent_changes
+        where changed_at < clock_timestamp() - make_interval(secs => $1)
+        order by xact desc limit 1
+    )";

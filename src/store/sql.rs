@@ -95,9 +95,10 @@ pub(super) const REMOVE_NUMBER: &str = "
     delete from voice_agent_numbers
     where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
 
+/// From the row that was read last, which shows that the log reaches back to it.
 pub(super) const CHANGES_AFTER: &str = "
     select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
-    where seq > $1
+    where seq >= $1
     order by seq limit $2";
 
 pub(super) const NEWEST_CHANGE: &str = "select coalesce(max(seq), 0) from voice_agent_changes";
@@ -151,7 +152,7 @@ macro_rules! implement_store {
         #[async_trait::async_trait]
         impl Store for $store {
             async fn route(&self, caller: Caller) -> Result<Option<Route>, StoreError> {
-                let row = ask!(read self.lanes, "route", |db| sqlx::query(ROUTE)
+                let row = ask!(read self.lanes, "route", |db, keep| sqlx::query(ROUTE).persistent(keep)
                     .bind(caller.number.digits())
                     .bind(caller.tenant.0)
                     .try_map(|row: $row| read_route(&row))
@@ -160,15 +161,15 @@ macro_rules! implement_store {
             }
 
             async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
-                let owners: Vec<Uuid> = ask!(read self.lanes, "owners", |db| {
-                    sqlx::query_scalar(sql::OWNERS).bind(number.digits()).fetch_all(db)
+                let owners: Vec<Uuid> = ask!(read self.lanes, "owners", |db, keep| {
+                    sqlx::query_scalar(sql::OWNERS).persistent(keep).bind(number.digits()).fetch_all(db)
                 })?;
                 Ok(owners.into_iter().map(TenantId).collect())
             }
 
             async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
-                let id = ask!(write self.lanes, "create_config", |db| {
-                    sqlx::query_scalar(sql::CREATE_CONFIG)
+                let id = ask!(write self.lanes, "create_config", |db, keep| {
+                    sqlx::query_scalar(sql::CREATE_CONFIG).persistent(keep)
                         .bind(&config.name)
                         .bind(&config.description)
                         .bind(config.url.as_str())
@@ -182,14 +183,14 @@ macro_rules! implement_store {
             }
 
             async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
-                ask!(read self.lanes, "config", |db| sqlx::query(sql::CONFIG)
+                ask!(read self.lanes, "config", |db, keep| sqlx::query(sql::CONFIG).persistent(keep)
                     .bind(id.0)
                     .try_map(|row: $row| read_config(&row))
                     .fetch_optional(db))
             }
 
             async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {
-                ask!(read self.lanes, "config_named", |db| sqlx::query(sql::CONFIG_NAMED)
+                ask!(read self.lanes, "config_named", |db, keep| sqlx::query(sql::CONFIG_NAMED).persistent(keep)
                     .bind(name)
                     .try_map(|row: $row| read_config(&row))
                     .fetch_optional(db))
@@ -200,8 +201,8 @@ macro_rules! implement_store {
                 id: ConfigId,
                 edit: &ConfigEdit,
             ) -> Result<bool, StoreError> {
-                let done = ask!(write self.lanes, "update_config", |db| {
-                    sqlx::query(sql::UPDATE_CONFIG)
+                let done = ask!(write self.lanes, "update_config", |db, keep| {
+                    sqlx::query(sql::UPDATE_CONFIG).persistent(keep)
                         .bind(id.0)
                         .bind(edit.name.as_ref())
                         .bind(edit.description.is_some())
@@ -219,21 +220,21 @@ macro_rules! implement_store {
             }
 
             async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError> {
-                let done = ask!(write self.lanes, "delete_config", |db| {
-                    sqlx::query(sql::DELETE_CONFIG).bind(id.0).execute(db)
+                let done = ask!(write self.lanes, "delete_config", |db, keep| {
+                    sqlx::query(sql::DELETE_CONFIG).persistent(keep).bind(id.0).execute(db)
                 })?;
                 Ok(done.rows_affected() > 0)
             }
 
             async fn configs(&self) -> Result<Vec<Config>, StoreError> {
-                ask!(read self.lanes, "configs", |db| sqlx::query(sql::CONFIGS)
+                ask!(read self.lanes, "configs", |db, keep| sqlx::query(sql::CONFIGS).persistent(keep)
                     .try_map(|row: $row| read_config(&row))
                     .fetch_all(db))
             }
 
             async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError> {
-                let users: i64 = ask!(read self.lanes, "config_users", |db| {
-                    sqlx::query_scalar(sql::CONFIG_USERS)
+                let users: i64 = ask!(read self.lanes, "config_users", |db, keep| {
+                    sqlx::query_scalar(sql::CONFIG_USERS).persistent(keep)
                         .bind(id.0.simple().to_string())
                         .fetch_one(db)
                 })?;
@@ -242,8 +243,8 @@ macro_rules! implement_store {
 
             async fn add_number(&self, number: &NewNumber) -> Result<Uuid, StoreError> {
                 let (code, base) = number.caller.number.split();
-                let added = ask!(write self.lanes, "add_number", |db| {
-                    sqlx::query_scalar(sql::ADD_NUMBER)
+                let added = ask!(write self.lanes, "add_number", |db, keep| {
+                    sqlx::query_scalar(sql::ADD_NUMBER).persistent(keep)
                         .bind(number.caller.tenant.0)
                         .bind(code)
                         .bind(base.cast_signed())
@@ -256,7 +257,7 @@ macro_rules! implement_store {
             }
 
             async fn number(&self, caller: Caller) -> Result<Option<Number>, StoreError> {
-                ask!(read self.lanes, "number", |db| sqlx::query(sql::NUMBER)
+                ask!(read self.lanes, "number", |db, keep| sqlx::query(sql::NUMBER).persistent(keep)
                     .bind(caller.number.digits())
                     .bind(caller.tenant.0)
                     .try_map(|row: $row| read_number(&row))
@@ -265,13 +266,13 @@ macro_rules! implement_store {
 
             async fn numbers(&self, tenant: Option<TenantId>) -> Result<Vec<Number>, StoreError> {
                 match tenant {
-                    Some(tenant) => ask!(read self.lanes, "numbers_of", |db| {
-                        sqlx::query(sql::NUMBERS_OF)
+                    Some(tenant) => ask!(read self.lanes, "numbers_of", |db, keep| {
+                        sqlx::query(sql::NUMBERS_OF).persistent(keep)
                             .bind(tenant.0)
                             .try_map(|row: $row| read_number(&row))
                             .fetch_all(db)
                     }),
-                    None => ask!(read self.lanes, "numbers", |db| sqlx::query(sql::NUMBERS)
+                    None => ask!(read self.lanes, "numbers", |db, keep| sqlx::query(sql::NUMBERS).persistent(keep)
                         .try_map(|row: $row| read_number(&row))
                         .fetch_all(db)),
                 }
@@ -283,12 +284,12 @@ macro_rules! implement_store {
                 config: Option<ConfigId>,
             ) -> Result<bool, StoreError> {
                 let done = match config {
-                    Some(id) => ask!(write self.lanes, "assign", |db| sqlx::query(ASSIGN)
+                    Some(id) => ask!(write self.lanes, "assign", |db, keep| sqlx::query(ASSIGN).persistent(keep)
                         .bind(caller.number.digits())
                         .bind(caller.tenant.0)
                         .bind(id.to_string())
                         .execute(db)),
-                    None => ask!(write self.lanes, "unassign", |db| sqlx::query(UNASSIGN)
+                    None => ask!(write self.lanes, "unassign", |db, keep| sqlx::query(UNASSIGN).persistent(keep)
                         .bind(caller.number.digits())
                         .bind(caller.tenant.0)
                         .execute(db)),
@@ -297,8 +298,8 @@ macro_rules! implement_store {
             }
 
             async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError> {
-                let done = ask!(write self.lanes, "remove_number", |db| {
-                    sqlx::query(sql::REMOVE_NUMBER)
+                let done = ask!(write self.lanes, "remove_number", |db, keep| {
+                    sqlx::query(sql::REMOVE_NUMBER).persistent(keep)
                         .bind(caller.number.digits())
                         .bind(caller.tenant.0)
                         .execute(db)
@@ -307,7 +308,7 @@ macro_rules! implement_store {
             }
 
             async fn import(&self, numbers: &[NewNumber]) -> Result<u64, StoreError> {
-                ask!(write self.lanes, "import", |db| async {
+                ask!(write self.lanes, "import", |db, _keep| async {
                     let mut transaction = db.begin().await?;
                     for rows in numbers.chunks(sql::ROWS_AN_INSERT) {
                         let mut insert = sqlx::QueryBuilder::<$db>::new(sql::IMPORT);
@@ -327,37 +328,48 @@ macro_rules! implement_store {
                 Ok(numbers.len() as u64)
             }
 
-            async fn changes(
+            async fn changes_after(
                 &self,
-                which: ChangesWanted<'_>,
-            ) -> Result<Vec<LoggedChange>, StoreError> {
-                match which {
-                    ChangesWanted::At(seqs) => {
-                        let seqs: Vec<_> = seqs.iter().map(i64::to_string).collect();
-                        ask!(read self.lanes, "changes_at", |db| sqlx::query(CHANGES_AT)
-                            .bind(seqs.join(","))
-                            .try_map(|row: $row| read_change(&row))
-                            .fetch_all(db))
+                seq: i64,
+            ) -> Result<Option<Vec<LoggedChange>>, StoreError> {
+                // One for the row that was read last, one to tell "that many" from "more".
+                let most = MOST_CHANGES.cast_signed() as i64 + 2;
+                let mut changes = ask!(read self.lanes, "changes_after", |db, keep| {
+                    sqlx::query(sql::CHANGES_AFTER)
+                        .persistent(keep)
+                        .bind(seq)
+                        .bind(most)
+                        .try_map(|row: $row| read_change(&row))
+                        .fetch_all(db)
+                })?;
+                if seq > 0 {
+                    match changes.first() {
+                        Some(first) if first.seq == seq => drop(changes.remove(0)),
+                        _ => return Ok(None),
                     }
-                    ChangesWanted::After(seq) => ask!(read self.lanes, "changes_after", |db| {
-                        sqlx::query(sql::CHANGES_AFTER)
-                            .bind(seq)
-                            .bind(MOST_CHANGES.cast_signed() as i64)
-                            .try_map(|row: $row| read_change(&row))
-                            .fetch_all(db)
-                    }),
                 }
+                Ok((changes.len() <= MOST_CHANGES).then_some(changes))
+            }
+
+            async fn prune_changes(&self, older_than: Duration) -> Result<u64, StoreError> {
+                let done = ask!(write self.lanes, "prune_changes", |db, keep| {
+                    sqlx::query(PRUNE_CHANGES)
+                        .persistent(keep)
+                        .bind(older_than.as_secs_f64())
+                        .execute(db)
+                })?;
+                Ok(done.rows_affected())
             }
 
             async fn newest_change(&self) -> Result<i64, StoreError> {
-                ask!(read self.lanes, "newest_change", |db| {
-                    sqlx::query_scalar(sql::NEWEST_CHANGE).fetch_one(db)
+                ask!(read self.lanes, "newest_change", |db, keep| {
+                    sqlx::query_scalar(sql::NEWEST_CHANGE).persistent(keep).fetch_one(db)
                 })
             }
 
             async fn doubles(&self) -> Result<u64, StoreError> {
-                let doubles: i64 = ask!(read self.lanes, "doubles", |db| {
-                    sqlx::query_scalar(sql::DOUBLES).fetch_one(db)
+                let doubles: i64 = ask!(read self.lanes, "doubles", |db, keep| {
+                    sqlx::query_scalar(sql::DOUBLES).persistent(keep).fetch_one(db)
                 })?;
                 Ok(doubles.unsigned_abs())
             }
@@ -408,7 +420,7 @@ macro_rules! implement_store {
             })
         }
 
-        fn read_change(row: &$row) -> Result<LoggedChange, sqlx::Error> {
+        pub(super) fn read_change(row: &$row) -> Result<LoggedChange, sqlx::Error> {
             let digits: Option<String> = row.try_get("digits")?;
             let change = sql::change(
                 row.try_get("entity")?,

@@ -9,11 +9,11 @@ use sqlx::types::Json;
 use sqlx::{Connection, Row, Sqlite};
 use uuid::Uuid;
 
-use super::lanes::{Lanes, ask, typed};
+use super::lanes::{Lanes, Session, ask, typed};
 use super::sql::{self, implement_store};
 use super::{
-    ChangesWanted, Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus,
-    Migrations, NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
+    Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,
+    NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
 };
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
@@ -21,8 +21,7 @@ use crate::server_url::ServerUrl;
 
 /// The tables in an SQLite file.
 pub struct SqliteStore {
-    lanes: Lanes<Sqlite>,
-    options: SqliteConnectOptions,
+    lanes: Lanes<SqliteConnection>,
 }
 
 impl SqliteStore {
@@ -35,12 +34,12 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(deadline);
-        Self { lanes: Lanes::new(options.clone(), connections, deadline), options }
+        Self { lanes: Lanes::new(options, connections, deadline) }
     }
 
     /// The options that its connections are opened with, for the poller's own one.
     pub(crate) fn options(&self) -> &SqliteConnectOptions {
-        &self.options
+        self.lanes.door()
     }
 
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
@@ -54,6 +53,23 @@ impl SqliteStore {
             .await
             .map_err(|error| typed(&error, "connect"))?;
         super::migrations::run(&mut connection, sqlx::migrate!("migrations/sqlite"), to).await
+    }
+}
+
+impl Session for SqliteConnection {
+    type Db = Sqlite;
+    type Door = SqliteConnectOptions;
+
+    async fn open(options: &SqliteConnectOptions) -> Result<Self, sqlx::Error> {
+        Self::connect_with(options).await
+    }
+
+    fn connection(&mut self) -> &mut Self {
+        self
+    }
+
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        Connection::ping(self).await
     }
 }
 
@@ -81,7 +97,11 @@ const UNASSIGN: &str = "
     )
     where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
 
-const CHANGES_AT: &str = "
-    select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
-    where seq in (select value from json_each('[' || $1 || ']'))
-    order by seq";
+/// Never the last one of those, so that whoever finds the row that he read last has missed none.
+const PRUNE_CHANGES: &str = "
+    delete from voice_agent_changes
+    where seq < (
+        select seq from voice_agent_changes
+        where changed_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', -$1 || ' seconds')
+        order by seq desc limit 1
+    )";

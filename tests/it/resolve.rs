@@ -371,17 +371,26 @@ async fn a_database_that_goes_away_leaves_the_last_good_answer_until_it_is_too_o
         assert!(!resolver.resolve(caller(1, at)).await.unwrap().stale());
     }
 
+    // In use until shortly before; what nobody has used for a TTL is not kept.
+    clock.advance(Duration::from_secs(50));
+    for at in [1, 2] {
+        assert!(!resolver.resolve(caller(1, at)).await.unwrap().stale());
+    }
     gated.set(Fault::Away);
-    clock.advance(Duration::from_secs(61));
-    let before = gated.routes();
-    for _ in 0..100 {
+    clock.advance(Duration::from_secs(11));
+    let mut routes = gated.routes();
+    for round in 0..100 {
         let stale = resolver.resolve(caller(1, 1)).await.unwrap();
         assert!(stale.stale() && stale.source() == Source::Database);
         assert!(stale.token(&TokenRequest::default()).is_ok());
         assert_eq!(resolver.age(&stale), Duration::from_secs(61));
+        if round == 0 {
+            routes = gated.routes();
+        }
     }
     assert!(resolver.resolve(caller(1, 2)).await.unwrap().stale());
-    assert_eq!(gated.routes() - before, 1, "a database that failed is left alone for ERROR_TTL");
+    // One more, if a refresh had taken off before the first caller failed.
+    assert!(gated.routes() <= routes + 1, "a database that failed is left alone for ERROR_TTL");
 
     gated.set(Fault::None);
     clock.advance(Duration::from_secs(2));

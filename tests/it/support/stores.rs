@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use trunkline::store::{
-    ChangesWanted, Config, ConfigEdit, LoggedChange, NewConfig, NewNumber, Number, Route, Store,
-    StoreError,
+    Config, ConfigEdit, LoggedChange, NewConfig, NewNumber, Number, Route, Store, StoreError,
 };
 use trunkline::{Caller, ConfigId, E164, TenantId};
 use uuid::Uuid;
@@ -152,8 +152,12 @@ impl Store for Gated {
         self.other().import(numbers).await
     }
 
-    async fn changes(&self, which: ChangesWanted<'_>) -> Result<Vec<LoggedChange>, StoreError> {
-        self.other().changes(which).await
+    async fn changes_after(&self, seq: i64) -> Result<Option<Vec<LoggedChange>>, StoreError> {
+        self.other().changes_after(seq).await
+    }
+
+    async fn prune_changes(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.other().prune_changes(older_than).await
     }
 
     async fn newest_change(&self) -> Result<i64, StoreError> {

@@ -1,0 +1,164 @@
+//! Reads the change log of Postgres: whenever the doorbell rings, and now and then without.
+//!
+//! Each look is a proof of its own: what was committed before it has been read and applied. So the
+//! doorbell makes a change arrive within a millisecond, and where it cannot sound (behind a pooler,
+//! on a replica, with notifications lost) looks in a quick rhythm hold the lease all the same.
+//!
+//! **Invariant:** changes are applied, or everything is put in doubt, before the lease is renewed.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::backoff;
+use super::bell::Bell;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::store::{ChangeLog, News, PostgresStore, StoreError, may_be_the_connection};
+use crate::telemetry::ChangesCounted;
+
+/// What reading needs.
+pub(crate) struct Reader {
+    pub(crate) store: Arc<PostgresStore>,
+    /// Kept between tellings, so that a gap is caught up and not doubted.
+    pub(crate) log: Mutex<ChangeLog>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counted: ChangesCounted,
+    /// How often to look where the doorbell does not sound.
+    pub(crate) poll: Duration,
+}
+
+impl Reader {
+    /// Reads for as long as it is polled.
+    pub(crate) async fn read(&self) -> Infallible {
+        let mut log = self.log.lock().await;
+        let (mut pace, mut voice) = (Pace::default(), Voice::new());
+        let mut failures = 0;
+        loop {
+            let (rings, asked_at) = (self.bell.rings(), self.clock.now());
+            let was_connected = log.is_connected();
+            match log.look(pace.audits()).await {
+                Ok(news) => {
+                    failures = 0;
+                    pace.found(!news.changes.is_empty());
+                    self.apply(&news);
+                    self.bell.looked(asked_at, rings);
+                    voice.tell(self.bell.sounds(), self.poll);
+                    self.wait(&mut pace).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    pace.begin_anew();
+                    self.cope(&error, was_connected, failures);
+                    // A held connection that broke says little; the first new one is tried at once.
+                    if !was_connected {
+                        sleep(backoff(failures, LONGEST_WAIT)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, news: &News) {
+        self.cache.apply_all(&news.changes);
+        self.counted.applied(news.changes.len());
+        if !news.complete {
+            tracing::info!("the change log could not be followed; everything is asked for anew");
+            self.cache.fence.doubt();
+            self.counted.doubted();
+        }
+    }
+
+    fn cope(&self, error: &StoreError, was_connected: bool, failures: u32) {
+        if !may_be_the_connection(error) {
+            self.bell.distrust();
+        } else if was_connected {
+            self.store.give_up_connections();
+        }
+        if failures == 1 {
+            tracing::warn!(%error, "the change log cannot be read");
+        } else {
+            tracing::debug!(%error, failures, "the change log can still not be read");
+        }
+    }
+
+    /// Waits for the bell, or until it is time to look without.
+    async fn wait(&self, pace: &mut Pace) {
+        // Hints that lead to nothing may come as fast as they like; looks do not.
+        sleep(pace.reluctance()).await;
+        let most = if self.bell.sounds() { SAFETY_LOOK } else { self.poll };
+        pace.rung = timeout(most, self.bell.rung()).await.is_ok();
+    }
+}
+
+/// How soon the next look comes, and what it asks.
+#[derive(Default)]
+struct Pace {
+    audited: Option<Instant>,
+    /// Whether the bell made this look.
+    rung: bool,
+    /// How many looks in a row the bell made for nothing.
+    in_vain: u32,
+}
+
+impl Pace {
+    fn begin_anew(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether this look should ask for the triggers, too.
+    fn audits(&mut self) -> bool {
+        let due = self.audited.is_none_or(|audited| audited.elapsed() >= SAFETY_LOOK);
+        if due {
+            self.audited = Some(Instant::now());
+        }
+        due
+    }
+
+    fn found(&mut self, something: bool) {
+        self.in_vain = if something || !self.rung { 0 } else { self.in_vain.saturating_add(1) };
+    }
+
+    fn reluctance(&self) -> Duration {
+        Duration::from_millis(10) * self.in_vain.saturating_sub(PATIENT_WITH).min(10)
+    }
+}
+
+/// Says in the log by which way changes are learned of, when that changes.
+struct Voice {
+    began: Instant,
+    sounded: Option<bool>,
+}
+
+impl Voice {
+    fn new() -> Self {
+        Self { began: Instant::now(), sounded: None }
+    }
+
+    fn tell(&mut self, sounds: bool, poll: Duration) {
+        // The first heartbeat takes its time.
+        let early = self.sounded.is_none() && self.began.elapsed() < SETTLED;
+        if self.sounded == Some(sounds) || (!sounds && early) {
+            return;
+        }
+        self.sounded = Some(sounds);
+        if sounds {
+            tracing::info!("changes are heard through NOTIFY");
+        } else {
+            tracing::warn!(every = ?poll, "NOTIFY is not heard; the change log is read instead");
+        }
+    }
+}
+
+/// How often to look although the bell sounds: a notification may be lost, and triggers disabled.
+const SAFETY_LOOK: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// After how many looks in vain the next one waits.
+const PATIENT_WITH: u32 = 8;
+/// How long the first heartbeat may take before its absence is worth a word.
+const SETTLED: Duration = Duration::from_secs(2);

@@ -1,0 +1,189 @@
+//! Reads what is new in the change log of Postgres, over a connection of its own.
+//!
+//! A *horizon* is the snapshot of the last look: which transactions had committed by then. What is
+//! new is what this look sees and that snapshot did not. The order of `seq` would not do, because a
+//! transaction that wrote its row early may commit late.
+//!
+//! **Invariant:** a horizon only moves forward together with the changes that lie between, and one
+//! that means nothing any more (another server, another log, a log that was pruned) is told as such.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::lanes::{Session, is_of_connection, typed};
+use super::postgres::{PostgresSession, read_change};
+use super::{LoggedChange, MOST_CHANGES, PostgresStore, StoreError};
+use crate::changes::Change;
+
+/// A reader of the change log.
+pub(crate) struct ChangeLog {
+    store: Arc<PostgresStore>,
+    /// How long one look may take.
+    patience: Duration,
+    session: Option<PostgresSession>,
+    horizon: Option<Horizon>,
+}
+
+/// How far the log has been read.
+struct Horizon {
+    /// As `pg_current_snapshot()` writes it.
+    snapshot: String,
+    /// Tells this server's run and this very log from any other.
+    incarnation: String,
+    /// Places that the next look may see again: a replica cannot say which transactions of the
+    /// primary were in progress, so there the oldest of them is the horizon.
+    read: HashSet<i64>,
+    /// Whether the log had rows.
+    had_rows: bool,
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// What changed. Of a log that could not be followed, only what is still in it.
+    pub(crate) changes: Vec<Change>,
+    /// Whether that is all that changed. Not so for a first look.
+    pub(crate) complete: bool,
+}
+
+impl ChangeLog {
+    pub(crate) fn new(store: Arc<PostgresStore>, patience: Duration) -> Self {
+        Self { store, patience, session: None, horizon: None }
+    }
+
+    /// Whether the connection is there, and so may turn out to be dead.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Reads what has been committed since the last look.
+    ///
+    /// `audit`: also asks whether the triggers are there that write the log; without them what it
+    /// says is worth nothing, and the next look begins anew.
+    pub(crate) async fn look(&mut self, audit: bool) -> Result<News, StoreError> {
+        let late = StoreError::Timeout { after: self.patience };
+        let rows = match tokio::time::timeout(self.patience, self.ask(audit)).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => {
+                self.session = None;
+                return Err(error);
+            }
+            Err(_) => {
+                self.session = None;
+                return Err(late);
+            }
+        };
+        let unreadable = |error| typed(&error, LOOK_NAME);
+        let first = rows.first().ok_or(StoreError::Row { statement: LOOK_NAME })?;
+        if first.try_get::<Option<i64>, _>("triggers").map_err(unreadable)?.is_some_and(too_few) {
+            self.horizon = None;
+            return Err(StoreError::NotMigrated { statement: TRIGGERS_NAME });
+        }
+        self.take(&rows).map_err(unreadable)
+    }
+
+    async fn ask(&mut self, audit: bool) -> Result<Vec<PgRow>, StoreError> {
+        let session = match &mut self.session {
+            Some(session) => session,
+            empty => empty.insert(self.store.open_session().await?),
+        };
+        let most = MOST_CHANGES.cast_signed() as i64 + 1;
+        let asked = async {
+            session.before().await?;
+            let keep = session.keeps_statements();
+            let rows = sqlx::query(LOOK)
+                .persistent(keep)
+                .bind(self.horizon.as_ref().map(|horizon| horizon.snapshot.as_str()))
+                .bind(most)
+                .bind(audit.then_some(self.store.schema()))
+                .fetch_all(session.connection())
+                .await?;
+            session.after().await?;
+            Ok(rows)
+        };
+        asked.await.map_err(|error| typed(&error, LOOK_NAME))
+    }
+
+    /// Moves the horizon and returns what lies before it.
+    fn take(&mut self, rows: &[PgRow]) -> Result<News, sqlx::Error> {
+        let first = &rows[0];
+        let (incarnation, has_rows): (String, bool) =
+            (first.try_get("incarnation")?, first.try_get("has_rows")?);
+        let reaches_back: bool = first.try_get("reaches_back")?;
+        let mut read = HashSet::new();
+        let mut changes = Vec::new();
+        for row in rows {
+            if row.try_get::<Option<i64>, _>("seq")?.is_some() {
+                let LoggedChange { seq, change } = read_change(row)?;
+                read.insert(seq);
+                if self.horizon.as_ref().is_none_or(|horizon| !horizon.read.contains(&seq)) {
+                    changes.push(change);
+                }
+            }
+        }
+        let complete = self.horizon.as_ref().is_some_and(|horizon| {
+            horizon.incarnation == incarnation
+                && if has_rows { reaches_back } else { !horizon.had_rows }
+        });
+        if read.len() > MOST_CHANGES {
+            changes = vec![Change::All];
+        }
+        let snapshot = first.try_get("snapshot")?;
+        self.horizon = Some(Horizon { snapshot, incarnation, read, had_rows: has_rows });
+        Ok(News { changes, complete })
+    }
+}
+
+/// Whether a look failed because its connection did, and another one may do better.
+pub(crate) fn may_be_the_connection(error: &StoreError) -> bool {
+    matches!(error, StoreError::Timeout { .. }) || is_of_connection(error)
+}
+
+fn too_few(triggers: i64) -> bool {
+    triggers < TRIGGERS
+}
+
+/// One statement, so that rows and snapshot are of one moment. A replica's own snapshot does not
+/// list the transactions in progress, so all from the oldest of them on count as unseen there.
+///
+/// A log that was emptied or written anew has another file node; a server that was restarted or
+/// replaced began at another time, and may use transaction ids again that were lost.
+const LOOK: &str = "
+    select
+        case when pg_is_in_recovery()
+            then concat(pg_snapshot_xmin(pg_current_snapshot()), ':',
+                pg_snapshot_xmin(pg_current_snapshot()), ':')
+            else cast(pg_current_snapshot() as text)
+        end as snapshot,
+        concat_ws('/', extract(epoch from pg_postmaster_start_time()),
+            pg_relation_filenode('voice_agent_changes')) as incarnation,
+        exists (select from voice_agent_changes) as has_rows,
+        exists (
+            select from voice_agent_changes
+            where xact < pg_snapshot_xmin(cast($1 as pg_snapshot))
+        ) as reaches_back,
+        case when $3 is not null then (
+            select count(*) from pg_trigger
+            join pg_class on pg_class.oid = tgrelid
+            join pg_namespace on pg_namespace.oid = relnamespace
+            where nspname = $3 and tgenabled <> 'D'
+                and relname in ('voice_agent_livekit', 'voice_agent_numbers')
+                and starts_with(cast(tgname as text), 'trunkline_log_')
+        ) end as triggers,
+        news.*
+    from (values (1)) as always
+    left join (
+        select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
+        where xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
+            and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
+        order by seq limit $2
+    ) as news on true
+    order by seq";
+const LOOK_NAME: &str = "read_change_log";
+const TRIGGERS_NAME: &str = "the triggers of hot reload";
+/// Insert, update, delete and truncate, on two tables.
+const TRIGGERS: i64 = 8;
