@@ -26,8 +26,8 @@ pub(crate) use self::table::Outcome;
 use self::table::{Entry, Table};
 use crate::changes::Change;
 use crate::clock::Moment;
-use crate::credentials::{Answer, Resolution};
-use crate::number::Caller;
+use crate::credentials::{Answer, Origin, Resolution};
+use crate::number::{Caller, ConfigId};
 
 /// The answers of one process.
 pub(crate) struct Cache {
@@ -71,6 +71,17 @@ pub(crate) struct LastGood {
     keep_until: Moment,
 }
 
+/// What is left of an answer whose config has changed: what the number says.
+pub(crate) struct NumberPart {
+    pub(crate) config: ConfigId,
+    pub(crate) rules_trunk: Option<Arc<str>>,
+    pub(crate) loaded_at: Moment,
+    pub(crate) stamp: Stamp,
+    pub(crate) serve_until: Moment,
+    pub(crate) keep_until: Moment,
+    pub(crate) refresh_at: Moment,
+}
+
 impl LastGood {
     /// It, marked stale.
     pub(crate) fn stale(&self) -> Resolution {
@@ -79,6 +90,7 @@ impl LastGood {
             trunk: self.answer.trunk.clone(),
             agent: Arc::clone(&self.answer.agent),
             origin: self.answer.origin.clone(),
+            rules_trunk: self.answer.rules_trunk.clone(),
             loaded_at: self.answer.loaded_at,
             stale: true,
             counted: AtomicBool::new(false),
@@ -130,6 +142,29 @@ impl Cache {
             !self.fence.knows_better(entry.stamp)
         };
         now < entry.fresh_until && proven
+    }
+
+    /// What an answer says of its number, where only its config is known to have changed.
+    pub(crate) fn number_part(&self, caller: Caller, now: Moment) -> Option<NumberPart> {
+        let index = self.table.index.pin();
+        let entry = index.get(&caller)?;
+        let answer = entry.database_answer().filter(|_| {
+            entry.needs_lease
+                && now < entry.fresh_until
+                && self.fence.lease_is_live(now)
+                && self.fence.admits_number(entry.stamp)
+                && !self.fence.admits(entry.stamp)
+        })?;
+        let Origin::Database { id, .. } = answer.origin else { return None };
+        Some(NumberPart {
+            config: id,
+            rules_trunk: answer.rules_trunk.clone(),
+            loaded_at: answer.loaded_at,
+            stamp: entry.stamp,
+            serve_until: entry.fresh_until,
+            keep_until: entry.keep_until,
+            refresh_at: entry.refresh_at,
+        })
     }
 
     /// What [`hit`](Self::hit) would answer from the database, without using it.

@@ -1,10 +1,11 @@
 //! What time it is: the one place that asks the machine.
 //!
-//! Deadlines are counted on a monotonic clock, so that a corrected wall clock moves none of them;
+//! Deadlines are counted on a monotonic clock that runs on while the machine sleeps, so that a
+//! corrected wall clock moves none of them and a suspended machine wakes up with all of them passed;
 //! only the `nbf` and `exp` of a token and the stamp inside a sealed secret need the wall clock.
 //! Both come through [`Clock`], which an embedder or a test may replace.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
 pub trait Clock: Send + Sync + 'static {
@@ -44,13 +45,48 @@ impl Moment {
 /// The machine's own clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
-    origin: Instant,
+    origin: Awake,
 }
 
 impl Default for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the machine is asked")]
     fn default() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Awake::now() }
+    }
+}
+
+/// A moment since the machine was started.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Clone, Copy)]
+struct Awake(Duration);
+
+#[cfg(target_os = "linux")]
+impl Awake {
+    /// `CLOCK_BOOTTIME`: the monotonic clock, suspended time included.
+    fn now() -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let (seconds, nanos) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
+        Self(Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default()))
+    }
+
+    fn elapsed(self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
+}
+
+/// A moment of the standard library's clock, which may stand still while the machine sleeps.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Clone, Copy)]
+struct Awake(std::time::Instant);
+
+#[cfg(not(target_os = "linux"))]
+impl Awake {
+    #[expect(clippy::disallowed_methods, reason = "this is where the machine is asked")]
+    fn now() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 
@@ -64,5 +100,21 @@ impl Clock for SystemClock {
         // A clock that stands before 1970 counts as 1970: tokens it mints are refused by servers,
         // which is the truth, and nothing panics.
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_counts_the_time_that_the_machine_sleeps() {
+        // The kernel's up time includes it, too.
+        let uptime = || -> f64 {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        };
+        let (before, awake, after) = (uptime(), Awake::now().0.as_secs_f64(), uptime());
+        assert!(before - 0.02 <= awake && awake <= after + 0.02, "{before} {awake} {after}");
     }
 }

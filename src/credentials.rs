@@ -57,6 +57,8 @@ pub(crate) struct Answer {
     pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
     pub(crate) agent: Arc<str>,
     pub(crate) origin: Origin,
+    /// The trunk that the number's rules name, whether it is used or not.
+    pub(crate) rules_trunk: Option<Arc<str>>,
     pub(crate) loaded_at: Moment,
     pub(crate) stale: bool,
     /// Whether it counts as a user of its credentials.
@@ -66,6 +68,28 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// An answer that counts as a user of its credentials.
+    pub(crate) fn new(
+        credentials: Arc<Credentials>,
+        trunk: Option<(Box<str>, TrunkOrigin)>,
+        agent: Arc<str>,
+        origin: Origin,
+        rules_trunk: Option<Arc<str>>,
+        loaded_at: Moment,
+    ) -> Self {
+        Self {
+            credentials,
+            trunk,
+            agent,
+            origin,
+            rules_trunk,
+            loaded_at,
+            stale: false,
+            counted: AtomicBool::new(true),
+            entry_gone: AtomicBool::new(false),
+        }
+    }
+
     /// Leaves its credentials, once.
     pub(crate) fn release(&self) {
         if self.counted.swap(false, Ordering::AcqRel) {

@@ -128,6 +128,7 @@ impl Environment {
             trunk: self.trunk(None, rules_trunk),
             agent: self.agent.clone(),
             origin: Origin::Environment { reason },
+            rules_trunk: None,
             loaded_at: now,
             stale: false,
             counted: AtomicBool::new(false),

@@ -80,3 +80,24 @@ impl Lifecycle {
 
 /// A task that panics at once again must not keep a core busy.
 const BEFORE_RESTART: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_started_again_within_a_tenth_of_a_second_until_the_end() {
+        let (lifecycle, panics) = (Lifecycle::new(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&panics);
+        let panicked = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        };
+        lifecycle.supervise("test", panicked, || async { panic!("a test says so") });
+        tokio::time::sleep(Duration::from_millis(990)).await;
+        assert!(panics.load(Ordering::SeqCst) >= 10);
+        assert!(lifecycle.stop(Duration::from_secs(1)).await);
+    }
+}

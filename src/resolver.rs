@@ -5,6 +5,7 @@
 //! silence and nothing panics a caller.
 
 mod builder;
+mod config;
 mod decision;
 mod explain;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::ResolverBuilder;
+use self::config::Visit;
 use self::decision::{Decision, decide};
 pub use self::explain::{Explanation, Step};
 pub use self::reload::{ReloadError, follow};
@@ -33,7 +35,7 @@ use crate::credentials::{Resolution, Source};
 use crate::environment::{Environment, ResolveError};
 use crate::keyring::KeyRing;
 use crate::lifecycle::Lifecycle;
-use crate::number::{Caller, E164};
+use crate::number::{Caller, ConfigId, E164};
 use crate::reason::Reason;
 use crate::settings::{Cold, Settings, Tuning};
 use crate::store::{Store, StoreError};
@@ -49,7 +51,8 @@ pub struct Resolver {
 struct Engine {
     running: ArcSwap<Running>,
     cache: Arc<Cache>,
-    flights: Flights<(Outcome, Stamp)>,
+    flights: Flights<Caller, (Outcome, Stamp)>,
+    config_flights: Flights<ConfigId, Option<Arc<Visit>>>,
     store: Option<Arc<dyn Store>>,
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
@@ -207,7 +210,8 @@ impl Engine {
         if !running.enabled {
             return Some(running.off.clone());
         }
-        self.cache.hit(caller, self.clock.now())
+        let now = self.clock.now();
+        self.cache.hit(caller, now).or_else(|| self.with_new_config(caller, now))
     }
 
     /// The database, else the last good answer, else the environment.
@@ -254,6 +258,11 @@ impl Engine {
         last: Option<LastGood>,
         purpose: Purpose,
     ) -> (Outcome, Stamp) {
+        if let Purpose::Answer = purpose
+            && let Some(answer) = self.after_config_change(caller).await
+        {
+            return answer;
+        }
         self.telemetry.loads.increment(1);
         let running = self.running.load_full();
         let asked_at = self.clock.now();

@@ -19,6 +19,8 @@ pub const REFUSALS: &str = "trunkline_refusals_total";
 pub const STALE: &str = "trunkline_stale_resolutions_total";
 /// Loads from the database, begun.
 pub const LOADS: &str = "trunkline_loads_total";
+/// Loads of a config alone, after it changed: one, however many numbers point at it.
+pub const CONFIG_LOADS: &str = "trunkline_config_loads_total";
 /// Answers in the cache.
 pub const ENTRIES: &str = "trunkline_cache_entries";
 /// Lives of the change listener that ended.
@@ -47,6 +49,7 @@ pub(crate) struct Telemetry {
     refusals: Vec<Counter>,
     pub(crate) stale: Counter,
     pub(crate) loads: Counter,
+    pub(crate) config_loads: Counter,
     entries: Gauge,
     hearing: [Gauge; Hearing::ALL.len()],
     pub(crate) checks: Counter,
@@ -82,6 +85,7 @@ impl Telemetry {
         describe_counter!(REFUSALS, Unit::Count, "Questions nobody could answer, by reason");
         describe_counter!(STALE, Unit::Count, "Answers that were the last good one");
         describe_counter!(LOADS, Unit::Count, "Loads from the database, begun");
+        describe_counter!(CONFIG_LOADS, Unit::Count, "Loads of a config alone, after it changed");
         describe_gauge!(ENTRIES, Unit::Count, "Answers in the cache");
         describe_counter!(LIVES_ENDED, Unit::Count, "Lives of the change listener that ended");
         describe_counter!(CHANGES, Unit::Count, "Changes that were applied");
@@ -101,6 +105,7 @@ impl Telemetry {
             refusals: by_reason(REFUSALS),
             stale: counter!(STALE),
             loads: counter!(LOADS),
+            config_loads: counter!(CONFIG_LOADS),
             entries: gauge!(ENTRIES),
             hearing: Hearing::ALL.map(|way| gauge!(HEARING, "by" => way.as_str())),
             checks: counter!(CHECKS),
@@ -149,7 +154,8 @@ impl Telemetry {
 
     fn counters(&self) -> impl Iterator<Item = &Counter> {
         let ChangesCounted { applied, doubts, lives_ended } = &self.changes;
-        let single = [&self.database, &self.environment, &self.stale, &self.loads];
+        let single =
+            [&self.database, &self.environment, &self.stale, &self.loads, &self.config_loads];
         let beside =
             [applied, doubts, lives_ended, &self.checks, &self.stale_found, &self.restarts];
         single.into_iter().chain(beside).chain(&self.fallbacks).chain(&self.refusals)

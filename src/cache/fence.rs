@@ -24,7 +24,10 @@ pub(crate) struct Generation(u64);
 /// What an answer depends on, and the generation it was read in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
+    /// When what the number says was read.
     pub(crate) born: Generation,
+    /// When what the config says was read.
+    config_born: Generation,
     number: u16,
     config: u16,
 }
@@ -32,7 +35,17 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// The stamp of an answer whose load began in `born`.
     pub(crate) fn new(born: Generation, caller: Caller, config: Option<ConfigId>) -> Self {
-        Self { born, number: place_of(caller), config: config.map_or(NO_CONFIG, place_of_config) }
+        let config = config.map_or(NO_CONFIG, place_of_config);
+        Self { born, config_born: born, number: place_of(caller), config }
+    }
+
+    /// The stamp of an answer whose config was read anew.
+    pub(crate) fn with_config_of(self, config_born: Generation) -> Self {
+        Self { config_born, ..self }
+    }
+
+    fn oldest(self) -> u64 {
+        self.born.min(self.config_born).0
     }
 }
 
@@ -88,16 +101,29 @@ impl Fence {
 
     /// Whether nothing has changed, or may have, since the answer was read.
     pub(crate) fn admits(&self, stamp: Stamp) -> bool {
-        self.doubt.load(Ordering::Acquire) <= stamp.born.0 && !self.knows_better(stamp)
+        self.doubt.load(Ordering::Acquire) <= stamp.oldest() && !self.knows_better(stamp)
     }
 
     /// Whether a change of what the answer depends on is known. Then it may not even be served as
     /// the last good one.
     pub(crate) fn knows_better(&self, stamp: Stamp) -> bool {
-        let newest = |place: &AtomicU64| place.load(Ordering::Acquire) > stamp.born.0;
-        newest(&self.all)
-            || newest(&self.numbers[usize::from(stamp.number)])
-            || newest(&self.configs[usize::from(stamp.config)])
+        let newest = |place: &AtomicU64, born: u64| place.load(Ordering::Acquire) > born;
+        newest(&self.all, stamp.oldest())
+            || newest(&self.numbers[usize::from(stamp.number)], stamp.born.0)
+            || newest(&self.configs[usize::from(stamp.config)], stamp.config_born.0)
+    }
+
+    /// Whether what the number says still holds, whatever became of its config.
+    pub(crate) fn admits_number(&self, stamp: Stamp) -> bool {
+        self.admits(Stamp { config_born: stamp.born, config: NO_CONFIG, ..stamp })
+    }
+
+    /// Whether what a config said in this generation still holds.
+    pub(crate) fn admits_config(&self, id: ConfigId, born: Generation) -> bool {
+        let holds = |place: &AtomicU64| place.load(Ordering::Acquire) <= born.0;
+        holds(&self.doubt)
+            && holds(&self.all)
+            && holds(&self.configs[usize::from(place_of_config(id))])
     }
 
     /// Lets hits count until then, unless they may for longer already.
@@ -172,6 +198,24 @@ mod tests {
         fence.bump(Change::Number(caller(1_000_002)));
         fence.bump(Change::Config(ConfigId(Uuid::from_u128(9))));
         assert!(fence.admits(bystander));
+    }
+
+    #[test]
+    fn what_a_number_says_outlives_a_change_of_its_config_and_nothing_else() {
+        let fence = Fence::new();
+        let (number, id) = (caller(1_000_001), ConfigId(Uuid::from_u128(9)));
+        let stamp = Stamp::new(fence.generation(), number, Some(id));
+        fence.bump(Change::Config(id));
+        assert!(!fence.admits(stamp) && fence.admits_number(stamp));
+        assert!(!fence.admits_config(id, stamp.born));
+        let read_anew = fence.generation();
+        assert!(fence.admits_config(id, read_anew));
+        assert!(fence.admits(stamp.with_config_of(read_anew)));
+        fence.bump(Change::Number(number));
+        assert!(!fence.admits(stamp.with_config_of(read_anew)) && !fence.admits_number(stamp));
+        let stamp = Stamp::new(fence.generation(), number, Some(id));
+        fence.doubt();
+        assert!(!fence.admits_number(stamp) && !fence.admits_config(id, stamp.born));
     }
 
     #[test]

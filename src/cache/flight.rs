@@ -1,4 +1,4 @@
-//! One load a key: the first caller starts it, the others wait for it.
+//! One load a key, be it a number or a config: the first caller starts it, the others wait for it.
 //!
 //! A load is a task of its own. Callers wait with their own deadline and can neither cancel it nor
 //! make it start again, and a load that panics is an outcome like any other. (The loader of moka
@@ -10,6 +10,7 @@
 //! known when it lands, so a joiner then judges the result by its stamp.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,14 +19,32 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::fence::{Fence, Generation, Stamp};
 use crate::lifecycle::Lifecycle;
-use crate::number::Caller;
+use crate::number::{Caller, ConfigId};
 
 /// The loads in the air.
-pub(crate) struct Flights<T> {
-    air: Arc<Mutex<HashMap<Caller, Flight<T>, foldhash::fast::RandomState>>>,
+pub(crate) struct Flights<K, T> {
+    air: Arc<Mutex<HashMap<K, Flight<T>, foldhash::fast::RandomState>>>,
     /// How many more may take off. Who finds no room waits on the ground, where waiting costs
     /// nothing but the waiting.
     room: Arc<Semaphore>,
+}
+
+/// What a flight is for.
+pub(crate) trait Destination: Copy + Eq + Hash + Send + 'static {
+    /// Whether a flight that took off in this generation is as new as a question that comes now.
+    fn admits(self, fence: &Fence, born: Generation) -> bool;
+}
+
+impl Destination for Caller {
+    fn admits(self, fence: &Fence, born: Generation) -> bool {
+        fence.admits(Stamp::new(born, self, None))
+    }
+}
+
+impl Destination for ConfigId {
+    fn admits(self, fence: &Fence, born: Generation) -> bool {
+        fence.admits_config(self, born)
+    }
 }
 
 struct Flight<T> {
@@ -37,18 +56,18 @@ struct Flight<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crashed;
 
-impl<T: Clone + Send + Sync + 'static> Flights<T> {
+impl<K: Destination, T: Clone + Send + Sync + 'static> Flights<K, T> {
     pub(crate) fn new() -> Self {
         Self { air: Arc::default(), room: Arc::new(Semaphore::new(MOST_IN_THE_AIR)) }
     }
 
-    /// Joins the flight for a caller, or lets one take off.
+    /// Joins the flight to a destination, or lets one take off.
     ///
     /// `load` is given the generation that it must stamp its result with; it is read here, before
     /// the load begins. Cancelling this future leaves the flight in the air.
     pub(crate) async fn board<F>(
         &self,
-        caller: Caller,
+        to: K,
         fence: &Fence,
         lifecycle: &Lifecycle,
         load: impl FnOnce(Generation) -> F,
@@ -59,7 +78,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let mut load = Some(load);
         let mut room = Arc::clone(&self.room).try_acquire_owned().ok();
         let mut landing = loop {
-            let boarded = self.join_or_launch(caller, fence, lifecycle, &mut load, room.take());
+            let boarded = self.join_or_launch(to, fence, lifecycle, &mut load, room.take());
             match boarded {
                 Some(landing) => break landing,
                 None => room = Arc::clone(&self.room).acquire_owned().await.ok(),
@@ -72,7 +91,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// `None`: there is nothing to join and no room to launch.
     fn join_or_launch<F>(
         &self,
-        caller: Caller,
+        to: K,
         fence: &Fence,
         lifecycle: &Lifecycle,
         load: &mut Option<impl FnOnce(Generation) -> F>,
@@ -82,15 +101,15 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         F: Future<Output = T> + Send + 'static,
     {
         let mut air = lock(&self.air);
-        if let Some(flight) = air.get(&caller)
-            && fence.admits(Stamp::new(flight.born, caller, None))
+        if let Some(flight) = air.get(&to)
+            && to.admits(fence, flight.born)
         {
             return Some(flight.landing.clone());
         }
         let (room, load) = (room?, load.take()?);
         let born = fence.generation();
         let (land, landing) = watch::channel(None);
-        air.insert(caller, Flight { born, landing: landing.clone() });
+        air.insert(to, Flight { born, landing: landing.clone() });
         drop(air);
         let load = AssertUnwindSafe(load(born)).catch_unwind();
         let air = Arc::clone(&self.air);
@@ -99,8 +118,8 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             drop(room);
             // Out of the air before it is announced: who comes from here on takes the next one.
             let mut air = lock(&air);
-            if air.get(&caller).is_some_and(|flight| flight.born == born) {
-                air.remove(&caller);
+            if air.get(&to).is_some_and(|flight| flight.born == born) {
+                air.remove(&to);
             }
             drop(air);
             // A panic drops the sender without a result, which is what `Crashed` is.
@@ -112,7 +131,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     }
 }
 
-fn lock<T>(air: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<A>(air: &Mutex<A>) -> MutexGuard<'_, A> {
     // Nothing that runs under this lock can leave the map half changed.
     air.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -132,7 +151,7 @@ mod tests {
     use crate::number::{E164, TenantId};
 
     struct Lab {
-        flights: Flights<usize>,
+        flights: Flights<Caller, usize>,
         fence: Fence,
         lifecycle: Lifecycle,
         loads: Arc<AtomicUsize>,
@@ -210,7 +229,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_that_panics_is_an_error_for_all_who_wait_and_the_next_may_try() {
-        let (flights, fence, lifecycle) = (Flights::<()>::new(), Fence::new(), Lifecycle::new());
+        let (flights, fence, lifecycle) =
+            (Flights::<Caller, ()>::new(), Fence::new(), Lifecycle::new());
         let board =
             || flights.board(caller(), &fence, &lifecycle, |_| async { panic!("a bug in a load") });
         let (first, second) = tokio::join!(board(), board());

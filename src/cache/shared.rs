@@ -11,13 +11,27 @@ use super::fence::Generation;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
 
-type ByConfig = HashMap<ConfigId, (Generation, Weak<Credentials>)>;
+type ByConfig = HashMap<ConfigId, Shared>;
 
-/// Credentials by the config they came from, and the generation of the row they were made of.
-/// Holds none of them alive.
+/// Credentials by the config they came from. Holds none of them alive.
 #[derive(Default)]
 pub(crate) struct SharedCredentials {
     by_config: Mutex<ByConfig>,
+}
+
+struct Shared {
+    /// The generation of the row they were made of.
+    born: Generation,
+    credentials: Weak<Credentials>,
+    facts: Arc<Facts>,
+}
+
+/// What a config says besides its credentials.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) name: Arc<str>,
+    pub(crate) trunk: Option<Box<str>>,
+    pub(crate) agent: Option<Box<str>>,
 }
 
 impl SharedCredentials {
@@ -31,40 +45,65 @@ impl SharedCredentials {
         &self,
         id: ConfigId,
         born: Generation,
+        facts: &Arc<Facts>,
         bump: impl FnOnce(),
         matches: impl FnOnce(&Credentials) -> bool,
         make: impl FnOnce() -> Result<Credentials, E>,
     ) -> Result<Arc<Credentials>, E> {
         let mut by_config = self.lock();
-        let there = by_config.get(&id).and_then(|(made, weak)| Some((*made, weak.upgrade()?)));
-        if let Some((_, shared)) = &there
-            && matches(shared)
-            && shared.acquire()
-        {
-            return Ok(Arc::clone(shared));
+        let there = by_config.get_mut(&id).and_then(|shared| {
+            let credentials = shared.credentials.upgrade()?;
+            Some((shared, credentials))
+        });
+        let newer = there.as_ref().is_some_and(|(shared, _)| shared.born > born);
+        let mut old = None;
+        if let Some((shared, credentials)) = there {
+            if matches(&credentials) && credentials.acquire() {
+                if !newer {
+                    shared.born = born;
+                    if std::mem::replace(&mut shared.facts, Arc::clone(facts)) != *facts {
+                        bump();
+                    }
+                }
+                return Ok(credentials);
+            }
+            old = Some(credentials);
         }
         let credentials = Arc::new(make()?);
-        match there {
+        match old {
             // An old row that arrives late: its answer is not going to count, and is not shared.
-            Some((newer, _)) if newer > born => return Ok(credentials),
-            Some((_, old)) => {
+            Some(_) if newer => return Ok(credentials),
+            Some(old) => {
                 bump();
                 old.wipe();
             }
             None if by_config.len() == by_config.capacity() => {
-                by_config.retain(|_, (_, weak)| weak.strong_count() > 0);
+                by_config.retain(|_, shared| shared.credentials.strong_count() > 0);
             }
             None => {}
         }
-        by_config.insert(id, (born, Arc::downgrade(&credentials)));
+        let (weak, facts) = (Arc::downgrade(&credentials), Arc::clone(facts));
+        by_config.insert(id, Shared { born, credentials: weak, facts });
         Ok(credentials)
+    }
+
+    /// Takes part in the credentials of a config, if they are of a generation that counts.
+    pub(crate) fn current(
+        &self,
+        id: ConfigId,
+        counts: impl FnOnce(Generation) -> bool,
+    ) -> Option<(Generation, Arc<Credentials>, Arc<Facts>)> {
+        let by_config = self.lock();
+        let Shared { born, credentials, facts } = by_config.get(&id)?;
+        let credentials = credentials.upgrade().filter(|_| counts(*born))?;
+        credentials.acquire().then(|| (*born, credentials, Arc::clone(facts)))
     }
 
     /// Bumps the fence for a change of one config, and wipes its credentials.
     pub(crate) fn change(&self, id: ConfigId, bump: impl FnOnce()) {
         let mut by_config = self.lock();
         bump();
-        if let Some(old) = by_config.remove(&id).and_then(|(_, weak)| weak.upgrade()) {
+        if let Some(old) = by_config.remove(&id).and_then(|shared| shared.credentials.upgrade()) {
             old.wipe();
         }
     }
@@ -73,7 +112,8 @@ impl SharedCredentials {
     pub(crate) fn change_all(&self, bump: impl FnOnce()) {
         let mut by_config = self.lock();
         bump();
-        by_config.drain().filter_map(|(_, (_, weak))| weak.upgrade()).for_each(|old| old.wipe());
+        let all = by_config.drain().filter_map(|(_, shared)| shared.credentials.upgrade());
+        all.for_each(|old| old.wipe());
     }
 
     fn lock(&self) -> MutexGuard<'_, ByConfig> {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::Counter;
@@ -31,6 +31,8 @@ pub(crate) struct Teller {
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     lives_ended: Counter,
+    /// Why the last life ended.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Something with lives: each is one connection, and whatever goes wrong with it ends it.
@@ -95,7 +97,7 @@ impl Teller {
                 lease: tuning.lease,
             }),
         };
-        Self { ears, cache, clock, lives_ended }
+        Self { ears, cache, clock, lives_ended, trouble: Mutex::default() }
     }
 
     /// Tells for as long as it is polled.
@@ -125,6 +127,16 @@ impl Teller {
         }
     }
 
+    /// Why NOTIFY, or nothing, is heard.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let trouble = self.lock_trouble().clone();
+        trouble.filter(|_| self.hearing() != Hearing::Notify)
+    }
+
+    fn lock_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lease_is_live(&self) -> bool {
         self.cache.fence.lease_is_live(self.clock.now())
     }
@@ -139,6 +151,7 @@ impl Teller {
                 Err(why) => why,
             };
             self.lives_ended.increment(1);
+            *self.lock_trouble() = Some(why.to_string());
             // A life that lasted was a good one; only what fails again and again is waited for.
             failures = if began.elapsed() > LASTED { 0 } else { failures + 1 };
             if failures <= 1 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use trunkline::store::{Config, Migrations, Store};
-use trunkline::{KeyRing, Settings};
+use trunkline::{Hearing, KeyRing, Settings};
 
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line};
@@ -168,21 +168,41 @@ async fn hot_reload(settings: &Settings) -> Finding {
     probe.database.clone_from(&settings.database);
     probe.tuning = settings.tuning.clone();
     let resolver = trunkline::Resolver::builder(probe).start();
-    let sign_of_life = async {
-        while !resolver.hears_changes() {
+    let is_sqlite = matches!(settings.database, Some(trunkline::settings::Database::Sqlite { .. }));
+    let best = if is_sqlite { Hearing::ChangeLog } else { Hearing::Notify };
+    let heard = async {
+        while resolver.health().hearing != best {
             tokio::time::sleep(settings.tuning.poll).await;
         }
     };
-    let heard = tokio::time::timeout(patience, sign_of_life).await.is_ok();
+    let _best_or_not = tokio::time::timeout(patience, heard).await;
+    let health = resolver.health();
     resolver.stop(settings.tuning.store_deadline).await;
-    if heard {
-        return good("hot reload", "changes are heard");
+    let trouble = health.trouble.unwrap_or_else(|| "no sign of life came back".into());
+    match health.hearing {
+        Hearing::Notify => good("hot reload", "changes are heard through NOTIFY"),
+        Hearing::ChangeLog if is_sqlite => {
+            let every = settings.tuning.poll;
+            good("hot reload", format!("the file is looked at every {every:?}"))
+        }
+        Hearing::ChangeLog => {
+            let every = settings.tuning.log_poll;
+            let found = format!("NOTIFY is not heard ({trouble}); the log is read every {every:?}");
+            let hint = "NOTIFY needs a direct connection to the primary: not PgBouncer in \
+                        transaction mode, not a replica";
+            warning("hot reload", found, Some(hint))
+        }
+        _ => {
+            let failure = Failure::new("deaf", trouble, Exit::Failed);
+            failed(
+                "hot reload",
+                failure.hint(
+                    "without `trunkline db migrate`, enabled triggers and the right to read \
+                 voice_agent_changes the database is asked for every call",
+                ),
+            )
+        }
     }
-    let failure = Failure::new("deaf", "no sign of life came back", Exit::Failed);
-    failed("hot reload", failure.hint(
-        "LISTEN needs a direct connection to the primary, not PgBouncer in transaction mode; until \
-         then the database is asked for every call",
-    ))
 }
 
 fn good(check: &'static str, found: impl Into<String>) -> Finding {

@@ -72,6 +72,7 @@ impl ResolverBuilder {
             running: ArcSwap::from_pointee(Running::new(settings, &clock)),
             cache,
             flights: Flights::new(),
+            config_flights: Flights::new(),
             store,
             clock,
             lifecycle: Lifecycle::new(),

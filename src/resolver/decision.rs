@@ -2,11 +2,11 @@
 //! the reason why there is none. No waiting here, and no cache.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use secrecy::ExposeSecret;
 
 use crate::cache::fence::Generation;
+use crate::cache::shared::Facts;
 use crate::cache::{Cache, Outcome};
 use crate::changes::Change;
 use crate::clock::{Clock, Moment};
@@ -84,7 +84,8 @@ pub(super) fn decide(route: Option<Route>, ring: Option<&Arc<KeyRing>>) -> Decis
     }
 }
 
-fn choose(
+/// Goes through a config in the same order.
+pub(super) fn choose(
     id: ConfigId,
     config: Option<Config>,
     ring: Option<&Arc<KeyRing>>,
@@ -142,16 +143,11 @@ impl Decision {
             Ok((chosen, credentials))
         });
         match opened {
-            Ok((Chosen { config, .. }, credentials)) => Ok(Resolution(Arc::new(Answer {
-                credentials,
-                trunk: environment.trunk(given(config.trunk_id.as_ref()), rules_trunk),
-                agent: environment.agent(given(config.agent.as_ref())),
-                origin: Origin::Database { id: config.id, name: config.name.into() },
-                loaded_at: now,
-                stale: false,
-                counted: AtomicBool::new(true),
-                entry_gone: AtomicBool::new(false),
-            }))),
+            Ok((chosen, credentials)) => {
+                let rules_trunk = rules_trunk.map(Arc::from);
+                let (id, facts) = (chosen.config.id, chosen.facts());
+                Ok(answer(credentials, id, &facts, rules_trunk, environment, now))
+            }
             Err(why) => {
                 if let Refused::Secret(error) = &why {
                     tracing::error!(config = ?self.depends_on, %error, "a secret does not open");
@@ -172,15 +168,25 @@ impl Chosen {
         environment: &Environment,
     ) -> bool {
         let Answer { credentials, trunk, agent, origin, .. } = &*answer.0;
-        let config = &self.config;
+        let (config, facts) = (&self.config, self.facts());
         let sealed = config.api_secret.expose_secret();
-        matches!(origin, Origin::Database { id, name } if *id == config.id && **name == *config.name)
-            && *trunk == environment.trunk(given(config.trunk_id.as_ref()), rules_trunk)
-            && *agent == environment.agent(given(config.agent.as_ref()))
+        matches!(origin, Origin::Database { id, name } if *id == config.id && *name == facts.name)
+            && *trunk == environment.trunk(facts.trunk.as_deref(), rules_trunk)
+            && *agent == environment.agent(facts.agent.as_deref())
             && credentials.matches(self.url.as_str(), &config.api_key, sealed, &self.ring)
     }
 
-    fn credentials(
+    fn facts(&self) -> Arc<Facts> {
+        let given = |text| given(text).map(Box::from);
+        Arc::new(Facts {
+            name: self.config.name.as_str().into(),
+            trunk: given(self.config.trunk_id.as_ref()),
+            agent: given(self.config.agent.as_ref()),
+        })
+    }
+
+    /// Takes part in the credentials of the config, or opens its secret to make them.
+    pub(super) fn credentials(
         &self,
         born: Generation,
         cache: &Cache,
@@ -191,6 +197,7 @@ impl Chosen {
         cache.shared.join(
             config.id,
             born,
+            &self.facts(),
             || cache.fence.bump(Change::Config(config.id)),
             |there| there.matches(self.url.as_str(), &config.api_key, sealed, &self.ring),
             || {
@@ -206,6 +213,21 @@ impl Chosen {
             },
         )
     }
+}
+
+/// An answer of the database: what a config says, and the trunk of a number's rules.
+pub(super) fn answer(
+    credentials: Arc<Credentials>,
+    id: ConfigId,
+    facts: &Facts,
+    rules_trunk: Option<Arc<str>>,
+    environment: &Environment,
+    loaded_at: Moment,
+) -> Resolution {
+    let trunk = environment.trunk(facts.trunk.as_deref(), rules_trunk.as_deref());
+    let agent = environment.agent(facts.agent.as_deref());
+    let origin = Origin::Database { id, name: Arc::clone(&facts.name) };
+    Resolution(Arc::new(Answer::new(credentials, trunk, agent, origin, rules_trunk, loaded_at)))
 }
 
 /// A text with something in it.

@@ -32,11 +32,13 @@ pub(super) struct Upkeep {
 }
 
 /// How a resolver fares.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// By which way it learns of changes at present.
     pub hearing: Hearing,
+    /// Why it is not the quicker one, where that is known.
+    pub trouble: Option<String>,
     /// How many answers are in memory.
     pub cached: usize,
     /// How many answers the self-check has held against the database.
@@ -76,6 +78,7 @@ impl Engine {
         };
         Health {
             hearing,
+            trouble: self.teller.as_ref().and_then(|teller| teller.trouble()),
             cached: self.cache.len(),
             checked: found.checked.load(Ordering::Acquire),
             found_stale: found.found_stale.load(Ordering::Acquire),

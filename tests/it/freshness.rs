@@ -3,77 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline::store::{ConfigEdit, Store};
-use trunkline::{
-    Caller, Change, ConfigId, CredentialError, KeyRing, Reason, Resolver, Settings, TokenRequest,
-};
+use trunkline::store::ConfigEdit;
+use trunkline::{Change, CredentialError, Reason, Resolver, TokenRequest};
 
 use crate::support::database::{BOTH, Kind, TestDatabase};
+use crate::support::live::Live;
 use crate::support::postgres::Cluster;
 use crate::support::stores::{Fault, Gated};
 use crate::support::{caller, config, eventually, number};
-
-/// Makes settings for a database, with more variables.
-type SettingsOf = dyn Fn(&[(&str, &str)]) -> Settings;
-
-/// A resolver on a real database, with hot reload, and one number that it answers.
-struct Lab {
-    database: TestDatabase,
-    store: Arc<dyn Store>,
-    settings: Box<SettingsOf>,
-    resolver: Resolver,
-    ring: KeyRing,
-    config: ConfigId,
-    caller: Caller,
-}
-
-impl Lab {
-    async fn new(kind: Kind) -> Self {
-        Self::on(TestDatabase::migrated(kind).await).await
-    }
-
-    async fn on(database: TestDatabase) -> Self {
-        let key = KeyRing::generate().unwrap().to_string();
-        let ring = KeyRing::parse(&key).unwrap();
-        let store = database.store();
-        let config = store.create_config(&config(&ring, "eu")).await.unwrap();
-        let caller = caller(1, 1);
-        store.add_number(&number(caller, Some(config))).await.unwrap();
-        let url = database.url.clone();
-        let settings = move |more: &[(&str, &str)]| {
-            let mut variables = vec![
-                ("LIVEKIT_SECRET_ENCRYPTION_KEY", key.as_str()),
-                ("LIVEKIT_URL", "wss://env.example"),
-                ("LIVEKIT_API_KEY", "APIenv"),
-                ("LIVEKIT_API_SECRET", "canary-secret-of-env"),
-            ];
-            variables.extend(more);
-            crate::support::database::settings(&url, &variables)
-        };
-        let resolver = Resolver::builder(settings(&[])).start();
-        let settings = Box::new(settings);
-        let lab = Self { database, store, settings, resolver, ring, config, caller };
-        lab.hears().await;
-        lab
-    }
-
-    async fn hears(&self) {
-        eventually("changes are heard", async || self.resolver.hears_changes()).await;
-    }
-
-    /// Waits until what the resolver says about the trunk is this.
-    async fn trunk_becomes(&self, trunk: Option<&str>) {
-        eventually("the new trunk is used", async || {
-            self.resolver.resolve(self.caller).await.unwrap().trunk_id() == trunk
-        })
-        .await;
-    }
-
-    async fn set_trunk(&self, trunk: &str) {
-        let edit = ConfigEdit { trunk_id: Some(Some(trunk.into())), ..ConfigEdit::default() };
-        assert!(self.store.update_config(self.config, &edit).await.unwrap());
-    }
-}
 
 #[tokio::test]
 async fn a_change_during_a_load_is_not_served_afterwards() {
@@ -115,15 +52,15 @@ async fn a_change_during_a_load_is_not_served_afterwards() {
 #[tokio::test]
 async fn an_edit_of_a_config_is_used_and_what_was_handed_out_before_signs_no_more() {
     for kind in BOTH {
-        let lab = Lab::new(kind).await;
-        let before = lab.resolver.resolve(lab.caller).await.unwrap();
+        let live = Live::new(kind).await;
+        let before = live.resolver.resolve(live.caller).await.unwrap();
         assert!(before.token(&TokenRequest::default()).is_ok());
-        lab.set_trunk("ST_2").await;
-        lab.trunk_becomes(Some("ST_2")).await;
+        live.set_trunk("ST_2").await;
+        live.trunk_becomes(Some("ST_2")).await;
         let wiped = before.token(&TokenRequest::default());
         assert_eq!(wiped.unwrap_err(), CredentialError::Wiped, "{kind:?}");
         assert_eq!(before.api_secret().unwrap_err(), CredentialError::Wiped);
-        let after = lab.resolver.resolve(lab.caller).await.unwrap();
+        let after = live.resolver.resolve(live.caller).await.unwrap();
         assert!(after.token(&TokenRequest::default()).is_ok());
     }
 }
@@ -131,20 +68,20 @@ async fn an_edit_of_a_config_is_used_and_what_was_handed_out_before_signs_no_mor
 #[tokio::test]
 async fn negative_answers_end_with_the_change_that_ends_them() {
     for kind in BOTH {
-        let lab = Lab::new(kind).await;
+        let live = Live::new(kind).await;
         let (newcomer, reason_of) =
-            (caller(1, 2), async |caller| lab.resolver.resolve(caller).await.unwrap().reason());
+            (caller(1, 2), async |caller| live.resolver.resolve(caller).await.unwrap().reason());
         assert_eq!(reason_of(newcomer).await, Some(Reason::NumberUnknown));
-        lab.store.add_number(&number(newcomer, None)).await.unwrap();
+        live.store.add_number(&number(newcomer, None)).await.unwrap();
         let becomes = async |what: &str, reason| {
             eventually(what, async || reason_of(newcomer).await == reason).await;
         };
         becomes("known", Some(Reason::ConfigUnassigned)).await;
-        lab.store.assign(newcomer, Some(lab.config)).await.unwrap();
+        live.store.assign(newcomer, Some(live.config)).await.unwrap();
         becomes("assigned", None).await;
-        lab.store.delete_config(lab.config).await.unwrap();
+        live.store.delete_config(live.config).await.unwrap();
         becomes("config gone", Some(Reason::ConfigMissing)).await;
-        lab.store.remove_number(newcomer).await.unwrap();
+        live.store.remove_number(newcomer).await.unwrap();
         becomes("number gone", Some(Reason::NumberUnknown)).await;
     }
 }
@@ -152,24 +89,24 @@ async fn negative_answers_end_with_the_change_that_ends_them() {
 #[tokio::test]
 async fn a_number_that_moves_to_another_config_or_tenant_is_followed() {
     for kind in BOTH {
-        let lab = Lab::new(kind).await;
-        let us = lab.store.create_config(&config(&lab.ring, "us")).await.unwrap();
+        let live = Live::new(kind).await;
+        let us = live.store.create_config(&config(&live.ring, "us")).await.unwrap();
         let name_of = async |caller| {
-            let answer = lab.resolver.resolve(caller).await.unwrap();
+            let answer = live.resolver.resolve(caller).await.unwrap();
             answer.config_name().map(ToOwned::to_owned)
         };
-        assert_eq!(name_of(lab.caller).await.as_deref(), Some("eu"));
+        assert_eq!(name_of(live.caller).await.as_deref(), Some("eu"));
         assert_eq!(name_of(caller(2, 1)).await, None);
-        lab.store.assign(lab.caller, Some(us)).await.unwrap();
-        eventually("re-assigned", async || name_of(lab.caller).await.as_deref() == Some("us"))
+        live.store.assign(live.caller, Some(us)).await.unwrap();
+        eventually("re-assigned", async || name_of(live.caller).await.as_deref() == Some("us"))
             .await;
         let new_tenant = uuid::Uuid::from_u128(2);
         let literal = match kind {
             Kind::Postgres => format!("'{new_tenant}'"),
             Kind::Sqlite => format!("x'{}'", new_tenant.simple()),
         };
-        lab.database.sql(&format!("update voice_agent_numbers set tenant_id = {literal}")).await;
-        eventually("gone here", async || name_of(lab.caller).await.is_none()).await;
+        live.database.sql(&format!("update voice_agent_numbers set tenant_id = {literal}")).await;
+        eventually("gone here", async || name_of(live.caller).await.is_none()).await;
         eventually("come there", async || name_of(caller(2, 1)).await.as_deref() == Some("us"))
             .await;
     }
@@ -178,25 +115,25 @@ async fn a_number_that_moves_to_another_config_or_tenant_is_followed() {
 #[tokio::test]
 async fn statements_that_touch_everything_are_followed() {
     for kind in BOTH {
-        let lab = Lab::new(kind).await;
-        let many: Vec<_> = (10..1500).map(|at| number(caller(1, at), Some(lab.config))).collect();
-        lab.store.import(&many).await.unwrap();
-        lab.resolver.resolve(lab.caller).await.unwrap();
-        lab.database
+        let live = Live::new(kind).await;
+        let many: Vec<_> = (10..1500).map(|at| number(caller(1, at), Some(live.config))).collect();
+        live.store.import(&many).await.unwrap();
+        live.resolver.resolve(live.caller).await.unwrap();
+        live.database
             .sql(
                 "update voice_agent_numbers set rules =
                   '{\"outbound_trunk_id\": \"ST_bulk\"}'",
             )
             .await;
-        lab.trunk_becomes(Some("ST_bulk")).await;
-        lab.database
+        live.trunk_becomes(Some("ST_bulk")).await;
+        live.database
             .sql(match kind {
                 Kind::Postgres => "truncate voice_agent_numbers",
                 Kind::Sqlite => "delete from voice_agent_numbers",
             })
             .await;
         eventually("all gone", async || {
-            let answer = lab.resolver.resolve(lab.caller).await.unwrap();
+            let answer = live.resolver.resolve(live.caller).await.unwrap();
             answer.reason() == Some(Reason::NumberUnknown)
         })
         .await;
@@ -205,18 +142,18 @@ async fn statements_that_touch_everything_are_followed() {
 
 #[tokio::test]
 async fn a_commit_of_another_process_is_seen_in_an_sqlite_file_within_a_tenth_of_a_second() {
-    let lab = Lab::new(Kind::Sqlite).await;
-    let program = crate::support::program::Program::new().with("DATABASE_URL", &lab.database.url);
+    let live = Live::new(Kind::Sqlite).await;
+    let program = crate::support::program::Program::new().with("DATABASE_URL", &live.database.url);
     let mut delays = Vec::new();
     for round in 0..5 {
-        lab.resolver.resolve(lab.caller).await.unwrap();
+        live.resolver.resolve(live.caller).await.unwrap();
         let trunk = format!("ST_{round}");
         let edit = ["livekit", "edit", "eu", "--trunk", &trunk];
         let mut child = program.command(&edit).spawn().unwrap();
-        lab.trunk_becomes(Some(&trunk)).await;
+        live.trunk_becomes(Some(&trunk)).await;
         let seen = chrono_now();
         assert!(child.wait().unwrap().success());
-        let row = lab.store.config(lab.config).await.unwrap().unwrap();
+        let row = live.store.config(live.config).await.unwrap().unwrap();
         let committed = row.updated_at.unwrap().timestamp_millis();
         delays.push(seen - committed);
     }
@@ -227,12 +164,12 @@ async fn a_commit_of_another_process_is_seen_in_an_sqlite_file_within_a_tenth_of
 
 #[tokio::test]
 async fn a_listener_that_is_cut_off_hears_again_and_what_it_missed_is_not_served() {
-    let lab = Lab::new(Kind::Postgres).await;
+    let live = Live::new(Kind::Postgres).await;
     for round in 0..3 {
-        lab.resolver.resolve(lab.caller).await.unwrap();
+        live.resolver.resolve(live.caller).await.unwrap();
         let trunk = format!("ST_{round}");
         // The edit commits while nobody listens: both happen in one statement of the server.
-        lab.database
+        live.database
             .sql(&format!(
                 "begin;
                  select pg_terminate_backend(pid) from pg_stat_activity
@@ -242,7 +179,7 @@ async fn a_listener_that_is_cut_off_hears_again_and_what_it_missed_is_not_served
                  commit"
             ))
             .await;
-        lab.trunk_becomes(Some(&trunk)).await;
+        live.trunk_becomes(Some(&trunk)).await;
     }
 }
 
@@ -252,42 +189,42 @@ async fn a_server_that_restarts_is_heard_again_and_its_numbers_never_stopped() {
     let url = cluster.database();
     let open = crate::support::database::open(&crate::support::database::settings(&url, &[]));
     open.migrate(trunkline::store::Migrations::Up).await.unwrap();
-    let lab = Lab::on(TestDatabase::on(&url)).await;
-    lab.resolver.resolve(lab.caller).await.unwrap();
+    let live = Live::on(TestDatabase::on(&url)).await;
+    live.resolver.resolve(live.caller).await.unwrap();
 
     cluster.stop();
-    eventually("the lease ends", async || !lab.resolver.hears_changes()).await;
+    eventually("the lease ends", async || !live.resolver.hears_changes()).await;
     for _ in 0..200 {
-        let answer = lab.resolver.resolve(lab.caller).await.unwrap();
+        let answer = live.resolver.resolve(live.caller).await.unwrap();
         assert!(answer.stale() && answer.reason().is_none(), "{answer:?}");
     }
     cluster.restart();
-    lab.hears().await;
-    eventually("fresh again", async || !lab.resolver.resolve(lab.caller).await.unwrap().stale())
+    live.hears().await;
+    eventually("fresh again", async || !live.resolver.resolve(live.caller).await.unwrap().stale())
         .await;
-    lab.set_trunk("ST_after").await;
-    lab.trunk_becomes(Some("ST_after")).await;
+    live.set_trunk("ST_after").await;
+    live.trunk_becomes(Some("ST_after")).await;
 }
 
 #[tokio::test]
 async fn without_a_sign_of_life_the_database_is_asked_for_every_call() {
-    let lab = Lab::new(Kind::Postgres).await;
+    let live = Live::new(Kind::Postgres).await;
     // A role that may read and not write still may notify; so deafness is made by a schema whose
     // channel nobody rings: the listener hears its own heartbeats and nothing else, which is what
     // triggers that are disabled look like. Then the TTL is the bound.
-    lab.database.sql("alter table voice_agent_livekit disable trigger user").await;
-    lab.resolver.resolve(lab.caller).await.unwrap();
-    lab.set_trunk("ST_unheard").await;
-    let still = lab.resolver.resolve(lab.caller).await.unwrap();
+    live.database.sql("alter table voice_agent_livekit disable trigger user").await;
+    live.resolver.resolve(live.caller).await.unwrap();
+    live.set_trunk("ST_unheard").await;
+    let still = live.resolver.resolve(live.caller).await.unwrap();
     assert_eq!(still.trunk_id(), None, "nothing told of it, and the TTL has not passed");
-    lab.database.sql("alter table voice_agent_livekit enable trigger user").await;
-    let quick = (lab.settings)(&[("CACHE_TTL", "1s")]);
+    live.database.sql("alter table voice_agent_livekit enable trigger user").await;
+    let quick = (live.settings)(&[("CACHE_TTL", "1s")]);
     let resolver = Resolver::builder(quick).start();
-    lab.database.sql("alter table voice_agent_livekit disable trigger user").await;
-    resolver.resolve(lab.caller).await.unwrap();
-    lab.set_trunk("ST_by_ttl").await;
+    live.database.sql("alter table voice_agent_livekit disable trigger user").await;
+    resolver.resolve(live.caller).await.unwrap();
+    live.set_trunk("ST_by_ttl").await;
     eventually("the TTL has passed", async || {
-        resolver.resolve(lab.caller).await.unwrap().trunk_id() == Some("ST_by_ttl")
+        resolver.resolve(live.caller).await.unwrap().trunk_id() == Some("ST_by_ttl")
     })
     .await;
 }
@@ -308,29 +245,29 @@ async fn nothing_is_taken_for_heard_before_there_is_something_that_rings() {
 
 #[tokio::test]
 async fn foreign_notifications_are_hints_at_most() {
-    let lab = Lab::new(Kind::Postgres).await;
-    lab.resolver.resolve(lab.caller).await.unwrap();
+    let live = Live::new(Kind::Postgres).await;
+    live.resolver.resolve(live.caller).await.unwrap();
     for payload in ["", "*", "all", "beat:0:1", "1,2,x", "-1", "99999999999", &"9,".repeat(3000)] {
-        lab.database
+        live.database
             .sql(&format!("select pg_notify('trunkline_' || md5('public'), '{payload}')"))
             .await;
     }
-    assert!(lab.resolver.hears_changes());
-    lab.set_trunk("ST_2").await;
-    lab.trunk_becomes(Some("ST_2")).await;
+    assert!(live.resolver.hears_changes());
+    live.set_trunk("ST_2").await;
+    live.trunk_becomes(Some("ST_2")).await;
 }
 
 #[tokio::test]
 async fn secrets_are_gone_when_their_time_is_up_although_nobody_calls() {
-    let lab = Lab::new(Kind::Sqlite).await;
-    let settings = (lab.settings)(&[("CACHE_TTL", "1s"), ("CACHE_TTL_JITTER", "0")]);
+    let live = Live::new(Kind::Sqlite).await;
+    let settings = (live.settings)(&[("CACHE_TTL", "1s"), ("CACHE_TTL_JITTER", "0")]);
     let resolver = Resolver::builder(settings).start();
     eventually("changes are heard", async || resolver.hears_changes()).await;
-    resolver.resolve(lab.caller).await.unwrap();
+    resolver.resolve(live.caller).await.unwrap();
     assert_eq!(resolver.cached(), 1);
     eventually("swept", async || resolver.cached() == 0).await;
     // Held by a caller it lives on: the time of a cache entry is not the time of a call.
-    let held = resolver.resolve(lab.caller).await.unwrap();
+    let held = resolver.resolve(live.caller).await.unwrap();
     eventually("swept again", async || resolver.cached() == 0).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(held.token(&TokenRequest::default()).is_ok());
@@ -338,14 +275,14 @@ async fn secrets_are_gone_when_their_time_is_up_although_nobody_calls() {
 
 #[tokio::test]
 async fn an_answer_that_is_evicted_still_serves_the_caller_who_holds_it() {
-    let lab = Lab::new(Kind::Sqlite).await;
+    let live = Live::new(Kind::Sqlite).await;
     // Each with a config of its own, so that nobody else keeps its credentials alive.
     for at in 2..30 {
-        let config = config(&lab.ring, &format!("eu-{at}"));
-        let id = lab.store.create_config(&config).await.unwrap();
-        lab.store.add_number(&number(caller(1, at), Some(id))).await.unwrap();
+        let config = config(&live.ring, &format!("eu-{at}"));
+        let id = live.store.create_config(&config).await.unwrap();
+        live.store.add_number(&number(caller(1, at), Some(id))).await.unwrap();
     }
-    let resolver = Resolver::builder((lab.settings)(&[("CACHE_CAPACITY", "1")])).start();
+    let resolver = Resolver::builder((live.settings)(&[("CACHE_CAPACITY", "1")])).start();
     let mut held = Vec::new();
     for at in 1..30 {
         held.push(resolver.resolve(caller(1, at)).await.unwrap());

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod catch_up;
 mod cli;
 mod embed;
 mod freshness;
@@ -16,3 +17,4 @@ mod redaction;
 mod reload;
 mod resolve;
 mod store;
+mod upkeep;

@@ -1,6 +1,7 @@
 //! What tests stand on: databases to break, a ring to seal with, time to turn, stores to hold back.
 
 pub mod database;
+pub mod live;
 pub mod postgres;
 pub mod program;
 pub mod stores;

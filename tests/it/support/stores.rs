@@ -105,6 +105,9 @@ impl Store for Gated {
     }
 
     async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
+        if *self.fault.lock().unwrap() == Fault::Away {
+            return Err(StoreError::Unreachable { why: "a test says so".into() });
+        }
         self.other().config(id).await
     }
 

@@ -1,0 +1,90 @@
+//! A config that changed is asked for once, however many numbers point at it.
+//!
+//! What a number says outlives a change of its config. So its answer is made again of that and of
+//! what the config says now, which the first number that needs it has loaded for all of them.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::decision::{answer, choose};
+use crate::cache::fence::{Generation, Stamp};
+use crate::cache::{Fresh, NumberPart, Outcome};
+use crate::clock::Moment;
+use crate::credentials::Credentials;
+use crate::number::{Caller, ConfigId};
+
+/// A use of credentials until answers use them.
+pub(super) struct Visit(Arc<Credentials>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Engine {
+    /// The answer for a number whose config has changed, if what that says now is known.
+    pub(super) fn with_new_config(&self, caller: Caller, now: Moment) -> Option<Outcome> {
+        let part = self.cache.number_part(caller, now)?;
+        self.made_again(caller, &part, now).map(|(outcome, _)| outcome)
+    }
+
+    /// The same, and loads what the config says now, unless somebody does so already.
+    pub(super) async fn after_config_change(
+        self: &Arc<Self>,
+        caller: Caller,
+    ) -> Option<(Outcome, Stamp)> {
+        let part = self.cache.number_part(caller, self.clock.now())?;
+        let (engine, id) = (Arc::clone(self), part.config);
+        let take_off = |born| engine.load_config(id, born);
+        let flight = self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off);
+        let _held_until_used = flight.await.ok()??;
+        self.made_again(caller, &part, self.clock.now())
+    }
+
+    fn made_again(
+        &self,
+        caller: Caller,
+        part: &NumberPart,
+        now: Moment,
+    ) -> Option<(Outcome, Stamp)> {
+        let counts = |born| self.cache.fence.admits_config(part.config, born);
+        // Before the settings are read: what a reload makes of them must outrank this answer.
+        let stamp = part.stamp;
+        let (born, credentials, facts) = self.cache.shared.current(part.config, counts)?;
+        let running = self.running.load();
+        let rules_trunk = part.rules_trunk.clone();
+        let outcome = Ok(answer(
+            credentials,
+            part.config,
+            &facts,
+            rules_trunk,
+            &running.environment,
+            part.loaded_at,
+        ));
+        let stamp = stamp.with_config_of(born);
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            serve_until: part.serve_until,
+            keep_until: part.keep_until,
+            refresh_at: part.refresh_at,
+            used_at: now,
+            needs_lease: true,
+        };
+        self.tell(caller, &outcome);
+        self.cache.keep(caller, fresh);
+        self.cache.fence.admits(stamp).then_some((outcome, stamp))
+    }
+
+    /// Asks for a config and shares its credentials. `None`: there is none that can be used, or no
+    /// database; each number then finds out for itself why.
+    async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> Option<Arc<Visit>> {
+        self.telemetry.config_loads.increment(1);
+        let running = self.running.load_full();
+        let config = self.store.as_ref()?.config(id).await.ok()??;
+        let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
+        let credentials = chosen.credentials(born, &self.cache, &self.clock).ok()?;
+        Some(Arc::new(Visit(credentials)))
+    }
+}
