@@ -12,3 +12,5 @@ mod proxy;
 mod server;
 mod storms;
 mod topology;
+
+pub use self::lab::version_of;

@@ -16,4 +16,5 @@ mod migrations;
 mod redaction;
 mod reload;
 mod resolve;
+mod soak;
 mod store;

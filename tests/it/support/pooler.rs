@@ -26,11 +26,6 @@ impl Pooler {
             .replace("@settings", settings);
         Self { port, keeper: Some(keeper(&script, &folder)) }
     }
-
-    /// The URL of a database as seen through it.
-    pub fn url(&self, database: &str) -> String {
-        super::postgres::tcp_url(self.port, database)
-    }
 }
 
 impl Drop for Pooler {

@@ -1,0 +1,113 @@
+//! Judges every answer, and counts by the fault under which it was asked for.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::faults::Weather;
+use super::history::History;
+
+/// What a resolver says to a call that did not fail.
+#[derive(Debug, Clone, Copy)]
+pub struct Said {
+    pub version: u64,
+    pub stale: bool,
+}
+
+/// The counts of one fault.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    pub reads: u64,
+    pub loads: u64,
+    /// Of answers that were not marked stale.
+    pub most_stale: Duration,
+    /// How many of them were older than the lease.
+    pub violations: u64,
+    /// Answers that were marked stale.
+    pub marked: u64,
+    /// How many of them although the database had been answering for long.
+    pub mismarked: u64,
+    /// Calls of warm numbers that failed.
+    pub failures: u64,
+    pub first_failure: Option<String>,
+    /// Calls that failed while the database was away, and of whose number nothing good was known.
+    pub unknown: u64,
+    pub panics: usize,
+    /// How long it took at the most, after the fault was healed, to be proven and up to date.
+    pub back: Option<Duration>,
+}
+
+/// Judges the answers of one resolver.
+pub struct Judge {
+    history: Arc<History>,
+    tallies: Mutex<Vec<Tally>>,
+    /// What each number's last good answer was, and when.
+    known: Vec<Mutex<Option<(u64, Instant)>>>,
+}
+
+impl Judge {
+    pub fn new(history: Arc<History>, faults: usize, numbers: usize) -> Self {
+        let known = (0..numbers).map(|_| Mutex::default()).collect();
+        Self { history, tallies: Mutex::new(vec![Tally::default(); faults]), known }
+    }
+
+    /// Judges an answer for a number of a config that was asked for at that time and in that
+    /// weather.
+    pub fn judge(
+        &self,
+        (number, config): (usize, usize),
+        asked: Instant,
+        weather: Weather,
+        said: Result<Said, String>,
+    ) {
+        let mut known = self.known[number].lock().unwrap_or_else(PoisonError::into_inner);
+        self.count(weather, |tally| tally.reads += 1);
+        match said {
+            Ok(Said { version, stale: false }) => {
+                *known = Some((version, Instant::now()));
+                let staleness = self.history.staleness(config, version, asked);
+                self.count(weather, |tally| {
+                    tally.most_stale = tally.most_stale.max(staleness);
+                    tally.violations += u64::from(staleness > super::LEASE);
+                });
+            }
+            Ok(Said { stale: true, .. }) => self.count(weather, |tally| {
+                tally.marked += 1;
+                tally.mismarked += u64::from(weather.has_long_been_answering(asked));
+            }),
+            Err(error) => {
+                let warm = known.filter(|(_, at)| at.elapsed() < STAYS_WARM);
+                let excused = warm.is_none_or(|(version, _)| {
+                    // A change that may have been heard of ends the last good answer, and rightly.
+                    let heard = self.history.newest_sent(config, weather.could_hear_until());
+                    heard > version && !weather.must_answer(asked)
+                });
+                self.count(weather, |tally| {
+                    if excused {
+                        tally.unknown += 1;
+                    } else {
+                        tally.failures += 1;
+                        tally.first_failure.get_or_insert_with(|| {
+                            format!("number {number}, {known:?} before, {weather:?}: {error}")
+                        });
+                    }
+                });
+            }
+        }
+    }
+
+    /// Changes the counts of the fault of that weather.
+    pub fn count(&self, weather: Weather, change: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut tallies[weather.fault as usize]);
+    }
+
+    /// The counts, by fault.
+    pub fn tallies(&self) -> Vec<Tally> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Less than any TTL: afterwards an answer that nobody asks for may be gone, and rightly.
+const STAYS_WARM: Duration = Duration::from_secs(120);
