@@ -35,10 +35,9 @@ use crate::support::{caller, config, number, panics};
 
 #[test]
 fn no_unmarked_answer_is_older_than_the_lease_whatever_breaks() {
-    let faults =
-        [Fault::Nothing, Fault::Terminated, Fault::BlackHoleOpen, Fault::Refused, Fault::Deaf];
+    let faults = [Fault::Terminated, Fault::BlackHoleOpen, Fault::Refused, Fault::Deaf];
     let soak = Soak::start(SEED);
-    let rows = soak.run(Duration::from_millis(2500), |round| faults.get(round).copied());
+    let rows = soak.run(Duration::from_millis(1500), |round| faults.get(round).copied());
     assert_promises(&rows);
 }
 
@@ -65,15 +64,22 @@ fn a_long_soak() {
 
 /// Holds what was counted of the resolver against what is promised of it.
 fn assert_promises(rows: &[(Fault, Tally, Tally)]) {
-    for (fault, ours, _) in rows {
-        let fault = fault.name();
-        assert_eq!(ours.violations, 0, "{fault}: unmarked answers older than the lease: {ours:?}");
-        assert_eq!(ours.failures, 0, "{fault}: calls of warm numbers that failed: {ours:?}");
-        assert_eq!(ours.mismarked, 0, "{fault}: marked stale for no reason: {ours:?}");
-        assert_eq!(ours.panics, 0, "{fault}: {:?}", panics::of_the_product());
-        assert!(ours.back.is_some_and(|back| back < BACK), "{fault}: not back: {ours:?}");
-        assert!(ours.reads > 0, "{fault}: nobody asked");
-    }
+    let broken: Vec<_> = rows.iter().flat_map(|(fault, ours, _)| broken(*fault, ours)).collect();
+    assert!(broken.is_empty(), "\n{}\n{:?}", broken.join("\n"), panics::of_the_product());
+}
+
+fn broken(fault: Fault, ours: &Tally) -> Vec<String> {
+    let first = ours.first_failure.as_deref().unwrap_or_default();
+    let promises = [
+        (ours.reads > 0, "nobody asked".into()),
+        (ours.violations == 0, format!("{} unmarked answers past the lease", ours.violations)),
+        (ours.failures == 0, format!("{} warm numbers failed, first {first}", ours.failures)),
+        (ours.mismarked == 0, format!("{} answers marked for no reason", ours.mismarked)),
+        (ours.panics == 0, format!("{} panics", ours.panics)),
+        (ours.back.is_some_and(|back| back < BACK), format!("back after {:?}", ours.back)),
+    ];
+    let broken = promises.into_iter().filter(|(holds, _)| !holds);
+    broken.map(|(_, what)| format!("{}: {what}", fault.name())).collect()
 }
 
 /// A resolver and its rival, and those who ask and write.
@@ -100,8 +106,8 @@ impl Soak {
         let (configs, numbers) = writers.block_on(fill(&direct, &key));
         let history = Arc::new(History::of(configs.len()));
         let weather = RwLock::new(Weather::new(Fault::Nothing));
-        let over = AtomicBool::new(false);
-        let scene = Scene { seed, numbers, configs, history, weather, over };
+        let (quiet, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let scene = Scene { seed, numbers, configs, history, weather, quiet, over };
 
         let proxy = Proxy::before(cluster.port);
         let url = proxy.url(&database);
@@ -173,8 +179,14 @@ impl Soak {
         let loads = (self.ours.loads(), self.rival.loads());
         let panicked = (panics::of_the_product().len(), panics::of_the_rival().len());
         let weather = self.set(Weather::new(fault));
+        if !fault.leaves_a_path() {
+            // What was just changed is heard and loaded first, so that hot numbers are warm.
+            self.scene.quiet.store(true, Ordering::SeqCst);
+            std::thread::sleep(QUIET);
+        }
         self.harm.begin(fault, &self.writers);
         let weather = self.set(weather.complete());
+        self.scene.quiet.store(false, Ordering::SeqCst);
         let until = Instant::now() + time;
         while Instant::now() < until {
             std::thread::sleep(AGAIN.min(until - Instant::now()));
@@ -184,6 +196,10 @@ impl Soak {
         self.harm.heal(fault);
         let weather = self.set(weather.healed());
         let back = self.back();
+        // The next fault is not to be blamed for what this one left.
+        while !weather.has_long_been_answering(Instant::now()) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.our_judge.count(weather, |tally| {
             tally.loads += self.ours.loads() - loads.0;
             tally.panics += panics::of_the_product().len() - panicked.0;
@@ -289,6 +305,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// How soon all is promised to be well, and what a busy machine may add.
 const BACK: Duration = Duration::from_millis(3500);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is quiet before the database goes away.
+const QUIET: Duration = Duration::from_millis(600);
 const AGAIN: Duration = Duration::from_secs(1);
 const SEED: u64 = 4;
 const CONFIGS: usize = 4;

@@ -1,5 +1,6 @@
 //! A resolver behind a proxy, numbers that are warm, and the questions that every fault is asked.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -208,7 +209,7 @@ impl Watch {
 }
 
 /// What a watch saw.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Seen {
     pub reads: u64,
     pub stale: u64,
@@ -216,6 +217,14 @@ pub struct Seen {
     pub slowest: Duration,
     pub first_failure: Option<String>,
     took: Vec<Duration>,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reads, stale, failures, slowest, .. } = self;
+        write!(out, "{reads} reads, {stale} stale, {failures} failed, slowest {slowest:?}")?;
+        self.first_failure.as_ref().map_or(Ok(()), |first| write!(out, ", first {first}"))
+    }
 }
 
 impl Seen {

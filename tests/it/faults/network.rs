@@ -103,7 +103,31 @@ async fn a_slow_network_is_not_noticed_by_who_asks_for_a_warm_number() {
     let p99 = seen.permille(990);
     eprintln!("slow: 99 % of warm numbers within {p99:?}");
     assert!(p99 < delay / 2, "{p99:?}");
-    lab.change_is_used("slow", LEASE + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_used_over_a_slow_network() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    lab.proxy.set(Flows::All, Mode::Slow(Duration::from_millis(200)));
+    for _ in 0..3 {
+        lab.change_is_used("slow", LEASE + SLACK).await;
+    }
+    watch.end_without_failure("slow").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_on_its_way_for_a_lease_is_not_handed_to_who_asks_late() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let way = LEASE + LEASE / 2;
+    lab.proxy.set(Flows::Open, Mode::Slow(way));
+    eventually("the lease ends", async || !lab.resolver.hears_changes()).await;
+    // It reads the row at once, and then is on its way; its own caller does not wait that long.
+    let early = lab.resolver.resolve(lab.callers[0]).await;
+    let commit = lab.commit().await;
+    eprintln!("the early caller got {early:?}");
+    sleep(LEASE + LEASE / 5).await;
+    lab.used("asked for late", commit, way + LEASE + SLACK).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! The faults of a soak, how each is made, and what may be expected under it.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -79,7 +80,7 @@ impl Fault {
 }
 
 /// How things stand, as far as an answer is judged by it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Weather {
     pub fault: Fault,
     /// Since when it has been like this.
@@ -109,7 +110,8 @@ impl Weather {
 
     /// Until when a change can have been heard of.
     pub fn could_hear_until(self) -> Instant {
-        self.cut_at.unwrap_or_else(Instant::now)
+        // What was on its way when the cut was made still arrives.
+        self.cut_at.map_or_else(Instant::now, |cut_at| cut_at + ON_ITS_WAY)
     }
 
     /// Whether the database answers, and has been for so long that everybody knows.
@@ -120,7 +122,14 @@ impl Weather {
 
     /// Whether a number that was answered before is answered, whatever has changed since.
     pub fn must_answer(self, now: Instant) -> bool {
-        self.fault.leaves_a_path() || (self.healed && self.has_long_been_answering(now))
+        self.fault.leaves_a_path() || self.has_long_been_answering(now)
+    }
+}
+
+impl fmt::Debug for Weather {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.healed { "healed" } else { "complete" };
+        write!(out, "{state} for {:?}", self.since.elapsed())
     }
 }
 
@@ -192,4 +201,5 @@ async fn crowd(url: &str) -> Vec<PgConnection> {
 
 /// How soon all is well again after the database is.
 pub const RECOVERY: Duration = Duration::from_secs(2);
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
 const DELAY: Duration = Duration::from_millis(100);

@@ -77,19 +77,30 @@ impl Judge {
                 tally.mismarked += u64::from(weather.has_long_been_answering(asked));
             }),
             Err(error) => {
-                let warm = known.filter(|(_, at)| at.elapsed() < STAYS_WARM);
-                let excused = warm.is_none_or(|(version, _)| {
-                    // A change that may have been heard of ends the last good answer, and rightly.
-                    let heard = self.history.newest_sent(config, weather.could_hear_until());
-                    heard > version && !weather.must_answer(asked)
-                });
+                let warm = (*known).filter(|(_, at)| at.elapsed() < STAYS_WARM);
+                let excused = !weather.must_answer(asked)
+                    && warm.is_none_or(|(version, at)| {
+                        // A change that is heard of ends the last good answer, and rightly: one
+                        // that came later, and also that very one, heard of a little later.
+                        let heard = self.history.newest_sent(config, weather.could_hear_until());
+                        let committed = self.history.staleness(config, version.max(1) - 1, at);
+                        heard > version || committed < HEARD_BY
+                    });
                 self.count(weather, |tally| {
                     if excused {
                         tally.unknown += 1;
                     } else {
                         tally.failures += 1;
                         tally.first_failure.get_or_insert_with(|| {
-                            format!("number {number}, {known:?} before, {weather:?}: {error}")
+                            let known = warm.map(|(version, at)| {
+                                let before = version.max(1) - 1;
+                                let committed = self.history.staleness(config, before, asked);
+                                (at.elapsed(), committed)
+                            });
+                            format!(
+                                "number {number}, answered and committed before: {known:?}, \
+                                 {weather:?}: {error}"
+                            )
                         });
                     }
                 });
@@ -109,5 +120,7 @@ impl Judge {
     }
 }
 
+/// How long after a commit its notification may come, while nothing is wrong.
+const HEARD_BY: Duration = Duration::from_millis(250);
 /// Less than any TTL: afterwards an answer that nobody asks for may be gone, and rightly.
 const STAYS_WARM: Duration = Duration::from_secs(120);

@@ -52,6 +52,8 @@ pub struct Scene {
     pub configs: Vec<ConfigId>,
     pub history: Arc<History>,
     pub weather: RwLock<Weather>,
+    /// Whether nobody is to write.
+    pub quiet: AtomicBool,
     pub over: AtomicBool,
 }
 
@@ -119,6 +121,10 @@ async fn write(
 ) -> Result<(), sqlx::Error> {
     let mut session = PgConnection::connect(url).await?;
     while scene.goes_on() {
+        if scene.quiet.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        }
         let trunk = format!("ST_{}", scene.history.next(config));
         let mut transaction = session.begin().await?;
         sqlx::query("update voice_agent_livekit set trunk_id = $1 where id = $2")
