@@ -46,8 +46,8 @@ impl History {
     /// version's commit returned.
     pub fn staleness(&self, config: usize, version: u64, asked: Instant) -> Duration {
         self.with(config, |commits| {
-            let newer = commits.iter().skip(usize::try_from(version).unwrap_or(usize::MAX));
-            let oldest = newer.filter_map(|commit| commit.returned).next();
+            let mut newer = commits.iter().skip(usize::try_from(version).unwrap_or(usize::MAX));
+            let oldest = newer.find_map(|commit| commit.returned);
             oldest.map_or(Duration::ZERO, |returned| asked.saturating_duration_since(returned))
         })
     }

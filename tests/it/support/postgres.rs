@@ -39,10 +39,10 @@ impl Cluster {
     pub(super) fn made_by(command: &str, settings: &[&str]) -> Self {
         let folder = folder("tl-pg");
         let port = free_port();
-        let settings: String = settings.iter().map(|setting| format!(" -c {setting}")).collect();
+        let settings: Vec<_> = settings.iter().flat_map(|setting| ["-c", setting]).collect();
         let script = SCRIPT
             .replace("@make", command)
-            .replace("@settings", &settings)
+            .replace("@settings", &settings.join(" "))
             .replace("@bin", bin_folder().to_str().unwrap())
             .replace("@folder", folder.to_str().unwrap())
             .replace("@port", &port.to_string());
@@ -197,7 +197,7 @@ cd @folder
 @make >log 2>&1 || exit 1
 start() {
     @bin/pg_ctl -D data -w -l log -o '-p @port -k @folder -c listen_addresses=127.0.0.1 \
-        -c fsync=off -c max_connections=80 -c log_statement=all@settings' start >>log 2>&1
+        -c fsync=off -c max_connections=80 -c log_statement=all @settings' start >>log 2>&1
 }
 start && echo ready
 while read -r word; do start; done
