@@ -56,7 +56,12 @@ impl Lab {
     /// A resolver whose database is filled on this cluster and reached on this port: that of a
     /// pooler or of a replica.
     pub async fn start_before(cluster: &Cluster, port: u16) -> Self {
-        let lab = Self::cold(cluster, port).await;
+        Self::start_with(cluster, port, &[]).await
+    }
+
+    /// The same, with these variables.
+    pub async fn start_with(cluster: &Cluster, port: u16, variables: &[(&str, &str)]) -> Self {
+        let lab = Self::cold(cluster, port, variables).await;
         lab.warm_up().await;
         eventually("changes are heard", async || lab.resolver.hears_changes()).await;
         // Whatever the first life made of the answers that were there before it.
@@ -64,7 +69,7 @@ impl Lab {
         lab
     }
 
-    async fn cold(cluster: &Cluster, port: u16) -> Self {
+    async fn cold(cluster: &Cluster, port: u16, more: &[(&str, &str)]) -> Self {
         panics::watch();
         let database = cluster.database_name();
         let direct = TestDatabase::on(&cluster.url(&database));
@@ -80,11 +85,13 @@ impl Lab {
 
         let proxy = Proxy::before(port);
         // The deadlines of production, and nothing of the environment to fall back to.
-        let settings = TestDatabase::on(&tcp_url(proxy.port, &database)).settings(&[
+        let mut variables = vec![
             ("LIVEKIT_SECRET_ENCRYPTION_KEY", key.as_str()),
             ("RESOLVE_DEADLINE", "500ms"),
             ("STORE_DEADLINE", "2s"),
-        ]);
+        ];
+        variables.extend(more);
+        let settings = TestDatabase::on(&tcp_url(proxy.port, &database)).settings(&variables);
         let (resolver, counters) = Counters::of(Resolver::builder(settings));
         let version = AtomicU64::new(0);
         Self { proxy, resolver, counters, database, store, config, callers, version }
