@@ -12,6 +12,7 @@ mod history;
 mod judge;
 mod readers;
 mod rival;
+mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -126,9 +127,7 @@ impl Soak {
         rival_runtime.spawn(Arc::clone(&rival).listen(url));
         drop(entered);
 
-        let judge = || {
-            Arc::new(Judge::new(Arc::clone(&scene.history), Fault::ALL.len(), scene.numbers.len()))
-        };
+        let judge = || Arc::new(Judge::new(Arc::clone(&scene.history), scene.numbers.len()));
         let (our_judge, rival_judge) = (judge(), judge());
         let (scene, harm) = (Arc::new(scene), Harm::new(cluster, proxy, database));
         start_writers(&writers, &scene, &direct.url);
@@ -170,7 +169,7 @@ impl Soak {
         let (ours, theirs) = (self.our_judge.tallies(), self.rival_judge.tallies());
         let row = |fault| (fault, ours[fault as usize].clone(), theirs[fault as usize].clone());
         let rows: Vec<_> = seen.into_iter().map(row).collect();
-        print(&rows);
+        table::print(&rows);
         rows
     }
 
@@ -261,34 +260,6 @@ fn runtime(name: &str) -> Runtime {
         .enable_all()
         .build()
         .expect("a runtime starts")
-}
-
-fn print(rows: &[(Fault, Tally, Tally)]) {
-    eprintln!(
-        "\n{:<24}{:<12}{:>9}{:>9}{:>10}{:>12}{:>9}{:>10}{:>9}{:>8}{:>9}",
-        "fault",
-        "",
-        "reads",
-        "loads",
-        "stale ms",
-        "over lease",
-        "marked",
-        "failures",
-        "unknown",
-        "panics",
-        "back ms"
-    );
-    for (fault, ours, theirs) in rows {
-        for (who, tally) in [("trunkline", ours), ("plain loop", theirs)] {
-            let Tally { reads, loads, violations, marked, failures, unknown, panics, .. } = tally;
-            let back = tally.back.map_or_else(String::new, |back| back.as_millis().to_string());
-            eprintln!(
-                "{:<24}{who:<12}{reads:>9}{loads:>9}{:>10}{violations:>12}{marked:>9}{failures:>10}{unknown:>9}{panics:>8}{back:>9}",
-                fault.name(),
-                tally.most_stale.as_millis(),
-            );
-        }
-    }
 }
 
 /// A number that the long run is told by the environment.

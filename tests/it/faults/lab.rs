@@ -97,7 +97,8 @@ impl Lab {
         Self { proxy, resolver, counters, database, store, config, callers, version }
     }
 
-    async fn warm_up(&self) {
+    /// Asks for every number until it is answered.
+    pub async fn warm_up(&self) {
         for &caller in &self.callers {
             // A replica may not have the numbers yet, and a busy machine may keep a load too long.
             eventually("the number is known", async || {

@@ -1,11 +1,13 @@
 //! What stands between the engine and the primary, or in its place: poolers, replicas, a standby
 //! that is promoted.
 
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, sleep};
 
 use super::lab::{LEASE, Lab, RECOVERY, SLACK};
 use crate::support::pooler::Pooler;
-use crate::support::postgres::Cluster;
+use crate::support::postgres::{Cluster, psql, tcp_url};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_promoted_standby_is_followed_as_its_primary_was() {
@@ -51,8 +53,21 @@ async fn a_pooler_in_transaction_mode_that_refuses_startup_parameters_is_enough_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_in_transaction_mode_that_ignores_startup_parameters_is_enough_to_be_fresh() {
-    let settings = "ignore_startup_parameters = extra_float_digits,options";
-    behind("pooler that ignores", settings).await;
+    behind("pooler that ignores", IGNORES).await;
+}
+
+/// What the two tests above stand on: this pooler refuses what sqlx says when it connects.
+#[tokio::test]
+async fn a_pooler_is_as_awkward_as_in_production() {
+    let cluster = Cluster::shared();
+    let strict = Pooler::before(cluster, "");
+    let url = tcp_url(strict.port, "postgres");
+    assert_eq!(psql(&url, "select 'through'"), "through");
+    let refused = PgConnection::connect(&url).await.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("unsupported startup parameter"), "{refused}");
+    let lenient = Pooler::before(cluster, IGNORES);
+    let mut connection = PgConnection::connect(&tcp_url(lenient.port, "postgres")).await.unwrap();
+    connection.ping().await.unwrap();
 }
 
 async fn behind(what: &str, settings: &str) {
@@ -67,3 +82,5 @@ async fn behind(what: &str, settings: &str) {
     let seen = watch.end_without_failure(what).await;
     assert_eq!(seen.stale, 0, "{seen:?}");
 }
+
+const IGNORES: &str = "ignore_startup_parameters = extra_float_digits,options";

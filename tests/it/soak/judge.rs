@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::faults::Weather;
+use super::faults::{Fault, Weather};
 use super::history::History;
 
 /// What a resolver says to a call that did not fail.
@@ -47,9 +47,10 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn new(history: Arc<History>, faults: usize, numbers: usize) -> Self {
+    pub fn new(history: Arc<History>, numbers: usize) -> Self {
         let known = (0..numbers).map(|_| Mutex::default()).collect();
-        Self { history, tallies: Mutex::new(vec![Tally::default(); faults]), known }
+        let tallies = vec![Tally::default(); Fault::ALL.len()];
+        Self { history, tallies: Mutex::new(tallies), known }
     }
 
     /// Judges an answer for a number of a config that was asked for at that time and in that
@@ -124,3 +125,22 @@ impl Judge {
 const HEARD_BY: Duration = Duration::from_millis(250);
 /// Less than any TTL: afterwards an answer that nobody asks for may be gone, and rightly.
 const STAYS_WARM: Duration = Duration::from_secs(120);
+
+#[test]
+fn an_answer_past_the_lease_is_a_violation_unless_it_is_marked() {
+    let (history, start) = (Arc::new(History::of(1)), Instant::now());
+    history.sending(0, start);
+    history.returned(0, start);
+    let judge = Judge::new(history, 1);
+    let weather = Weather::new(Fault::Nothing);
+    let violations = |age: Duration, version, stale| {
+        judge.judge((0, 0), start + age, weather, Ok(Said { version, stale }));
+        judge.tallies()[Fault::Nothing as usize].violations
+    };
+    assert_eq!(violations(super::LEASE, 0, false), 0);
+    assert_eq!(violations(super::LEASE + Duration::from_millis(1), 0, true), 0);
+    assert_eq!(violations(super::LEASE + Duration::from_millis(1), 1, false), 0);
+    assert_eq!(violations(super::LEASE + Duration::from_millis(1), 0, false), 1);
+    judge.judge((0, 0), start, weather, Err("no answer".into()));
+    assert_eq!(judge.tallies()[Fault::Nothing as usize].failures, 1);
+}
