@@ -26,7 +26,7 @@ pub use self::explain::{Explanation, Step};
 pub use self::reload::{ReloadError, follow};
 use self::upkeep::Upkeep;
 pub use self::upkeep::{Health, NotReady};
-use crate::cache::fence::{Generation, Stamp};
+use crate::cache::fence::{Fence, Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
 use crate::cache::{Cache, Fresh, LastGood, Outcome, dice};
 use crate::changes::{Change, Teller};
@@ -51,7 +51,7 @@ pub struct Resolver {
 struct Engine {
     running: ArcSwap<Running>,
     cache: Arc<Cache>,
-    flights: Flights<Caller, (Outcome, Stamp)>,
+    flights: Flights<Caller, Landed>,
     config_flights: Flights<ConfigId, Option<Arc<Visit>>>,
     store: Option<Arc<dyn Store>>,
     clock: Arc<dyn Clock>,
@@ -78,6 +78,33 @@ enum Purpose {
     Answer,
     /// An answer that is in use nears its end; a caller asked for it last at this moment.
     Refresh { used_at: Moment },
+}
+
+/// What a load came to.
+#[derive(Clone)]
+struct Landed {
+    outcome: Outcome,
+    stamp: Stamp,
+    /// When the database was asked.
+    asked_at: Moment,
+}
+
+impl Landed {
+    /// Whether it is as new as a question must have it that came at this point and moment.
+    ///
+    /// What changed before the question is known by now, if it is proven that no change was missed;
+    /// else the load must have begun less than a lease before it.
+    fn answers(
+        &self,
+        (asked, at): (Generation, Moment),
+        proven: bool,
+        fence: &Fence,
+        lease: Duration,
+    ) -> bool {
+        let took_off_after = self.asked_at >= at && self.stamp.born >= asked;
+        let in_time = proven || self.asked_at.after(lease) >= at;
+        took_off_after || (in_time && fence.admits(self.stamp))
+    }
 }
 
 /// The settings that change while it runs, ready to use.
@@ -234,18 +261,19 @@ impl Engine {
 
     /// Waits for a load that is as new as this question.
     async fn load(self: &Arc<Self>, caller: Caller) -> Result<Outcome, Crashed> {
-        let asked = self.cache.fence.generation();
+        let asked = (self.cache.fence.generation(), self.clock.now());
         loop {
             let engine = Arc::clone(self);
             // Taken before the load begins, and held: it may be wiped for its age at any moment.
             let last = self.cache.last_good(caller, self.clock.now());
             let take_off = |born| engine.fly(caller, born, last, Purpose::Answer);
             let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
-            let (outcome, stamp) = flight.await?;
-            // A flight that was joined may have read a config that changed before we asked. The
-            // next one takes off after that.
-            if stamp.born >= asked || self.cache.fence.admits(stamp) {
-                return Ok(outcome);
+            let landed = flight.await?;
+            let proven = self.cache.fence.lease_is_live(self.clock.now());
+            // A flight that was joined may have read what changed before we asked. The next one
+            // takes off after that.
+            if landed.answers(asked, proven, &self.cache.fence, self.tuning.lease) {
+                return Ok(landed.outcome);
             }
         }
     }
@@ -257,7 +285,7 @@ impl Engine {
         born: Generation,
         last: Option<LastGood>,
         purpose: Purpose,
-    ) -> (Outcome, Stamp) {
+    ) -> Landed {
         if let Purpose::Answer = purpose
             && let Some(answer) = self.after_config_change(caller).await
         {
@@ -294,10 +322,10 @@ impl Engine {
                 if let (Purpose::Refresh { .. }, Some((outcome, _))) =
                     (purpose, self.cache.proven(caller, self.clock.now()))
                 {
-                    return (outcome, Stamp::new(born, caller, None));
+                    return Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at };
                 }
                 let outcome = self.without_database(caller, last, reason_of(&error));
-                (outcome, Stamp::new(born, caller, None))
+                Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at }
             }
         }
     }
@@ -310,7 +338,7 @@ impl Engine {
         (asked_at, used_at): (Moment, Moment),
         running: &Running,
         decision: Decision,
-    ) -> (Outcome, Stamp) {
+    ) -> Landed {
         let stamp = Stamp::new(born, caller, decision.depends_on);
         let outcome =
             decision.outcome(born, &running.environment, &self.cache, &self.clock, asked_at);
@@ -331,7 +359,7 @@ impl Engine {
         };
         self.cache.keep(caller, fresh);
         self.telemetry.cached(self.cache.len());
-        (outcome, stamp)
+        Landed { outcome, stamp, asked_at }
     }
 
     /// The last good answer, else the environment: for when the database is in the way. Either
@@ -438,3 +466,34 @@ fn reason_of(error: &StoreError) -> Reason {
 const DISTRUST: Duration = Duration::from_secs(10);
 /// After which part of its time an answer that is in use is loaded anew.
 const REFRESH_AT: f64 = 0.85;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::TenantId;
+
+    #[test]
+    fn a_load_that_was_long_on_its_way_does_not_answer_a_late_question_without_proof() {
+        let (fence, lease) = (Fence::new(), Duration::from_secs(1));
+        let number = "+971500000001".parse().unwrap();
+        let caller = Caller::new(TenantId(uuid::Uuid::nil()), number);
+        let landed = |at| Landed {
+            outcome: Err(ResolveError::TenantNeeded),
+            stamp: Stamp::new(fence.generation(), caller, None),
+            asked_at: Moment(0).after(at),
+        };
+        let question = |at| (fence.generation(), Moment(0).after(at));
+        let early = landed(Duration::ZERO);
+        let (soon, late) = (Duration::from_millis(900), Duration::from_millis(1100));
+        assert!(early.answers(question(soon), false, &fence, lease));
+        assert!(!early.answers(question(late), false, &fence, lease), "nothing was heard since");
+        assert!(early.answers(question(late), true, &fence, lease));
+        assert!(landed(late).answers(question(late), false, &fence, lease), "its own load");
+        fence.bump(Change::Number(caller));
+        assert!(!early.answers(question(soon), true, &fence, lease));
+        let own = landed(late);
+        let asked = question(late);
+        fence.bump(Change::Number(caller));
+        assert!(own.answers(asked, true, &fence, lease), "it asked before the change");
+    }
+}

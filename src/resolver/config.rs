@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::decision::{answer, choose};
-use crate::cache::fence::{Generation, Stamp};
+use super::{Engine, Landed};
+use crate::cache::fence::Generation;
 use crate::cache::{Fresh, NumberPart, Outcome};
 use crate::clock::Moment;
 use crate::credentials::Credentials;
@@ -26,28 +26,21 @@ impl Engine {
     /// The answer for a number whose config has changed, if what that says now is known.
     pub(super) fn with_new_config(&self, caller: Caller, now: Moment) -> Option<Outcome> {
         let part = self.cache.number_part(caller, now)?;
-        self.made_again(caller, &part, now).map(|(outcome, _)| outcome)
+        self.made_again(caller, &part, now).map(|landed| landed.outcome)
     }
 
     /// The same, and loads what the config says now, unless somebody does so already.
-    pub(super) async fn after_config_change(
-        self: &Arc<Self>,
-        caller: Caller,
-    ) -> Option<(Outcome, Stamp)> {
-        let part = self.cache.number_part(caller, self.clock.now())?;
+    pub(super) async fn after_config_change(self: &Arc<Self>, caller: Caller) -> Option<Landed> {
+        let now = self.clock.now();
+        let part = self.cache.number_part(caller, now)?;
         let (engine, id) = (Arc::clone(self), part.config);
         let take_off = |born| engine.load_config(id, born);
         let flight = self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off);
         let _held_until_used = flight.await.ok()??;
-        self.made_again(caller, &part, self.clock.now())
+        self.made_again(caller, &part, now)
     }
 
-    fn made_again(
-        &self,
-        caller: Caller,
-        part: &NumberPart,
-        now: Moment,
-    ) -> Option<(Outcome, Stamp)> {
+    fn made_again(&self, caller: Caller, part: &NumberPart, now: Moment) -> Option<Landed> {
         let counts = |born| self.cache.fence.admits_config(part.config, born);
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let stamp = part.stamp;
@@ -74,7 +67,7 @@ impl Engine {
         };
         self.tell(caller, &outcome);
         self.cache.keep(caller, fresh);
-        self.cache.fence.admits(stamp).then_some((outcome, stamp))
+        self.cache.fence.admits(stamp).then_some(Landed { outcome, stamp, asked_at: now })
     }
 
     /// Asks for a config and shares its credentials. `None`: there is none that can be used, or no

@@ -100,7 +100,8 @@ impl Resolver {
                     let why =
                         decision.verdict.as_ref().err().map(|why| (why.reason(), why.to_string()));
                     // A load like any other: what it found is kept.
-                    let (outcome, _) = engine.land(caller, born, (now, now), &running, decision);
+                    let landed = engine.land(caller, born, (now, now), &running, decision);
+                    let outcome = landed.outcome;
                     let reason = match &outcome {
                         Ok(answer) => answer.reason(),
                         Err(error) => error.reason(),

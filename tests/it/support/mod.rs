@@ -1,9 +1,15 @@
 //! What tests stand on: databases to break, a ring to seal with, time to turn, stores to hold back.
 
+pub mod counters;
 pub mod database;
+pub mod harm;
 pub mod live;
+pub mod panics;
+pub mod pooler;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
+pub mod standby;
 pub mod stores;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! A private Postgres cluster, started once for all tests and gone with their process.
+//! A private Postgres cluster, started once for all tests and gone with their process. What a test
+//! may do to its server is in [`super::harm`].
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -26,43 +27,27 @@ impl Cluster {
     }
 
     pub fn start() -> Self {
-        let bin = bin_folder();
-        let folder = tempfile::Builder::new().prefix("tl-pg").tempdir_in("/tmp").unwrap().keep();
-        // initdb and postgres refuse to run as root; the folder goes to the user they run as.
-        let user = if is_root() { Some("postgres") } else { None };
-        if let Some(user) = user {
-            assert!(Command::new("chown").arg(user).arg(&folder).status().unwrap().success());
-        }
+        Self::start_with(&[])
+    }
+
+    /// A cluster whose server has these settings, such as `max_connections=20`.
+    pub fn start_with(settings: &[&str]) -> Self {
+        Self::made_by("@bin/initdb -D data -U owner -A trust -E UTF8 --no-sync", settings)
+    }
+
+    /// A cluster whose data this command makes.
+    pub(super) fn made_by(command: &str, settings: &[&str]) -> Self {
+        let folder = folder("tl-pg");
         let port = free_port();
+        let settings: Vec<_> = settings.iter().flat_map(|setting| ["-c", setting]).collect();
         let script = SCRIPT
-            .replace("@bin", bin.to_str().unwrap())
+            .replace("@make", command)
+            .replace("@settings", &settings.join(" "))
+            .replace("@bin", bin_folder().to_str().unwrap())
             .replace("@folder", folder.to_str().unwrap())
             .replace("@port", &port.to_string());
-        let mut command = match user {
-            Some(user) => {
-                let mut command = Command::new("setpriv");
-                let ids = ["--reuid", user, "--regid", user, "--clear-groups"];
-                command.args(ids).args(["sh", "-c", &script]);
-                command
-            }
-            None => {
-                let mut command = Command::new("sh");
-                command.args(["-c", &script]);
-                command
-            }
-        };
-        let keeper = command
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh and setpriv are there");
-        let mut cluster = Self { port, folder, keeper: Some(keeper) };
-        let out = cluster.keeper.as_mut().unwrap().stdout.take().unwrap();
-        let ready = BufReader::new(out).lines().map_while(Result::ok).any(|line| line == "ready");
-        assert!(ready, "the cluster did not start; see {}/log", cluster.folder.display());
-        cluster
+        let keeper = Some(keeper(&script, &folder));
+        Self { port, folder, keeper }
     }
 
     /// The URL of one of its databases.
@@ -73,10 +58,15 @@ impl Cluster {
 
     /// Makes an empty database and returns its URL.
     pub fn database(&self) -> String {
+        self.url(&self.database_name())
+    }
+
+    /// Makes an empty database and returns its name.
+    pub fn database_name(&self) -> String {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
         self.psql("postgres", &format!("create database {name}"));
-        self.url(&name)
+        name
     }
 
     /// Runs SQL as psql does, in a session of its own, and returns what it prints.
@@ -114,6 +104,51 @@ impl Drop for Cluster {
     }
 }
 
+/// The URL of a database of the server, pooler or proxy on this port of this machine.
+pub fn tcp_url(port: u16, database: &str) -> String {
+    format!("postgres://owner@127.0.0.1:{port}/{database}?sslmode=disable")
+}
+
+/// A new folder of the user that servers run as.
+pub(super) fn folder(prefix: &str) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix(prefix).tempdir_in("/tmp").unwrap().keep();
+    if let Some(user) = user() {
+        assert!(Command::new("chown").arg(user).arg(&folder).status().unwrap().success());
+    }
+    folder
+}
+
+/// Starts a shell that runs a server until its stdin closes, and waits for its "ready".
+pub(super) fn keeper(script: &str, folder: &Path) -> Child {
+    let mut command = match user() {
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", user, "--regid", user, "--clear-groups", "sh"]);
+            command
+        }
+        None => Command::new("sh"),
+    };
+    let mut keeper = command
+        .args(["-c", script])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh and setpriv are there");
+    let out = keeper.stdout.take().unwrap();
+    let ready = BufReader::new(out).lines().map_while(Result::ok).any(|line| line == "ready");
+    assert!(ready, "the server did not start; see {}/log", folder.display());
+    keeper
+}
+
+/// Servers refuse to run as root; this is whom they run as then.
+fn user() -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    let root = fs::metadata(Path::new("/proc/self")).unwrap().uid() == 0;
+    root.then_some("postgres")
+}
+
 /// Runs SQL in a session of its own and returns what it prints.
 pub fn psql(url: &str, sql: &str) -> String {
     let out = Command::new("psql")
@@ -125,7 +160,7 @@ pub fn psql(url: &str, sql: &str) -> String {
 }
 
 /// Waits until something holds, for ten seconds at the most.
-fn wait(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn wait(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..2000 {
         if holds() {
             return;
@@ -152,24 +187,25 @@ fn bin_folder() -> PathBuf {
     })
 }
 
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(Path::new("/proc/self")).unwrap().uid() == 0
-}
-
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A server that was stopped with SIGSTOP cannot be told to end, so all of it goes on first.
 const SCRIPT: &str = r"
 cd @folder
-@bin/initdb -D data -U owner -A trust -E UTF8 --no-sync >log 2>&1 || exit 1
+@make >log 2>&1 || exit 1
 start() {
     @bin/pg_ctl -D data -w -l log -o '-p @port -k @folder -c listen_addresses=127.0.0.1 \
-        -c fsync=off -c max_connections=80 -c log_statement=all' start >>log 2>&1
+        -c fsync=off -c max_connections=80 -c log_statement=all @settings' start >>log 2>&1
 }
 start && echo ready
 while read -r word; do start; done
+main=$(head -n 1 data/postmaster.pid)
+for stat in /proc/[0-9]*/stat; do
+    read -r pid name state parent rest <$stat && [ $parent = $main ] && kill -CONT $pid
+done 2>/dev/null
+kill -CONT $main
 @bin/pg_ctl -D data -m immediate stop >>log 2>&1
 cd / && rm -rf @folder
 ";

@@ -1,0 +1,129 @@
+//! The network between the engine and a server that is well: torn, silent, slow.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::lab::{DEADLINE, LEASE, Lab, RECOVERY, SLACK};
+use crate::support::eventually;
+use crate::support::postgres::Cluster;
+use crate::support::proxy::{Flows, Mode};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_resets_is_answered_without_a_storm_of_connections() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let (watch, before) = (lab.watch(), lab.proxy.accepted());
+    let (began, mut changes) = (Instant::now(), 0);
+    while began.elapsed() < 3 * LEASE {
+        lab.proxy.set(Flows::Open, Mode::Reset);
+        lab.change_is_used("reset storm", LEASE + SLACK).await;
+        changes += 1;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let connections = lab.proxy.accepted() - before;
+    eprintln!("reset storm: {connections} connections for {changes} resets");
+    // The lanes that carry loads, a listener, and one more that reads the change log.
+    assert!(connections <= 8 * (changes + 1), "{connections} for {changes}");
+    watch.end_without_failure("reset storm").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_stops_no_warm_number_and_is_not_hammered() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    lab.proxy.set(Flows::All, Mode::Reset);
+    let before = lab.proxy.accepted();
+    lab.marked_stale().await;
+    sleep(3 * LEASE).await;
+    let attempts = lab.proxy.accepted() - before;
+    eprintln!("refused: {attempts} attempts in more than 3 s");
+    assert!(attempts < 100, "{attempts}");
+    lab.proxy.heal();
+    lab.proven_again("refused", Instant::now(), RECOVERY + SLACK).await;
+    lab.change_is_used("refused", RECOVERY + SLACK).await;
+    let seen = watch.end_without_failure("refused").await;
+    assert!(seen.stale > 0, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_used_although_every_open_connection_is_a_black_hole() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    for round in 0..2 {
+        lab.proxy.set(Flows::Open, Mode::BlackHole);
+        let what = format!("black hole, round {round}");
+        lab.change_is_used(&what, LEASE + SLACK).await;
+        // And again, once whatever the first change led to has been replaced.
+        lab.change_is_used(&what, LEASE + SLACK).await;
+    }
+    watch.end_without_failure("black hole").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_used_although_the_listener_hears_nothing_for_ever() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    lab.proxy.set(Flows::Listening, Mode::BlackHole);
+    for _ in 0..4 {
+        lab.change_is_used("listener in a black hole", LEASE + SLACK).await;
+        sleep(LEASE / 3).await;
+    }
+    let seen = watch.end_without_failure("listener in a black hole").await;
+    assert_eq!(seen.stale, 0, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_swallows_everything_holds_no_caller_longer_than_his_deadline() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    lab.proxy.set(Flows::All, Mode::BlackHole);
+    // Made where the engine cannot see it, so nothing of it may stop a warm number.
+    let unseen = lab.commit().await;
+    lab.marked_stale().await;
+    sleep(3 * LEASE).await;
+    lab.proxy.heal();
+    let back = Instant::now();
+    lab.proven_again("all in a black hole", back, RECOVERY + SLACK).await;
+    lab.used("all in a black hole", unseen, back.duration_since(unseen.at) + RECOVERY + SLACK)
+        .await;
+    let seen = watch.end_without_failure("all in a black hole").await;
+    assert!(seen.stale > 0, "{seen:?}");
+    assert!(seen.slowest < DEADLINE + SLACK, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_network_is_not_noticed_by_who_asks_for_a_warm_number() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let delay = Duration::from_millis(200);
+    lab.proxy.set(Flows::All, Mode::Slow(delay));
+    let watch = lab.watch();
+    sleep(2 * LEASE).await;
+    let seen = watch.end_without_failure("slow").await;
+    assert_eq!(seen.stale, 0, "{seen:?}");
+    let p99 = seen.permille(990);
+    eprintln!("slow: 99 % of warm numbers within {p99:?}");
+    assert!(p99 < delay / 2, "{p99:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_used_over_a_slow_network() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    lab.proxy.set(Flows::All, Mode::Slow(Duration::from_millis(200)));
+    for _ in 0..3 {
+        lab.change_is_used("slow", LEASE + SLACK).await;
+    }
+    watch.end_without_failure("slow").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_cut_in_its_middle_is_asked_for_again() {
+    let lab = Lab::start(Cluster::shared()).await;
+    let watch = lab.watch();
+    for round in 0..5 {
+        lab.proxy.set(Flows::Open, Mode::Cut);
+        lab.change_is_used(&format!("cut, round {round}"), LEASE + SLACK).await;
+    }
+    watch.end_without_failure("cut").await;
+    eventually("changes are heard", async || lab.resolver.hears_changes()).await;
+}
