@@ -176,6 +176,42 @@ async fn the_way_in_which_changes_are_heard_is_found_out_and_told() {
     assert_eq!(sqlite.resolver.health().hearing, Hearing::ChangeLog);
 }
 
+#[tokio::test]
+async fn the_log_of_a_file_is_caught_up_or_doubted_as_well() {
+    for pruned in [false, true] {
+        let live = Live::new(Kind::Sqlite).await;
+        let other = caller(1, 2);
+        let us = live.store.create_config(&config(&live.ring, "us")).await.unwrap();
+        live.store.add_number(&number(other, Some(us))).await.unwrap();
+        let is_warm = async |caller| {
+            live.resolver.resolve(caller).await.unwrap();
+            live.resolver.try_resolve(caller).is_some()
+        };
+        eventually("warm", async || is_warm(live.caller).await && is_warm(other).await).await;
+        let hour = std::time::Duration::from_secs(3600);
+        if pruned {
+            // In one transaction: the reader finds that what it read last is gone.
+            live.database
+                .sql(
+                    "begin immediate;
+                     update voice_agent_livekit set trunk_id = 'ST_2' where name = 'eu';
+                     delete from voice_agent_changes;
+                     insert into voice_agent_changes (entity, operation) values ('number', 'x');
+                     commit",
+                )
+                .await;
+        } else {
+            live.database
+                .sql("update voice_agent_changes set changed_at = '2020-01-01T00:00:00.000Z'")
+                .await;
+            assert!(live.store.prune_changes(hour).await.unwrap() > 0);
+            live.set_trunk("ST_2").await;
+        }
+        live.trunk_becomes(Some("ST_2")).await;
+        assert_eq!(live.resolver.try_resolve(other).is_some(), !pruned);
+    }
+}
+
 /// A transaction that is open in a psql of its own.
 struct Open(std::process::Child);
 

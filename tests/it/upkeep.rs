@@ -177,3 +177,31 @@ async fn a_resolver_is_not_ready_before_changes_are_heard() {
     database.open.migrate(trunkline::store::Migrations::Up).await.unwrap();
     eventually("ready", async || resolver.health().not_ready.is_none()).await;
 }
+
+#[tokio::test]
+async fn secrets_are_wiped_a_millisecond_after_a_change_and_a_tenth_of_a_second_after_their_time() {
+    let live = Live::new(Kind::Sqlite).await;
+    let settings = (live.settings)(&[("CACHE_TTL", "1s"), ("CACHE_TTL_JITTER", "0")]);
+    let resolver = Resolver::builder(settings).start();
+    eventually("changes are heard", async || resolver.hears_changes()).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..1000 {
+        let held = resolver.resolve(live.caller).await.unwrap();
+        let began = tokio::time::Instant::now();
+        resolver.invalidate(Change::Config(live.config));
+        assert!(held.token(&TokenRequest::default()).is_err());
+        slowest = slowest.max(began.elapsed());
+    }
+    eprintln!("wiped within {slowest:?} of 1000 changes");
+    let mut late = Vec::new();
+    for _ in 0..5 {
+        resolver.resolve(live.caller).await.unwrap();
+        let loaded = tokio::time::Instant::now();
+        eventually("gone", async || resolver.cached() == 0).await;
+        late.push(loaded.elapsed().saturating_sub(Duration::from_secs(1)));
+    }
+    late.sort_unstable();
+    eprintln!("gone this long after a TTL without calls: {late:?}");
+    // The middle ones, since a busy machine may hold back any single one.
+    assert!(slowest < Duration::from_millis(20) && late[2] < Duration::from_millis(100));
+}
