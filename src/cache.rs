@@ -16,8 +16,6 @@ mod table;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::fence::{Fence, Stamp};
@@ -28,11 +26,12 @@ use crate::changes::Change;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Resolution};
 use crate::number::Caller;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Keeper, Mutex, Ordering, PoisonError};
 
 /// The answers of one process.
 pub(crate) struct Cache {
     table: Arc<Table>,
-    keeper: moka::sync::Cache<Caller, u64, foldhash::fast::RandomState>,
+    keeper: Keeper<Caller, u64, foldhash::fast::RandomState>,
     pub(crate) fence: Fence,
     pub(crate) shared: SharedCredentials,
     serial: AtomicU64,
@@ -83,7 +82,7 @@ impl Cache {
     pub(crate) fn new(capacity: u64, longest: Duration) -> Self {
         let table = Arc::new(Table::default());
         let evicted = Arc::clone(&table);
-        let keeper = moka::sync::Cache::builder()
+        let keeper = Keeper::builder()
             .max_capacity(capacity)
             .time_to_live(longest)
             .eviction_listener(move |caller: Arc<Caller>, serial, _| {

@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 use super::fence::{Fence, Generation, Stamp};
 use crate::lifecycle::Lifecycle;
 use crate::number::Caller;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The loads in the air.
 pub(crate) struct Flights<T> {

@@ -5,11 +5,11 @@
 //! finds nothing old to join.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::fence::Generation;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 type ByConfig = HashMap<ConfigId, (Generation, Weak<Credentials>)>;
 

@@ -4,14 +4,12 @@
 //! an entry that leaves is *retired*: its answer's credentials are released then and there, or, if
 //! callers still hold the answer, as soon as the last of them lets go.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
 use super::fence::Stamp;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::environment::ResolveError;
 use crate::number::Caller;
+use crate::sync::{Arc, AtomicBool, Index, Mutex, MutexGuard, Ordering, PoisonError, Weak};
 
 /// What resolving came to.
 pub(crate) type Outcome = Result<Resolution, ResolveError>;
@@ -47,7 +45,7 @@ impl Drop for Entry {
 /// Entries by caller.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) index: papaya::HashMap<Caller, Entry, foldhash::fast::RandomState>,
+    pub(super) index: Index<Caller, Entry, foldhash::fast::RandomState>,
     /// Retired answers that callers still hold.
     lingering: Mutex<Vec<Weak<Answer>>>,
 }
@@ -111,7 +109,7 @@ impl Table {
         }
     }
 
-    fn lingering(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Answer>>> {
+    fn lingering(&self) -> MutexGuard<'_, Vec<Weak<Answer>>> {
         self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
