@@ -45,8 +45,12 @@ impl SharedCredentials {
         }
         let credentials = Arc::new(make()?);
         match there {
-            // An old row that arrives late: its answer is not going to count, and is not shared.
-            Some((newer, _)) if newer > born => return Ok(credentials),
+            // An old row that arrives late. Nobody would wipe what is not shared, so its answer must
+            // not count from here on, and is not kept.
+            Some((newer, _)) if newer > born => {
+                bump();
+                return Ok(credentials);
+            }
             Some((_, old)) => {
                 bump();
                 old.wipe();
