@@ -104,18 +104,23 @@ impl Cache {
     pub(crate) fn hit(&self, caller: Caller, now: Moment) -> Option<Outcome> {
         let index = self.table.index.pin();
         let entry = index.get(&caller)?;
-        let proven = if entry.needs_lease {
-            self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
-        } else {
-            !self.fence.knows_better(entry.stamp)
-        };
-        if now >= entry.fresh_until || !proven {
+        if !self.counts(entry, now) {
             return None;
         }
         if one_in_64() {
             self.keeper.get(&caller);
         }
         Some(entry.outcome.clone())
+    }
+
+    /// Whether an entry is fresh, and proven.
+    fn counts(&self, entry: &Entry, now: Moment) -> bool {
+        let proven = if entry.needs_lease {
+            self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
+        } else {
+            !self.fence.knows_better(entry.stamp)
+        };
+        now < entry.fresh_until && proven
     }
 
     /// What the database said when it last could, unless it is known to have changed since or is
@@ -135,6 +140,7 @@ impl Cache {
         &self,
         caller: Caller,
         last: &LastGood,
+        now: Moment,
         until: Moment,
     ) -> Option<Outcome> {
         let LastGood { answer, stamp, keep_until } = last;
@@ -151,7 +157,7 @@ impl Cache {
             keep_until: *keep_until,
             needs_lease: false,
         };
-        self.keep(caller, fresh);
+        self.keep(caller, fresh, now);
         Some(outcome)
     }
 
@@ -161,13 +167,13 @@ impl Cache {
         self.distrust_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
-    /// Keeps an answer, unless a newer one is there. Its credentials count as used by it.
-    pub(crate) fn keep(&self, caller: Caller, fresh: Fresh) {
+    /// Keeps an answer, unless a better one is there. Its credentials count as used by it.
+    pub(crate) fn keep(&self, caller: Caller, fresh: Fresh, now: Moment) {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let fresh_until = fresh.serve_until;
+        let (stamp, fresh_until) = (fresh.stamp, fresh.serve_until);
         let entry = Entry {
             outcome: fresh.outcome,
-            stamp: fresh.stamp,
+            stamp,
             fresh_until,
             keep_until: fresh.keep_until,
             needs_lease: fresh.needs_lease,
@@ -175,10 +181,17 @@ impl Cache {
             retired: AtomicBool::new(false),
         };
         // What is known to be outdated by now is wiped at once, and not when its time is up.
-        if self.fence.knows_better(entry.stamp) {
+        if self.fence.knows_better(stamp) {
             return self.table.retire(&entry);
         }
-        if !self.table.insert(caller, entry) {
+        // Only what the database said outranks: what is older, and, for as long as it counts, what
+        // was made for want of an answer.
+        let outranks = |there: &Entry, entry: &Entry| {
+            there.needs_lease
+                && (there.stamp.born > entry.stamp.born
+                    || !entry.needs_lease && self.counts(there, now))
+        };
+        if !self.table.insert(caller, entry, outranks) {
             return;
         }
         self.keeper.insert(caller, serial);

@@ -195,7 +195,8 @@ impl Engine {
         let last = self.cache.last_good(caller, now);
         if let Some(last) = &last
             && now.0 < self.pause_until.load(Ordering::Acquire)
-            && let Some(stale) = self.cache.keep_last_good(caller, last, self.error_until(caller))
+            && let Some(stale) =
+                self.cache.keep_last_good(caller, last, now, self.error_until(caller))
         {
             return stale;
         }
@@ -280,7 +281,7 @@ impl Engine {
             keep_until: asked_at.after(self.tuning.max_stale),
             needs_lease: true,
         };
-        self.cache.keep(caller, fresh);
+        self.cache.keep(caller, fresh, self.clock.now());
         self.telemetry.cached(self.cache.len());
         (outcome, stamp)
     }
@@ -294,7 +295,7 @@ impl Engine {
         if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
             self.cache.distrust_database(now.after(DISTRUST));
         }
-        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, until));
+        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, now, until));
         if let Some(stale) = kept {
             return stale;
         }
@@ -309,7 +310,7 @@ impl Engine {
             keep_until: until,
             needs_lease: false,
         };
-        self.cache.keep(caller, fresh);
+        self.cache.keep(caller, fresh, now);
         outcome
     }
 
