@@ -194,6 +194,10 @@ impl Cache {
         if !self.table.insert(caller, entry, outranks) {
             return;
         }
+        // A change that was bumped since the look above may have found nothing to remove yet.
+        if self.fence.knows_better(stamp) {
+            return self.table.remove_exact(caller, serial);
+        }
         self.keeper.insert(caller, serial);
         self.look_again(fresh_until, caller, serial);
     }
