@@ -31,7 +31,7 @@ models! {
 
     /// Nobody else knows of what is made of such a row, so nobody could withdraw it.
     fn what_an_old_row_gave_that_arrived_late_does_not_live_on() {
-        holds(|| settled(&[1], |lab| {
+        holds(|| settle(&Lab::new(), &[1], |lab| {
             lab.commit(Change::Config(CONFIG));
             lab.cache.fence.bump(Change::Number(caller(3)));
             lab.load(caller(3));
@@ -58,7 +58,8 @@ models! {
     }
 
     fn who_finds_an_answer_wiped_is_not_given_it_again() {
-        holds(asking_again);
+        holds(|| asking_again(Change::Config(CONFIG)));
+        holds(|| asking_again(Change::All));
     }
 
     fn the_last_user_to_leave_wipes() {
@@ -66,7 +67,8 @@ models! {
     }
 
     fn what_is_wiped_is_not_taken_up_again() {
-        holds(taking_up);
+        holds(|| taking_up(Change::Config(CONFIG)));
+        holds(|| taking_up(Change::All));
     }
 
     fn an_answer_leaves_its_credentials_once() {
@@ -74,17 +76,22 @@ models! {
     }
 }
 
-/// Loads of numbers with one config while something changes. When all is over, what counts can
-/// sign, and what is outdated cannot.
+/// What is settled where an answer was there before.
 fn settled(loads: &[u64], change: impl FnOnce(&Lab) + Send) -> Verdict {
     let lab = Lab::new();
     lab.load(caller(2));
+    settle(&lab, loads, change)
+}
+
+/// Loads of numbers with one config while something changes. When all is over, what counts can
+/// sign, and what is outdated cannot.
+fn settle(lab: &Lab, loads: &[u64], change: impl FnOnce(&Lab) + Send) -> Verdict {
     scope(|threads| {
         let load = |number| lab.load(caller(number));
         for &number in loads {
             threads.spawn(move || load(number));
         }
-        threads.spawn(|| change(&lab));
+        threads.spawn(|| change(lab));
     });
     lab.cache.sweep(NOW);
     [1, 2, 3].into_iter().try_for_each(|number| {
@@ -99,12 +106,12 @@ fn settled(loads: &[u64], change: impl FnOnce(&Lab) + Send) -> Verdict {
     })
 }
 
-fn asking_again() -> Verdict {
+fn asking_again(change: Change) -> Verdict {
     let lab = Lab::new();
     lab.load(caller(1));
     lab.load(caller(2));
     scope(|threads| {
-        threads.spawn(|| lab.change(Change::Config(CONFIG)));
+        threads.spawn(|| lab.change(change));
         threads.spawn(|| lab.cache.apply(Change::Number(caller(2))));
         threads.spawn(|| lab.load(caller(2)));
         let reader = threads.spawn(|| {
@@ -143,7 +150,7 @@ fn leaving() -> Verdict {
 }
 
 /// Credentials are taken part in while their config changes.
-fn taking_up() -> Verdict {
+fn taking_up(change: Change) -> Verdict {
     let lab = Lab::new();
     let outcome = lab.load(caller(1)).outcome;
     let Ok(answer) = &outcome else { return Err("no answer") };
@@ -151,7 +158,7 @@ fn taking_up() -> Verdict {
     let over = AtomicBool::new(false);
     scope(|threads| {
         threads.spawn(|| {
-            lab.change(Change::Config(CONFIG));
+            lab.change(change);
             over.store(true, Ordering::SeqCst);
         });
         let late = threads.spawn(|| {
