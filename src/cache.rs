@@ -16,8 +16,6 @@ mod table;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use self::fence::{Fence, Stamp};
@@ -28,11 +26,14 @@ use crate::changes::Change;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::number::{Caller, ConfigId};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU32, AtomicU64, Keeper, Mutex, MutexGuard, Ordering, PoisonError,
+};
 
 /// The answers of one process.
 pub(crate) struct Cache {
     table: Arc<Table>,
-    keeper: moka::sync::Cache<Caller, u64, foldhash::fast::RandomState>,
+    keeper: Keeper<Caller, u64, foldhash::fast::RandomState>,
     pub(crate) fence: Fence,
     pub(crate) shared: SharedCredentials,
     serial: AtomicU64,
@@ -105,7 +106,7 @@ impl Cache {
     pub(crate) fn new(capacity: u64, longest: Duration, idle: Duration) -> Self {
         let table = Arc::new(Table::default());
         let evicted = Arc::clone(&table);
-        let keeper = moka::sync::Cache::builder()
+        let keeper = Keeper::builder()
             .max_capacity(capacity)
             .time_to_live(longest)
             .eviction_listener(move |caller: Arc<Caller>, serial, _| {
@@ -133,15 +134,6 @@ impl Cache {
             self.keeper.get(&caller);
         }
         Some(entry.outcome.clone())
-    }
-
-    fn counts(&self, entry: &Entry, now: Moment) -> bool {
-        let proven = if entry.needs_lease {
-            self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
-        } else {
-            !self.fence.knows_better(entry.stamp)
-        };
-        now < entry.fresh_until && proven
     }
 
     /// What an answer says of its number, where only its config is known to have changed.
@@ -197,6 +189,16 @@ impl Cache {
         places.get(at).map(|&(caller, _)| caller)
     }
 
+    /// Whether an entry is fresh, and proven.
+    fn counts(&self, entry: &Entry, now: Moment) -> bool {
+        let proven = if entry.needs_lease {
+            self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
+        } else {
+            !self.fence.knows_better(entry.stamp)
+        };
+        now < entry.fresh_until && proven
+    }
+
     /// What the database said when it last could, unless it is known to have changed since or is
     /// too old. Holding it keeps it from being wiped for its age.
     pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<LastGood> {
@@ -214,6 +216,7 @@ impl Cache {
         &self,
         caller: Caller,
         last: &LastGood,
+        now: Moment,
         until: Moment,
     ) -> Option<Outcome> {
         let LastGood { answer, stamp, keep_until } = last;
@@ -232,7 +235,7 @@ impl Cache {
             used_at: until,
             needs_lease: false,
         };
-        self.keep(caller, fresh);
+        self.keep(caller, fresh, now);
         Some(outcome)
     }
 
@@ -242,12 +245,13 @@ impl Cache {
         self.distrust_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
-    /// Keeps an answer, unless a newer one is there. Its credentials count as used by it.
-    pub(crate) fn keep(&self, caller: Caller, fresh: Fresh) {
+    /// Keeps an answer, unless a better one is there. Its credentials count as used by it.
+    pub(crate) fn keep(&self, caller: Caller, fresh: Fresh, now: Moment) {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let stamp = fresh.stamp;
         let entry = Entry {
             outcome: fresh.outcome,
-            stamp: fresh.stamp,
+            stamp,
             fresh_until: fresh.serve_until,
             keep_until: fresh.keep_until,
             needs_lease: fresh.needs_lease,
@@ -257,12 +261,23 @@ impl Cache {
             retired: AtomicBool::new(false),
         };
         // What is known to be outdated by now is wiped at once, and not when its time is up.
-        if self.fence.knows_better(entry.stamp) {
+        if self.fence.knows_better(stamp) {
             return self.table.retire(&entry);
         }
         let next = entry.refresh_at.min(self.ends_at(&entry));
-        if !self.table.insert(caller, entry) {
+        // Only what the database said outranks: what is older, and, for as long as it counts, what
+        // was made for want of an answer.
+        let outranks = |there: &Entry, entry: &Entry| {
+            there.needs_lease
+                && (there.stamp.born > entry.stamp.born
+                    || !entry.needs_lease && self.counts(there, now))
+        };
+        if !self.table.insert(caller, entry, outranks) {
             return;
+        }
+        // A change that was bumped since the look above may have found nothing to remove yet.
+        if self.fence.knows_better(stamp) {
+            return self.table.remove_exact(caller, serial);
         }
         self.keeper.insert(caller, serial);
         self.look_again(next, (caller, serial));

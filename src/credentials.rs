@@ -8,8 +8,6 @@
 //! serves every number that shares the config, because they share the [`Credentials`].
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -19,6 +17,7 @@ use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::server_url::ServerUrl;
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::token::{AccessToken, Signer, TokenRequest};
 
 /// Which side answered.

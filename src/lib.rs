@@ -56,6 +56,7 @@ pub mod store;
 pub mod clock;
 mod lifecycle;
 pub mod settings;
+mod sync;
 pub mod telemetry;
 
 pub use self::changes::{Change, Hearing};

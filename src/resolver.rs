@@ -246,8 +246,9 @@ impl Engine {
         let now = self.clock.now();
         let last = self.cache.last_good(caller, now);
         if let Some(last) = &last
-            && now.0 < self.pause_until.load(Ordering::Acquire)
-            && let Some(stale) = self.cache.keep_last_good(caller, last, self.error_until(caller))
+            && self.database_is_left_alone(now)
+            && let Some(stale) =
+                self.cache.keep_last_good(caller, last, now, self.error_until(caller))
         {
             return stale;
         }
@@ -257,6 +258,13 @@ impl Engine {
             Ok(Err(Crashed)) => self.without_database(caller, last, Reason::LoadPanicked),
             Err(_) => self.without_database(caller, last, Reason::DatabaseTimeout),
         }
+    }
+
+    /// Whether a load has failed a moment ago, and nothing has proven since that the database
+    /// answers.
+    fn database_is_left_alone(&self, now: Moment) -> bool {
+        let proven = self.teller.is_some() && self.cache.fence.lease_is_live(now);
+        now.0 < self.pause_until.load(Ordering::Acquire) && !proven
     }
 
     /// Waits for a load that is as new as this question.
@@ -357,7 +365,7 @@ impl Engine {
             used_at,
             needs_lease: true,
         };
-        self.cache.keep(caller, fresh);
+        self.cache.keep(caller, fresh, self.clock.now());
         self.telemetry.cached(self.cache.len());
         Landed { outcome, stamp, asked_at }
     }
@@ -371,7 +379,7 @@ impl Engine {
         if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
             self.cache.distrust_database(now.after(DISTRUST));
         }
-        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, until));
+        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, now, until));
         if let Some(stale) = kept {
             return stale;
         }
@@ -388,7 +396,7 @@ impl Engine {
             used_at: now,
             needs_lease: false,
         };
-        self.cache.keep(caller, fresh);
+        self.cache.keep(caller, fresh, now);
         outcome
     }
 

@@ -11,11 +11,10 @@
 //! Numbers and configs are hashed onto a fixed number of places, so memory is bounded. Two that
 //! share a place invalidate each other now and then, which costs a load and never a wrong answer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::changes::Change;
 use crate::clock::Moment;
 use crate::number::{Caller, ConfigId};
+use crate::sync::{AtomicU64, Ordering};
 
 /// A point in the order of loads and changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

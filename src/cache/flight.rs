@@ -12,7 +12,6 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -20,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::fence::{Fence, Generation, Stamp};
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId};
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The loads in the air.
 pub(crate) struct Flights<K, T> {

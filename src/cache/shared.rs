@@ -5,11 +5,11 @@
 //! finds nothing old to join.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::fence::Generation;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 type ByConfig = HashMap<ConfigId, Shared>;
 
@@ -71,8 +71,12 @@ impl SharedCredentials {
         }
         let credentials = Arc::new(make()?);
         match old {
-            // An old row that arrives late: its answer is not going to count, and is not shared.
-            Some(_) if newer => return Ok(credentials),
+            // An old row that arrives late. Nobody would wipe what is not shared, so its answer must
+            // not count from here on, and is not kept.
+            Some(_) if newer => {
+                bump();
+                return Ok(credentials);
+            }
             Some(old) => {
                 bump();
                 old.wipe();

@@ -4,14 +4,14 @@
 //! an entry that leaves is *retired*: its answer's credentials are released then and there, or, if
 //! callers still hold the answer, as soon as the last of them lets go.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
 use super::fence::Stamp;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::environment::ResolveError;
 use crate::number::Caller;
+use crate::sync::{
+    Arc, AtomicBool, AtomicU32, Index, Mutex, MutexGuard, Ordering, PoisonError, Weak,
+};
 
 /// What resolving came to.
 pub(crate) type Outcome = Result<Resolution, ResolveError>;
@@ -79,22 +79,32 @@ impl Drop for Entry {
 /// Entries by caller.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) index: papaya::HashMap<Caller, Entry, foldhash::fast::RandomState>,
+    pub(super) index: Index<Caller, Entry, foldhash::fast::RandomState>,
+    /// Held while an entry is put in, so that what it was judged against is what it replaces.
+    placing: Mutex<()>,
     /// Retired answers that callers still hold.
     lingering: Mutex<Vec<Weak<Answer>>>,
 }
 
 impl Table {
-    /// Puts an entry in its place and retires what stood there. `false`: that is newer, and stays.
-    pub(super) fn insert(&self, caller: Caller, entry: Entry) -> bool {
+    /// Puts an entry in its place and retires what stood there. `false`: that outranks it, and
+    /// stays.
+    pub(super) fn insert(
+        &self,
+        caller: Caller,
+        entry: Entry,
+        outranks: impl FnOnce(&Entry, &Entry) -> bool,
+    ) -> bool {
         let index = self.index.pin();
-        // Only what the database said outranks by age; a fallback for want of an answer does not.
-        let newer = |there: &Entry| there.needs_lease && there.stamp.born > entry.stamp.born;
-        if index.get(&caller).is_some_and(newer) {
+        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        if index.get(&caller).is_some_and(|there| outranks(there, &entry)) {
+            drop(placing);
             self.retire(&entry);
             return false;
         }
-        if let Some(replaced) = index.insert(caller, entry) {
+        let replaced = index.insert(caller, entry);
+        drop(placing);
+        if let Some(replaced) = replaced {
             self.retire(replaced);
         }
         true
@@ -143,7 +153,7 @@ impl Table {
         }
     }
 
-    fn lingering(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Answer>>> {
+    fn lingering(&self) -> MutexGuard<'_, Vec<Weak<Answer>>> {
         self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -66,7 +66,7 @@ impl Engine {
             needs_lease: true,
         };
         self.tell(caller, &outcome);
-        self.cache.keep(caller, fresh);
+        self.cache.keep(caller, fresh, now);
         self.cache.fence.admits(stamp).then_some(Landed { outcome, stamp, asked_at: now })
     }
 

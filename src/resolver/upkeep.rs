@@ -149,7 +149,7 @@ impl Engine {
     /// Loads anew what is in use, unless the database is in the way.
     async fn refresh(self: &Arc<Self>, place: Place) {
         let now = self.clock.now();
-        if now.0 < self.pause_until.load(Ordering::Acquire) {
+        if self.database_is_left_alone(now) {
             return;
         }
         let Some(used_at) = self.cache.used_at(place) else { return };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{StoreError, Taken};
 
@@ -119,6 +119,23 @@ impl<S: Session> Lanes<S> {
                 (true, Ok(Err(_))) => {}
                 (false, Ok(Err(error))) => return Err(typed(&error, statement)),
             }
+        }
+    }
+
+    /// Waits for a free connection, or opens one, if need be at the second attempt: a network may
+    /// tear one connection and let the next one live, and a server that is full has connections of
+    /// ours that will be free in a moment.
+    pub(super) async fn enter_patiently(
+        &self,
+        statement: &'static str,
+        until: Instant,
+    ) -> Result<Lane<S>, StoreError> {
+        match self.enter(statement, until).await {
+            Err(StoreError::Unreachable { .. }) => {
+                timeout_at(until, sleep(BEFORE_NEXT_ATTEMPT)).await.ok();
+                self.enter(statement, until).await
+            }
+            entered => entered,
         }
     }
 
@@ -232,7 +249,7 @@ macro_rules! ask {
     (read $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
         let until = $lanes.until();
         loop {
-            let mut lane = $lanes.enter($statement, until).await?;
+            let mut lane = $lanes.enter_patiently($statement, until).await?;
             let given_up = lane.given_up();
             let outcome = tokio::select! {
                 biased;
@@ -253,6 +270,8 @@ macro_rules! ask {
     }};
 }
 pub(super) use ask;
+
+const BEFORE_NEXT_ATTEMPT: Duration = Duration::from_millis(5);
 
 /// Whether an error may be of this one connection: it died, or its plans are of a table that has
 /// changed since (0A000), or a pooler gave it another session (26000).

@@ -1,0 +1,14 @@
+//! Where threads meet: the locks, counters and maps of the cache, named in one place.
+//!
+//! `fence`, `flight`, `shared`, `table` and the credentials take these from here and not from where
+//! they are made, because `tests/model` compiles those very files once more, against primitives
+//! that try another order of steps each time. Nothing but names may stand here: the models would
+//! not see it.
+
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What keeps: capacity, age, and who has to go.
+pub(crate) use moka::sync::Cache as Keeper;
+/// What serves: read without a lock.
+pub(crate) use papaya::HashMap as Index;

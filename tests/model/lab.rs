@@ -1,0 +1,235 @@
+//! A database of one number's row and one config's row, and a loader without a network.
+
+use std::sync::LazyLock;
+
+use uuid::Uuid;
+
+use crate::cache::fence::{Generation, Stamp};
+use crate::cache::shared::Facts;
+use crate::cache::{Cache, Fresh, LastGood, Outcome};
+use crate::changes::Change;
+use crate::clock::{Clock, Moment};
+use crate::credentials::{Answer, CredentialError, Credentials, Origin, Resolution, TrunkOrigin};
+use crate::environment::ResolveError;
+use crate::keyring::{KeyRing, Secret};
+use crate::number::{Caller, ConfigId};
+use crate::reason::Reason;
+use crate::sync::{Arc, Mutex};
+use crate::token::TokenRequest;
+
+/// What the rows say, by version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) config: u64,
+    pub(crate) number: u64,
+}
+
+/// What a load came to.
+pub(crate) struct Loaded {
+    pub(crate) outcome: Outcome,
+    pub(crate) stamp: Stamp,
+}
+
+/// The real cache, and a database to fill it from.
+pub(crate) struct Lab {
+    pub(crate) cache: Cache,
+    database: Mutex<Rows>,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        Self::keeping(8)
+    }
+
+    /// One whose keeper keeps so many answers.
+    pub(crate) fn keeping(capacity: u64) -> Self {
+        Self {
+            cache: Cache::new(capacity, LATER.since(NOW), LATER.since(NOW)),
+            database: Mutex::new(Rows { config: 1, number: 1 }),
+        }
+    }
+
+    /// One statement: both rows as of one moment.
+    pub(crate) fn read(&self) -> Rows {
+        *self.database.lock().unwrap()
+    }
+
+    /// Commits what a change is about. Nobody is told.
+    pub(crate) fn commit(&self, change: Change) {
+        let mut rows = self.database.lock().unwrap();
+        rows.config += u64::from(matches!(change, Change::Config(_) | Change::All));
+        rows.number += u64::from(!matches!(change, Change::Config(_)));
+    }
+
+    /// Commits it and tells of it.
+    pub(crate) fn change(&self, change: Change) {
+        self.commit(change);
+        self.cache.apply(change);
+    }
+
+    /// A whole load: the generation first, then the rows.
+    pub(crate) fn load(&self, caller: Caller) -> Loaded {
+        self.load_until(caller, LATER)
+    }
+
+    /// The same, for an answer that is fresh until then.
+    pub(crate) fn load_until(&self, caller: Caller, until: Moment) -> Loaded {
+        let born = self.cache.fence.generation();
+        let rows = self.read();
+        self.land(caller, born, rows, until)
+    }
+
+    /// Makes an answer of rows and keeps it, as the resolver does when a load lands.
+    pub(crate) fn land(
+        &self,
+        caller: Caller,
+        born: Generation,
+        rows: Rows,
+        until: Moment,
+    ) -> Loaded {
+        let stamp = Stamp::new(born, caller, Some(CONFIG));
+        let outcome = self.answer(born, rows);
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            serve_until: until,
+            keep_until: MUCH_LATER,
+            refresh_at: Moment::NEVER,
+            used_at: NOW,
+            needs_lease: true,
+        };
+        self.cache.keep(caller, fresh, NOW);
+        Loaded { outcome, stamp }
+    }
+
+    /// Keeps the error of a caller that waited in vain, as the resolver does.
+    pub(crate) fn fall_back(&self, caller: Caller) {
+        let born = self.cache.fence.generation();
+        let fresh = Fresh {
+            outcome: Err(ResolveError::FallbackDenied { reason: Reason::DatabaseTimeout }),
+            stamp: Stamp::new(born, caller, None),
+            serve_until: LATER,
+            keep_until: LATER,
+            refresh_at: Moment::NEVER,
+            used_at: NOW,
+            needs_lease: false,
+        };
+        self.cache.keep(caller, fresh, NOW);
+    }
+
+    /// Lets the last good answer serve on, as the resolver does for a caller that waited in vain.
+    pub(crate) fn keep_last_good(&self, caller: Caller, last: &LastGood) -> Option<Outcome> {
+        self.cache.keep_last_good(caller, last, NOW, LATER)
+    }
+
+    fn answer(&self, born: Generation, rows: Rows) -> Outcome {
+        let (key, sealed) = (rows.config.to_string(), format!("sealed {}", rows.config));
+        let facts = Arc::new(Facts { name: "config".into(), trunk: None, agent: None });
+        let credentials = self.cache.shared.join::<ResolveError>(
+            CONFIG,
+            born,
+            &facts,
+            || self.cache.fence.bump(Change::Config(CONFIG)),
+            |there| there.matches(URL, &key, &sealed, &RING),
+            || {
+                let url = URL.parse().expect("a URL");
+                let opened = Secret::new(Box::new(sealed.clone()));
+                Ok(Credentials::sealed(url, &key, &sealed, &opened, RING.clone(), Arc::new(Still)))
+            },
+        )?;
+        let trunk = Some((rows.number.to_string().into(), TrunkOrigin::Rules));
+        let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
+        Ok(answer(credentials, trunk, origin))
+    }
+
+    /// Makes an answer again of what its number says and of what its config says by now, as the
+    /// resolver does after a change of the config, with a stamp of this generation, given that in
+    /// which the config was read.
+    pub(crate) fn make_again_of(
+        &self,
+        caller: Caller,
+        config_born: impl FnOnce(Generation) -> Generation,
+    ) -> Option<Loaded> {
+        let part = self.cache.number_part(caller, NOW)?;
+        let counts = |born| self.cache.fence.admits_config(CONFIG, born);
+        let (born, credentials, facts) = self.cache.shared.current(CONFIG, counts)?;
+        let trunk = part.rules_trunk.map(|trunk| ((*trunk).into(), TrunkOrigin::Rules));
+        let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
+        let stamp = part.stamp.with_config_of(config_born(born));
+        let outcome = Ok(answer(credentials, trunk, origin));
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            serve_until: part.serve_until,
+            keep_until: part.keep_until,
+            refresh_at: part.refresh_at,
+            used_at: NOW,
+            needs_lease: true,
+        };
+        self.cache.keep(caller, fresh, NOW);
+        Some(Loaded { outcome, stamp })
+    }
+
+    /// What the cache would serve.
+    pub(crate) fn hit(&self, caller: Caller) -> Option<Outcome> {
+        self.cache.hit(caller, NOW)
+    }
+
+    /// What stands in the cache, whether it would be served or not.
+    pub(crate) fn standing(&self, caller: Caller) -> Option<Outcome> {
+        self.cache.peek(caller, Outcome::clone)
+    }
+}
+
+fn answer(
+    credentials: Arc<Credentials>,
+    trunk: Option<(Box<str>, TrunkOrigin)>,
+    origin: Origin,
+) -> Resolution {
+    let rules_trunk = trunk.as_ref().map(|(trunk, _)| trunk.clone().into());
+    Resolution(Arc::new(Answer::new(credentials, trunk, "agent".into(), origin, rules_trunk, NOW)))
+}
+
+/// Which rows an answer was made of. `None`: of none.
+pub(crate) fn rows_of(outcome: &Outcome) -> Option<Rows> {
+    let answer = outcome.as_ref().ok()?;
+    let version = |text: &str| text.parse().expect("a version");
+    Some(Rows { config: version(answer.api_key()), number: version(answer.trunk_id()?) })
+}
+
+/// Whether an answer can still sign.
+pub(crate) fn signs(outcome: &Outcome) -> bool {
+    let Ok(answer) = outcome else { return false };
+    !matches!(answer.token(&TokenRequest::default()), Err(CredentialError::Wiped))
+}
+
+/// A number that uses [`CONFIG`]; there are some of those.
+pub(crate) fn caller(number: u64) -> Caller {
+    Caller::parse(TENANT, &format!("+{}", 971_500_000_000 + number)).expect("a caller")
+}
+
+/// A clock that stands at [`NOW`].
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        NOW
+    }
+
+    fn unix_time(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+}
+
+pub(crate) const CONFIG: ConfigId = ConfigId(Uuid::from_u128(9));
+pub(crate) const NOW: Moment = Moment(0);
+/// When answers are no longer fresh.
+pub(crate) const LATER: Moment = Moment(1_000_000_000);
+/// When they are not even the last good ones.
+pub(crate) const MUCH_LATER: Moment = Moment(2_000_000_000);
+const TENANT: &str = "0d6f1f2e-52a8-4a35-9b1f-6f7f0c9f2a11";
+const URL: &str = "wss://calls.example";
+static RING: LazyLock<Arc<KeyRing>> = LazyLock::new(|| {
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    Arc::new(KeyRing::parse(key).expect("a key"))
+});

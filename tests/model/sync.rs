@@ -1,0 +1,216 @@
+//! What `src/sync.rs` names, for models: every use is a step at which another thread may go on.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use shuttle::rand::Rng;
+pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+pub(crate) use std::sync::atomic::Ordering;
+
+/// Lets another thread go on.
+fn step() {
+    // shuttle has no time: a sleep is a choice of who is next.
+    shuttle::thread::sleep(Duration::ZERO);
+}
+
+/// shuttle's own atomics take microseconds to make, and a fence has two thousand.
+macro_rules! atomics {
+    ($($atomic:ident of $value:ty: $($change:ident)*;)*) => {$(
+        #[derive(Default)]
+        pub(crate) struct $atomic(std::sync::atomic::$atomic);
+
+        impl $atomic {
+            pub(crate) fn new(value: $value) -> Self {
+                Self(value.into())
+            }
+
+            pub(crate) fn load(&self, order: Ordering) -> $value {
+                step();
+                self.0.load(order)
+            }
+
+            pub(crate) fn store(&self, value: $value, order: Ordering) {
+                step();
+                self.0.store(value, order);
+            }
+
+            $(pub(crate) fn $change(&self, value: $value, order: Ordering) -> $value {
+                step();
+                self.0.$change(value, order)
+            })*
+        }
+    )*};
+}
+atomics! {
+    AtomicBool of bool: swap fetch_or;
+    AtomicU32 of u32:;
+    AtomicU64 of u64: fetch_add fetch_max;
+}
+
+/// papaya's map, each operation of it one step.
+pub(crate) struct Index<K, V, S> {
+    map: papaya::HashMap<K, V, S>,
+}
+
+impl<K, V, S: Default> Default for Index<K, V, S> {
+    fn default() -> Self {
+        Self { map: papaya::HashMap::default() }
+    }
+}
+
+/// An [`Index`] in use.
+pub(crate) struct Pinned<'a, K, V, S> {
+    map: papaya::HashMapRef<'a, K, V, S, papaya::LocalGuard<'a>>,
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Index<K, V, S> {
+    pub(crate) fn pin(&self) -> Pinned<'_, K, V, S> {
+        Pinned { map: self.map.pin() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Pinned<'_, K, V, S> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        step();
+        self.map.get(key)
+    }
+
+    pub(crate) fn insert(&self, key: K, value: V) -> Option<&V> {
+        step();
+        self.map.insert(key, value)
+    }
+
+    pub(crate) fn remove(&self, key: &K) -> Option<&V> {
+        step();
+        self.map.remove(key)
+    }
+
+    pub(crate) fn remove_if(
+        &self,
+        key: &K,
+        condition: impl FnMut(&K, &V) -> bool,
+    ) -> Result<Option<(&K, &V)>, (&K, &V)> {
+        step();
+        self.map.remove_if(key, condition)
+    }
+}
+
+impl<'a, K: Hash + Eq, V, S: BuildHasher> IntoIterator for &'a Pinned<'_, K, V, S> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        step();
+        self.map.iter().collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// A stand-in for moka that keeps as many as it may and tells of what has gone late and from another thread, as moka may.
+pub(crate) struct Keeper<K, V, S = RandomState> {
+    kept: Mutex<HashMap<K, V>>,
+    /// What has gone and nobody was told of yet.
+    gone: Mutex<Vec<(K, V)>>,
+    listener: Box<Listener<K, V>>,
+    capacity: usize,
+    hasher: PhantomData<S>,
+}
+
+type Listener<K, V> = dyn Fn(Arc<K>, V, Gone) + Send + Sync;
+
+/// moka says why. Nobody asks.
+pub(crate) struct Gone;
+
+impl<K: Hash + Eq + Copy, V> Keeper<K, V> {
+    pub(crate) fn builder() -> Builder<K, V> {
+        Builder { capacity: usize::MAX, listener: Box::new(|_, _, _| {}) }
+    }
+}
+
+impl<K: Hash + Eq + Copy, V, S> Keeper<K, V, S> {
+    pub(crate) fn get(&self, key: &K) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    pub(crate) fn insert(&self, key: K, value: V) {
+        let replaced = self.lock().insert(key, value);
+        self.went(replaced.map(|value| (key, value)));
+        if chance() {
+            self.run_pending_tasks();
+        }
+    }
+
+    pub(crate) fn invalidate(&self, key: &K) {
+        let gone = self.lock().remove(key);
+        self.went(gone.map(|value| (*key, value)));
+    }
+
+    pub(crate) fn invalidate_all(&self) {
+        let all: Vec<_> = self.lock().drain().collect();
+        self.went(all);
+    }
+
+    pub(crate) fn run_pending_tasks(&self) {
+        let mut kept = self.lock();
+        let many = kept.len().saturating_sub(self.capacity);
+        let evicted: Vec<_> = kept.keys().copied().take(many).collect();
+        let evicted: Vec<_> =
+            evicted.into_iter().filter_map(|key| Some((key, kept.remove(&key)?))).collect();
+        drop(kept);
+        self.went(evicted);
+        let told: Vec<_> = self.gone.lock().unwrap().drain(..).collect();
+        for (key, value) in told {
+            (self.listener)(Arc::new(key), value, Gone);
+        }
+    }
+
+    fn went(&self, gone: impl IntoIterator<Item = (K, V)>) {
+        self.gone.lock().unwrap().extend(gone);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, V>> {
+        self.kept.lock().unwrap()
+    }
+}
+
+/// As moka's.
+pub(crate) struct Builder<K, V> {
+    capacity: usize,
+    listener: Box<Listener<K, V>>,
+}
+
+impl<K: Hash + Eq + Copy, V> Builder<K, V> {
+    pub(crate) fn max_capacity(self, capacity: u64) -> Self {
+        Self { capacity: usize::try_from(capacity).unwrap_or(usize::MAX), ..self }
+    }
+
+    pub(crate) fn time_to_live(self, _: Duration) -> Self {
+        self
+    }
+
+    pub(crate) fn eviction_listener(
+        self,
+        listener: impl Fn(Arc<K>, V, Gone) + Send + Sync + 'static,
+    ) -> Self {
+        Self { listener: Box::new(listener), ..self }
+    }
+
+    pub(crate) fn build_with_hasher<S>(self, _: S) -> Keeper<K, V, S> {
+        Keeper {
+            kept: Mutex::default(),
+            gone: Mutex::default(),
+            listener: self.listener,
+            capacity: self.capacity,
+            hasher: PhantomData,
+        }
+    }
+}
+
+fn chance() -> bool {
+    shuttle::rand::thread_rng().gen_bool(0.5)
+}

@@ -1,0 +1,190 @@
+//! What an invalidation withdraws cannot sign any more, and nothing else is withdrawn.
+
+use shuttle::thread::scope;
+
+use crate::cache::Outcome;
+use crate::changes::Change;
+use crate::explore::{Verdict, holds, is_caught, models};
+use crate::lab::{CONFIG, LATER, Lab, MUCH_LATER, NOW, caller, rows_of, signs};
+use crate::sync::{Arc, AtomicBool, Ordering};
+
+models! {
+    fn a_change_of_the_config_withdraws_what_loads_share() {
+        holds(|| settled(&[1, 2], |lab| lab.change(Change::Config(CONFIG))));
+    }
+
+    fn a_change_of_everything_withdraws_what_loads_share() {
+        holds(|| settled(&[1, 2], |lab| lab.change(Change::All)));
+    }
+
+    fn a_change_of_a_number_leaves_nothing_of_it_alive() {
+        holds(|| settled(&[1], |lab| lab.change(Change::Number(caller(1)))));
+    }
+
+    fn a_change_of_many_numbers_leaves_nothing_of_them_alive() {
+        holds(|| settled(&[1], |lab| lab.change(Change::Numbers)));
+    }
+
+    fn a_change_that_nobody_told_of_is_settled_by_the_loads() {
+        holds(|| settled(&[1, 2], |lab| lab.commit(Change::Config(CONFIG))));
+    }
+
+    /// Nobody else knows of what is made of such a row, so nobody could withdraw it.
+    fn what_an_old_row_gave_that_arrived_late_does_not_live_on() {
+        holds(|| settle(&Lab::new(), &[1], |lab| {
+            lab.commit(Change::Config(CONFIG));
+            lab.cache.fence.bump(Change::Number(caller(3)));
+            lab.load(caller(3));
+            lab.cache.apply(Change::Config(CONFIG));
+        }));
+    }
+
+    /// A load comes between the two, and what it shares is refused but lives on.
+    fn wiping_before_the_bump_is_caught() {
+        is_caught(|| settled(&[1], |lab| {
+            lab.commit(Change::Config(CONFIG));
+            lab.cache.shared.change(CONFIG, || {});
+            lab.cache.fence.bump(Change::Config(CONFIG));
+        }));
+    }
+
+    /// A load comes between the two, and what it shares counts but is wiped.
+    fn bumping_outside_of_the_lock_is_caught() {
+        is_caught(|| settled(&[1, 2], |lab| {
+            lab.commit(Change::Config(CONFIG));
+            lab.cache.fence.bump(Change::Config(CONFIG));
+            lab.cache.shared.change(CONFIG, || {});
+        }));
+    }
+
+    fn who_finds_an_answer_wiped_is_not_given_it_again() {
+        holds(|| asking_again(Change::Config(CONFIG)));
+        holds(|| asking_again(Change::All));
+    }
+
+    fn the_last_user_to_leave_wipes() {
+        holds(leaving);
+    }
+
+    fn what_is_wiped_is_not_taken_up_again() {
+        holds(|| taking_up(Change::Config(CONFIG)));
+        holds(|| taking_up(Change::All));
+    }
+
+    fn an_answer_leaves_its_credentials_once() {
+        holds(leaving_once);
+    }
+}
+
+/// What is settled where an answer was there before.
+fn settled(loads: &[u64], change: impl FnOnce(&Lab) + Send) -> Verdict {
+    let lab = Lab::new();
+    lab.load(caller(2));
+    settle(&lab, loads, change)
+}
+
+/// Loads of numbers with one config while something changes. When all is over, what counts can
+/// sign, and what is outdated cannot.
+fn settle(lab: &Lab, loads: &[u64], change: impl FnOnce(&Lab) + Send) -> Verdict {
+    scope(|threads| {
+        let load = |number| lab.load(caller(number));
+        for &number in loads {
+            threads.spawn(move || load(number));
+        }
+        threads.spawn(|| change(lab));
+    });
+    lab.cache.sweep(NOW);
+    [1, 2, 3].into_iter().try_for_each(|number| {
+        let current = |outcome: &Outcome| rows_of(outcome) == Some(lab.read());
+        match (lab.hit(caller(number)), lab.standing(caller(number))) {
+            (Some(hit), _) if !signs(&hit) => Err("an answer counts and cannot sign"),
+            (None, Some(left)) if signs(&left) && !current(&left) => {
+                Err("an outdated answer was left standing and can sign")
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+fn asking_again(change: Change) -> Verdict {
+    let lab = Lab::new();
+    lab.load(caller(1));
+    lab.load(caller(2));
+    scope(|threads| {
+        threads.spawn(|| lab.change(change));
+        threads.spawn(|| lab.cache.apply(Change::Number(caller(2))));
+        threads.spawn(|| lab.load(caller(2)));
+        let reader = threads.spawn(|| {
+            let Some(first) = lab.hit(caller(1)) else { return Ok(()) };
+            if signs(&first) {
+                return Ok(());
+            }
+            match (first, lab.hit(caller(1))) {
+                (Ok(first), Some(Ok(again)))
+                    if Arc::ptr_eq(&first.0.credentials, &again.0.credentials) =>
+                {
+                    Err("an answer that was wiped was served once more")
+                }
+                _ => Ok(()),
+            }
+        });
+        reader.join().expect("a reader does not panic")
+    })
+}
+
+/// Two numbers share credentials, and both go while somebody holds an answer for a moment.
+fn leaving() -> Verdict {
+    let lab = Lab::new();
+    let Ok(answer) = lab.load(caller(1)).outcome else { return Err("no answer") };
+    let shared = Arc::clone(&answer.0.credentials);
+    drop(answer);
+    lab.load(caller(2));
+    scope(|threads| {
+        threads.spawn(|| lab.cache.apply(Change::Number(caller(1))));
+        threads.spawn(|| lab.cache.apply(Change::Number(caller(2))));
+        threads.spawn(|| drop(lab.hit(caller(1))));
+        threads.spawn(|| lab.cache.sweep(NOW));
+    });
+    lab.cache.sweep(NOW);
+    if shared.acquire() { Err("credentials that nobody uses were not wiped") } else { Ok(()) }
+}
+
+/// Credentials are taken part in while their config changes.
+fn taking_up(change: Change) -> Verdict {
+    let lab = Lab::new();
+    let outcome = lab.load(caller(1)).outcome;
+    let Ok(answer) = &outcome else { return Err("no answer") };
+    let shared = &answer.0.credentials;
+    let over = AtomicBool::new(false);
+    scope(|threads| {
+        threads.spawn(|| {
+            lab.change(change);
+            over.store(true, Ordering::SeqCst);
+        });
+        let late = threads.spawn(|| {
+            let over = over.load(Ordering::SeqCst);
+            if shared.acquire() && over { Err("wiped credentials were taken up") } else { Ok(()) }
+        });
+        late.join().expect("taking part does not panic")
+    })?;
+    if signs(&outcome) { Err("withdrawn credentials sign") } else { Ok(()) }
+}
+
+/// Two numbers share credentials, and everything that can end the use by one of them happens at
+/// once. The other one's use must not be ended by that.
+fn leaving_once() -> Verdict {
+    let lab = Lab::new();
+    lab.load_until(caller(2), MUCH_LATER);
+    lab.load(caller(1));
+    scope(|threads| {
+        threads.spawn(|| lab.cache.apply(Change::Number(caller(1))));
+        threads.spawn(|| lab.load(caller(1)));
+        threads.spawn(|| lab.fall_back(caller(1)));
+        threads.spawn(|| lab.cache.sweep(LATER));
+    });
+    lab.cache.sweep(LATER);
+    match lab.hit(caller(2)) {
+        Some(outcome) if signs(&outcome) => Ok(()),
+        _ => Err("the use of one number was ended twice, and with it that of another"),
+    }
+}
