@@ -98,7 +98,7 @@ impl Lab {
     }
 
     /// Asks for every number until it is answered.
-    pub async fn warm_up(&self) {
+    async fn warm_up(&self) {
         for &caller in &self.callers {
             // A replica may not have the numbers yet, and a busy machine may keep a load too long.
             eventually("the number is known", async || {
@@ -106,6 +106,16 @@ impl Lab {
             })
             .await;
         }
+    }
+
+    /// Waits until every change so far has been heard of, and then until every number is warm: what
+    /// comes next finds nothing known to be outdated.
+    pub async fn settle(&self) {
+        let then = Instant::now() + LEASE;
+        // A lease that is live by then was renewed after now.
+        let heard = async || Instant::now() > then && self.resolver.hears_changes();
+        eventually("everything is heard", heard).await;
+        self.warm_up().await;
     }
 
     /// The database of the engine is on this cluster now.

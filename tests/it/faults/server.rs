@@ -39,8 +39,7 @@ async fn a_backend_that_is_killed_costs_no_warm_number_its_answer() {
         let what = format!("backend killed, round {round}");
         lab.proven_again(&what, Instant::now(), RECOVERY + SLACK).await;
         lab.change_is_used(&what, RECOVERY + SLACK).await;
-        // The next round finds every number warm, and not just that one.
-        lab.warm_up().await;
+        lab.settle().await;
     }
     watch.end_without_failure("backend killed").await;
 }
@@ -55,7 +54,6 @@ async fn a_backend_that_is_terminated_costs_no_warm_number_its_answer() {
         cluster.terminate_backends(&ours);
         let what = format!("backend terminated, round {round}");
         lab.change_is_used(&what, LEASE + SLACK).await;
-        lab.warm_up().await;
     }
     watch.end_without_failure("backend terminated").await;
 }

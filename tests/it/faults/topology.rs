@@ -16,8 +16,10 @@ async fn a_promoted_standby_is_followed_as_its_primary_was() {
     let standby = primary.standby();
     let watch = lab.watch();
     lab.change_is_used("on the primary", LEASE + SLACK).await;
+    lab.settle().await;
     primary.is_followed_by(&standby);
     primary.kill();
+    lab.marked_stale().await;
     lab.move_to(&standby);
     standby.promote();
     let promoted = Instant::now();
