@@ -19,7 +19,7 @@
 //! ```text
 //! number in                                    change in
 //!   E164, TenantId: parsed once                  a trigger writes the change log, NOTIFY rings
-//!   resolver: flag off? environment              listener: any doubt? a new life, all in doubt
+//!   resolver: flag off? environment              reader: what is new since the last look
 //!   index hit, and proven? credentials           fence bumped, secret wiped, entry gone
 //!   else one load: number joined with config     the next call loads the new row
 //!   key ring opens, signer made, text wiped

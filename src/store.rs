@@ -24,7 +24,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 #[cfg(feature = "postgres")]
-pub(crate) use self::change_log::{ChangeLog, News, may_be_the_connection};
+pub(crate) use self::change_log::{ChangeLog, News, Reach, may_be_the_connection};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
@@ -310,6 +310,9 @@ pub enum StoreError {
         /// Which statement met it.
         statement: &'static str,
     },
+    /// The triggers that write the change log are not all there, or disabled.
+    #[error("the triggers that log changes are missing or disabled")]
+    TriggersMissing,
     /// The database refused a statement.
     #[error("the database refused `{statement}` (code {code})")]
     Refused {
@@ -336,6 +339,7 @@ impl StoreError {
             Self::Unreachable { .. } => "database_unreachable",
             Self::Timeout { .. } => "database_timeout",
             Self::NotMigrated { .. } => "not_migrated",
+            Self::TriggersMissing => "triggers_missing",
             Self::Refused { .. } => "database_error",
             Self::Row { .. } => "row_malformed",
         }

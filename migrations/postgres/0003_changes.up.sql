@@ -1,7 +1,7 @@
 -- The change log and its doorbell. Every statement that changes what a resolution depends on writes
--- a row here in its own transaction, whoever makes it, psql included. NOTIFY then carries the row's
--- sequence number to the channel `trunkline_<md5 of the schema>` when that transaction commits:
--- ids only, since anyone who may connect may listen.
+-- a row here in its own transaction, whoever makes it, psql included. NOTIFY then rings on the channel
+-- `trunkline_<md5 of the schema>` when that transaction commits, once and without a word, since
+-- anyone who may connect may listen: what there is to know stands in the log.
 --
 -- Triggers are per statement: a column that does not matter (updated_at, description) writes
 -- nothing, and a statement that touches more than 16 keys becomes one row that says `all`. They run
@@ -30,7 +30,6 @@ create function trunkline_log_changes() returns trigger
 language plpgsql security definer set search_path from current as $$
 declare
     found voice_agent_changes[];
-    seqs text;
 begin
     if tg_op = 'TRUNCATE' then
         found := array[null];
@@ -108,13 +107,9 @@ begin
             null, null, null, null, 'all', lower(tg_op), tg_table_name, null, null, null
         )::voice_agent_changes];
     end if;
-    with written as (
-        insert into voice_agent_changes (entity, operation, fields, config_id, tenant_id, digits)
-        select entity, operation, fields, config_id, tenant_id, digits from unnest(found)
-        returning seq
-    )
-    select string_agg(cast(seq as text), ',') into seqs from written;
-    perform pg_notify('trunkline_' || md5(tg_table_schema), seqs);
+    insert into voice_agent_changes (entity, operation, fields, config_id, tenant_id, digits)
+    select entity, operation, fields, config_id, tenant_id, digits from unnest(found);
+    perform pg_notify('trunkline_' || md5(tg_table_schema), '');
     return null;
 end
 $$;

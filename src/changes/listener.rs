@@ -41,6 +41,14 @@ impl Ear for Listener {
         self.bell.fell_silent();
         ended
     }
+
+    fn longest_wait(ended: &LifeEnded) -> Duration {
+        match ended {
+            // The log is read instead, and this does not change by itself in a moment.
+            LifeEnded::Pooled | LifeEnded::Replica => Duration::from_secs(10),
+            _ => Duration::from_secs(1),
+        }
+    }
 }
 
 impl Listener {

@@ -7,7 +7,7 @@
 //! **Invariant:** changes are applied, or everything is put in doubt, before the lease is renewed.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -17,7 +17,7 @@ use super::backoff;
 use super::bell::Bell;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{ChangeLog, News, PostgresStore, StoreError, may_be_the_connection};
+use crate::store::{ChangeLog, News, PostgresStore, Reach, StoreError, may_be_the_connection};
 use crate::telemetry::ChangesCounted;
 
 /// What reading needs.
@@ -29,6 +29,8 @@ pub(crate) struct Reader {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counted: ChangesCounted,
+    /// Why the last look failed, for those who ask.
+    pub(crate) trouble: Arc<StdMutex<Option<String>>>,
     /// How often to look where the doorbell does not sound.
     pub(crate) poll: Duration,
 }
@@ -44,6 +46,9 @@ impl Reader {
             let was_connected = log.is_connected();
             match log.look(pace.audits()).await {
                 Ok(news) => {
+                    if failures > 0 {
+                        self.note(None);
+                    }
                     failures = 0;
                     pace.found(!news.changes.is_empty());
                     self.apply(&news);
@@ -67,14 +72,22 @@ impl Reader {
     fn apply(&self, news: &News) {
         self.cache.apply_all(&news.changes);
         self.counted.applied(news.changes.len());
-        if !news.complete {
-            tracing::info!("the change log could not be followed; everything is asked for anew");
-            self.cache.fence.doubt();
-            self.counted.doubted();
+        if news.reach == Reach::Complete {
+            return;
         }
+        if news.reach == Reach::Gap {
+            tracing::warn!("the change log does not reach back; everything is asked for anew");
+        }
+        self.cache.fence.doubt();
+        self.counted.doubted();
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     fn cope(&self, error: &StoreError, was_connected: bool, failures: u32) {
+        self.note(Some(error.to_string()));
         if !may_be_the_connection(error) {
             self.bell.distrust();
         } else if was_connected {

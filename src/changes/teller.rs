@@ -31,8 +31,10 @@ pub(crate) struct Teller {
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     lives_ended: Counter,
-    /// Why the last life ended.
-    trouble: Mutex<Option<String>>,
+    /// Why the last life of the ear ended.
+    ear_trouble: Mutex<Option<String>>,
+    /// Why the log cannot be read at present.
+    log_trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// Something with lives: each is one connection, and whatever goes wrong with it ends it.
@@ -42,6 +44,11 @@ pub(super) trait Ear: Sync {
 
     /// Hears until something goes wrong, and says what.
     fn life(&self) -> impl Future<Output = Result<Infallible, Self::Ended>> + Send;
+
+    /// How long to wait at the most before the next life.
+    fn longest_wait(_ended: &Self::Ended) -> Duration {
+        Duration::from_secs(1)
+    }
 }
 
 enum Ears {
@@ -61,6 +68,7 @@ impl Teller {
     ) -> Self {
         let lives_ended = counted.lives_ended.clone();
         let (cache, clock) = (Arc::clone(cache), Arc::clone(clock));
+        let log_trouble = Arc::<Mutex<_>>::default();
         // No hit counts before something has proven that changes are heard.
         cache.fence.end_lease();
         let ears = match opened {
@@ -83,6 +91,7 @@ impl Teller {
                     cache: Arc::clone(&cache),
                     clock: Arc::clone(&clock),
                     counted,
+                    trouble: Arc::clone(&log_trouble),
                     poll: tuning.log_poll,
                 };
                 Ears::Postgres { listener, reader: Box::new(reader), bell }
@@ -97,7 +106,7 @@ impl Teller {
                 lease: tuning.lease,
             }),
         };
-        Self { ears, cache, clock, lives_ended, trouble: Mutex::default() }
+        Self { ears, cache, clock, lives_ended, ear_trouble: Mutex::default(), log_trouble }
     }
 
     /// Tells for as long as it is polled.
@@ -127,14 +136,14 @@ impl Teller {
         }
     }
 
-    /// Why NOTIFY, or nothing, is heard.
+    /// Why it is not the quickest way: what keeps the log from being read, else what keeps NOTIFY
+    /// from being heard.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let trouble = self.lock_trouble().clone();
-        trouble.filter(|_| self.hearing() != Hearing::Notify)
-    }
-
-    fn lock_trouble(&self) -> MutexGuard<'_, Option<String>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        let of = |trouble: &Mutex<Option<String>>| lock(trouble).clone();
+        match self.hearing() {
+            Hearing::Notify => None,
+            _ => of(&self.log_trouble).or_else(|| of(&self.ear_trouble)),
+        }
     }
 
     fn lease_is_live(&self) -> bool {
@@ -142,7 +151,7 @@ impl Teller {
     }
 
     /// One life after the other.
-    async fn lives(&self, ear: &impl Ear) -> Infallible {
+    async fn lives<E: Ear>(&self, ear: &E) -> Infallible {
         let mut failures = 0_u32;
         loop {
             let began = Instant::now();
@@ -151,7 +160,7 @@ impl Teller {
                 Err(why) => why,
             };
             self.lives_ended.increment(1);
-            *self.lock_trouble() = Some(why.to_string());
+            *lock(&self.ear_trouble) = Some(why.to_string());
             // A life that lasted was a good one; only what fails again and again is waited for.
             failures = if began.elapsed() > LASTED { 0 } else { failures + 1 };
             if failures <= 1 {
@@ -159,13 +168,13 @@ impl Teller {
             } else {
                 tracing::debug!(%why, failures, "the listener for changes cannot begin");
             }
-            // While the log is read anyway, a doorbell that cannot be had is not worth a rush.
-            let longest = if self.lease_is_live() { UNHURRIED } else { HURRIED };
-            sleep(backoff(failures, longest)).await;
+            sleep(backoff(failures, E::longest_wait(&why))).await;
         }
     }
 }
 
+fn lock(trouble: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    trouble.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 const LASTED: Duration = Duration::from_secs(5);
-const HURRIED: Duration = Duration::from_secs(1);
-const UNHURRIED: Duration = Duration::from_secs(10);

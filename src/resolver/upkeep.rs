@@ -163,9 +163,15 @@ impl Engine {
     /// Holds one answer against the database.
     async fn check(&self) {
         let (Some(store), Ok(dice)) = (&self.store, getrandom::u64()) else { return };
-        let Some(caller) = self.cache.any(dice) else { return };
         let asked_at = self.clock.now();
-        let Some((outcome, serial)) = self.cache.proven(caller, asked_at) else { return };
+        let sample = self.cache.any(dice).and_then(|caller| {
+            let (outcome, serial) = self.cache.proven(caller, asked_at)?;
+            Some((caller, outcome, serial))
+        });
+        let Some((caller, outcome, serial)) = sample else {
+            // What would not be served cannot be stale.
+            return self.upkeep.stale_now.store(false, Ordering::Release);
+        };
         let running = self.running.load_full();
         let Ok(route) = store.route(caller).await else { return };
         let decision = decide(route, running.ring.as_ref());
@@ -273,14 +279,16 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         match store.prune_changes(keep).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the change log was pruned"),
-            Err(StoreError::Refused { code, .. }) if code == "42501" => {
-                tracing::debug!("this role may not prune the change log");
+            Err(StoreError::Refused { code, .. }) if MAY_NOT_WRITE.contains(&&*code) => {
+                tracing::debug!("the change log is not pruned from here");
             }
             Err(error) => tracing::warn!(%error, "the change log could not be pruned"),
         }
     }
 }
 
+/// A role without the right to delete, and a replica.
+const MAY_NOT_WRITE: [&str; 2] = ["42501", "25006"];
 const REFRESHES_WAITING: usize = 4096;
 /// Callers come first: they have the other connections.
 const REFRESHES_AT_ONCE: usize = 2;

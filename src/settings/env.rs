@@ -89,7 +89,7 @@ variables! {
         CACHE_CAPACITY = "1000000"
             "How many answers are kept at the most."
         CACHE_TTL = "5m"
-            "How long an answer counts when no change ends it. The bound on staleness where triggers are disabled."
+            "How long an answer counts when no change ends it. The bound on staleness after an edit that fires no trigger."
         CACHE_TTL_JITTER = "10"
             "By how many per cent a TTL is shortened at the most, so that answers loaded together do not end together."
         NEGATIVE_TTL = "30s"

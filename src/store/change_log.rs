@@ -46,8 +46,19 @@ struct Horizon {
 pub(crate) struct News {
     /// What changed. Of a log that could not be followed, only what is still in it.
     pub(crate) changes: Vec<Change>,
-    /// Whether that is all that changed. Not so for a first look.
-    pub(crate) complete: bool,
+    /// Whether that is all that changed since the look before.
+    pub(crate) reach: Reach,
+}
+
+/// How far back a look could see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// To the look before.
+    Complete,
+    /// There was none before.
+    First,
+    /// Not so far: the log was pruned or emptied, or it is another one.
+    Gap,
 }
 
 impl ChangeLog {
@@ -81,7 +92,7 @@ impl ChangeLog {
         let first = rows.first().ok_or(StoreError::Row { statement: LOOK_NAME })?;
         if first.try_get::<Option<i64>, _>("triggers").map_err(unreadable)?.is_some_and(too_few) {
             self.horizon = None;
-            return Err(StoreError::NotMigrated { statement: TRIGGERS_NAME });
+            return Err(StoreError::TriggersMissing);
         }
         self.take(&rows).map_err(unreadable)
     }
@@ -125,16 +136,22 @@ impl ChangeLog {
                 }
             }
         }
-        let complete = self.horizon.as_ref().is_some_and(|horizon| {
-            horizon.incarnation == incarnation
-                && if has_rows { reaches_back } else { !horizon.had_rows }
-        });
+        let reach = match &self.horizon {
+            None => Reach::First,
+            Some(horizon)
+                if horizon.incarnation == incarnation
+                    && if has_rows { reaches_back } else { !horizon.had_rows } =>
+            {
+                Reach::Complete
+            }
+            Some(_) => Reach::Gap,
+        };
         if read.len() > MOST_CHANGES {
             changes = vec![Change::All];
         }
         let snapshot = first.try_get("snapshot")?;
         self.horizon = Some(Horizon { snapshot, incarnation, read, had_rows: has_rows });
-        Ok(News { changes, complete })
+        Ok(News { changes, reach })
     }
 }
 
@@ -184,6 +201,5 @@ const LOOK: &str = "
     ) as news on true
     order by seq";
 const LOOK_NAME: &str = "read_change_log";
-const TRIGGERS_NAME: &str = "the triggers of hot reload";
 /// Insert, update, delete and truncate, on two tables.
 const TRIGGERS: i64 = 8;

@@ -7,7 +7,6 @@ use sqlx::Connection;
 use sqlx::migrate::{Migrate, MigrateError as MigrateFailure, Migrator};
 
 use super::StoreError;
-use super::lanes::typed;
 
 /// Where migrating should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,42 +58,45 @@ pub enum MigrateError {
     },
 }
 
+/// Runs migrations up or down.
 pub(super) async fn run<C>(
     connection: &mut C,
-    mut migrator: Migrator,
+    migrator: &mut Migrator,
     to: Migrations,
-) -> Result<MigrationStatus, MigrateError>
+) -> Result<(), MigrateError>
 where
     C: Connection + Migrate,
     for<'c> &'c mut C: sqlx::Acquire<'c, Database = C::Database, Connection = &'c mut C>,
 {
-    migrator.dangerous_set_table_name(BOOK);
     let failed = |error: MigrateFailure| MigrateError::Failed { why: words(&error) };
+    migrator.dangerous_set_table_name(BOOK);
     match to {
-        Migrations::Up => migrator.run(&mut *connection).await.map_err(failed)?,
+        Migrations::Up => migrator.run(&mut *connection).await.map_err(failed),
         Migrations::DownTo(version) => {
-            migrator.undo(&mut *connection, version).await.map_err(failed)?;
+            migrator.undo(&mut *connection, version).await.map_err(failed)
         }
-        Migrations::Status => {}
+        Migrations::Status => Ok(()),
     }
-    let applied = match connection.list_applied_migrations(BOOK).await {
-        Ok(applied) => applied,
+}
+
+/// Holds what the book says is applied against what there is.
+pub(super) fn status(
+    migrator: &Migrator,
+    applied: Result<Vec<i64>, StoreError>,
+) -> Result<MigrationStatus, MigrateError> {
+    let applied = match applied {
         // The book is not there before the first migration; then nothing is applied.
-        Err(MigrateFailure::Execute(error)) => match typed(&error, "list_migrations") {
-            StoreError::NotMigrated { .. } => Vec::new(),
-            error => return Err(error.into()),
-        },
-        Err(error) => return Err(failed(error)),
+        Err(StoreError::NotMigrated { .. }) => Vec::new(),
+        applied => applied?,
     };
-    let is_applied = |version| applied.iter().any(|migration| migration.version == version);
     let ups = || migrator.iter().filter(|migration| !migration.migration_type.is_down_migration());
     Ok(MigrationStatus {
         migrations: ups()
-            .map(|up| (up.version, up.description.to_string(), is_applied(up.version)))
+            .map(|up| (up.version, up.description.to_string(), applied.contains(&up.version)))
             .collect(),
         unknown: applied
             .iter()
-            .map(|migration| migration.version)
+            .copied()
             .filter(|&version| ups().all(|up| up.version != version))
             .collect(),
     })
@@ -115,3 +117,4 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 const BOOK: &str = "trunkline_migrations";
+pub(super) const APPLIED: &str = "select version from trunkline_migrations order by version";

@@ -9,6 +9,7 @@ use sqlx::{Connection, Postgres, Row};
 use uuid::Uuid;
 
 use super::lanes::{Lanes, Session, ask, typed};
+use super::migrations;
 use super::sql::{self, implement_store};
 use super::{
     Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,
@@ -73,20 +74,37 @@ impl PostgresStore {
     ///
     /// [`MigrateError`]; a migration that failed has changed nothing.
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
-        let mut connection = self.connect().await?;
+        let mut migrator = sqlx::migrate!("migrations/postgres");
         if to != Migrations::Status {
+            let mut connection = self.connect().await?;
             self.create_schema(&mut connection).await?;
+            migrations::run(&mut connection, &mut migrator, to).await?;
         }
-        super::migrations::run(&mut connection, sqlx::migrate!("migrations/postgres"), to).await
+        let applied = ask!(read self.lanes, "list_migrations", |db, keep| {
+            sqlx::query_scalar(migrations::APPLIED).persistent(keep).fetch_all(db)
+        });
+        migrations::status(&migrator, applied)
     }
 
     /// A connection whose statements may take as long as they need.
-    async fn connect(&self) -> Result<PgConnection, StoreError> {
+    async fn connect(&self) -> Result<PgConnection, MigrateError> {
+        let pooled = || MigrateError::Failed {
+            why: "a pooler in transaction mode stands before the database; migrate over a direct \
+                  connection"
+                .into(),
+        };
+        let session = tokio::time::timeout(self.deadline, self.open_session())
+            .await
+            .map_err(|_| StoreError::Timeout { after: self.deadline })??;
+        if !session.keeps_statements() {
+            return Err(pooled());
+        }
         let patient = self.lanes.door().direct.clone().options([("statement_timeout", "0")]);
-        tokio::time::timeout(self.deadline, PgConnection::connect_with(&patient))
+        let connection = tokio::time::timeout(self.deadline, PgConnection::connect_with(&patient))
             .await
             .map_err(|_| StoreError::Timeout { after: self.deadline })?
-            .map_err(|error| typed(&error, "connect"))
+            .map_err(|error| typed(&error, "connect"))?;
+        Ok(connection)
     }
 
     /// Looked for first, since `create schema if not exists` wants a right even where it exists.

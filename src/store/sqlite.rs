@@ -10,6 +10,7 @@ use sqlx::{Connection, Row, Sqlite};
 use uuid::Uuid;
 
 use super::lanes::{Lanes, Session, ask, typed};
+use super::migrations;
 use super::sql::{self, implement_store};
 use super::{
     Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,
@@ -48,11 +49,18 @@ impl SqliteStore {
     ///
     /// [`MigrateError`]; a migration that failed has changed nothing.
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
-        let options = self.options().clone().create_if_missing(to == Migrations::Up);
-        let mut connection = SqliteConnection::connect_with(&options)
-            .await
-            .map_err(|error| typed(&error, "connect"))?;
-        super::migrations::run(&mut connection, sqlx::migrate!("migrations/sqlite"), to).await
+        let mut migrator = sqlx::migrate!("migrations/sqlite");
+        if to != Migrations::Status {
+            let options = self.options().clone().create_if_missing(to == Migrations::Up);
+            let mut connection = SqliteConnection::connect_with(&options)
+                .await
+                .map_err(|error| typed(&error, "connect"))?;
+            migrations::run(&mut connection, &mut migrator, to).await?;
+        }
+        let applied = ask!(read self.lanes, "list_migrations", |db, keep| {
+            sqlx::query_scalar(migrations::APPLIED).persistent(keep).fetch_all(db)
+        });
+        migrations::status(&migrator, applied)
     }
 }
 

@@ -187,6 +187,10 @@ async fn the_log_of_a_file_is_caught_up_or_doubted_as_well() {
             live.resolver.resolve(caller).await.unwrap();
             live.resolver.try_resolve(caller).is_some()
         };
+        eventually("warm", async || is_warm(live.caller).await).await;
+        // What comes before it in the log is read when this is used.
+        live.set_trunk("ST_1").await;
+        live.trunk_becomes(Some("ST_1")).await;
         eventually("warm", async || is_warm(live.caller).await && is_warm(other).await).await;
         let hour = std::time::Duration::from_secs(3600);
         if pruned {

@@ -207,24 +207,43 @@ async fn a_server_that_restarts_is_heard_again_and_its_numbers_never_stopped() {
 }
 
 #[tokio::test]
-async fn without_a_sign_of_life_the_database_is_asked_for_every_call() {
+async fn while_triggers_are_disabled_every_call_asks_and_afterwards_nothing_old_is_believed() {
     let live = Live::new(Kind::Postgres).await;
-    // A role that may read and not write still may notify; so deafness is made by a schema whose
-    // channel nobody rings: the listener hears its own heartbeats and nothing else, which is what
-    // triggers that are disabled look like. Then the TTL is the bound.
-    live.database.sql("alter table voice_agent_livekit disable trigger user").await;
     live.resolver.resolve(live.caller).await.unwrap();
-    live.set_trunk("ST_unheard").await;
-    let still = live.resolver.resolve(live.caller).await.unwrap();
-    assert_eq!(still.trunk_id(), None, "nothing told of it, and the TTL has not passed");
-    live.database.sql("alter table voice_agent_livekit enable trigger user").await;
-    let quick = (live.settings)(&[("CACHE_TTL", "1s")]);
-    let resolver = Resolver::builder(quick).start();
     live.database.sql("alter table voice_agent_livekit disable trigger user").await;
+    eventually("noticed", async || !live.resolver.hears_changes()).await;
+    for round in 0..3 {
+        let trunk = format!("ST_{round}");
+        live.set_trunk(&trunk).await;
+        let answer = live.resolver.resolve(live.caller).await.unwrap();
+        assert_eq!((answer.trunk_id(), answer.stale()), (Some(trunk.as_str()), false));
+    }
+    live.database
+        .sql(
+            "update voice_agent_livekit set trunk_id = 'ST_unheard';
+             alter table voice_agent_livekit enable trigger user",
+        )
+        .await;
+    live.hears().await;
+    let answer = live.resolver.resolve(live.caller).await.unwrap();
+    assert_eq!(answer.trunk_id(), Some("ST_unheard"));
+}
+
+#[tokio::test]
+async fn a_restore_that_fires_no_trigger_is_bounded_by_the_ttl() {
+    let live = Live::new(Kind::Postgres).await;
+    let variables = [("CACHE_TTL", "1s"), ("SELF_CHECK_INTERVAL", "0s")];
+    let resolver = Resolver::builder((live.settings)(&variables)).start();
+    eventually("changes are heard", async || resolver.hears_changes()).await;
     resolver.resolve(live.caller).await.unwrap();
-    live.set_trunk("ST_by_ttl").await;
+    live.database
+        .sql(
+            "set session_replication_role = replica;
+             update voice_agent_livekit set trunk_id = 'ST_restored'",
+        )
+        .await;
     eventually("the TTL has passed", async || {
-        resolver.resolve(live.caller).await.unwrap().trunk_id() == Some("ST_by_ttl")
+        resolver.resolve(live.caller).await.unwrap().trunk_id() == Some("ST_restored")
     })
     .await;
 }

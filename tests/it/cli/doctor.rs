@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::{KEY, Site, new_key, with_environment};
 use crate::support::database::{BOTH, Kind};
+use crate::support::pooler::Pooler;
+use crate::support::postgres::{Cluster, psql, tcp_url};
 use crate::support::program::{Program, Run};
 use crate::support::secret_of;
 
@@ -98,4 +100,33 @@ fn a_flag_that_is_off_is_a_warning() {
     let run = run.run(&["doctor", "--json"]);
     assert!(of_state(&run, "warn").iter().any(|found| found.starts_with("flag: ")), "{}", run.out);
     assert_eq!(run.code, 0);
+}
+
+#[test]
+fn a_pooler_in_transaction_mode_is_a_warning_that_says_what_it_costs() {
+    let (site, _) = Site::with_route(Kind::Postgres);
+    let database = site.variable("DATABASE_URL");
+    let name = database.rsplit('/').next().unwrap();
+    let pooler = Pooler::before(Cluster::shared(), "");
+    let behind = site.with("DATABASE_URL", &tcp_url(pooler.port, name));
+    let run = with_environment(behind.clone()).run(&["doctor", "--json"]);
+    assert_eq!((run.code, of_state(&run, "fail")), (0, vec![]));
+    let warnings = of_state(&run, "warn");
+    assert!(warnings[0].contains("NOTIFY is not heard (a pooler stands before"), "{warnings:?}");
+    let (_, refused) = behind.run(&["db", "migrate", "--json"]).failed();
+    assert!(refused["message"].as_str().unwrap().contains("direct connection"), "{refused}");
+}
+
+#[test]
+fn triggers_that_are_disabled_are_named() {
+    let (site, _) = Site::with_route(Kind::Postgres);
+    let url = site.variable("DATABASE_URL");
+    psql(&url, "alter table voice_agent_numbers disable trigger user");
+    let run = site.with("STORE_DEADLINE", "2s").run(&["doctor", "--json"]);
+    assert_eq!(run.code, 1);
+    let failures = of_state(&run, "fail");
+    assert!(
+        failures[0].contains("triggers that log changes are missing or disabled"),
+        "{failures:?}"
+    );
 }

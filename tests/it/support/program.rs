@@ -28,6 +28,12 @@ impl Program {
         self
     }
 
+    /// What a variable of its environment holds.
+    pub fn variable(&self, name: &str) -> String {
+        let found = self.variables.iter().rev().find(|(given, _)| given == name);
+        found.expect("it was given").1.clone()
+    }
+
     /// The command, for a test that needs more than its end.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
