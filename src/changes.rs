@@ -13,6 +13,7 @@ pub(crate) mod poller;
 #[cfg(feature = "postgres")]
 pub(crate) mod reader;
 mod teller;
+pub(crate) mod wire;
 
 use std::time::Duration;
 

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bell::Bell;
 use super::teller::Ear;
+use super::wire::{BEAT, Sound};
 use crate::clock::{Clock, Moment};
 use crate::store::PostgresStore;
 
@@ -121,21 +122,6 @@ struct Hears {
     channel: String,
 }
 
-/// What a payload says.
-#[derive(Debug, PartialEq, Eq)]
-enum Sound<'a> {
-    /// Somebody's heartbeat, and the word by which its sender knows it.
-    Beat(&'a str),
-    /// Anything else.
-    Ring,
-}
-
-impl<'a> Sound<'a> {
-    fn of(payload: &'a str) -> Self {
-        payload.strip_prefix(BEAT).map_or(Self::Ring, Self::Beat)
-    }
-}
-
 /// The heartbeats of one life that may still come back: a random word each, so that nobody can
 /// send one before its time.
 #[derive(Default)]
@@ -182,13 +168,10 @@ pub(crate) enum LifeEnded {
 /// The channel of a schema.
 const CHANNEL: &str =
     "select 'trunkline_' || md5(cast(nspname as text)) from pg_namespace where nspname = $1";
-const BEAT: &str = "beat:";
 const MOST_BEATS: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -207,17 +190,5 @@ mod tests {
         }
         assert_eq!(recognized(&ours, &sent[0].0), None, "too old to be remembered");
         assert_eq!(recognized(&ours, "beat:"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_no_heartbeat_rings_and_nothing_panics(payload in any::<String>()) {
-            let mut beats = Beats::default();
-            beats.send(Moment(1)).unwrap();
-            match Sound::of(&payload) {
-                Sound::Beat(word) => prop_assert_eq!(beats.recognize(word), None),
-                Sound::Ring => prop_assert!(!payload.starts_with(BEAT)),
-            }
-        }
     }
 }

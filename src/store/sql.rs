@@ -121,31 +121,6 @@ pub(super) fn rules(text: Option<String>) -> serde_json::Value {
     text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-/// Reads one row of the change log. What this version does not know is a change of everything.
-pub(super) fn change(
-    entity: &str,
-    fields: &str,
-    config: Option<uuid::Uuid>,
-    tenant: Option<uuid::Uuid>,
-    digits: Option<&str>,
-) -> crate::changes::Change {
-    use crate::changes::Change;
-    use crate::number::{Caller, ConfigId, E164, TenantId};
-
-    let number = digits.and_then(|digits| E164::from_digits(digits).ok());
-    match (entity, config, tenant, number) {
-        ("config", Some(id), ..) => Change::Config(ConfigId(id)),
-        ("number", _, Some(tenant), Some(number)) => {
-            Change::Number(Caller::new(TenantId(tenant), number))
-        }
-        // No caller can name a number that is unreadable, and none is answered by it.
-        ("number", ..) => Change::Numbers,
-        // A statement that touched many rows names its table where others name columns.
-        ("all", ..) if fields == "voice_agent_numbers" => Change::Numbers,
-        _ => Change::All,
-    }
-}
-
 /// Implements `Store` for a type that has `lanes: Lanes<$db>`.
 macro_rules! implement_store {
     ($store:ty, $db:ty, $row:ty) => {
@@ -422,7 +397,7 @@ macro_rules! implement_store {
 
         pub(super) fn read_change(row: &$row) -> Result<LoggedChange, sqlx::Error> {
             let digits: Option<String> = row.try_get("digits")?;
-            let change = sql::change(
+            let change = crate::changes::wire::change(
                 row.try_get("entity")?,
                 row.try_get("fields")?,
                 row.try_get("config_id")?,

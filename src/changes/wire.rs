@@ -1,0 +1,95 @@
+//! What the database says of changes, read without trust: payloads of notifications, which anyone
+//! who may connect can send, and rows of the log, which a newer version may have written.
+
+use uuid::Uuid;
+
+use crate::changes::Change;
+use crate::number::{Caller, ConfigId, E164, TenantId};
+
+/// What a payload says.
+#[cfg(feature = "postgres")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sound<'a> {
+    /// Somebody's heartbeat, and the word by which its sender knows it.
+    Beat(&'a str),
+    /// Anything else: there may be something to read.
+    Ring,
+}
+
+#[cfg(feature = "postgres")]
+impl<'a> Sound<'a> {
+    /// Reads a payload.
+    pub(crate) fn of(payload: &'a str) -> Self {
+        payload.strip_prefix(BEAT).map_or(Self::Ring, Self::Beat)
+    }
+}
+
+/// What a row of the log says. What this version does not know is a change of everything.
+pub(crate) fn change(
+    entity: &str,
+    fields: &str,
+    config: Option<Uuid>,
+    tenant: Option<Uuid>,
+    digits: Option<&str>,
+) -> Change {
+    let number = digits.and_then(|digits| E164::from_digits(digits).ok());
+    match (entity, config, tenant, number) {
+        ("config", Some(id), ..) => Change::Config(ConfigId(id)),
+        ("number", _, Some(tenant), Some(number)) => {
+            Change::Number(Caller::new(TenantId(tenant), number))
+        }
+        // No caller can name a number that is unreadable, and none is answered by it.
+        ("number", ..) => Change::Numbers,
+        // A statement that touched many rows names its table where others name columns.
+        ("all", ..) if fields == "voice_agent_numbers" => Change::Numbers,
+        _ => Change::All,
+    }
+}
+
+/// What a heartbeat begins with.
+#[cfg(feature = "postgres")]
+pub(crate) const BEAT: &str = "beat:";
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn only_a_row_that_says_so_is_less_than_everything(
+            entity in "[a-z]{0,8}|config|number|all",
+            fields in ".*",
+            ids in (any::<Option<u128>>(), any::<Option<u128>>()),
+            digits in proptest::option::of(".*|[1-9][0-9]{6,14}"),
+        ) {
+            let (config, tenant) = (ids.0.map(Uuid::from_u128), ids.1.map(Uuid::from_u128));
+            let known = digits.as_deref().and_then(|digits| E164::from_digits(digits).ok());
+            match change(&entity, &fields, config, tenant, digits.as_deref()) {
+                Change::Config(id) => {
+                    prop_assert!(entity == "config" && Some(id.0) == config);
+                }
+                Change::Number(caller) => {
+                    prop_assert!(entity == "number" && Some(caller.tenant.0) == tenant);
+                    prop_assert_eq!(Some(caller.number), known);
+                }
+                Change::Numbers => {
+                    let table = entity == "all" && fields == "voice_agent_numbers";
+                    let unreadable = tenant.is_none() || known.is_none();
+                    prop_assert!(table || (entity == "number" && unreadable));
+                }
+                Change::All => {
+                    let a_number = entity == "number";
+                    prop_assert!(!a_number && (entity != "config" || config.is_none()));
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_does_not_begin_as_a_heartbeat_rings(payload in any::<String>()) {
+            let expected = payload.strip_prefix(BEAT).map_or(Sound::Ring, Sound::Beat);
+            prop_assert_eq!(Sound::of(&payload), expected);
+        }
+    }
+}
