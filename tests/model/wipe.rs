@@ -138,6 +138,8 @@ fn leaving() -> Verdict {
     let Ok(answer) = lab.load(caller(1)).outcome else { return Err("no answer") };
     let shared = Arc::clone(&answer.0.credentials);
     drop(answer);
+    // Once more: what that replaces has to leave as well.
+    lab.load(caller(1));
     lab.load(caller(2));
     scope(|threads| {
         threads.spawn(|| lab.cache.apply(Change::Number(caller(1))));
@@ -180,6 +182,10 @@ fn leaving_once() -> Verdict {
         threads.spawn(|| lab.cache.apply(Change::Number(caller(1))));
         threads.spawn(|| lab.load(caller(1)));
         threads.spawn(|| lab.fall_back(caller(1)));
+        threads.spawn(|| {
+            let last = lab.cache.last_good(caller(1), NOW)?;
+            lab.keep_last_good(caller(1), &last)
+        });
         threads.spawn(|| lab.cache.sweep(LATER));
     });
     lab.cache.sweep(LATER);
