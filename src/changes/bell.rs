@@ -93,3 +93,118 @@ impl Bell {
         beaten > 0 && self.clock.now() < Moment(beaten).after(self.lease)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// A clock that stands where it is put.
+    #[derive(Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Moment {
+            Moment(self.0.load(Ordering::SeqCst))
+        }
+
+        fn unix_time(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    struct Lab {
+        bell: Bell,
+        clock: Arc<Hand>,
+        cache: Arc<Cache>,
+    }
+
+    impl Lab {
+        /// A bell with a lease of 100 ns.
+        fn new() -> Self {
+            let day = Duration::from_secs(86_400);
+            let cache = Arc::new(Cache::new(1, day, day));
+            cache.fence.end_lease();
+            let clock = Arc::new(Hand::default());
+            let lease = Duration::from_nanos(100);
+            let bell = Bell::new(Arc::clone(&cache), Arc::clone(&clock) as _, lease);
+            Self { bell, clock, cache }
+        }
+
+        fn look(&self, at: u64) {
+            let rings = self.bell.rings();
+            self.bell.looked(Moment(at), rings);
+        }
+
+        /// The last moment at which hits count.
+        fn lease_until(&self) -> Option<u64> {
+            (0..1000).rev().find(|&at| self.cache.fence.lease_is_live(Moment(at)))
+        }
+    }
+
+    #[test]
+    fn a_look_proves_what_was_committed_before_it_was_asked_for() {
+        let lab = Lab::new();
+        assert_eq!(lab.lease_until(), None);
+        lab.look(10);
+        assert_eq!(lab.lease_until(), Some(109));
+        lab.look(5);
+        assert_eq!(lab.lease_until(), Some(109), "an older proof takes nothing away");
+    }
+
+    #[test]
+    fn a_heartbeat_proves_something_only_where_every_ring_has_been_answered() {
+        let lab = Lab::new();
+        lab.bell.beat(Moment(10));
+        assert_eq!(lab.lease_until(), None, "nothing has been read yet");
+        lab.look(20);
+        lab.bell.beat(Moment(30));
+        assert_eq!(lab.lease_until(), Some(129));
+        let begun_before = lab.bell.rings();
+        lab.bell.ring();
+        lab.bell.beat(Moment(40));
+        assert_eq!(lab.lease_until(), Some(129));
+        lab.bell.looked(Moment(35), begun_before);
+        lab.bell.beat(Moment(50));
+        assert_eq!(lab.lease_until(), Some(134), "that look may have been too early");
+        lab.look(45);
+        lab.bell.beat(Moment(50));
+        assert_eq!(lab.lease_until(), Some(149));
+        lab.bell.distrust();
+        lab.bell.beat(Moment(60));
+        assert_eq!(lab.lease_until(), Some(149), "the log is not to be trusted");
+        lab.look(70);
+        lab.bell.beat(Moment(80));
+        assert_eq!(lab.lease_until(), Some(179));
+    }
+
+    #[test]
+    fn it_sounds_while_heartbeats_come_back() {
+        let lab = Lab::new();
+        let sounds_at = |at| {
+            lab.clock.0.store(at, Ordering::SeqCst);
+            lab.bell.sounds()
+        };
+        assert!(!sounds_at(0) && !sounds_at(50));
+        lab.bell.beat(Moment(0));
+        assert!(sounds_at(99) && !sounds_at(101));
+        lab.bell.beat(Moment(50));
+        assert!(sounds_at(149) && !sounds_at(150) && !sounds_at(151));
+        lab.bell.beat(Moment(40));
+        assert!(sounds_at(149), "an older one takes nothing away");
+        lab.bell.fell_silent();
+        assert!(!sounds_at(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ring_wakes_the_reader_once_also_when_it_comes_before_he_waits() {
+        let lab = Lab::new();
+        let wakes =
+            async || tokio::time::timeout(Duration::from_secs(1), lab.bell.rung()).await.is_ok();
+        assert!(!wakes().await);
+        lab.bell.ring();
+        lab.bell.ring();
+        assert!(wakes().await && !wakes().await);
+    }
+}
