@@ -13,7 +13,7 @@
 
 use crate::changes::Change;
 use crate::clock::Moment;
-use crate::number::{Caller, ConfigId};
+use crate::number::{Caller, ConfigId, E164};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A point in the order of loads and changes.
@@ -35,7 +35,12 @@ impl Stamp {
     /// The stamp of an answer whose load began in `born`.
     pub(crate) fn new(born: Generation, caller: Caller, config: Option<ConfigId>) -> Self {
         let config = config.map_or(NO_CONFIG, place_of_config);
-        Self { born, config_born: born, number: place_of(caller), config }
+        Self { born, config_born: born, number: place_of(caller.number), config }
+    }
+
+    /// The stamp of what depends on every tenant that has this number.
+    pub(crate) fn of_number(born: Generation, number: E164) -> Self {
+        Self { born, config_born: born, number: place_of(number), config: NO_CONFIG }
     }
 
     /// The stamp of an answer whose config was read anew.
@@ -85,7 +90,7 @@ impl Fence {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
         let place = match change {
             Change::Config(id) => &self.configs[usize::from(place_of_config(id))],
-            Change::Number(caller) => &self.numbers[usize::from(place_of(caller))],
+            Change::Number(caller) => &self.numbers[usize::from(place_of(caller.number))],
             Change::Numbers | Change::All => &self.all,
         };
         place.fetch_max(generation, Ordering::SeqCst);
@@ -141,8 +146,9 @@ impl Fence {
     }
 }
 
-fn place_of(caller: Caller) -> u16 {
-    place(caller.tenant.0.as_u128(), caller.number.as_u64())
+/// Whoever owns it: who asks without naming a tenant depends on all that do.
+fn place_of(number: E164) -> u16 {
+    place(0, number.as_u64())
 }
 
 fn place_of_config(id: ConfigId) -> u16 {
@@ -168,7 +174,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::number::{E164, TenantId};
+    use crate::number::TenantId;
 
     fn caller(number: u64) -> Caller {
         let number = E164::from_digits(&number.to_string()).unwrap();
@@ -197,6 +203,17 @@ mod tests {
         fence.bump(Change::Number(caller(1_000_002)));
         fence.bump(Change::Config(ConfigId(Uuid::from_u128(9))));
         assert!(fence.admits(bystander));
+    }
+
+    #[test]
+    fn what_depends_on_all_tenants_of_a_number_ends_with_a_change_of_any() {
+        let fence = Fence::new();
+        let stamp = Stamp::of_number(fence.generation(), caller(1_000_001).number);
+        fence.bump(Change::Number(caller(1_000_002)));
+        assert!(fence.admits(stamp));
+        let other_tenant = Caller { tenant: TenantId(Uuid::from_u128(8)), ..caller(1_000_001) };
+        fence.bump(Change::Number(other_tenant));
+        assert!(!fence.admits(stamp));
     }
 
     #[test]
@@ -229,7 +246,7 @@ mod tests {
     fn callers_and_configs_spread_over_the_places() {
         let mut used = vec![0; usize::from(PLACES)];
         for number in 0..100_000 {
-            used[usize::from(place_of(caller(971_500_000_000 + number)))] += 1;
+            used[usize::from(place_of(caller(971_500_000_000 + number).number))] += 1;
         }
         let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
         assert!(*least > 50 && *most < 150, "100,000 over 1024 places: {least} to {most}");

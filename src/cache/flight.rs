@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::fence::{Fence, Generation, Stamp};
 use crate::lifecycle::Lifecycle;
-use crate::number::{Caller, ConfigId};
+use crate::number::{Caller, ConfigId, E164};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The loads in the air.
@@ -38,6 +38,12 @@ pub(crate) trait Destination: Copy + Eq + Hash + Send + 'static {
 impl Destination for Caller {
     fn admits(self, fence: &Fence, born: Generation) -> bool {
         fence.admits(Stamp::new(born, self, None))
+    }
+}
+
+impl Destination for E164 {
+    fn admits(self, fence: &Fence, born: Generation) -> bool {
+        fence.admits(Stamp::of_number(born, self))
     }
 }
 
@@ -148,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::changes::Change;
-    use crate::number::{E164, TenantId};
+    use crate::number::TenantId;
 
     struct Lab {
         flights: Flights<Caller, usize>,

@@ -85,8 +85,7 @@ impl Teller {
                 };
                 let reader = Reader {
                     store: Arc::clone(&store),
-                    // Two may fail within one lease.
-                    log: ChangeLog::new(store, lease / 3).into(),
+                    log: ChangeLog::new(store, lease).into(),
                     bell: Arc::clone(&bell),
                     cache: Arc::clone(&cache),
                     clock: Arc::clone(&clock),

@@ -57,6 +57,10 @@ impl ResolverBuilder {
         let cold = settings.cold();
         let longest = tuning.ttl.max(tuning.negative_ttl).max(tuning.max_stale);
         let cache = Arc::new(Cache::new(tuning.capacity, longest, tuning.ttl));
+        let owners = moka::sync::Cache::builder()
+            .max_capacity(tuning.capacity)
+            .time_to_live(tuning.max_stale.max(tuning.ttl))
+            .build_with_hasher(foldhash::fast::RandomState::default());
         let telemetry = Telemetry::new();
         let (enabled, hears_flag) = watch::channel(settings.enabled);
 
@@ -73,6 +77,8 @@ impl ResolverBuilder {
             cache,
             flights: Flights::new(),
             config_flights: Flights::new(),
+            owners,
+            owner_flights: Flights::new(),
             store,
             clock,
             lifecycle: Lifecycle::new(),

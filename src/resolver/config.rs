@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::decision::{answer, choose};
-use super::{Engine, Landed};
+use super::loading::Landed;
 use crate::cache::fence::Generation;
 use crate::cache::{Fresh, NumberPart, Outcome};
 use crate::clock::Moment;

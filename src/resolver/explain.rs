@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::Resolver;
 use super::decision::{decide, given};
-use super::{Resolver, reason_of};
+use super::loading::reason_of;
 use crate::cache::Outcome;
 use crate::number::Caller;
 use crate::reason::Reason;

@@ -12,8 +12,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::Engine;
 use super::decision::decide;
-use super::{Engine, Purpose};
+use super::loading::Purpose;
 use crate::cache::{Place, SWEEP};
 use crate::changes::{Change, Hearing};
 use crate::store::StoreError;

@@ -2,7 +2,10 @@
 //!
 //! A *horizon* is the snapshot of the last look: which transactions had committed by then. What is
 //! new is what this look sees and that snapshot did not. The order of `seq` would not do, because a
-//! transaction that wrote its row early may commit late.
+//! transaction that wrote its row early may commit late. Nor does the snapshot alone: a server that
+//! recovers from a crash gives out transaction ids again whose commits it had not flushed, which is
+//! how commits that only notify are (heartbeats are). So a place beyond the newest one counts, too:
+//! places that were seen are never given out again.
 //!
 //! **Invariant:** a horizon only moves forward together with the changes that lie between, and one
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
@@ -22,8 +25,10 @@ use crate::changes::Change;
 /// A reader of the change log.
 pub(crate) struct ChangeLog {
     store: Arc<PostgresStore>,
-    /// How long one look may take.
+    /// How long one look may take on a connection that is there.
     patience: Duration,
+    /// How long it may take to connect and look.
+    patience_for_first: Duration,
     session: Option<PostgresSession>,
     horizon: Option<Horizon>,
 }
@@ -37,8 +42,8 @@ struct Horizon {
     /// Places that the next look may see again: a replica cannot say which transactions of the
     /// primary were in progress, so there the oldest of them is the horizon.
     read: HashSet<i64>,
-    /// Whether the log had rows.
-    had_rows: bool,
+    /// The newest place in the log; zero if it had no rows.
+    newest: i64,
 }
 
 /// What a look found.
@@ -62,8 +67,10 @@ pub(crate) enum Reach {
 }
 
 impl ChangeLog {
-    pub(crate) fn new(store: Arc<PostgresStore>, patience: Duration) -> Self {
-        Self { store, patience, session: None, horizon: None }
+    /// A reader for a lease of that length: two looks may fail within it.
+    pub(crate) fn new(store: Arc<PostgresStore>, lease: Duration) -> Self {
+        let (patience, patience_for_first) = (lease / 3, lease);
+        Self { store, patience, patience_for_first, session: None, horizon: None }
     }
 
     /// Whether the connection is there, and so may turn out to be dead.
@@ -76,8 +83,9 @@ impl ChangeLog {
     /// `audit`: also asks whether the triggers are there that write the log; without them what it
     /// says is worth nothing, and the next look begins anew.
     pub(crate) async fn look(&mut self, audit: bool) -> Result<News, StoreError> {
-        let late = StoreError::Timeout { after: self.patience };
-        let rows = match tokio::time::timeout(self.patience, self.ask(audit)).await {
+        let patience = if self.session.is_some() { self.patience } else { self.patience_for_first };
+        let late = StoreError::Timeout { after: patience };
+        let rows = match tokio::time::timeout(patience, self.ask(audit)).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
                 self.session = None;
@@ -111,6 +119,7 @@ impl ChangeLog {
                 .bind(self.horizon.as_ref().map(|horizon| horizon.snapshot.as_str()))
                 .bind(most)
                 .bind(audit.then_some(self.store.schema()))
+                .bind(self.horizon.as_ref().map(|horizon| horizon.newest))
                 .fetch_all(session.connection())
                 .await?;
             session.after().await?;
@@ -122,8 +131,8 @@ impl ChangeLog {
     /// Moves the horizon and returns what lies before it.
     fn take(&mut self, rows: &[PgRow]) -> Result<News, sqlx::Error> {
         let first = &rows[0];
-        let (incarnation, has_rows): (String, bool) =
-            (first.try_get("incarnation")?, first.try_get("has_rows")?);
+        let (incarnation, newest): (String, i64) =
+            (first.try_get("incarnation")?, first.try_get("newest")?);
         let reaches_back: bool = first.try_get("reaches_back")?;
         let mut read = HashSet::new();
         let mut changes = Vec::new();
@@ -140,7 +149,7 @@ impl ChangeLog {
             None => Reach::First,
             Some(horizon)
                 if horizon.incarnation == incarnation
-                    && if has_rows { reaches_back } else { !horizon.had_rows } =>
+                    && if newest > 0 { reaches_back } else { horizon.newest == 0 } =>
             {
                 Reach::Complete
             }
@@ -150,7 +159,7 @@ impl ChangeLog {
             changes = vec![Change::All];
         }
         let snapshot = first.try_get("snapshot")?;
-        self.horizon = Some(Horizon { snapshot, incarnation, read, had_rows: has_rows });
+        self.horizon = Some(Horizon { snapshot, incarnation, read, newest });
         Ok(News { changes, reach })
     }
 }
@@ -178,7 +187,7 @@ const LOOK: &str = "
         end as snapshot,
         concat_ws('/', extract(epoch from pg_postmaster_start_time()),
             pg_relation_filenode('voice_agent_changes')) as incarnation,
-        exists (select from voice_agent_changes) as has_rows,
+        (select coalesce(max(seq), 0) from voice_agent_changes) as newest,
         exists (
             select from voice_agent_changes
             where xact < pg_snapshot_xmin(cast($1 as pg_snapshot))
@@ -195,7 +204,7 @@ const LOOK: &str = "
     from (values (1)) as always
     left join (
         select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
-        where xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
+        where seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
             and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
         order by seq limit $2
     ) as news on true

@@ -150,13 +150,18 @@ impl<S: Session> Lanes<S> {
             .await
             .map_err(late)?
             .expect("the semaphore is never closed");
-        let (idle, given_up) = self.idle();
-        let (session, reused) = match idle {
-            Some(session) => (session, true),
-            None => {
-                let opened = timeout_at(until, S::open(&self.door)).await;
-                (opened.map_err(late)?.map_err(|error| typed(&error, statement))?, false)
+        let (session, reused, given_up) = loop {
+            let (idle, mut given_up) = self.idle();
+            if let Some(session) = idle {
+                break (session, true, given_up);
             }
+            let opened = tokio::select! {
+                biased;
+                opened = timeout_at(until, S::open(&self.door)) => opened,
+                Ok(()) = given_up.changed() => continue,
+            };
+            let session = opened.map_err(late)?.map_err(|error| typed(&error, statement))?;
+            break (session, false, given_up);
         };
         Ok(Lane {
             session,
@@ -190,12 +195,11 @@ impl<S: Session> Lane<S> {
         self.reused
     }
 
-    /// Ends when this connection, which was there before, is given up.
+    /// Ends when this connection is given up.
     pub(super) fn given_up(&self) -> impl Future<Output = ()> + Send + use<S> {
         let mut given_up = self.given_up.clone();
-        let reused = self.reused;
         async move {
-            if !reused || given_up.changed().await.is_err() {
+            if given_up.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }

@@ -143,6 +143,8 @@ pub(super) struct PostgresDoor {
     /// What a transaction through a pooler begins with.
     prologue: String,
     is_pooled: AtomicBool,
+    /// Whether a direct connection has proven to be one; then the others are not asked.
+    is_direct: AtomicBool,
 }
 
 impl PostgresDoor {
@@ -161,6 +163,7 @@ impl PostgresDoor {
             ),
             path,
             is_pooled: AtomicBool::new(false),
+            is_direct: AtomicBool::new(false),
         }
     }
 
@@ -174,11 +177,15 @@ impl PostgresDoor {
             }
             opened => opened?,
         };
-        let path: String = sqlx::query_scalar("select current_setting('search_path')")
-            .persistent(false)
-            .fetch_one(&mut connection)
-            .await?;
-        Ok((path == self.path).then_some(connection))
+        if self.is_direct.load(Ordering::Relaxed) {
+            return Ok(Some(connection));
+        }
+        // One round trip, which a prepared statement is not.
+        let row = sqlx::raw_sql("show search_path").fetch_one(&mut connection).await?;
+        let path: String = row.try_get(0)?;
+        let is_direct = path == self.path;
+        self.is_direct.store(is_direct, Ordering::Relaxed);
+        Ok(is_direct.then_some(connection))
     }
 }
 

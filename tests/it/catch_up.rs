@@ -139,6 +139,17 @@ async fn a_transaction_that_wrote_early_and_commits_late_is_not_missed() {
 }
 
 #[tokio::test]
+async fn a_transaction_id_that_is_used_again_after_a_crash_hides_no_change() {
+    let two = Two::warm().await;
+    // An id that every snapshot takes for one that committed long ago.
+    two.sql(
+        "insert into voice_agent_changes (xact, entity, operation) values ('3', 'all', 'update');
+         select pg_notify('trunkline_' || md5('public'), '')",
+    );
+    eventually("dropped", async || two.live.resolver.cached() == 0).await;
+}
+
+#[tokio::test]
 async fn a_row_that_a_newer_version_wrote_is_a_change_of_everything() {
     let two = Two::warm().await;
     two.sql("alter table voice_agent_changes drop constraint voice_agent_changes_entity_check");

@@ -107,7 +107,10 @@ async fn a_slow_network_is_not_noticed_by_who_asks_for_a_warm_number() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_used_over_a_slow_network() {
-    let lab = Lab::start(Cluster::shared()).await;
+    // A connection that has to be opened takes round trips of its own.
+    let deadline = [("RESOLVE_DEADLINE", "2s")];
+    let cluster = Cluster::shared();
+    let lab = Lab::start_with(cluster, cluster.port, &deadline).await;
     let watch = lab.watch();
     lab.proxy.set(Flows::All, Mode::Slow(Duration::from_millis(200)));
     for _ in 0..3 {

@@ -97,6 +97,9 @@ impl Store for Gated {
     }
 
     async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
+        if *self.fault.lock().unwrap() == Fault::Away {
+            return Err(StoreError::Unreachable { why: "a test says so".into() });
+        }
         self.other().owners(number).await
     }
 

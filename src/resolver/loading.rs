@@ -1,0 +1,266 @@
+//! A number that is not warm: one load asks the database, decides and keeps the answer; where the
+//! database is in the way, the last good answer serves, or the environment.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::decision::{Decision, decide};
+use super::{Engine, Running};
+use crate::cache::fence::{Fence, Generation, Stamp};
+use crate::cache::flight::Crashed;
+use crate::cache::{Fresh, LastGood, Outcome, dice};
+use crate::clock::Moment;
+use crate::credentials::Source;
+use crate::number::Caller;
+use crate::reason::Reason;
+use crate::store::StoreError;
+
+/// What a load is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// A caller waits for it.
+    Answer,
+    /// An answer that is in use nears its end; a caller asked for it last at this moment.
+    Refresh { used_at: Moment },
+}
+
+/// What a load came to.
+#[derive(Clone)]
+pub(super) struct Landed {
+    pub(super) outcome: Outcome,
+    pub(super) stamp: Stamp,
+    /// When the database was asked.
+    pub(super) asked_at: Moment,
+}
+
+impl Landed {
+    /// Whether it is as new as a question must have it that came at this point and moment.
+    ///
+    /// What changed before the question is known by now, if it is proven that no change was missed;
+    /// else the load must have begun less than a lease before it.
+    fn answers(
+        &self,
+        (asked, at): (Generation, Moment),
+        proven: bool,
+        fence: &Fence,
+        lease: Duration,
+    ) -> bool {
+        let took_off_after = self.asked_at >= at && self.stamp.born >= asked;
+        let in_time = proven || self.asked_at.after(lease) >= at;
+        took_off_after || (in_time && fence.admits(self.stamp))
+    }
+}
+
+impl Engine {
+    /// The database, else the last good answer, else the environment.
+    pub(super) async fn after_loading(self: &Arc<Self>, caller: Caller) -> Outcome {
+        let now = self.clock.now();
+        let last = self.cache.last_good(caller, now);
+        if let Some(last) = &last
+            && self.database_is_left_alone(now)
+            && let Some(stale) =
+                self.cache.keep_last_good(caller, last, now, self.error_until(caller))
+        {
+            return stale;
+        }
+        let loaded = tokio::time::timeout(self.tuning.resolve_deadline, self.load(caller));
+        match loaded.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(Crashed)) => self.without_database(caller, last, Reason::LoadPanicked),
+            Err(_) => self.without_database(caller, last, Reason::DatabaseTimeout),
+        }
+    }
+
+    /// Whether a load has failed a moment ago, and nothing has proven since that the database
+    /// answers.
+    pub(super) fn database_is_left_alone(&self, now: Moment) -> bool {
+        let proven = self.teller.is_some() && self.cache.fence.lease_is_live(now);
+        now.0 < self.pause_until.load(Ordering::Acquire) && !proven
+    }
+
+    /// Waits for a load that is as new as this question.
+    async fn load(self: &Arc<Self>, caller: Caller) -> Result<Outcome, Crashed> {
+        let asked = (self.cache.fence.generation(), self.clock.now());
+        loop {
+            let engine = Arc::clone(self);
+            // Taken before the load begins, and held: it may be wiped for its age at any moment.
+            let last = self.cache.last_good(caller, self.clock.now());
+            let take_off = |born| engine.fly(caller, born, last, Purpose::Answer);
+            let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
+            let landed = flight.await?;
+            let proven = self.cache.fence.lease_is_live(self.clock.now());
+            // A flight that was joined may have read what changed before we asked. The next one
+            // takes off after that.
+            if landed.answers(asked, proven, &self.cache.fence, self.tuning.lease) {
+                return Ok(landed.outcome);
+            }
+        }
+    }
+
+    /// One load: asks, decides, caches.
+    pub(super) async fn fly(
+        self: Arc<Self>,
+        caller: Caller,
+        born: Generation,
+        last: Option<LastGood>,
+        purpose: Purpose,
+    ) -> Landed {
+        if let Purpose::Answer = purpose
+            && let Some(answer) = self.after_config_change(caller).await
+        {
+            return answer;
+        }
+        self.telemetry.loads.increment(1);
+        let running = self.running.load_full();
+        let asked_at = self.clock.now();
+        let route = match &self.store {
+            Some(store) => store.route(caller).await,
+            None => {
+                let decision = Decision::no_database();
+                return self.land(caller, born, (asked_at, asked_at), &running, decision);
+            }
+        };
+        let used_at = match purpose {
+            Purpose::Answer => asked_at,
+            Purpose::Refresh { used_at } => used_at,
+        };
+        match route {
+            Ok(route) => {
+                self.pause_until.store(0, Ordering::Release);
+                let decision = decide(route, running.ring.as_ref());
+                self.land(caller, born, (asked_at, used_at), &running, decision)
+            }
+            Err(error) => {
+                tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
+                // One row that cannot be read says nothing of the others.
+                if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
+                    self.pause_until.store(self.error_until(caller).0, Ordering::Release);
+                    self.cache.distrust_database(self.clock.now().after(DISTRUST));
+                }
+                // An answer that still counts is better than what there is without the database.
+                if let (Purpose::Refresh { .. }, Some((outcome, _))) =
+                    (purpose, self.cache.proven(caller, self.clock.now()))
+                {
+                    return Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at };
+                }
+                let outcome = self.without_database(caller, last, reason_of(&error));
+                Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at }
+            }
+        }
+    }
+
+    /// Makes an answer of what the rows say, and keeps it.
+    pub(super) fn land(
+        &self,
+        caller: Caller,
+        born: Generation,
+        (asked_at, used_at): (Moment, Moment),
+        running: &Running,
+        decision: Decision,
+    ) -> Landed {
+        let stamp = Stamp::new(born, caller, decision.depends_on);
+        let outcome =
+            decision.outcome(born, &running.environment, &self.cache, &self.clock, asked_at);
+        self.tell(caller, &outcome);
+        let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
+        let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
+        let ttl = ttl.mul_f64(1.0 - self.tuning.ttl_jitter * dice((caller, asked_at.0)));
+        let refresh_at =
+            if answered { asked_at.after(ttl.mul_f64(REFRESH_AT)) } else { Moment::NEVER };
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            serve_until: asked_at.after(ttl),
+            keep_until: asked_at.after(self.tuning.max_stale),
+            refresh_at,
+            used_at,
+            needs_lease: true,
+        };
+        self.cache.keep(caller, fresh, self.clock.now());
+        self.telemetry.cached(self.cache.len());
+        Landed { outcome, stamp, asked_at }
+    }
+
+    /// The last good answer, else the environment: for when the database is in the way. Either
+    /// serves for `ERROR_TTL` before the database is asked again.
+    fn without_database(&self, caller: Caller, last: Option<LastGood>, reason: Reason) -> Outcome {
+        // Before the settings are read: what a reload makes of them must outrank this answer.
+        let born = self.cache.fence.generation();
+        let (now, until) = (self.clock.now(), self.error_until(caller));
+        if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
+            self.cache.distrust_database(now.after(DISTRUST));
+        }
+        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, now, until));
+        if let Some(stale) = kept {
+            return stale;
+        }
+        let environment = &self.running.load().environment;
+        let outcome = environment.answer(reason, None, now);
+        self.tell(caller, &outcome);
+        let stamp = Stamp::new(born, caller, None);
+        let fresh = Fresh {
+            outcome: outcome.clone(),
+            stamp,
+            serve_until: until,
+            keep_until: until,
+            refresh_at: Moment::NEVER,
+            used_at: now,
+            needs_lease: false,
+        };
+        self.cache.keep(caller, fresh, now);
+        outcome
+    }
+
+    fn error_until(&self, caller: Caller) -> Moment {
+        let now = self.clock.now();
+        // Half to whole, so that those who failed together do not ask again together.
+        now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * dice((caller, now.0))))
+    }
+}
+
+pub(super) fn reason_of(error: &StoreError) -> Reason {
+    match error {
+        StoreError::Unreachable { .. } => Reason::DatabaseUnreachable,
+        StoreError::Timeout { .. } => Reason::DatabaseTimeout,
+        _ => Reason::DatabaseError,
+    }
+}
+
+/// How long a failed load keeps answers from being wiped for their age alone.
+const DISTRUST: Duration = Duration::from_secs(10);
+/// After which part of its time an answer that is in use is loaded anew.
+const REFRESH_AT: f64 = 0.85;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::Change;
+    use crate::environment::ResolveError;
+    use crate::number::TenantId;
+
+    #[test]
+    fn a_load_that_was_long_on_its_way_does_not_answer_a_late_question_without_proof() {
+        let (fence, lease) = (Fence::new(), Duration::from_secs(1));
+        let number = "+971500000001".parse().unwrap();
+        let caller = Caller::new(TenantId(uuid::Uuid::nil()), number);
+        let landed = |at| Landed {
+            outcome: Err(ResolveError::TenantNeeded),
+            stamp: Stamp::new(fence.generation(), caller, None),
+            asked_at: Moment(0).after(at),
+        };
+        let question = |at| (fence.generation(), Moment(0).after(at));
+        let early = landed(Duration::ZERO);
+        let (soon, late) = (Duration::from_millis(900), Duration::from_millis(1100));
+        assert!(early.answers(question(soon), false, &fence, lease));
+        assert!(!early.answers(question(late), false, &fence, lease), "nothing was heard since");
+        assert!(early.answers(question(late), true, &fence, lease));
+        assert!(landed(late).answers(question(late), false, &fence, lease), "its own load");
+        fence.bump(Change::Number(caller));
+        assert!(!early.answers(question(soon), true, &fence, lease));
+        let own = landed(late);
+        let asked = question(late);
+        fence.bump(Change::Number(caller));
+        assert!(own.answers(asked, true, &fence, lease), "it asked before the change");
+    }
+}
