@@ -85,8 +85,9 @@ impl Fence {
         Generation(self.latest.load(Ordering::SeqCst))
     }
 
-    /// Makes every answer that depends on what changed, and was read before now, not count.
-    pub(crate) fn bump(&self, change: Change) {
+    /// Makes every answer that depends on what changed, and was read before now, not count. Returns
+    /// the first generation in which one counts again.
+    pub(crate) fn bump(&self, change: Change) -> Generation {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
         let place = match change {
             Change::Config(id) => &self.configs[usize::from(place_of_config(id))],
@@ -94,6 +95,7 @@ impl Fence {
             Change::Numbers | Change::All => &self.all,
         };
         place.fetch_max(generation, Ordering::SeqCst);
+        Generation(generation)
     }
 
     /// Changes may have been missed: nothing that was read before now counts, though it may still

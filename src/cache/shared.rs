@@ -36,59 +36,73 @@ pub(crate) struct Facts {
 
 impl SharedCredentials {
     /// Takes part in the credentials of a config when they are those of `matches`, or makes new
-    /// ones and shares those.
+    /// ones and shares those. Also returns the generation to stamp with what the config says.
     ///
-    /// `born` is the generation in which the row behind `make` was read. A row that says something
-    /// else than before is a change that was not heard of: `bump` is called for it, so that the
-    /// answers that still hold the old credentials, which are wiped, count no more.
+    /// `born` is the generation in which the row behind `make` was read, and `counts` says whether
+    /// no change of it is known since. A row that says something else than before is a change that
+    /// was not heard of: `bump` is called for it, so that the answers that still hold the old
+    /// credentials, which are wiped, count no more. What was found is of that new generation then.
     pub(crate) fn join<E>(
         &self,
         id: ConfigId,
         born: Generation,
         facts: &Arc<Facts>,
-        bump: impl FnOnce(),
+        counts: impl Fn(Generation) -> bool,
+        bump: impl Fn() -> Generation,
         matches: impl FnOnce(&Credentials) -> bool,
         make: impl FnOnce() -> Result<Credentials, E>,
-    ) -> Result<Arc<Credentials>, E> {
+    ) -> Result<(Arc<Credentials>, Generation), E> {
         let mut by_config = self.lock();
         let there = by_config.get_mut(&id).and_then(|shared| {
             let credentials = shared.credentials.upgrade()?;
             Some((shared, credentials))
         });
         let newer = there.as_ref().is_some_and(|(shared, _)| shared.born > born);
+        // Nothing that is known by now can be lost by taking it for new: changes bump under this
+        // very lock.
+        let found = || {
+            let still_counts = counts(born);
+            let bumped = bump();
+            if still_counts { bumped } else { born }
+        };
         let mut old = None;
         if let Some((shared, credentials)) = there {
             if matches(&credentials) && credentials.acquire() {
+                let mut born = born;
                 if !newer {
-                    shared.born = born;
-                    if std::mem::replace(&mut shared.facts, Arc::clone(facts)) != *facts {
-                        bump();
+                    let was = std::mem::replace(&mut shared.facts, Arc::clone(facts));
+                    if was != *facts {
+                        born = found();
                     }
+                    shared.born = born;
                 }
-                return Ok(credentials);
+                return Ok((credentials, born));
             }
             old = Some(credentials);
         }
         let credentials = Arc::new(make()?);
-        match old {
+        let born = match old {
             // An old row that arrives late. Nobody would wipe what is not shared, so its answer must
             // not count from here on, and is not kept.
             Some(_) if newer => {
                 bump();
-                return Ok(credentials);
+                return Ok((credentials, born));
             }
             Some(old) => {
-                bump();
+                let born = found();
                 old.wipe();
+                born
             }
-            None if by_config.len() == by_config.capacity() => {
-                by_config.retain(|_, shared| shared.credentials.strong_count() > 0);
+            None => {
+                if by_config.len() == by_config.capacity() {
+                    by_config.retain(|_, shared| shared.credentials.strong_count() > 0);
+                }
+                born
             }
-            None => {}
-        }
+        };
         let (weak, facts) = (Arc::downgrade(&credentials), Arc::clone(facts));
         by_config.insert(id, Shared { born, credentials: weak, facts });
-        Ok(credentials)
+        Ok((credentials, born))
     }
 
     /// Takes part in the credentials of a config, if they are of a generation that counts.
@@ -104,7 +118,7 @@ impl SharedCredentials {
     }
 
     /// Bumps the fence for a change of one config, and wipes its credentials.
-    pub(crate) fn change(&self, id: ConfigId, bump: impl FnOnce()) {
+    pub(crate) fn change(&self, id: ConfigId, bump: impl FnOnce() -> Generation) {
         let mut by_config = self.lock();
         bump();
         if let Some(old) = by_config.remove(&id).and_then(|shared| shared.credentials.upgrade()) {
@@ -113,7 +127,7 @@ impl SharedCredentials {
     }
 
     /// Bumps the fence for a change of everything, and wipes all credentials.
-    pub(crate) fn change_all(&self, bump: impl FnOnce()) {
+    pub(crate) fn change_all(&self, bump: impl FnOnce() -> Generation) {
         let mut by_config = self.lock();
         bump();
         let all = by_config.drain().filter_map(|(_, shared)| shared.credentials.upgrade());

@@ -78,7 +78,7 @@ impl Engine {
         let running = self.running.load_full();
         let config = self.store.as_ref()?.config(id).await.ok()??;
         let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
-        let credentials = chosen.credentials(born, &self.cache, &self.clock).ok()?;
+        let (credentials, _) = chosen.credentials(born, &self.cache, &self.clock).ok()?;
         Some(Arc::new(Visit(credentials)))
     }
 }

@@ -128,7 +128,7 @@ impl Decision {
     }
 
     /// The answer: the config's, with credentials shared by all numbers that use it, or the
-    /// environment's.
+    /// environment's. Also the generation to stamp what the config says with.
     pub(super) fn outcome(
         self,
         born: Generation,
@@ -136,17 +136,18 @@ impl Decision {
         cache: &Cache,
         clock: &Arc<dyn Clock>,
         now: Moment,
-    ) -> Outcome {
+    ) -> (Outcome, Generation) {
         let rules_trunk = self.rules_trunk.as_deref();
         let opened = self.verdict.and_then(|chosen| {
-            let credentials = chosen.credentials(born, cache, clock)?;
-            Ok((chosen, credentials))
+            let opened = chosen.credentials(born, cache, clock)?;
+            Ok((chosen, opened))
         });
         match opened {
-            Ok((chosen, credentials)) => {
+            Ok((chosen, (credentials, config_born))) => {
                 let rules_trunk = rules_trunk.map(Arc::from);
                 let (id, facts) = (chosen.config.id, chosen.facts());
-                Ok(answer(credentials, id, &facts, rules_trunk, environment, now))
+                let answer = answer(credentials, id, &facts, rules_trunk, environment, now);
+                (Ok(answer), config_born)
             }
             Err(why) => {
                 if let Refused::Secret(error) = &why {
@@ -154,7 +155,7 @@ impl Decision {
                 } else {
                     tracing::debug!(why = %why, "the database has no answer");
                 }
-                environment.answer(why.reason(), rules_trunk, now)
+                (environment.answer(why.reason(), rules_trunk, now), born)
             }
         }
     }
@@ -191,13 +192,14 @@ impl Chosen {
         born: Generation,
         cache: &Cache,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Arc<Credentials>, Refused> {
+    ) -> Result<(Arc<Credentials>, Generation), Refused> {
         let config = &self.config;
         let sealed = config.api_secret.expose_secret();
         cache.shared.join(
             config.id,
             born,
             &self.facts(),
+            |born| cache.fence.admits_config(config.id, born),
             || cache.fence.bump(Change::Config(config.id)),
             |there| there.matches(self.url.as_str(), &config.api_key, sealed, &self.ring),
             || {

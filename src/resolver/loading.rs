@@ -160,8 +160,9 @@ impl Engine {
         decision: Decision,
     ) -> Landed {
         let stamp = Stamp::new(born, caller, decision.depends_on);
-        let outcome =
+        let (outcome, config_born) =
             decision.outcome(born, &running.environment, &self.cache, &self.clock, asked_at);
+        let stamp = stamp.with_config_of(config_born);
         self.tell(caller, &outcome);
         let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
         let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };

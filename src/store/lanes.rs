@@ -5,12 +5,13 @@
 //! [`Lane`], which goes back by being dropped, and a connection goes back only after it proved
 //! itself by finishing a statement. One that failed, timed out or was abandoned is closed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::Database;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{StoreError, Taken};
 
@@ -49,22 +50,31 @@ pub(super) trait Session: Send + Sized + 'static {
 /// Connections to one database.
 pub(super) struct Lanes<S: Session> {
     door: S::Door,
-    idle: Arc<Mutex<Vec<S>>>,
+    home: Arc<Home<S>>,
     permits: Arc<Semaphore>,
     deadline: Duration,
     /// How often the connections that were there have been given up.
     given_up: watch::Sender<u64>,
 }
 
+/// Where connections wait to be used again.
+struct Home<S> {
+    idle: Mutex<Vec<S>>,
+    /// Rings when one comes home.
+    returned: Notify,
+    /// How many are in use.
+    out: AtomicUsize,
+}
+
 /// A connection for one statement.
 pub(super) struct Lane<S: Session> {
-    session: S,
+    session: Option<S>,
     /// Whether it was opened earlier, and so may have died since.
     reused: bool,
     until: Instant,
     deadline: Duration,
     statement: &'static str,
-    home: Arc<Mutex<Vec<S>>>,
+    home: Arc<Home<S>>,
     given_up: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
 }
@@ -74,7 +84,11 @@ impl<S: Session> Lanes<S> {
     pub(super) fn new(door: S::Door, most: u32, deadline: Duration) -> Self {
         Self {
             door,
-            idle: Arc::default(),
+            home: Arc::new(Home {
+                idle: Mutex::default(),
+                returned: Notify::new(),
+                out: AtomicUsize::new(0),
+            }),
             permits: Arc::new(Semaphore::new(most.max(1) as usize)),
             deadline,
             given_up: watch::Sender::new(0),
@@ -98,7 +112,7 @@ impl<S: Session> Lanes<S> {
         expect(dead_code, reason = "a file does not fall silent")
     )]
     pub(super) fn give_up(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.home.lock();
         self.given_up.send_modify(|times| *times += 1);
         idle.clear();
     }
@@ -112,7 +126,7 @@ impl<S: Session> Lanes<S> {
     ) -> Result<Lane<S>, StoreError> {
         loop {
             let mut lane = self.enter(statement, until).await?;
-            let ping = timeout_at(lane.until, lane.session.ping()).await;
+            let ping = timeout_at(lane.until, lane.session().ping()).await;
             match (lane.reused, ping) {
                 (_, Ok(Ok(()))) => return Ok(lane),
                 (_, Err(_)) => return Err(StoreError::Timeout { after: self.deadline }),
@@ -122,24 +136,7 @@ impl<S: Session> Lanes<S> {
         }
     }
 
-    /// Waits for a free connection, or opens one, if need be at the second attempt: a network may
-    /// tear one connection and let the next one live, and a server that is full has connections of
-    /// ours that will be free in a moment.
-    pub(super) async fn enter_patiently(
-        &self,
-        statement: &'static str,
-        until: Instant,
-    ) -> Result<Lane<S>, StoreError> {
-        match self.enter(statement, until).await {
-            Err(StoreError::Unreachable { .. }) => {
-                timeout_at(until, sleep(BEFORE_NEXT_ATTEMPT)).await.ok();
-                self.enter(statement, until).await
-            }
-            entered => entered,
-        }
-    }
-
-    /// Waits for a free connection, or opens one.
+    /// Waits for a free connection, or opens one, whichever is there first.
     pub(super) async fn enter(
         &self,
         statement: &'static str,
@@ -150,6 +147,7 @@ impl<S: Session> Lanes<S> {
             .await
             .map_err(late)?
             .expect("the semaphore is never closed");
+        let mut attempts = 0;
         let (session, reused, given_up) = loop {
             let (idle, mut given_up) = self.idle();
             if let Some(session) = idle {
@@ -157,33 +155,73 @@ impl<S: Session> Lanes<S> {
             }
             let opened = tokio::select! {
                 biased;
-                opened = timeout_at(until, S::open(&self.door)) => opened,
+                opened = timeout_at(until, S::open(&self.door)) => opened.map_err(late)?,
+                // One that came home meanwhile, if opening takes so long.
+                () = self.home.one_after(SLOW_TO_OPEN) => continue,
                 Ok(()) = given_up.changed() => continue,
             };
-            let session = opened.map_err(late)?.map_err(|error| typed(&error, statement))?;
-            break (session, false, given_up);
+            attempts += 1;
+            match opened {
+                Ok(session) => break (session, false, given_up),
+                // A server that is full has connections of ours that will be free in a moment.
+                Err(_) if self.home.out.load(Ordering::SeqCst) > 0 => {
+                    timeout_at(until, timeout(NEXT_ATTEMPT, self.home.one_after(Duration::ZERO)))
+                        .await
+                        .map_err(late)?
+                        .ok();
+                }
+                // A network may tear one connection and let the next one live.
+                Err(_) if attempts == 1 => sleep(NEXT_ATTEMPT / 10).await,
+                Err(error) => return Err(typed(&error, statement)),
+            }
         };
+        self.home.out.fetch_add(1, Ordering::SeqCst);
         Ok(Lane {
-            session,
+            session: Some(session),
             reused,
             until,
             deadline: self.deadline,
             statement,
-            home: Arc::clone(&self.idle),
+            home: Arc::clone(&self.home),
             given_up,
             _permit: permit,
         })
     }
 
     fn idle(&self) -> (Option<S>, watch::Receiver<u64>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.home.lock();
         (idle.pop(), self.given_up.subscribe())
+    }
+}
+
+impl<S> Home<S> {
+    /// Waits so long, and then until a connection is at home.
+    async fn one_after(&self, time: Duration) {
+        sleep(time).await;
+        loop {
+            let returned = self.returned.notified();
+            if !self.lock().is_empty() {
+                return;
+            }
+            returned.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<S>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Session> Drop for Lane<S> {
+    fn drop(&mut self) {
+        self.home.out.fetch_sub(1, Ordering::SeqCst);
+        self.home.returned.notify_one();
     }
 }
 
 impl<S: Session> Lane<S> {
     pub(super) fn session(&mut self) -> &mut S {
-        &mut self.session
+        self.session.as_mut().expect("it is there until the lane is left")
     }
 
     pub(super) fn until(&self) -> Instant {
@@ -207,7 +245,7 @@ impl<S: Session> Lane<S> {
 
     /// Takes the statement's outcome; the connection goes home only if it is sound.
     pub(super) fn leave<T>(
-        self,
+        mut self,
         outcome: Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed>,
     ) -> Result<T, StoreError> {
         let late = || StoreError::Timeout { after: self.deadline };
@@ -221,13 +259,14 @@ impl<S: Session> Lane<S> {
         };
         // An error may come from the connection itself: a plan of a table that has changed since,
         // a server that has become a replica. Only one that finished its work is used again.
+        let session = self.session.take().expect("it is there until the lane is left");
         let refused_whole = |error: &StoreError| {
-            matches!(error, StoreError::Conflict { .. }) && self.session.keeps_statements()
+            matches!(error, StoreError::Conflict { .. }) && session.keeps_statements()
         };
         if outcome.as_ref().err().is_none_or(refused_whole) {
-            let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = self.home.lock();
             if !self.given_up.has_changed().unwrap_or(true) {
-                home.push(self.session);
+                idle.push(session);
             }
         }
         outcome
@@ -253,7 +292,7 @@ macro_rules! ask {
     (read $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
         let until = $lanes.until();
         loop {
-            let mut lane = $lanes.enter_patiently($statement, until).await?;
+            let mut lane = $lanes.enter($statement, until).await?;
             let given_up = lane.given_up();
             let outcome = tokio::select! {
                 biased;
@@ -275,7 +314,10 @@ macro_rules! ask {
 }
 pub(super) use ask;
 
-const BEFORE_NEXT_ATTEMPT: Duration = Duration::from_millis(5);
+/// After what time of opening a connection another one's return is better.
+const SLOW_TO_OPEN: Duration = Duration::from_millis(100);
+/// How soon a connection is tried again while others are in use.
+const NEXT_ATTEMPT: Duration = Duration::from_millis(50);
 
 /// Whether an error may be of this one connection: it died, or its plans are of a table that has
 /// changed since (0A000), or a pooler gave it another session (26000).

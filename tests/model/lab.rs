@@ -87,8 +87,8 @@ impl Lab {
         rows: Rows,
         until: Moment,
     ) -> Loaded {
-        let stamp = Stamp::new(born, caller, Some(CONFIG));
-        let outcome = self.answer(born, rows);
+        let (outcome, config_born) = self.answer(born, rows);
+        let stamp = Stamp::new(born, caller, Some(CONFIG)).with_config_of(config_born);
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp,
@@ -122,13 +122,14 @@ impl Lab {
         self.cache.keep_last_good(caller, last, NOW, LATER)
     }
 
-    fn answer(&self, born: Generation, rows: Rows) -> Outcome {
+    fn answer(&self, born: Generation, rows: Rows) -> (Outcome, Generation) {
         let (key, sealed) = (rows.config.to_string(), format!("sealed {}", rows.config));
         let facts = Arc::new(Facts { name: "config".into(), trunk: None, agent: None });
-        let credentials = self.cache.shared.join::<ResolveError>(
+        let joined = self.cache.shared.join::<ResolveError>(
             CONFIG,
             born,
             &facts,
+            |born| self.cache.fence.admits_config(CONFIG, born),
             || self.cache.fence.bump(Change::Config(CONFIG)),
             |there| there.matches(URL, &key, &sealed, &RING),
             || {
@@ -136,10 +137,11 @@ impl Lab {
                 let opened = Secret::new(Box::new(sealed.clone()));
                 Ok(Credentials::sealed(url, &key, &sealed, &opened, RING.clone(), Arc::new(Still)))
             },
-        )?;
+        );
+        let (credentials, config_born) = joined.expect("a URL is all it takes");
         let trunk = Some((rows.number.to_string().into(), TrunkOrigin::Rules));
         let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
-        Ok(answer(credentials, trunk, origin))
+        (Ok(answer(credentials, trunk, origin)), config_born)
     }
 
     /// Makes an answer again of what its number says and of what its config says by now, as the

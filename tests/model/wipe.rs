@@ -43,7 +43,7 @@ models! {
     fn wiping_before_the_bump_is_caught() {
         is_caught(|| settled(&[1], |lab| {
             lab.commit(Change::Config(CONFIG));
-            lab.cache.shared.change(CONFIG, || {});
+            lab.cache.shared.change(CONFIG, || lab.cache.fence.generation());
             lab.cache.fence.bump(Change::Config(CONFIG));
         }));
     }
@@ -53,7 +53,7 @@ models! {
         is_caught(|| settled(&[1, 2], |lab| {
             lab.commit(Change::Config(CONFIG));
             lab.cache.fence.bump(Change::Config(CONFIG));
-            lab.cache.shared.change(CONFIG, || {});
+            lab.cache.shared.change(CONFIG, || lab.cache.fence.generation());
         }));
     }
 
