@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::fence::Generation;
+use super::fence::{Fence, Generation};
+use crate::changes::Change;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -38,17 +39,16 @@ impl SharedCredentials {
     /// Takes part in the credentials of a config when they are those of `matches`, or makes new
     /// ones and shares those. Also returns the generation to stamp with what the config says.
     ///
-    /// `born` is the generation in which the row behind `make` was read, and `counts` says whether
-    /// no change of it is known since. A row that says something else than before is a change that
-    /// was not heard of: `bump` is called for it, so that the answers that still hold the old
-    /// credentials, which are wiped, count no more. What was found is of that new generation then.
+    /// `born` is the generation in which the row behind `make` was read. A row that says something
+    /// else than before is a change that was not heard of: the fence is bumped for it, so that the
+    /// answers that still hold the old credentials, which are wiped, count no more. What was found
+    /// is of that new generation then.
     pub(crate) fn join<E>(
         &self,
         id: ConfigId,
         born: Generation,
         facts: &Arc<Facts>,
-        counts: impl Fn(Generation) -> bool,
-        bump: impl Fn() -> Generation,
+        fence: &Fence,
         matches: impl FnOnce(&Credentials) -> bool,
         make: impl FnOnce() -> Result<Credentials, E>,
     ) -> Result<(Arc<Credentials>, Generation), E> {
@@ -60,8 +60,9 @@ impl SharedCredentials {
         let newer = there.as_ref().is_some_and(|(shared, _)| shared.born > born);
         // Nothing that is known by now can be lost by taking it for new: changes bump under this
         // very lock.
+        let bump = || fence.bump(Change::Config(id));
         let found = || {
-            let still_counts = counts(born);
+            let still_counts = fence.admits_config(id, born);
             let bumped = bump();
             if still_counts { bumped } else { born }
         };

@@ -8,7 +8,6 @@ use secrecy::ExposeSecret;
 use crate::cache::fence::Generation;
 use crate::cache::shared::Facts;
 use crate::cache::{Cache, Outcome};
-use crate::changes::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, Credentials, Origin, Resolution};
 use crate::environment::Environment;
@@ -199,8 +198,7 @@ impl Chosen {
             config.id,
             born,
             &self.facts(),
-            |born| cache.fence.admits_config(config.id, born),
-            || cache.fence.bump(Change::Config(config.id)),
+            &cache.fence,
             |there| there.matches(self.url.as_str(), &config.api_key, sealed, &self.ring),
             || {
                 let opened = self.ring.open(sealed)?;

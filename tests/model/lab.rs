@@ -129,8 +129,7 @@ impl Lab {
             CONFIG,
             born,
             &facts,
-            |born| self.cache.fence.admits_config(CONFIG, born),
-            || self.cache.fence.bump(Change::Config(CONFIG)),
+            &self.cache.fence,
             |there| there.matches(URL, &key, &sealed, &RING),
             || {
                 let url = URL.parse().expect("a URL");
