@@ -98,7 +98,7 @@ impl Engine {
             let teller = Arc::clone(teller);
             self.start("changes", enabled, move |_| {
                 let teller = Arc::clone(&teller);
-                async move { match teller.tell().await {} }
+                async move { match Box::pin(teller.tell()).await {} }
             });
             self.start("self-check", enabled, check_now_and_then);
             self.start("prune", enabled, prune_now_and_then);

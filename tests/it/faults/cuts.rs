@@ -5,10 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use trunkline::store::ConfigEdit;
 
 use super::lab::{Lab, RECOVERY, SLACK};
+use crate::support::database::TestDatabase;
 use crate::support::eventually;
-use crate::support::postgres::Cluster;
+use crate::support::postgres::{Cluster, tcp_url};
 use crate::support::proxy::{Flows, Mode};
 
 #[test]
@@ -54,6 +56,27 @@ async fn a_hundred_cuts_alone() {
     assert!(after.sessions <= before.sessions + 2, "{before:?} {after:?}");
     assert!(after.flows <= before.flows + 2, "{before:?} {after:?}");
     assert!(after.kilobytes < before.kilobytes + 8 * 1024, "{before:?} {after:?}");
+}
+
+#[tokio::test]
+async fn the_server_is_asked_to_notice_within_half_a_minute_that_a_client_is_gone() {
+    let cluster = Cluster::shared();
+    let lab = Lab::start(cluster).await;
+    let own_words = "
+        create function own_words() returns trigger language plpgsql as $$ begin
+            new.worker_name := concat_ws(' ', current_setting('tcp_keepalives_idle'),
+                current_setting('tcp_keepalives_interval'), current_setting('tcp_keepalives_count'));
+            return new;
+        end $$;
+        create trigger own_words before update on voice_agent_livekit
+            for each row execute function own_words()";
+    TestDatabase::on(&cluster.url(&lab.database)).sql(own_words).await;
+    let store = TestDatabase::on(&tcp_url(cluster.port, &lab.database)).store();
+    let edit = ConfigEdit { trunk_id: Some(None), ..ConfigEdit::default() };
+    assert!(store.update_config(lab.config, &edit).await.unwrap());
+    let said = store.config(lab.config).await.unwrap().unwrap().agent;
+    // Fifteen seconds of silence, then three questions five seconds apart.
+    assert_eq!(said.as_deref(), Some("15 5 3"));
 }
 
 /// What the process holds.
