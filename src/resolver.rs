@@ -56,7 +56,7 @@ struct Engine {
     flights: Flights<Caller, Landed>,
     config_flights: Flights<ConfigId, Option<Arc<Visit>>>,
     owners: Owners,
-    owner_flights: Flights<E164, Result<Owned, Reason>>,
+    owner_flights: Flights<E164, Owned>,
     store: Option<Arc<dyn Store>>,
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,

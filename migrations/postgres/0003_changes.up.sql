@@ -137,3 +137,7 @@ begin
     end loop;
 end
 $$;
+
+-- The log begins. This row is from before every transaction, so whoever finds it knows that nothing
+-- has been pruned yet, for however long other transactions have been open.
+insert into voice_agent_changes (xact, entity, operation) values ('1', 'all', 'begin');

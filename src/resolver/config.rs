@@ -68,7 +68,9 @@ impl Engine {
         };
         self.tell(caller, &outcome);
         self.cache.keep(caller, fresh, now);
-        self.cache.fence.admits(stamp).then_some(Landed { outcome, stamp, asked_at: now })
+        // Both parts are as new as the lease proves that was live now: as if asked for before it.
+        let asked_at = now.before(self.tuning.lease);
+        self.cache.fence.admits(stamp).then_some(Landed { outcome, stamp, asked_at })
     }
 
     /// Asks for a config and shares its credentials. `None`: there is none that can be used, or no

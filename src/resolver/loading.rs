@@ -1,6 +1,7 @@
 //! A number that is not warm: one load asks the database, decides and keeps the answer; where the
 //! database is in the way, the last good answer serves, or the environment.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -133,11 +134,7 @@ impl Engine {
             }
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
-                // One row that cannot be read says nothing of the others.
-                if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
-                    self.pause_until.store(self.error_until(caller).0, Ordering::Release);
-                    self.cache.distrust_database(self.clock.now().after(DISTRUST));
-                }
+                self.note_failure(caller, &error);
                 // An answer that still counts is better than what there is without the database.
                 if let (Purpose::Refresh { .. }, Some((outcome, _))) =
                     (purpose, self.cache.proven(caller, self.clock.now()))
@@ -213,10 +210,19 @@ impl Engine {
         outcome
     }
 
-    fn error_until(&self, caller: Caller) -> Moment {
+    /// Notes for all that the database failed one.
+    pub(super) fn note_failure(&self, asked_for: impl Hash, error: &StoreError) {
+        // One row that cannot be read says nothing of the others.
+        if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
+            self.pause_until.store(self.error_until(asked_for).0, Ordering::Release);
+            self.cache.distrust_database(self.clock.now().after(DISTRUST));
+        }
+    }
+
+    fn error_until(&self, asked_for: impl Hash) -> Moment {
         let now = self.clock.now();
         // Half to whole, so that those who failed together do not ask again together.
-        now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * dice((caller, now.0))))
+        now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * dice((asked_for, now.0))))
     }
 }
 

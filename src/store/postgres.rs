@@ -280,11 +280,13 @@ const UNASSIGN: &str = "
     where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
 
 /// By transaction, so that whoever finds a row from before his horizon has missed none; and never
-/// the last one of those.
+/// the last one of those. That one is also from before every transaction that is still open, since
+/// no horizon is later than those.
 const PRUNE_CHANGES: &str = "
     delete from voice_agent_changes
     where xact < (
         select xact from voice_agent_changes
         where changed_at < clock_timestamp() - make_interval(secs => $1)
+            and xact < pg_snapshot_xmin(pg_current_snapshot())
         order by xact desc limit 1
     )";

@@ -4,7 +4,7 @@
 
 use trunkline::{Caller, ConfigId, Hearing};
 
-use crate::support::database::Kind;
+use crate::support::database::{Kind, TestDatabase};
 use crate::support::live::Live;
 use crate::support::postgres::psql;
 use crate::support::{caller, config, eventually, number};
@@ -86,7 +86,12 @@ async fn a_log_that_no_longer_reaches_back_puts_everything_in_doubt() {
         two.sql(loss);
         if loss.starts_with("update") {
             let keep = std::time::Duration::from_secs(30 * 24 * 3600);
-            assert!(two.live.store.prune_changes(keep).await.unwrap() > 0);
+            // Not before the transactions of other tests have ended that are older.
+            eventually("pruned", async || {
+                two.live.store.prune_changes(keep).await.unwrap();
+                two.sql("select count(*) from voice_agent_changes") == "1"
+            })
+            .await;
         }
         two.heed().await;
         assert!(!two.is_warm(), "{loss}");
@@ -105,15 +110,43 @@ async fn pruning_keeps_what_is_young_and_readers_that_are_up_to_date_do_not_noti
     })
     .await;
     let rows = || two.sql("select count(*) from voice_agent_changes").parse::<u64>().unwrap();
-    let before = rows();
     let hour = std::time::Duration::from_secs(3600);
     assert_eq!(two.live.store.prune_changes(hour).await.unwrap(), 0);
-    two.sql("update voice_agent_changes set changed_at = changed_at - interval '2 hours'");
-    assert_eq!(two.live.store.prune_changes(hour).await.unwrap(), before - 1);
+    let open = psql_begin(&two.live.database.url, TAKE_AN_ID);
     two.live.set_trunk("ST_2").await;
     two.live.trunk_becomes(Some("ST_2")).await;
+    two.sql("update voice_agent_changes set changed_at = changed_at - interval '2 hours'");
+    two.live.store.prune_changes(hour).await.unwrap();
+    // While it is open, every look goes back to before it, and must find where that is.
+    two.live.set_trunk("ST_3").await;
+    two.live.trunk_becomes(Some("ST_3")).await;
+    two.stays_warm().await;
+    open.commit();
+    // Those of other tests, too.
+    let ended = "select pg_snapshot_xmin(pg_current_snapshot()) > xact from voice_agent_changes
+                 order by xact desc limit 1";
+    eventually("ended", async || two.sql(ended) == "t").await;
+    two.live.set_trunk("ST_4").await;
+    two.live.trunk_becomes(Some("ST_4")).await;
+    two.live.store.prune_changes(hour).await.unwrap();
+    assert_eq!(rows(), 3, "the last one that is old enough, and the two that are not");
+    two.live.set_trunk("ST_5").await;
+    two.live.trunk_becomes(Some("ST_5")).await;
     // The reader had seen all that was pruned.
     two.stays_warm().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_older_than_the_log_puts_nothing_in_doubt() {
+    let elsewhere = TestDatabase::empty(Kind::Postgres);
+    let open = psql_begin(&elsewhere.url, TAKE_AN_ID);
+    let two = Two::warm().await;
+    for trunk in ["ST_1", "ST_2", "ST_3"] {
+        two.live.set_trunk(trunk).await;
+        two.live.trunk_becomes(Some(trunk)).await;
+        two.stays_warm().await;
+    }
+    open.commit();
 }
 
 #[tokio::test]
@@ -234,6 +267,9 @@ async fn the_log_of_a_file_is_caught_up_or_doubted_as_well() {
 
 /// A transaction that is open in a psql of its own.
 struct Open(std::process::Child);
+
+/// Makes a transaction one that others have to wait for.
+const TAKE_AN_ID: &str = "do 'begin perform pg_current_xact_id(); end'";
 
 fn psql_begin(url: &str, statement: &str) -> Open {
     use std::io::{BufRead, BufReader, Write};

@@ -312,8 +312,16 @@ async fn who_owns_a_number_is_asked_once_and_known_while_the_database_is_away() 
     assert!(stale.stale() && stale.config_id() == Some(id));
     // Another tenant's change of the same number may make it ambiguous: it is asked for again.
     resolver.invalidate(Change::Number(caller(2, 1)));
-    let unsure = resolver.resolve_unowned(number_of).await.unwrap();
-    assert_eq!(unsure.reason(), Some(Reason::DatabaseUnreachable));
+    let before = gated.statements();
+    for _ in 0..100 {
+        let unsure = resolver.resolve_unowned(number_of).await.unwrap();
+        assert_eq!(unsure.reason(), Some(Reason::DatabaseUnreachable));
+    }
+    assert_eq!(gated.statements(), before + 1, "a retry loop does not reach the database");
+    gated.set(Fault::None);
+    clock.advance(Duration::from_secs(5));
+    let answer = resolver.resolve_unowned(number_of).await.unwrap();
+    assert_eq!((answer.config_id(), answer.stale()), (Some(id), false));
 }
 
 #[tokio::test]

@@ -75,6 +75,14 @@ impl Gated {
         self.others.fetch_add(1, Ordering::SeqCst);
         &*self.inner
     }
+
+    fn other_unless_away(&self) -> Result<&dyn Store, StoreError> {
+        let other = self.other();
+        if *self.fault.lock().unwrap() == Fault::Away {
+            return Err(StoreError::Unreachable { why: "a test says so".into() });
+        }
+        Ok(other)
+    }
 }
 
 #[async_trait]
@@ -97,10 +105,7 @@ impl Store for Gated {
     }
 
     async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
-        if *self.fault.lock().unwrap() == Fault::Away {
-            return Err(StoreError::Unreachable { why: "a test says so".into() });
-        }
-        self.other().owners(number).await
+        self.other_unless_away()?.owners(number).await
     }
 
     async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
@@ -108,10 +113,7 @@ impl Store for Gated {
     }
 
     async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
-        if *self.fault.lock().unwrap() == Fault::Away {
-            return Err(StoreError::Unreachable { why: "a test says so".into() });
-        }
-        self.other().config(id).await
+        self.other_unless_away()?.config(id).await
     }
 
     async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {
