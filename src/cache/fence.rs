@@ -121,7 +121,7 @@ impl Fence {
 
     /// Whether what the number says still holds, whatever became of its config.
     pub(crate) fn admits_number(&self, stamp: Stamp) -> bool {
-        self.admits(Stamp { config_born: stamp.born, config: NO_CONFIG, ..stamp })
+        self.admits(Stamp { config: NO_CONFIG, ..stamp })
     }
 
     /// Whether what a config said in this generation still holds.

@@ -307,7 +307,11 @@ async fn who_owns_a_number_is_asked_once_and_known_while_the_database_is_away() 
     clock.advance(Duration::from_secs(50));
     resolver.resolve_unowned(number_of).await.unwrap();
     gated.set(Fault::Away);
-    clock.advance(Duration::from_secs(11));
+    // Whoever finds out keeps what is known from being wiped when its time is up.
+    clock.advance(Duration::from_secs(5));
+    let stranger = resolver.resolve(caller(1, 2)).await.unwrap();
+    assert_eq!(stranger.reason(), Some(Reason::DatabaseUnreachable));
+    clock.advance(Duration::from_secs(6));
     let stale = resolver.resolve_unowned(number_of).await.unwrap();
     assert!(stale.stale() && stale.config_id() == Some(id));
     // Another tenant's change of the same number may make it ambiguous: it is asked for again.

@@ -48,13 +48,14 @@ fn a_demo_that_is_told_to_end_in_the_middle_leaves_nothing_behind() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let folder = tempfile::tempdir().unwrap();
         let program = Program::new().with("TMPDIR", folder.path().to_str().unwrap());
-        let mut demo = program.command(&["demo"]).stdout(Stdio::null()).spawn().unwrap();
+        let demo = program.command(&["demo"]).stdout(Stdio::null()).spawn().unwrap();
         let left = || std::fs::read_dir(folder.path()).unwrap().count();
         let begun = within_folder(folder.path(), "demo.db");
         assert!(begun, "the demo never began");
         let pid = demo.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        assert_eq!(demo.wait().unwrap().code(), Some(0), "{signal}");
+        let ended = demo.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{signal} {ended:?}");
         assert_eq!(left(), 0, "{signal}");
     }
 }
