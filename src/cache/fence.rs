@@ -150,20 +150,20 @@ impl Fence {
 
 /// Whoever owns it: who asks without naming a tenant depends on all that do.
 fn place_of(number: E164) -> u16 {
-    place(0, number.as_u64())
+    place(number.as_u64())
 }
 
 fn place_of_config(id: ConfigId) -> u16 {
-    place(id.0.as_u128(), 0)
+    // Either half may be the same in all of them, as it depends on who made them.
+    let (high, low) = id.0.as_u64_pair();
+    place(high ^ low.rotate_left(31))
 }
 
 /// Spreads keys over places by multiplying with 2^64 divided by the golden ratio (Knuth, TAOCP 3,
 /// section 6.4) and keeping the top bits.
-fn place(id: u128, number: u64) -> u16 {
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are folded together")]
-    let folded = (id >> 64) as u64 ^ (id as u64).rotate_left(31) ^ number;
+fn place(key: u64) -> u16 {
     #[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
-    let place = (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES.ilog2())) as u16;
+    let place = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES.ilog2())) as u16;
     place
 }
 
@@ -245,12 +245,20 @@ mod tests {
     }
 
     #[test]
-    fn callers_and_configs_spread_over_the_places() {
-        let mut used = vec![0; usize::from(PLACES)];
-        for number in 0..100_000 {
-            used[usize::from(place_of(caller(971_500_000_000 + number).number))] += 1;
+    fn numbers_and_configs_spread_over_the_places() {
+        let number = |at| place_of(caller(971_500_000_000 + at).number);
+        let config = |high, low| place_of_config(ConfigId(Uuid::from_u64_pair(high, low)));
+        assert_spread("numbers", number);
+        for same in [0, u64::MAX] {
+            assert_spread("first halves", |at| config(at, same));
+            assert_spread("second halves", |at| config(same, at));
         }
+    }
+
+    fn assert_spread(what: &str, place_of: impl Fn(u64) -> u16) {
+        let mut used = vec![0; usize::from(PLACES)];
+        (0..100_000).for_each(|at| used[usize::from(place_of(at))] += 1);
         let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
-        assert!(*least > 50 && *most < 150, "100,000 over 1024 places: {least} to {most}");
+        assert!(*least > 50 && *most < 150, "100,000 {what} over 1024 places: {least} to {most}");
     }
 }

@@ -233,6 +233,31 @@ mod tests {
         assert_eq!((early.await, late.await), (Ok(1), Ok(2)));
     }
 
+    #[test]
+    fn a_flight_is_joined_until_a_change_of_where_it_goes() {
+        let (id, other) = (ConfigId(Uuid::from_u128(1)), ConfigId(Uuid::from_u128(2)));
+        let number = E164::from_digits("15550001").unwrap();
+        let others = [Change::Number(Caller { number, ..caller() }), Change::Config(other)];
+        let admits = |change: Change, to: &dyn Fn(&Fence, Generation) -> bool| {
+            let fence = Fence::new();
+            let born = fence.generation();
+            assert!(to(&fence, born));
+            fence.bump(change);
+            assert!(to(&fence, fence.generation()));
+            to(&fence, born)
+        };
+        let to_number = |fence: &Fence, born| caller().number.admits(fence, born);
+        let to_caller = |fence: &Fence, born| caller().admits(fence, born);
+        let to_config = |fence: &Fence, born| id.admits(fence, born);
+        for other in others {
+            assert!(admits(other, &to_number) && admits(other, &to_caller));
+            assert!(admits(other, &to_config));
+        }
+        let own = Change::Number(caller());
+        assert!(!admits(own, &to_number) && !admits(own, &to_caller) && admits(own, &to_config));
+        assert!(!admits(Change::Config(id), &to_config));
+    }
+
     #[tokio::test]
     async fn a_load_that_panics_is_an_error_for_all_who_wait_and_the_next_may_try() {
         let (flights, fence, lifecycle) =
