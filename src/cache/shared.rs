@@ -139,3 +139,37 @@ impl SharedCredentials {
         self.by_config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    #[test]
+    fn configs_that_nobody_uses_any_more_take_no_room_and_those_in_use_stay_shared() {
+        let (shared, fence) = (SharedCredentials::default(), Fence::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let facts = Arc::new(Facts { name: "eu".into(), trunk: None, agent: None });
+        let join = |at: u128| {
+            let make = || {
+                let (url, secret) = ("wss://eu.example".parse().unwrap(), String::from("a secret"));
+                Ok::<_, ()>(Credentials::held(
+                    url,
+                    "APIeu",
+                    Arc::new(Box::new(secret).into()),
+                    Arc::clone(&clock),
+                ))
+            };
+            let (id, born) = (ConfigId(Uuid::from_u128(at)), fence.generation());
+            shared.join(id, born, &facts, &fence, |_| true, make).unwrap().0
+        };
+        let in_use: Vec<_> = (0..100).map(join).collect();
+        (100..10_000).for_each(|at| drop(join(at)));
+        assert!(shared.lock().len() < 1000, "{}", shared.lock().len());
+        for (at, credentials) in (0..).zip(&in_use) {
+            assert!(Arc::ptr_eq(&join(at), credentials));
+        }
+    }
+}
