@@ -147,27 +147,82 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock};
 
+    struct Lab {
+        shared: SharedCredentials,
+        fence: Fence,
+        clock: Arc<dyn Clock>,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let (shared, clock) = (SharedCredentials::default(), Arc::new(SystemClock::default()));
+            Self { shared, fence: Fence::new(), clock }
+        }
+
+        /// Joins as a load does that read a row in this generation.
+        fn join(&self, at: u128, born: Generation, name: &str, same: bool) -> Arc<Credentials> {
+            let make = || {
+                let url = "wss://eu.example".parse().unwrap();
+                let secret = Arc::new(Box::new(String::from("a secret")).into());
+                Ok::<_, ()>(Credentials::held(url, "APIeu", secret, Arc::clone(&self.clock)))
+            };
+            let facts = Arc::new(Facts { name: name.into(), trunk: None, agent: None });
+            let joined = self.shared.join(id(at), born, &facts, &self.fence, |_| same, make);
+            joined.unwrap().0
+        }
+
+        /// What numbers of this config take part in now, and what it says.
+        fn current(&self, at: u128) -> (Generation, Arc<Credentials>, Arc<str>) {
+            let (born, credentials, facts) = self.shared.current(id(at), |_| true).unwrap();
+            (born, credentials, Arc::clone(&facts.name))
+        }
+
+        /// Something else changes.
+        fn later(&self) -> Generation {
+            self.fence.bump(Change::Config(id(u128::MAX)))
+        }
+    }
+
+    fn id(at: u128) -> ConfigId {
+        ConfigId(Uuid::from_u128(at))
+    }
+
+    #[test]
+    fn what_a_config_says_besides_is_that_of_the_newest_row() {
+        let lab = Lab::new();
+        let early = lab.fence.generation();
+        let credentials = lab.join(1, early, "old", true);
+        let late = lab.later();
+        assert!(Arc::ptr_eq(&lab.join(1, late, "new", true), &credentials));
+        let (born, _, name) = lab.current(1);
+        assert_eq!(&*name, "new");
+        assert!(born > late, "nobody told of it, so it is a change");
+        // A row that was read before that and arrives only now.
+        assert!(Arc::ptr_eq(&lab.join(1, early, "old", true), &credentials));
+        let (still_born, _, name) = lab.current(1);
+        assert_eq!((still_born, &*name), (born, "new"));
+    }
+
+    #[test]
+    fn credentials_of_a_newer_row_outlive_an_old_row_that_arrives_late() {
+        let lab = Lab::new();
+        let early = lab.fence.generation();
+        let first = lab.join(1, early, "eu", true);
+        let second = lab.join(1, lab.later(), "eu", false);
+        assert!(!first.acquire() && second.acquire(), "the first are wiped");
+        let late = lab.join(1, early, "eu", false);
+        assert!(!Arc::ptr_eq(&late, &second));
+        assert!(Arc::ptr_eq(&lab.current(1).1, &second) && second.acquire());
+        assert!(!lab.fence.admits_config(id(1), early), "what came late does not count");
+    }
+
     #[test]
     fn configs_that_nobody_uses_any_more_take_no_room_and_those_in_use_stay_shared() {
-        let (shared, fence) = (SharedCredentials::default(), Fence::new());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let facts = Arc::new(Facts { name: "eu".into(), trunk: None, agent: None });
-        let join = |at: u128| {
-            let make = || {
-                let (url, secret) = ("wss://eu.example".parse().unwrap(), String::from("a secret"));
-                Ok::<_, ()>(Credentials::held(
-                    url,
-                    "APIeu",
-                    Arc::new(Box::new(secret).into()),
-                    Arc::clone(&clock),
-                ))
-            };
-            let (id, born) = (ConfigId(Uuid::from_u128(at)), fence.generation());
-            shared.join(id, born, &facts, &fence, |_| true, make).unwrap().0
-        };
+        let lab = Lab::new();
+        let join = |at| lab.join(at, lab.fence.generation(), "eu", true);
         let in_use: Vec<_> = (0..100).map(join).collect();
         (100..10_000).for_each(|at| drop(join(at)));
-        assert!(shared.lock().len() < 1000, "{}", shared.lock().len());
+        assert!(lab.shared.lock().len() < 1000, "{}", lab.shared.lock().len());
         for (at, credentials) in (0..).zip(&in_use) {
             assert!(Arc::ptr_eq(&join(at), credentials));
         }
