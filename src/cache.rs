@@ -11,6 +11,7 @@
 pub(crate) mod fence;
 pub(crate) mod flight;
 pub(crate) mod shared;
+mod sweep;
 mod table;
 
 use std::cell::Cell;
@@ -20,15 +21,14 @@ use std::time::Duration;
 
 use self::fence::{Fence, Stamp};
 use self::shared::SharedCredentials;
+pub(crate) use self::sweep::SWEEP;
 pub(crate) use self::table::Outcome;
 use self::table::{Entry, Table};
 use crate::changes::Change;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::number::{Caller, ConfigId};
-use crate::sync::{
-    Arc, AtomicBool, AtomicU32, AtomicU64, Keeper, Mutex, MutexGuard, Ordering, PoisonError,
-};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Keeper, Mutex, Ordering};
 
 /// The answers of one process.
 pub(crate) struct Cache {
@@ -179,16 +179,6 @@ impl Cache {
         Some(entry.used_at())
     }
 
-    /// Any of the callers that have an answer, by a random number.
-    pub(crate) fn any(&self, dice: u64) -> Option<Caller> {
-        let due = self.due();
-        let (first, last) = (*due.first_key_value()?.0, *due.last_key_value()?.0);
-        let from = first + dice % (last - first + 1);
-        let (_, places) = due.range(from..).next()?;
-        let at = usize::try_from(dice >> 32).unwrap_or(0) % places.len().max(1);
-        places.get(at).map(|&(caller, _)| caller)
-    }
-
     /// Whether an entry is fresh, and proven.
     fn counts(&self, entry: &Entry, now: Moment) -> bool {
         let proven = if entry.needs_lease {
@@ -237,12 +227,6 @@ impl Cache {
         };
         self.keep(caller, fresh, now);
         Some(outcome)
-    }
-
-    /// Says that the database failed: until then nothing is wiped for its age alone, since it may
-    /// be all there is.
-    pub(crate) fn distrust_database(&self, until: Moment) {
-        self.distrust_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
     /// Keeps an answer, unless a better one is there. Its credentials count as used by it.
@@ -338,65 +322,9 @@ impl Cache {
         self.keeper.invalidate_all();
     }
 
-    /// Wipes what is due, and returns what is in use and should be loaded anew before its time is
-    /// up. To be called every [`SWEEP`].
-    ///
-    /// An answer whose time is up has no use while the lease is live and no load has failed, since
-    /// the database can be asked. Else it stays for as long as it may be the last good one.
-    pub(crate) fn sweep(&self, now: Moment) -> Vec<Place> {
-        let due = {
-            let mut due = self.due();
-            let later = due.split_off(&tick(now));
-            std::mem::replace(&mut *due, later)
-        };
-        let trusted =
-            self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
-        let mut in_use = Vec::new();
-        let index = self.table.index.pin();
-        for place in due.into_values().flatten() {
-            let (caller, serial) = place;
-            let Some(entry) = index.get(&caller).filter(|entry| entry.serial == serial) else {
-                continue;
-            };
-            let ends_at = self.ends_at(entry);
-            if now < ends_at {
-                if now >= entry.refresh_at && entry.was_used() {
-                    in_use.push(place);
-                }
-                let next = if now < entry.refresh_at { entry.refresh_at } else { ends_at };
-                self.look_again(next.min(ends_at), place);
-            } else if trusted || now >= entry.keep_until {
-                self.table.remove_exact(caller, serial);
-                self.keeper.invalidate(&caller);
-            } else {
-                self.look_again(now.after(LOOK_AGAIN).min(entry.keep_until), place);
-            }
-        }
-        self.keeper.run_pending_tasks();
-        self.table.release_lingering();
-        in_use
-    }
-
-    /// When nobody has a claim to an entry any more: its time is up, or it holds a secret that nobody
-    /// has used for long.
-    fn ends_at(&self, entry: &Entry) -> Moment {
-        match entry.database_answer() {
-            Some(_) => entry.fresh_until.min(entry.used_at().after(self.idle)),
-            None => entry.fresh_until,
-        }
-    }
-
     /// How many answers are cached.
     pub(crate) fn len(&self) -> usize {
         self.table.index.len()
-    }
-
-    fn look_again(&self, at: Moment, place: Place) {
-        self.due().entry(tick(at)).or_default().push(place);
-    }
-
-    fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Place>>> {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -415,12 +343,3 @@ fn one_in_64() -> bool {
         hits.get() % 64 == 0
     })
 }
-
-fn tick(at: Moment) -> u64 {
-    at.0 / u64::try_from(SWEEP.as_nanos()).unwrap_or(1)
-}
-
-/// How often the cache is swept.
-pub(crate) const SWEEP: Duration = Duration::from_millis(50);
-/// How soon an entry that outlived its time for want of a lease is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! What is printed: data on stdout, as a table for people or as JSON for scripts.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
@@ -89,4 +90,17 @@ pub(crate) fn resolution_json(
 /// A value that may be absent, for a table.
 pub(crate) fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
+}
+
+/// A time with the three digits that matter.
+pub(super) fn short(time: Duration) -> String {
+    let nanos = time.as_secs_f64() * 1e9;
+    let (value, unit) = match nanos {
+        ..1e3 => (nanos, "ns"),
+        ..1e6 => (nanos / 1e3, "µs"),
+        ..1e9 => (nanos / 1e6, "ms"),
+        _ => (nanos / 1e9, "s"),
+    };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {unit}")
 }

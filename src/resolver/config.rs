@@ -84,3 +84,56 @@ impl Engine {
         Some(Arc::new(Visit(credentials)))
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use serde_json::json;
+
+    use crate::keyring::KeyRing;
+    use crate::resolver::Resolver;
+    use crate::settings::{Settings, Values};
+    use crate::store::{Migrations, NewConfig, NewNumber, OpenStore};
+    use crate::{Caller, Change};
+
+    #[tokio::test]
+    async fn an_answer_made_again_counts_as_asked_for_a_lease_ago() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyRing::generate().unwrap();
+        let variables = [
+            ("DATABASE_URL".into(), format!("sqlite:{}", folder.path().join("db").display())),
+            ("LIVEKIT_SECRET_ENCRYPTION_KEY".into(), key.to_string()),
+        ];
+        let settings = Settings::read(&Values::of(variables, None)).unwrap();
+        let opened = OpenStore::new(settings.database.as_ref().unwrap(), &settings.tuning);
+        opened.migrate(Migrations::Up).await.unwrap();
+        let store = opened.store();
+        let config = NewConfig {
+            name: "eu".into(),
+            description: None,
+            url: "wss://eu.example".parse().unwrap(),
+            api_key: "APIeu".into(),
+            trunk_id: None,
+            agent: None,
+            api_secret: KeyRing::parse(&key).unwrap().seal("a secret", 0).unwrap(),
+        };
+        let id = store.create_config(&config).await.unwrap();
+        let caller =
+            Caller::parse("6f1c0a52-8d3e-4b7a-9c55-0e2f4a6b8d10", "+971501234567").unwrap();
+        store
+            .add_number(&NewNumber { caller, provider: None, rules: json!({"livekit_config": id}) })
+            .await
+            .unwrap();
+
+        // Nobody else tells of changes then.
+        let resolver = Resolver::builder(settings).store(store).start();
+        resolver.resolve(caller).await.unwrap();
+        resolver.invalidate(Change::Config(id));
+        let engine = &resolver.engine;
+        let generation = engine.cache.fence.generation();
+        let _held = engine.clone().load_config(id, generation).await.unwrap();
+        let now = engine.clock.now();
+        let part = engine.cache.number_part(caller, now).unwrap();
+        let landed = engine.made_again(caller, &part, now).unwrap();
+        assert_eq!(landed.asked_at, now.before(engine.tuning.lease));
+    }
+}
