@@ -22,12 +22,13 @@ use std::time::Duration;
 use self::fence::{Fence, Stamp};
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
-pub(crate) use self::table::Outcome;
 use self::table::{Entry, Table};
+pub(crate) use self::table::{Outcome, Unanswered};
 use crate::changes::Change;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::number::{Caller, ConfigId};
+use crate::rules::Rules;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Keeper, Mutex, Ordering};
 
 /// The answers of one process.
@@ -75,7 +76,7 @@ pub(crate) struct LastGood {
 /// What is left of an answer whose config has changed: what the number says.
 pub(crate) struct NumberPart {
     pub(crate) config: ConfigId,
-    pub(crate) rules_trunk: Option<Arc<str>>,
+    pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) loaded_at: Moment,
     pub(crate) stamp: Stamp,
     pub(crate) serve_until: Moment,
@@ -91,7 +92,7 @@ impl LastGood {
             trunk: self.answer.trunk.clone(),
             agent: Arc::clone(&self.answer.agent),
             origin: self.answer.origin.clone(),
-            rules_trunk: self.answer.rules_trunk.clone(),
+            rules: self.answer.rules.clone(),
             loaded_at: self.answer.loaded_at,
             stale: true,
             counted: AtomicBool::new(false),
@@ -150,7 +151,7 @@ impl Cache {
         let Origin::Database { id, .. } = answer.origin else { return None };
         Some(NumberPart {
             config: id,
-            rules_trunk: answer.rules_trunk.clone(),
+            rules: answer.rules.clone(),
             loaded_at: answer.loaded_at,
             stamp: entry.stamp,
             serve_until: entry.fresh_until,

@@ -13,6 +13,7 @@ mod livekit;
 mod number;
 mod output;
 mod resolve;
+mod route;
 mod secret;
 mod settings;
 mod shell;
@@ -74,6 +75,8 @@ enum Command {
     Number(number::Number),
     /// Say which credentials a number gets, and why
     Resolve(resolve::Resolve),
+    /// Say whether a number may call another one, and what is dialled then
+    Route(route::Route),
     /// Show and check the program's own settings
     #[command(subcommand)]
     Settings(settings::Settings),
@@ -98,6 +101,15 @@ impl Context {
 
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         Ok(Settings::read(&self.values())?)
+    }
+
+    /// The same for a person, who waits for the database's answer; a caller with a call to place may
+    /// not.
+    pub(crate) fn patient_settings(&self) -> Result<Settings, Failure> {
+        let mut settings = self.settings()?;
+        let tuning = &mut settings.tuning;
+        tuning.resolve_deadline = tuning.resolve_deadline.max(tuning.store_deadline);
+        Ok(settings)
     }
 
     /// The ring that the settings hold.
@@ -165,6 +177,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Livekit(livekit) => livekit.run(context).await,
         Command::Number(number) => number.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
+        Command::Route(route) => route.run(context).await,
         Command::Settings(settings) => settings.run(context),
         Command::Doctor => doctor::run(context).await,
         Command::Completions(completions) => completions.run(),

@@ -16,6 +16,7 @@ use crate::clock::{Clock, Moment};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::number::ConfigId;
 use crate::reason::Reason;
+use crate::rules::Rules;
 use crate::server_url::ServerUrl;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::token::{AccessToken, Signer, TokenRequest};
@@ -56,8 +57,8 @@ pub(crate) struct Answer {
     pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
     pub(crate) agent: Arc<str>,
     pub(crate) origin: Origin,
-    /// The trunk that the number's rules name, whether it is used or not.
-    pub(crate) rules_trunk: Option<Arc<str>>,
+    /// What the number's row says, where it is known and there is one.
+    pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) loaded_at: Moment,
     pub(crate) stale: bool,
     /// Whether it counts as a user of its credentials.
@@ -73,7 +74,7 @@ impl Answer {
         trunk: Option<(Box<str>, TrunkOrigin)>,
         agent: Arc<str>,
         origin: Origin,
-        rules_trunk: Option<Arc<str>>,
+        rules: Option<Arc<Rules>>,
         loaded_at: Moment,
     ) -> Self {
         Self {
@@ -81,7 +82,7 @@ impl Answer {
             trunk,
             agent,
             origin,
-            rules_trunk,
+            rules,
             loaded_at,
             stale: false,
             counted: AtomicBool::new(true),
@@ -159,6 +160,13 @@ impl Resolution {
     #[must_use]
     pub fn agent_name(&self) -> &str {
         &self.0.agent
+    }
+
+    /// What the number's row says: its carrier, its trunk and which calls it allows. `None`: it has
+    /// no row, or the database was not asked or not reached; [`reason`](Self::reason) tells which.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Rules> {
+        self.0.rules.as_deref()
     }
 
     /// Which side answered.

@@ -8,10 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::cache::{Outcome, Unanswered};
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, Credentials, Origin, Resolution, TrunkOrigin};
 use crate::keyring::Secret;
 use crate::reason::Reason;
+use crate::rules::Rules;
 use crate::server_url::ServerUrl;
 
 /// Which reasons may not fall back to the environment. By default every reason may.
@@ -104,31 +106,31 @@ impl Environment {
         }
     }
 
-    /// Answers for a reason, with the trunk of the number's rules where those are known.
+    /// Answers for a reason, with what the number's rules say where those are known.
     ///
     /// # Errors
     ///
     /// [`ResolveError::FallbackDenied`] by policy, [`ResolveError::EnvironmentIncomplete`] when
     /// there is nothing to fall back to.
-    pub(crate) fn answer(
-        &self,
-        reason: Reason,
-        rules_trunk: Option<&str>,
-        now: Moment,
-    ) -> Result<Resolution, ResolveError> {
-        if self.policy.denies(reason) {
-            return Err(ResolveError::FallbackDenied { reason });
-        }
-        let credentials = self
-            .credentials
-            .clone()
-            .map_err(|missing| ResolveError::EnvironmentIncomplete { reason, missing })?;
+    pub(crate) fn answer(&self, reason: Reason, rules: Option<Arc<Rules>>, now: Moment) -> Outcome {
+        let credentials = match &self.credentials {
+            _ if self.policy.denies(reason) => Err(ResolveError::FallbackDenied { reason }),
+            Err(missing) => {
+                Err(ResolveError::EnvironmentIncomplete { reason, missing: missing.clone() })
+            }
+            Ok(credentials) => Ok(Arc::clone(credentials)),
+        };
+        let credentials = match credentials {
+            Ok(credentials) => credentials,
+            Err(error) => return Err(Unanswered { error, rules }),
+        };
+        let rules_trunk = rules.as_ref().and_then(|rules| rules.trunk.as_deref());
         Ok(Resolution(Arc::new(Answer {
             credentials,
             trunk: self.trunk(None, rules_trunk),
             agent: self.agent.clone(),
             origin: Origin::Environment { reason },
-            rules_trunk: None,
+            rules,
             loaded_at: now,
             stale: false,
             counted: AtomicBool::new(false),
@@ -279,7 +281,8 @@ mod tests {
     #[test]
     fn an_incomplete_environment_names_what_is_missing_and_all_three() {
         let values = EnvironmentValues { api_key: None, ..complete() };
-        let error = environment(values).answer(Reason::NumberUnknown, None, Moment(0)).unwrap_err();
+        let error =
+            environment(values).answer(Reason::NumberUnknown, None, Moment(0)).unwrap_err().error;
         let ResolveError::EnvironmentIncomplete { missing, .. } = &error else { panic!() };
         assert_eq!(missing, &["LIVEKIT_API_KEY"]);
         for name in ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
@@ -291,7 +294,8 @@ mod tests {
     fn a_denied_reason_is_an_error_and_the_others_are_answered() {
         let policy = FallbackPolicy::denying([Reason::SecretUnopenable]);
         let environment = environment(EnvironmentValues { policy, ..complete() });
-        let denied = environment.answer(Reason::SecretUnopenable, None, Moment(0)).unwrap_err();
+        let denied =
+            environment.answer(Reason::SecretUnopenable, None, Moment(0)).unwrap_err().error;
         assert_eq!(denied, ResolveError::FallbackDenied { reason: Reason::SecretUnopenable });
         let answer = environment.answer(Reason::FlagOff, None, Moment(0)).unwrap();
         assert_eq!(

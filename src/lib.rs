@@ -52,6 +52,9 @@ mod cache;
 mod changes;
 mod resolver;
 pub mod store;
+// Call out.
+#[cfg(feature = "dispatch")]
+pub mod routing;
 // What runs it.
 pub mod clock;
 mod lifecycle;
@@ -73,7 +76,7 @@ pub use self::reason::{Reason, UnknownReason};
 pub use self::resolver::{
     Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, follow,
 };
-pub use self::rules::{Rules, RulesError};
+pub use self::rules::{CallRules, Country, Destinations, NoCountry, Piece, Rules, RulesError};
 pub use self::server_url::{ServerUrl, ServerUrlError};
 pub use self::settings::Settings;
 pub use self::token::{AccessToken, SipGrant, TokenRequest, VideoGrant};

@@ -78,6 +78,8 @@ struct Engine {
 /// The settings that change while it runs, ready to use.
 struct Running {
     enabled: bool,
+    #[cfg(feature = "dispatch")]
+    routing: crate::routing::Reading,
     ring: Option<Arc<KeyRing>>,
     environment: Environment,
     /// What everybody is told while the flag is off.
@@ -100,6 +102,11 @@ impl Resolver {
     ///
     /// [`ResolveError`] when neither the database nor the environment has an answer.
     pub async fn resolve(&self, caller: Caller) -> Result<Resolution, ResolveError> {
+        self.outcome(caller).await.map_err(ResolveError::from)
+    }
+
+    /// The same, with what the number's row says where there are no credentials.
+    pub(crate) async fn outcome(&self, caller: Caller) -> Outcome {
         match self.engine.at_once(caller) {
             Some(outcome) => self.engine.counted(outcome),
             None => self.engine.counted(self.engine.after_loading(caller).await),
@@ -110,7 +117,13 @@ impl Resolver {
     /// [`resolve`](Self::resolve), without a future. `None`: it would have to be loaded.
     #[must_use]
     pub fn try_resolve(&self, caller: Caller) -> Option<Result<Resolution, ResolveError>> {
-        self.engine.at_once(caller).map(|outcome| self.engine.counted(outcome))
+        Some(self.engine.counted(self.engine.at_once(caller)?).map_err(ResolveError::from))
+    }
+
+    /// How destinations are read, by the settings that hold now.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn reading(&self) -> crate::routing::Reading {
+        self.engine.running.load().routing
     }
 
     /// How long ago the database was asked for an answer.
@@ -177,7 +190,7 @@ impl Engine {
     fn tell(&self, caller: Caller, outcome: &Outcome) {
         let gist = |outcome: &Outcome| match outcome {
             Ok(answer) => (answer.config_id(), answer.reason()),
-            Err(error) => (None, error.reason()),
+            Err(unanswered) => (None, unanswered.error.reason()),
         };
         if self.cache.peek(caller, gist) == Some(gist(outcome)) {
             return;
@@ -193,8 +206,8 @@ impl Engine {
                     self.telemetry.stale.increment(1);
                 }
             }
-            Err(error) => {
-                if let Some(reason) = error.reason() {
+            Err(unanswered) => {
+                if let Some(reason) = unanswered.error.reason() {
                     self.telemetry.refused(reason);
                 }
             }
@@ -207,7 +220,14 @@ impl Running {
     fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
         let environment = Environment::new(settings.environment, Arc::clone(clock));
         let off = environment.answer(Reason::FlagOff, None, clock.now());
-        Self { enabled: settings.enabled, ring: settings.ring, environment, off }
+        Self {
+            enabled: settings.enabled,
+            #[cfg(feature = "dispatch")]
+            routing: settings.routing,
+            ring: settings.ring,
+            environment,
+            off,
+        }
     }
 }
 
@@ -225,6 +245,8 @@ fn log_source(number: E164, outcome: &Outcome) {
                 tracing::warn!(%reason, %number, "Falling back to environment variables");
             }
         },
-        Err(error) => tracing::error!(%number, %error, "no credentials for a call"),
+        Err(unanswered) => {
+            tracing::error!(%number, error = %unanswered.error, "no credentials for a call");
+        }
     }
 }

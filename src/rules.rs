@@ -1,46 +1,93 @@
-//! The `rules` JSON of a number, as far as resolving needs it: which config, which trunk.
+//! The row of a number, read: which config and which trunk place its calls, and which calls those
+//! may be.
 //!
-//! Operators edit these by hand, so nothing here trusts their shape. What is missing is absent;
-//! what is there and wrong is an error, never ignored.
+//! Operators edit `rules` by hand, so nothing here trusts their shape. What is missing is absent;
+//! what is there and wrong is an error, never ignored. An error about credentials leaves what is
+//! said of calls as it stands, and the other way round.
 
-use serde_json::Value;
+mod calls;
+mod country;
 
+use serde_json::{Map, Value};
+
+pub use self::calls::{CallRules, Destinations, Piece};
+pub use self::country::{Country, NoCountry};
 use crate::number::ConfigId;
 
-/// What a number's rules say about credentials.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the row of a number says.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
+    /// The row's `provider`: the carrier.
+    pub carrier: Option<Box<str>>,
     /// `livekit_config`: the config whose credentials place the call.
     pub config: Option<ConfigId>,
     /// `outbound_trunk_id`: the trunk, where the config names none.
-    pub trunk: Option<String>,
+    pub trunk: Option<Box<str>>,
+    /// Why config and trunk do not count, if what the rules say of them is wrong.
+    pub credentials_wrong: Option<RulesError>,
+    /// Which calls are allowed, or what is wrong with that part.
+    pub calls: Result<CallRules, RulesError>,
 }
 
 impl Rules {
-    /// Reads the rules of a row. Null, an absent member and an empty text all mean "none".
+    /// Reads a row. Null, an absent member and an empty text all mean "none".
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use trunkline::Rules;
+    ///
+    /// let rules = Rules::read(Some("etisalat"), &json!({"outbound_trunk_id": "ST_1"}));
+    /// assert_eq!(rules.trunk.as_deref(), Some("ST_1"));
+    /// assert!(rules.calls.is_ok_and(|calls| calls.outbound));
+    /// ```
+    #[must_use]
+    pub fn read(carrier: Option<&str>, rules: &Value) -> Self {
+        let nothing = Map::new();
+        let (members, wrong) = match rules {
+            Value::Object(members) => (members, None),
+            Value::Null => (&nothing, None),
+            _ => (&nothing, Some(RulesError::NoObject)),
+        };
+        let (credentials, credentials_wrong) = match credentials(members) {
+            Ok(credentials) => (credentials, wrong),
+            Err(error) => ((None, None), Some(error)),
+        };
+        Self {
+            carrier: carrier.filter(|text| !text.trim().is_empty()).map(Into::into),
+            config: credentials.0,
+            trunk: credentials.1,
+            credentials_wrong,
+            calls: wrong.map_or_else(|| CallRules::read(members), Err),
+        }
+    }
+
+    /// The first thing that is wrong.
     ///
     /// # Errors
     ///
-    /// [`RulesError`] says which member is wrong; the rest of the rules does not count then.
-    pub fn read(rules: &Value) -> Result<Self, RulesError> {
-        let members = match rules {
-            Value::Object(members) => members,
-            Value::Null => return Ok(Self::default()),
-            _ => return Err(RulesError::NoObject),
-        };
-        let text = |name| match members.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(name),
-        };
-        let config = text("livekit_config")
-            .map_err(|_| RulesError::ConfigNoUuid)?
-            .map(|id| id.parse().map_err(|_| RulesError::ConfigNoUuid))
-            .transpose()?;
-        let trunk = text("outbound_trunk_id").map_err(|_| RulesError::TrunkNoText)?;
-        Ok(Self { config, trunk })
+    /// [`RulesError`] says which member it is.
+    pub fn check(&self) -> Result<(), RulesError> {
+        self.credentials_wrong.map_or(Ok(()), Err)?;
+        self.calls.as_ref().map(drop).map_err(|&error| error)
     }
+}
+
+/// Config and trunk.
+fn credentials(
+    members: &Map<String, Value>,
+) -> Result<(Option<ConfigId>, Option<Box<str>>), RulesError> {
+    let text = |name| match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(name),
+    };
+    let config = text("livekit_config")
+        .map_err(|_| RulesError::ConfigNoUuid)?
+        .map(|id| id.parse().map_err(|_| RulesError::ConfigNoUuid))
+        .transpose()?;
+    let trunk = text("outbound_trunk_id").map_err(|_| RulesError::TrunkNoText)?;
+    Ok((config, trunk.map(Into::into)))
 }
 
 /// Why rules cannot be followed.
@@ -56,6 +103,21 @@ pub enum RulesError {
     /// `outbound_trunk_id` is there and no text.
     #[error("outbound_trunk_id in the rules is a text")]
     TrunkNoText,
+    /// `outbound` is there and neither true nor false.
+    #[error("outbound in the rules is true or false")]
+    OutboundNoBool,
+    /// `allowed_outbound` names no country.
+    #[error(
+        "allowed_outbound in the rules is global, india, uae, usa, uk, australia, an ISO 3166 code \
+         such as DE, or a list of those"
+    )]
+    DestinationsUnknown,
+    /// `required_lead_format` holds something else than its pieces, or lacks the number.
+    #[error(
+        "required_lead_format in the rules is a list of \"country_code\", \"base_number\" and \
+         digits, with base_number among them, such as [\"0\", \"base_number\"]"
+    )]
+    FormatUnknown,
 }
 
 #[cfg(test)]
@@ -63,6 +125,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn read(rules: &Value) -> Rules {
+        Rules::read(None, rules)
+    }
 
     #[test]
     fn absent_null_and_empty_members_mean_none() {
@@ -72,21 +138,29 @@ mod tests {
             json!({"livekit_config": null, "outbound_trunk_id": null}),
             json!({"livekit_config": "", "outbound_trunk_id": " "}),
         ] {
-            assert_eq!(Rules::read(&rules), Ok(Rules::default()), "{rules}");
+            let read = Rules::read(Some(" "), &rules);
+            assert_eq!((read.config, &read.trunk, &read.carrier), (None, &None, &None), "{rules}");
+            assert_eq!(read.check(), Ok(()), "{rules}");
         }
     }
 
     #[test]
-    fn a_wrong_shape_is_named() {
+    fn a_wrong_shape_is_named_and_is_wrong_of_its_part_only() {
         for (rules, error) in [
             (json!([1]), RulesError::NoObject),
             (json!("text"), RulesError::NoObject),
             (json!({"livekit_config": "default"}), RulesError::ConfigNoUuid),
             (json!({"livekit_config": 7}), RulesError::ConfigNoUuid),
             (json!({"outbound_trunk_id": ["ST_1"]}), RulesError::TrunkNoText),
+            (json!({"outbound": 1}), RulesError::OutboundNoBool),
         ] {
-            assert_eq!(Rules::read(&rules), Err(error), "{rules}");
+            assert_eq!(read(&rules).check(), Err(error), "{rules}");
         }
+        assert!(read(&json!([1])).calls.is_err(), "nothing is allowed by what cannot be read");
+        assert!(read(&json!({"livekit_config": 7, "outbound": false})).calls.is_ok());
+        let wrong_calls = read(&json!({"outbound_trunk_id": "ST_1", "outbound": 1}));
+        assert_eq!(wrong_calls.trunk.as_deref(), Some("ST_1"));
+        assert_eq!(wrong_calls.credentials_wrong, None);
     }
 
     #[test]
@@ -98,8 +172,7 @@ mod tests {
             "6f1c0a528d3e4b7a9c550e2f4a6b8d10",
             "{6f1c0a52-8d3e-4b7a-9c55-0e2f4a6b8d10}",
         ] {
-            let rules = json!({"livekit_config": text, "outbound_trunk_id": "ST_1"});
-            let read = Rules::read(&rules).unwrap();
+            let read = read(&json!({"livekit_config": text, "outbound_trunk_id": "ST_1"}));
             assert_eq!((read.config, read.trunk.as_deref()), (Some(id), Some("ST_1")));
         }
     }

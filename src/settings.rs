@@ -51,6 +51,9 @@ pub struct Settings {
     pub environment: EnvironmentValues,
     /// Where configs and numbers are. `None`: the environment serves.
     pub database: Option<Database>,
+    /// How destinations without a country code are read.
+    #[cfg(feature = "dispatch")]
+    pub routing: crate::routing::Reading,
     /// Times and sizes.
     pub tuning: Tuning,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
@@ -122,6 +125,10 @@ pub struct Tuning {
     pub self_check: Option<Duration>,
     /// `CHANGE_LOG_KEEP`; `None` is for ever.
     pub keep_changes: Option<Duration>,
+    /// `LIVEKIT_CONNECT_TIMEOUT`.
+    pub livekit_connect: Duration,
+    /// `LIVEKIT_TIMEOUT`.
+    pub livekit: Duration,
 }
 
 impl Default for Settings {
@@ -150,6 +157,8 @@ impl Settings {
         let mut reader = Reader::new(values);
         let settings = Self {
             enabled: reader.enabled(),
+            #[cfg(feature = "dispatch")]
+            routing: reader.routing(),
             ring: reader.ring(),
             environment: reader.environment(),
             database: reader.database(),

@@ -175,6 +175,8 @@ pub struct LoggedChange {
 pub struct Route {
     /// The number's rules, unread.
     pub rules: Value,
+    /// The carrier.
+    pub provider: Option<String>,
     /// The config that the rules name, where there is one.
     pub config: Option<Config>,
 }

@@ -9,12 +9,32 @@ use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::environment::ResolveError;
 use crate::number::Caller;
+use crate::rules::Rules;
 use crate::sync::{
     Arc, AtomicBool, AtomicU32, Index, Mutex, MutexGuard, Ordering, PoisonError, Weak,
 };
 
 /// What resolving came to.
-pub(crate) type Outcome = Result<Resolution, ResolveError>;
+pub(crate) type Outcome = Result<Resolution, Unanswered>;
+
+/// Why there are no credentials, and what the number's row says none the less.
+#[derive(Debug, Clone)]
+pub(crate) struct Unanswered {
+    pub(crate) error: ResolveError,
+    pub(crate) rules: Option<Arc<Rules>>,
+}
+
+impl From<ResolveError> for Unanswered {
+    fn from(error: ResolveError) -> Self {
+        Self { error, rules: None }
+    }
+}
+
+impl From<Unanswered> for ResolveError {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.error
+    }
+}
 
 /// A cached answer.
 pub(super) struct Entry {

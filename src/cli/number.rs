@@ -146,12 +146,14 @@ async fn list(context: &Context, tenant: Option<&str>) -> Done {
     table(
         &["tenant", "number", "provider", "livekit config", "trunk of the rules"],
         numbers.iter().map(|number| {
-            let (config, trunk) = match Rules::read(&number.rules) {
-                Ok(rules) => (
+            let rules = Rules::read(None, &number.rules);
+            let (config, trunk) = if rules.check().is_ok() {
+                (
                     or_dash(rules.config.map(|id| id.to_string()).as_deref()),
                     or_dash(rules.trunk.as_deref()),
-                ),
-                Err(_) => ("malformed rules".to_owned(), "-".to_owned()),
+                )
+            } else {
+                ("malformed rules".to_owned(), "-".to_owned())
             };
             let provider = or_dash(number.provider.as_deref());
             vec![number.tenant.to_string(), format!("+{}", number.digits), provider, config, trunk]
@@ -332,7 +334,7 @@ fn check_rules(rules: &Value) -> Result<(), String> {
     if rules.to_string().contains("\\u0000") {
         return Err("rules hold a NUL character".to_owned());
     }
-    Rules::read(rules).map(drop).map_err(|error| error.to_string())
+    Rules::read(None, rules).check().map_err(|error| error.to_string())
 }
 
 fn check_provider(provider: Option<&str>) -> Result<(), String> {

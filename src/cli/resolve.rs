@@ -35,11 +35,7 @@ impl Resolve {
             Some(tenant) => Some(Caller::parse(tenant, &self.from)?),
             None => None,
         };
-        let mut settings = context.settings()?;
-        // A person waits for the database's answer; a caller with a call to place may not.
-        let tuning = &mut settings.tuning;
-        tuning.resolve_deadline = tuning.resolve_deadline.max(tuning.store_deadline);
-        let resolver = Resolver::builder(settings).start();
+        let resolver = Resolver::builder(context.patient_settings()?).start();
         let done = match caller {
             Some(caller) if self.explain => self.explain(context, &resolver, caller).await,
             _ if self.watch => self.watch(context, &resolver, caller, number).await,

@@ -47,12 +47,11 @@ impl Engine {
         let stamp = part.stamp;
         let (born, credentials, facts) = self.cache.shared.current(part.config, counts)?;
         let running = self.running.load();
-        let rules_trunk = part.rules_trunk.clone();
         let outcome = Ok(answer(
             credentials,
             part.config,
             &facts,
-            rules_trunk,
+            part.rules.clone(),
             &running.environment,
             part.loaded_at,
         ));

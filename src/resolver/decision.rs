@@ -21,7 +21,8 @@ use crate::store::{Config, Route};
 /// What was decided, and the config that it depends on, whether that exists or not.
 pub(super) struct Decision {
     pub(super) depends_on: Option<ConfigId>,
-    pub(super) rules_trunk: Option<String>,
+    /// What the number's row says, where it has one.
+    pub(super) rules: Option<Arc<Rules>>,
     pub(super) verdict: Result<Chosen, Refused>,
 }
 
@@ -70,17 +71,13 @@ impl Refused {
 /// Goes through a row in the order in which things can be wrong with it.
 pub(super) fn decide(route: Option<Route>, ring: Option<&Arc<KeyRing>>) -> Decision {
     let Some(route) = route else { return Decision::refused(Refused::NumberUnknown) };
-    match Rules::read(&route.rules) {
-        Err(error) => Decision::refused(error.into()),
-        Ok(Rules { config: None, trunk }) => {
-            Decision { rules_trunk: trunk, ..Decision::refused(Refused::Unassigned) }
-        }
-        Ok(Rules { config: Some(id), trunk }) => Decision {
-            depends_on: Some(id),
-            rules_trunk: trunk,
-            verdict: choose(id, route.config, ring),
-        },
-    }
+    let rules = Rules::read(route.provider.as_deref(), &route.rules);
+    let (depends_on, verdict) = match (rules.credentials_wrong, rules.config) {
+        (Some(error), _) => (None, Err(error.into())),
+        (None, None) => (None, Err(Refused::Unassigned)),
+        (None, Some(id)) => (Some(id), choose(id, route.config, ring)),
+    };
+    Decision { depends_on, rules: Some(Arc::new(rules)), verdict }
 }
 
 /// Goes through a config in the same order.
@@ -104,14 +101,14 @@ impl Decision {
     }
 
     fn refused(why: Refused) -> Self {
-        Self { depends_on: None, rules_trunk: None, verdict: Err(why) }
+        Self { depends_on: None, rules: None, verdict: Err(why) }
     }
 
     /// Whether an answer that was made earlier is the one that this would be.
     pub(super) fn says(&self, earlier: &Outcome, environment: &Environment) -> bool {
         let reason = match (&self.verdict, earlier) {
             (Ok(chosen), Ok(answer)) if answer.reason().is_none() => {
-                return chosen.is(answer, self.rules_trunk.as_deref(), environment);
+                return chosen.is(answer, self.rules.as_deref(), environment);
             }
             // One that opens is not refused, and the other way round.
             (Ok(chosen), _) => match chosen.ring.open(chosen.config.api_secret.expose_secret()) {
@@ -120,10 +117,11 @@ impl Decision {
             },
             (Err(why), _) => why.reason(),
         };
-        match earlier {
-            Ok(answer) => answer.reason() == Some(reason),
-            Err(error) => error.reason() == Some(reason),
-        }
+        let (earlier_reason, earlier_rules) = match earlier {
+            Ok(answer) => (answer.reason(), answer.rules()),
+            Err(unanswered) => (unanswered.error.reason(), unanswered.rules.as_deref()),
+        };
+        earlier_reason == Some(reason) && earlier_rules == self.rules.as_deref()
     }
 
     /// The answer: the config's, with credentials shared by all numbers that use it, or the
@@ -136,16 +134,14 @@ impl Decision {
         clock: &Arc<dyn Clock>,
         now: Moment,
     ) -> (Outcome, Generation) {
-        let rules_trunk = self.rules_trunk.as_deref();
         let opened = self.verdict.and_then(|chosen| {
             let opened = chosen.credentials(born, cache, clock)?;
             Ok((chosen, opened))
         });
         match opened {
             Ok((chosen, (credentials, config_born))) => {
-                let rules_trunk = rules_trunk.map(Arc::from);
                 let (id, facts) = (chosen.config.id, chosen.facts());
-                let answer = answer(credentials, id, &facts, rules_trunk, environment, now);
+                let answer = answer(credentials, id, &facts, self.rules, environment, now);
                 (Ok(answer), config_born)
             }
             Err(why) => {
@@ -154,25 +150,22 @@ impl Decision {
                 } else {
                     tracing::debug!(why = %why, "the database has no answer");
                 }
-                (environment.answer(why.reason(), rules_trunk, now), born)
+                (environment.answer(why.reason(), self.rules, now), born)
             }
         }
     }
 }
 
 impl Chosen {
-    fn is(
-        &self,
-        answer: &Resolution,
-        rules_trunk: Option<&str>,
-        environment: &Environment,
-    ) -> bool {
+    fn is(&self, answer: &Resolution, rules: Option<&Rules>, environment: &Environment) -> bool {
         let Answer { credentials, trunk, agent, origin, .. } = &*answer.0;
+        let rules_trunk = rules.and_then(|rules| rules.trunk.as_deref());
         let (config, facts) = (&self.config, self.facts());
         let sealed = config.api_secret.expose_secret();
         matches!(origin, Origin::Database { id, name } if *id == config.id && *name == facts.name)
             && *trunk == environment.trunk(facts.trunk.as_deref(), rules_trunk)
             && *agent == environment.agent(facts.agent.as_deref())
+            && answer.rules() == rules
             && credentials.matches(self.url.as_str(), &config.api_key, sealed, &self.ring)
     }
 
@@ -215,19 +208,20 @@ impl Chosen {
     }
 }
 
-/// An answer of the database: what a config says, and the trunk of a number's rules.
+/// An answer of the database: what a config says, and what a number's rules say.
 pub(super) fn answer(
     credentials: Arc<Credentials>,
     id: ConfigId,
     facts: &Facts,
-    rules_trunk: Option<Arc<str>>,
+    rules: Option<Arc<Rules>>,
     environment: &Environment,
     loaded_at: Moment,
 ) -> Resolution {
-    let trunk = environment.trunk(facts.trunk.as_deref(), rules_trunk.as_deref());
+    let rules_trunk = rules.as_ref().and_then(|rules| rules.trunk.as_deref());
+    let trunk = environment.trunk(facts.trunk.as_deref(), rules_trunk);
     let agent = environment.agent(facts.agent.as_deref());
     let origin = Origin::Database { id, name: Arc::clone(&facts.name) };
-    Resolution(Arc::new(Answer::new(credentials, trunk, agent, origin, rules_trunk, loaded_at)))
+    Resolution(Arc::new(Answer::new(credentials, trunk, agent, origin, rules, loaded_at)))
 }
 
 /// A text with something in it.

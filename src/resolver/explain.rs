@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::Resolver;
 use super::decision::{decide, given};
 use super::loading::reason_of;
-use crate::cache::Outcome;
+use crate::credentials::Resolution;
+use crate::environment::ResolveError;
 use crate::number::Caller;
 use crate::reason::Reason;
 
@@ -24,7 +25,7 @@ pub struct Explanation {
     /// In the order in which they were taken.
     pub steps: Vec<Step>,
     /// What the last one came to.
-    pub outcome: Outcome,
+    pub outcome: Result<Resolution, ResolveError>,
 }
 
 impl Resolver {
@@ -41,31 +42,31 @@ impl Resolver {
         say("caller", format!("{:?} of tenant {}", caller.number, caller.tenant));
         if !running.enabled {
             say("flag", "USE_SELFHOST_ROUTING_TABLE is off: the environment answers".into());
-            return Explanation { steps, outcome: running.off.clone() };
+            return Explanation { steps, outcome: running.off.clone().map_err(Into::into) };
         }
         say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
         let cached =
             if engine.cache.hit(caller, now).is_some() { "would answer" } else { "has none" };
         say("cache", format!("{cached}; it is passed over here"));
 
-        let refuse = |reason: Reason, trunk: Option<&str>| {
-            (running.environment.answer(reason, trunk, now), reason)
-        };
+        let refuse = |reason: Reason| (running.environment.answer(reason, None, now), reason);
         let (outcome, fell_back) = match &engine.store {
             None => {
                 say("database", "no DATABASE_URL is set".into());
-                refuse(Reason::DatabaseNotConfigured, None)
+                refuse(Reason::DatabaseNotConfigured)
             }
             Some(store) => match store.route(caller).await {
                 Err(error) => {
                     say("database", error.to_string());
-                    refuse(reason_of(&error), None)
+                    refuse(reason_of(&error))
                 }
                 Ok(route) => {
                     let found = route.is_some();
                     say("number", if found { "has a row" } else { "has no row" }.into());
                     let decision = decide(route, running.ring.as_ref());
-                    if let Some(trunk) = &decision.rules_trunk {
+                    if let Some(trunk) =
+                        decision.rules.as_ref().and_then(|rules| rules.trunk.as_deref())
+                    {
                         say("rules", format!("name trunk {trunk}"));
                     }
                     if let Some(id) = decision.depends_on {
@@ -105,7 +106,7 @@ impl Resolver {
                     let outcome = landed.outcome;
                     let reason = match &outcome {
                         Ok(answer) => answer.reason(),
-                        Err(error) => error.reason(),
+                        Err(unanswered) => unanswered.error.reason(),
                     };
                     if let Some((_, why)) = why {
                         say("database", why);
@@ -113,7 +114,7 @@ impl Resolver {
                     match reason {
                         None => {
                             say("answer", "from the database".into());
-                            return Explanation { steps, outcome };
+                            return Explanation { steps, outcome: outcome.map_err(Into::into) };
                         }
                         Some(reason) => (outcome, reason),
                     }
@@ -125,8 +126,8 @@ impl Resolver {
         say("fallback", format!("reason {fell_back}, which FALLBACK_DENY {policy}"));
         match &outcome {
             Ok(_) => say("answer", "from the environment".into()),
-            Err(error) => say("answer", error.to_string()),
+            Err(unanswered) => say("answer", unanswered.error.to_string()),
         }
-        Explanation { steps, outcome }
+        Explanation { steps, outcome: outcome.map_err(Into::into) }
     }
 }

@@ -252,7 +252,7 @@ mod tests {
         let number = "+971500000001".parse().unwrap();
         let caller = Caller::new(TenantId(uuid::Uuid::nil()), number);
         let landed = |at| Landed {
-            outcome: Err(ResolveError::TenantNeeded),
+            outcome: Err(ResolveError::TenantNeeded.into()),
             stamp: Stamp::new(fence.generation(), caller, None),
             asked_at: Moment(0).after(at),
         };

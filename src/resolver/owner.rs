@@ -43,7 +43,7 @@ impl Resolver {
         let engine = &self.engine;
         let running = engine.running.load_full();
         if !running.enabled {
-            return engine.counted(running.off.clone());
+            return Ok(engine.counted(running.off.clone())?);
         }
         let reason = match engine.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
@@ -53,7 +53,7 @@ impl Resolver {
         };
         let outcome = running.environment.answer(reason, None, engine.clock.now());
         log_source(number, &outcome);
-        engine.counted(outcome)
+        Ok(engine.counted(outcome)?)
     }
 }
 

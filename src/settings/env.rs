@@ -59,6 +59,14 @@ variables! {
         FALLBACK_DENY = "" [hot]
             "Reasons that may not fall back to the environment, separated by commas: they are an error instead of another account's key. For example secret_unopenable,config_invalid."
     }
+    "Calls": {
+        ROUTING = "region" [hot]
+            "How a destination without a country code is read. region: as people in the caller's country dial it, or in the only country that the rules allow. heuristic: by its length, as the service before this one did."
+        LIVEKIT_CONNECT_TIMEOUT = "3s"
+            "How long to wait for a connection to a LiveKit server."
+        LIVEKIT_TIMEOUT = "10s"
+            "How long to wait for an answer of a LiveKit server, connecting included. A call that waits until it is answered takes its ringing time longer."
+    }
     "Secrets at rest": {
         LIVEKIT_SECRET_ENCRYPTION_KEY = "" [secret file hot]
             "The Fernet key that API secrets are sealed with. Several, separated by commas, make a ring: the first seals, all open. Make one with `trunkline key generate`."

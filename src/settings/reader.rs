@@ -31,6 +31,17 @@ impl<'a> Reader<'a> {
         self.with("USE_SELFHOST_ROUTING_TABLE", switch).unwrap_or(true)
     }
 
+    #[cfg(feature = "dispatch")]
+    pub(super) fn routing(&mut self) -> crate::routing::Reading {
+        use crate::routing::Reading;
+        let read = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
+            "region" => Ok(Reading::Region),
+            "heuristic" => Ok(Reading::Heuristic),
+            _ => Err("is neither region nor heuristic".to_owned()),
+        };
+        self.with("ROUTING", read).unwrap_or_default()
+    }
+
     fn with<T>(
         &mut self,
         name: &'static str,
@@ -88,6 +99,8 @@ impl<'a> Reader<'a> {
             poll: self.duration("POLL_INTERVAL", "1ms", "10s"),
             self_check: self.duration_or_none("SELF_CHECK_INTERVAL", "10ms", "1d"),
             keep_changes: self.duration_or_none("CHANGE_LOG_KEEP", "1h", "3650d"),
+            livekit_connect: self.duration("LIVEKIT_CONNECT_TIMEOUT", "10ms", "1m"),
+            livekit: self.duration("LIVEKIT_TIMEOUT", "10ms", "10m"),
         };
         let rhythms = [
             ("HEARTBEAT_INTERVAL", tuning.heartbeat),

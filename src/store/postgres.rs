@@ -256,7 +256,7 @@ const SCHEMA_USABLE: &str = "
 /// A text that is no UUID must not reach the cast, so the pattern guards it: every form that
 /// Postgres reads, braces and missing hyphens included.
 const ROUTE: &str = "
-    select cast(n.rules as text) as rules, c.id, coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
+    select cast(n.rules as text) as rules, n.provider, c.id, coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
         coalesce(c.livekit_api_key, '') as api_key,
         coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name
     from voice_agent_numbers as n

@@ -382,7 +382,11 @@ macro_rules! implement_store {
                     updated_at: None,
                 }),
             };
-            Ok(Route { rules: sql::rules(row.try_get("rules")?), config })
+            Ok(Route {
+                rules: sql::rules(row.try_get("rules")?),
+                provider: row.try_get("provider")?,
+                config,
+            })
         }
 
         fn read_number(row: &$row) -> Result<Number, sqlx::Error> {

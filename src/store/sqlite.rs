@@ -85,7 +85,7 @@ implement_store!(SqliteStore, Sqlite, SqliteRow);
 
 /// `unhex` gives null for what is no hex, and `id` is never null, so malformed text joins nothing.
 const ROUTE: &str = "
-    select cast(n.rules as text) as rules, c.id, c.name, c.livekit_url as url, c.livekit_api_key as api_key,
+    select cast(n.rules as text) as rules, n.provider, c.id, c.name, c.livekit_url as url, c.livekit_api_key as api_key,
         c.livekit_api_secret as api_secret, c.trunk_id, c.worker_name
     from voice_agent_numbers as n
     left join voice_agent_livekit as c

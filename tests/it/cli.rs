@@ -9,6 +9,7 @@ mod livekit;
 mod number;
 mod reasons;
 mod resolve;
+mod route;
 mod secret;
 mod settings;
 mod shell;

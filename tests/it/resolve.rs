@@ -1,6 +1,7 @@
 //! Number in, credentials out: who answers, and why.
 
 mod outage;
+mod routing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -346,7 +346,7 @@ async fn one_row_that_cannot_be_read_is_its_own_trouble() {
         .await;
     assert_eq!(store.numbers(None).await.unwrap().len(), 2);
     let route = store.route(caller(1, 1)).await.unwrap().unwrap();
-    assert!(trunkline::Rules::read(&route.rules).is_err());
+    assert!(trunkline::Rules::read(None, &route.rules).check().is_err());
     let after = store.newest_change().await.unwrap();
     database
         .sql(

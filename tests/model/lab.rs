@@ -14,6 +14,7 @@ use crate::environment::ResolveError;
 use crate::keyring::{KeyRing, Secret};
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
+use crate::rules::Rules;
 use crate::sync::{Arc, Mutex};
 use crate::token::TokenRequest;
 
@@ -106,7 +107,7 @@ impl Lab {
     pub(crate) fn fall_back(&self, caller: Caller) {
         let born = self.cache.fence.generation();
         let fresh = Fresh {
-            outcome: Err(ResolveError::FallbackDenied { reason: Reason::DatabaseTimeout }),
+            outcome: Err(ResolveError::FallbackDenied { reason: Reason::DatabaseTimeout }.into()),
             stamp: Stamp::new(born, caller, None),
             serve_until: LATER,
             keep_until: LATER,
@@ -154,7 +155,8 @@ impl Lab {
         let part = self.cache.number_part(caller, NOW)?;
         let counts = |born| self.cache.fence.admits_config(CONFIG, born);
         let (born, credentials, facts) = self.cache.shared.current(CONFIG, counts)?;
-        let trunk = part.rules_trunk.map(|trunk| ((*trunk).into(), TrunkOrigin::Rules));
+        let trunk = part.rules.as_ref().and_then(|rules| rules.trunk.clone());
+        let trunk = trunk.map(|trunk| (trunk, TrunkOrigin::Rules));
         let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
         let stamp = part.stamp.with_config_of(config_born(born));
         let outcome = Ok(answer(credentials, trunk, origin));
@@ -187,8 +189,10 @@ fn answer(
     trunk: Option<(Box<str>, TrunkOrigin)>,
     origin: Origin,
 ) -> Resolution {
-    let rules_trunk = trunk.as_ref().map(|(trunk, _)| trunk.clone().into());
-    Resolution(Arc::new(Answer::new(credentials, trunk, "agent".into(), origin, rules_trunk, NOW)))
+    let mut rules = Rules::read(None, &serde_json::Value::Null);
+    rules.trunk = trunk.as_ref().map(|(trunk, _)| trunk.clone());
+    let rules = Some(Arc::new(rules));
+    Resolution(Arc::new(Answer::new(credentials, trunk, "agent".into(), origin, rules, NOW)))
 }
 
 /// Which rows an answer was made of. `None`: of none.

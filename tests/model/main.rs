@@ -59,6 +59,9 @@ mod number {
 mod reason {
     pub(crate) use trunkline::Reason;
 }
+mod rules {
+    pub(crate) use trunkline::Rules;
+}
 mod server_url {
     pub(crate) use trunkline::ServerUrl;
 }

@@ -1,0 +1,72 @@
+//! `trunkline route`: may this number call that one, and what is dialled then?
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use trunkline::routing::CallRouting;
+use trunkline::{Caller, Country, Resolver};
+
+use super::Context;
+use super::failure::Done;
+use super::output::{json_line, or_dash, table};
+
+#[derive(Args)]
+pub(crate) struct Route {
+    /// Whose number calls
+    #[arg(long, value_name = "UUID")]
+    tenant: String,
+    /// The number that calls, such as +971501234567
+    #[arg(long, value_name = "NUMBER")]
+    from: String,
+    /// The number to call, as people write it: +91 98765 43210, 00919876543210, 098765 43210
+    #[arg(long, value_name = "NUMBER")]
+    to: String,
+}
+
+impl Route {
+    pub(crate) async fn run(self, context: &Context) -> Done {
+        let caller = Caller::parse(&self.tenant, &self.from)?;
+        let resolver = Resolver::builder(context.patient_settings()?).start();
+        let routing = resolver.route(caller, &self.to).await;
+        resolver.stop(Duration::from_secs(1)).await;
+        if context.json {
+            return json_line(&routing_json(&routing));
+        }
+        let row = |name: &str, value: Option<&str>| vec![name.to_owned(), or_dash(value)];
+        let refusal = routing.verdict.as_ref().err();
+        let dialled = routing.verdict.as_ref().ok();
+        let e164 = dialled.map(|dialled| dialled.e164.to_string());
+        table(
+            &[],
+            [
+                row("allowed", Some(if refusal.is_none() { "yes" } else { "no" })),
+                row("because", refusal.map(ToString::to_string).as_deref()),
+                row("carrier", routing.carrier.as_deref()),
+                row("country", routing.country.as_ref().map(Country::code)),
+                row("dialled", dialled.map(|dialled| &*dialled.formatted)),
+                row("E.164", e164.as_deref()),
+                row("trunk of the rules", routing.trunk_id.as_deref()),
+                row("config of the rules", routing.config_id.map(|id| id.to_string()).as_deref()),
+                row("rules", json!(routing.known).as_str()),
+            ],
+        )
+    }
+}
+
+/// The routing result, with all of its members always there.
+pub(crate) fn routing_json(routing: &CallRouting) -> Value {
+    let (dialled, refusal) = (routing.verdict.as_ref().ok(), routing.verdict.as_ref().err());
+    json!({
+        "allowed": routing.allowed(),
+        "reason": refusal.map(trunkline::routing::Refusal::code),
+        "message": refusal.map(ToString::to_string),
+        "carrier": routing.carrier,
+        "country": routing.country,
+        "formatted": dialled.map(|dialled| &dialled.formatted),
+        "e164": dialled.map(|dialled| dialled.e164),
+        "trunk_id": routing.trunk_id,
+        "config_id": routing.config_id,
+        "rules": routing.known,
+    })
+}

@@ -1,0 +1,231 @@
+//! May this number call that one, and how is it dialled?
+//!
+//! The rules of the caller number decide, and they are part of its cached answer: a warm call asks
+//! the database nothing. Reading the destination is the work of `destination.rs`; here the rules
+//! are applied to what it read.
+
+mod destination;
+
+use serde::Serialize;
+
+use self::destination::Number;
+use crate::credentials::Resolution;
+use crate::number::{Caller, ConfigId, E164};
+use crate::reason::Reason;
+use crate::resolver::Resolver;
+use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
+
+/// How a destination without a country code is read: `ROUTING`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// As people in the caller's country dial it, or in the only country that the rules allow.
+    #[default]
+    Region,
+    /// By its length, as the service before this one did: 0 and 10 digits is India, 0 and 9 digits
+    /// or 9 bare ones the United Arab Emirates, 10 bare digits that start with 6 to 9 India, other
+    /// 10 bare digits the United States or Canada.
+    Heuristic,
+}
+
+/// Whether a call may go out, and what is dialled for it: `CallRoutingResult` of the specification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallRouting {
+    /// The carrier of the caller number.
+    pub carrier: Option<Box<str>>,
+    /// The country that the destination is in, if it could be told.
+    pub country: Option<Country>,
+    /// `outbound_trunk_id` of the rules.
+    pub trunk_id: Option<Box<str>>,
+    /// `livekit_config` of the rules.
+    pub config_id: Option<ConfigId>,
+    /// What is known of the caller's rules.
+    pub known: Known,
+    /// What is dialled, or why nothing is.
+    pub verdict: Result<Dialled, Refusal>,
+}
+
+/// What is known of a caller's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// They decided.
+    Rules,
+    /// The number has no row: every country is allowed, in E.164.
+    NoRow,
+    /// The database was not asked or not reached; decided as for a number without a row.
+    Unknown,
+}
+
+/// A destination that may be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialled {
+    /// Its number.
+    pub e164: E164,
+    /// What the rules want dialled for it.
+    pub formatted: Box<str>,
+}
+
+/// Why a call may not go out. Holds no number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// `outbound` is false.
+    #[error("this number does not call out: outbound is false in its rules")]
+    OutboundNotAllowed,
+    /// The destination is in a country that `allowed_outbound` does not name.
+    #[error(
+        "only {} may be called from this number, and the destination is in {country}",
+        listed(allowed)
+    )]
+    CountryNotAllowed {
+        /// Where the destination is.
+        country: Country,
+        /// What may be called.
+        allowed: Box<[Country]>,
+    },
+    /// It cannot be told in which country the destination is.
+    #[error(
+        "no country found for the destination; write it with + and its country code, such as \
+         +971501234567"
+    )]
+    CountryUnknown,
+    /// The destination is no phone number.
+    #[error("the destination is not a phone number{}", in_country(*region))]
+    NotANumber {
+        /// The country in which it was read, having no country code of its own.
+        region: Option<Country>,
+    },
+    /// What the rules say of calls cannot be followed.
+    #[error("the rules of this number cannot be followed: {0}")]
+    RulesMalformed(#[from] RulesError),
+}
+
+impl Refusal {
+    /// A stable word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OutboundNotAllowed => "outbound_not_allowed",
+            Self::CountryNotAllowed { .. } => "country_not_allowed",
+            Self::CountryUnknown => "country_unknown",
+            Self::NotANumber { .. } => "not_a_number",
+            Self::RulesMalformed(_) => "rules_malformed",
+        }
+    }
+}
+
+impl CallRouting {
+    /// Whether the call may go out.
+    #[must_use]
+    pub fn allowed(&self) -> bool {
+        self.verdict.is_ok()
+    }
+
+    /// Applies rules to a destination as a person wrote it.
+    fn decide(
+        from: E164,
+        to: &str,
+        rules: Option<&Rules>,
+        reason: Option<Reason>,
+        reading: Reading,
+    ) -> Self {
+        let default = CallRules::default();
+        let calls = rules.map_or(Ok(&default), |rules| rules.calls.as_ref().map_err(|&e| e));
+        let (country, verdict) = match calls {
+            Err(error) => (None, Err(error.into())),
+            Ok(calls) => judge(from, to, calls, reading),
+        };
+        Self {
+            carrier: rules.and_then(|rules| rules.carrier.clone()),
+            country,
+            trunk_id: rules.and_then(|rules| rules.trunk.clone()),
+            config_id: rules.and_then(|rules| rules.config),
+            known: match (rules, reason) {
+                (Some(_), _) => Known::Rules,
+                (None, Some(Reason::NumberUnknown)) => Known::NoRow,
+                (None, _) => Known::Unknown,
+            },
+            verdict,
+        }
+    }
+}
+
+impl Resolver {
+    /// Whether `caller` may call a destination, and what is dialled then. Resolves the caller; that
+    /// there are no credentials for it does not matter here.
+    pub async fn route(&self, caller: Caller, to: &str) -> CallRouting {
+        let reading = self.reading();
+        match self.outcome(caller).await {
+            Ok(answer) => self.route_with(&answer, caller, to),
+            Err(unanswered) => {
+                let (rules, reason) = (unanswered.rules.as_deref(), unanswered.error.reason());
+                CallRouting::decide(caller.number, to, rules, reason, reading)
+            }
+        }
+    }
+
+    /// The same for an answer that is there already.
+    #[must_use]
+    pub fn route_with(&self, answer: &Resolution, caller: Caller, to: &str) -> CallRouting {
+        let (rules, reason) = (answer.rules(), answer.reason());
+        CallRouting::decide(caller.number, to, rules, reason, self.reading())
+    }
+}
+
+/// The country of a destination, and whether and how it is dialled.
+fn judge(
+    from: E164,
+    to: &str,
+    calls: &CallRules,
+    reading: Reading,
+) -> (Option<Country>, Result<Dialled, Refusal>) {
+    if !calls.outbound {
+        return (None, Err(Refusal::OutboundNotAllowed));
+    }
+    let number = match Number::read(to, from, calls.destinations.only(), reading) {
+        Ok(number) => number,
+        Err(refusal) => return (None, Err(refusal)),
+    };
+    let Some(country) = number.country else { return (None, Err(Refusal::CountryUnknown)) };
+    if let Destinations::Countries(allowed) = &calls.destinations
+        && !calls.destinations.allow(country)
+    {
+        let allowed = allowed.clone();
+        return (Some(country), Err(Refusal::CountryNotAllowed { country, allowed }));
+    }
+    let formatted = format(&number, &calls.format).into();
+    (Some(country), Ok(Dialled { e164: number.e164, formatted }))
+}
+
+/// Joins the pieces. A plus in the middle could not be dialled, so it stands at the front only.
+fn format(number: &Number, pieces: &[Piece]) -> String {
+    let mut dialled = String::with_capacity(20);
+    for piece in pieces {
+        match piece {
+            Piece::CountryCode => {
+                if dialled.is_empty() {
+                    dialled.push('+');
+                }
+                dialled.push_str(&number.country_code.to_string());
+            }
+            Piece::BaseNumber => dialled.push_str(&number.national),
+            Piece::Digits(digits) => dialled.push_str(digits),
+        }
+    }
+    dialled
+}
+
+fn listed(countries: &[Country]) -> String {
+    let names: Vec<_> = countries.iter().map(Country::to_string).collect();
+    names.join(", ")
+}
+
+fn in_country(region: Option<Country>) -> String {
+    region.map_or_else(String::new, |region| {
+        format!(" in {region}; write one of another country with + and its country code")
+    })
+}
+
+#[cfg(test)]
+mod tests;
