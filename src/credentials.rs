@@ -205,6 +205,12 @@ impl Resolution {
         }
     }
 
+    /// Whether another answer stands on the very same credentials.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn shares_credentials_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.credentials, &other.0.credentials)
+    }
+
     /// Whether this is the last good answer of a database that cannot be asked at present.
     #[must_use]
     pub fn stale(&self) -> bool {

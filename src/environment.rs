@@ -214,6 +214,12 @@ pub enum ResolveError {
         /// The variables that are not set.
         missing: Vec<&'static str>,
     },
+    /// A config was asked for by its id, and cannot be used. The environment never stands in for it.
+    #[error("no credentials: {reason}")]
+    ConfigUnusable {
+        /// Why.
+        reason: Reason,
+    },
     /// A number was given without a tenant, and more than one tenant owns it.
     #[error("more than one tenant owns this number; name the tenant")]
     TenantNeeded,
@@ -224,9 +230,9 @@ impl ResolveError {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::FallbackDenied { reason } | Self::EnvironmentIncomplete { reason, .. } => {
-                Some(*reason)
-            }
+            Self::FallbackDenied { reason }
+            | Self::EnvironmentIncomplete { reason, .. }
+            | Self::ConfigUnusable { reason } => Some(*reason),
             Self::TenantNeeded => None,
         }
     }

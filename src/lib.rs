@@ -54,6 +54,8 @@ mod resolver;
 pub mod store;
 // Call out.
 #[cfg(feature = "dispatch")]
+pub mod dispatch;
+#[cfg(feature = "dispatch")]
 pub mod routing;
 // What runs it.
 pub mod clock;

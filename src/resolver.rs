@@ -126,6 +126,12 @@ impl Resolver {
         self.engine.running.load().routing
     }
 
+    /// What time it is by the resolver's clock.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn now(&self) -> crate::clock::Moment {
+        self.engine.clock.now()
+    }
+
     /// How long ago the database was asked for an answer.
     #[must_use]
     pub fn age(&self, resolution: &Resolution) -> Duration {

@@ -70,6 +70,20 @@ impl TokenRequest {
     }
 }
 
+impl From<VideoGrant> for TokenRequest {
+    /// These rights and no others, for a minute.
+    fn from(video: VideoGrant) -> Self {
+        Self { video, ..Self::default() }
+    }
+}
+
+impl From<SipGrant> for TokenRequest {
+    /// These rights and no others, for a minute.
+    fn from(sip: SipGrant) -> Self {
+        Self { sip, ..Self::default() }
+    }
+}
+
 /// Rights on rooms, in LiveKit's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

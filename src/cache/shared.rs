@@ -118,6 +118,13 @@ impl SharedCredentials {
         credentials.acquire().then(|| (*born, credentials, Arc::clone(facts)))
     }
 
+    /// Whether these are the credentials that a config has now.
+    pub(crate) fn holds(&self, id: ConfigId, credentials: &Arc<Credentials>) -> bool {
+        let by_config = self.lock();
+        let there = by_config.get(&id).and_then(|shared| shared.credentials.upgrade());
+        there.is_some_and(|there| Arc::ptr_eq(&there, credentials))
+    }
+
     /// Bumps the fence for a change of one config, and wipes its credentials.
     pub(crate) fn change(&self, id: ConfigId, bump: impl FnOnce() -> Generation) {
         let mut by_config = self.lock();

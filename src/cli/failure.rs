@@ -137,10 +137,12 @@ impl From<ResolveError> for Failure {
         let code = match error {
             ResolveError::FallbackDenied { .. } => "fallback_denied",
             ResolveError::TenantNeeded => "tenant_needed",
+            ResolveError::ConfigUnusable { .. } => "config_unusable",
             _ => "environment_incomplete",
         };
         let hint = match error {
             ResolveError::TenantNeeded => "say --tenant; `trunkline number list` shows who owns it",
+            ResolveError::ConfigUnusable { .. } => "`trunkline livekit list` shows what there is",
             _ => "`trunkline resolve --explain` tells each step",
         };
         Self::new(code, error.to_string(), exit).hint(hint)

@@ -5,14 +5,19 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::decision::{answer, choose};
-use super::loading::Landed;
+use super::loading::{Landed, reason_of};
+use super::{Engine, Resolver};
 use crate::cache::fence::Generation;
 use crate::cache::{Fresh, NumberPart, Outcome};
+use crate::changes::Change;
 use crate::clock::Moment;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Resolution};
+use crate::environment::ResolveError;
 use crate::number::{Caller, ConfigId};
+use crate::reason::Reason;
+#[cfg(feature = "dispatch")]
+use crate::store::StoreError;
 
 /// A use of credentials until answers use them.
 pub(super) struct Visit(Arc<Credentials>);
@@ -20,6 +25,67 @@ pub(super) struct Visit(Arc<Credentials>);
 impl Drop for Visit {
     fn drop(&mut self) {
         self.0.release();
+    }
+}
+
+impl Resolver {
+    /// The credentials of one config, whichever numbers use it and whatever the flag says: for what
+    /// was begun with that config and must go on with it, such as a call that is to be ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::ConfigUnusable`]. The environment never answers here.
+    pub async fn resolve_config(&self, id: ConfigId) -> Result<Resolution, ResolveError> {
+        let engine = &self.engine;
+        let (now, born) = (engine.clock.now(), engine.cache.fence.generation());
+        let running = engine.running.load_full();
+        let answer = |credentials, facts: &_| {
+            answer(credentials, id, facts, None, &running.environment, now)
+        };
+        let counts = |born| engine.cache.fence.admits_config(id, born);
+        if engine.cache.fence.lease_is_live(now)
+            && let Some((_, credentials, facts)) = engine.cache.shared.current(id, counts)
+        {
+            return Ok(answer(credentials, &facts));
+        }
+        let unusable = |reason| ResolveError::ConfigUnusable { reason };
+        let Some(store) = &engine.store else {
+            return Err(unusable(Reason::DatabaseNotConfigured));
+        };
+        let config = store.config(id).await.map_err(|error| unusable(reason_of(&error)))?;
+        let chosen = choose(id, config, running.ring.as_ref());
+        let opened = chosen.and_then(|chosen| {
+            let (credentials, _) = chosen.credentials(born, &engine.cache, &engine.clock)?;
+            Ok(answer(credentials, &chosen.facts()))
+        });
+        opened.map_err(|why| unusable(why.reason()))
+    }
+
+    /// The credentials of the environment, whatever the flag says: for what was begun with them.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::EnvironmentIncomplete`], [`ResolveError::FallbackDenied`].
+    pub fn resolve_environment(&self) -> Result<Resolution, ResolveError> {
+        let running = self.engine.running.load();
+        Ok(running.environment.answer(Reason::FlagOff, None, self.engine.clock.now())?)
+    }
+
+    /// The ids of all configs.
+    #[cfg(feature = "dispatch")]
+    pub(crate) async fn config_ids(&self) -> Result<Vec<ConfigId>, StoreError> {
+        let Some(store) = &self.engine.store else { return Ok(Vec::new()) };
+        Ok(store.configs().await?.into_iter().map(|config| config.id).collect())
+    }
+
+    /// A server refused these credentials. If they are those that callers are answered with, they
+    /// are dropped, and the next caller loads what the config says now.
+    pub fn refused(&self, answer: &Resolution) {
+        if let Some(id) = answer.config_id()
+            && self.engine.cache.shared.holds(id, &answer.0.credentials)
+        {
+            self.invalidate(Change::Config(id));
+        }
     }
 }
 

@@ -169,7 +169,7 @@ impl Chosen {
             && credentials.matches(self.url.as_str(), &config.api_key, sealed, &self.ring)
     }
 
-    fn facts(&self) -> Arc<Facts> {
+    pub(super) fn facts(&self) -> Arc<Facts> {
         let given = |text| given(text).map(Box::from);
         Arc::new(Facts {
             name: self.config.name.as_str().into(),

@@ -14,6 +14,7 @@ mod faults;
 mod freshness;
 mod interop;
 mod migrations;
+mod on_livekit;
 mod redaction;
 mod reload;
 mod resolve;

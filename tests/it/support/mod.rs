@@ -3,14 +3,18 @@
 pub mod counters;
 pub mod database;
 pub mod harm;
+pub mod http;
 pub mod live;
+pub mod livekit;
 pub mod panics;
 pub mod pooler;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
 pub mod standby;
+pub mod standin;
 pub mod stores;
+pub mod tap;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +26,10 @@ use uuid::Uuid;
 
 /// When tests take place: a Sunday in November 2025.
 pub const NOW: u64 = 1_763_900_000;
+
+/// How long tests wait for a LiveKit server.
+pub const LIVEKIT_CONNECT: Duration = Duration::from_secs(5);
+pub const LIVEKIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A fresh ring of one key.
 pub fn ring() -> KeyRing {

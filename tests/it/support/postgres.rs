@@ -120,7 +120,12 @@ pub(super) fn folder(prefix: &str) -> PathBuf {
 
 /// Starts a shell that runs a server until its stdin closes, and waits for its "ready".
 pub(super) fn keeper(script: &str, folder: &Path) -> Child {
-    let mut command = match user() {
+    keeper_as(user(), script, folder)
+}
+
+/// The same as another user, or as who we are.
+pub(super) fn keeper_as(user: Option<&str>, script: &str, folder: &Path) -> Child {
+    let mut command = match user {
         Some(user) => {
             let mut command = Command::new("setpriv");
             command.args(["--reuid", user, "--regid", user, "--clear-groups", "sh"]);

@@ -1,0 +1,205 @@
+//! One call, from the request to what became of it: resolve, route, make a room, send an agent,
+//! and dial, if the engine is to do that.
+//!
+//! ```text
+//! CallRequest -> Resolver::resolve -> route -> CreateRoom -> CreateDispatch -> [CreateSIPParticipant]
+//!      |             401: once more <---------------'---------------'--------------------'
+//!      '-> Report: outcome, room, routing, credentials' source, Call to hang up with
+//! ```
+//!
+//! **Invariant:** a dial is asked for once. Making a room may be repeated, because it makes one room
+//! however often; sending an agent is repeated only after the room was looked into.
+//!
+//! **Invariant:** a call is ended with the config that it was placed with.
+
+mod attempt;
+mod hang_up;
+pub mod livekit;
+mod outcome;
+mod request;
+mod trunks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::attempt::Attempt;
+pub use self::hang_up::{Call, Found, HangUpError};
+use self::livekit::{LiveKit, LiveKitError, SipStatus};
+pub use self::outcome::Outcome;
+pub use self::request::{CallRequest, Dial, EngineDial, MOST_METADATA, OWN_FIELDS, WrongRequest};
+use self::trunks::Trunks;
+use crate::credentials::{CredentialError, Resolution};
+use crate::environment::ResolveError;
+use crate::number::{Caller, ConfigId};
+use crate::resolver::Resolver;
+use crate::routing::CallRouting;
+
+/// Places calls. Cloning shares it.
+#[derive(Clone)]
+pub struct Dispatcher {
+    resolver: Resolver,
+    livekit: LiveKit,
+    trunks: Arc<Trunks>,
+}
+
+/// What became of a call, and all that was decided on the way.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Report {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, where it was not placed. Holds no secret.
+    pub message: Option<String>,
+    /// What the carrier said, where the engine dialled.
+    pub sip: Option<SipStatus>,
+    /// The job that it was placed for.
+    pub job: String,
+    /// How it was routed, if it came that far.
+    pub routing: Option<CallRouting>,
+    /// The credentials that it was placed with, if it came that far.
+    pub resolution: Option<Resolution>,
+    /// What to hang up with, once a room was made.
+    pub call: Option<Call>,
+    /// The id of the agent dispatch.
+    pub dispatch_id: Option<String>,
+    /// The id of the SIP call, where the engine dialled.
+    pub sip_call_id: Option<String>,
+    /// How long all of it took.
+    pub took: Duration,
+    /// The part of it in which a LiveKit server was waited for.
+    pub waited: Duration,
+}
+
+/// Is told right before the step that cannot be taken back, and may keep it from being taken.
+pub(crate) trait Ledger: Sync {
+    fn about_to_dial(
+        &self,
+        room: &str,
+        config: Option<ConfigId>,
+    ) -> impl Future<Output = std::io::Result<()>> + Send;
+}
+
+/// Why a call was not placed.
+struct Failed {
+    outcome: Outcome,
+    message: String,
+    sip: Option<SipStatus>,
+    /// Whether the credentials are what is wrong, so that others may do.
+    by_credentials: bool,
+}
+
+impl Dispatcher {
+    /// Places calls for the numbers of a resolver.
+    #[must_use]
+    pub fn new(resolver: Resolver, livekit: LiveKit) -> Self {
+        Self { resolver, livekit, trunks: Arc::default() }
+    }
+
+    /// The resolver that it asks.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// The pool of connections that it uses.
+    #[must_use]
+    pub fn livekit(&self) -> &LiveKit {
+        &self.livekit
+    }
+
+    /// Places one call. Dropping the future before it is done may leave a room, or a phone that
+    /// rings.
+    pub async fn call(&self, request: &CallRequest) -> Report {
+        struct Unwritten;
+        impl Ledger for Unwritten {
+            async fn about_to_dial(&self, _: &str, _: Option<ConfigId>) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        self.call_noted(request, &Unwritten).await
+    }
+
+    pub(crate) async fn call_noted(&self, request: &CallRequest, ledger: &impl Ledger) -> Report {
+        let began = self.resolver.now();
+        let mut report = Report::of(request);
+        if let Err(failed) = self.place(request, ledger, &mut report).await {
+            let Failed { outcome, message, sip, .. } = failed;
+            (report.outcome, report.message, report.sip) = (outcome, Some(message), sip);
+        }
+        report.took = self.resolver.now().since(began);
+        tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
+        report
+    }
+
+    /// Tries with the credentials that there are, and once more with newer ones if a server refused
+    /// those: whoever is refused has done nothing, so nothing was dialled.
+    async fn place(
+        &self,
+        request: &CallRequest,
+        ledger: &impl Ledger,
+        report: &mut Report,
+    ) -> Result<(), Failed> {
+        request.check()?;
+        let room = request.room_name();
+        let answer = self.resolver.resolve(request.caller).await?;
+        let attempt = |answer| Attempt { dispatcher: self, request, room: &room, answer };
+        let first = attempt(answer.clone());
+        let Err(failed) = first.run(request.room.is_some(), ledger, report).await else {
+            return Ok(());
+        };
+        if !failed.by_credentials {
+            return Err(failed);
+        }
+        match self.newer(request.caller, &answer).await {
+            Some(newer) => attempt(newer).run(true, ledger, report).await,
+            None => Err(failed),
+        }
+    }
+
+    /// Credentials in place of those that a server refused, if there are others by now.
+    async fn newer(&self, caller: Caller, refused: &Resolution) -> Option<Resolution> {
+        self.resolver.refused(refused);
+        let newer = self.resolver.resolve(caller).await.ok()?;
+        (!newer.shares_credentials_with(refused)).then_some(newer)
+    }
+}
+
+impl Report {
+    fn of(request: &CallRequest) -> Self {
+        Self {
+            outcome: Outcome::Placed,
+            message: None,
+            sip: None,
+            job: request.job.clone(),
+            routing: None,
+            resolution: None,
+            call: None,
+            dispatch_id: None,
+            sip_call_id: None,
+            took: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+impl Failed {
+    fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { outcome, message: message.into(), sip: None, by_credentials: false }
+    }
+
+    fn of(outcome: Outcome, error: &LiveKitError) -> Self {
+        let sip = match error {
+            LiveKitError::Answered(answer) => answer.sip.clone(),
+            _ => None,
+        };
+        let by_credentials = error.is_unauthorized()
+            || matches!(error, LiveKitError::Credentials(CredentialError::Wiped));
+        Self { outcome, message: error.to_string(), sip, by_credentials }
+    }
+}
+
+impl From<ResolveError> for Failed {
+    fn from(error: ResolveError) -> Self {
+        Self::new(Outcome::NoCredentials, error.to_string())
+    }
+}

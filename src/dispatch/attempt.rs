@@ -1,0 +1,177 @@
+//! One attempt at a call, with the credentials that there are: the steps and what each may repeat.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::livekit::{LiveKitError, Room, SipDial};
+use super::{Call, CallRequest, Dial, Dispatcher, EngineDial, Failed, Ledger, Outcome, Report};
+use crate::credentials::Resolution;
+use crate::routing::Dialled;
+
+/// What the steps of an attempt share.
+pub(super) struct Attempt<'a> {
+    pub(super) dispatcher: &'a Dispatcher,
+    pub(super) request: &'a CallRequest,
+    pub(super) room: &'a str,
+    pub(super) answer: Resolution,
+}
+
+impl Attempt<'_> {
+    /// Goes through the steps. `careful`: an agent may have been sent already.
+    pub(super) async fn run(
+        &self,
+        careful: bool,
+        ledger: &impl Ledger,
+        report: &mut Report,
+    ) -> Result<(), Failed> {
+        let Self { dispatcher, request, answer, .. } = self;
+        report.resolution = Some(answer.clone());
+        let routing = dispatcher.resolver.route_with(answer, request.caller, &request.to);
+        let routing = report.routing.insert(routing);
+        let dialled = match &routing.verdict {
+            Ok(dialled) => dialled.clone(),
+            Err(refusal) => return Err(Failed::new(Outcome::NotAllowed, refusal.to_string())),
+        };
+        let metadata = request.metadata(answer, routing, &dialled)?;
+        let trunk = match (&request.dial, answer.trunk_id()) {
+            (Dial::Engine(_), None) => {
+                let message =
+                    "no trunk: neither the config, the rules nor OUTBOUND_TRUNK_ID name one";
+                return Err(Failed::new(Outcome::TrunkUnknown, message));
+            }
+            (_, trunk) => trunk.unwrap_or_default(),
+        };
+        let number = request.caller.number;
+        let check = dispatcher.trunks.check(&dispatcher.livekit, answer, number);
+        self.waited(report, check).await?;
+
+        self.waited(report, self.make_room(&metadata)).await?;
+        report.call = Some(Call::placed(self.room, answer));
+        ledger.about_to_dial(self.room, answer.config_id()).await.map_err(|error| {
+            Failed::new(Outcome::Unreachable, format!("not dialled: the journal: {error}"))
+        })?;
+        let sent = self.waited(report, self.send_agent(&metadata, careful)).await;
+        report.dispatch_id = Some(sent?);
+        let Dial::Engine(how) = &request.dial else { return Ok(()) };
+        let dialling = self.waited(report, self.dial(trunk, &dialled, how)).await;
+        match dialling {
+            Ok(call_id) => {
+                report.sip_call_id = Some(call_id);
+                Ok(())
+            }
+            Err(failed) => {
+                if failed.outcome != Outcome::InDoubt && !failed.by_credentials {
+                    self.send_agent_home(report).await;
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    /// Adds to the report how long a step waited for the server.
+    async fn waited<T>(&self, report: &mut Report, step: impl Future<Output = T>) -> T {
+        let began = self.dispatcher.resolver.now();
+        let done = step.await;
+        report.waited += self.dispatcher.resolver.now().since(began);
+        done
+    }
+
+    /// Makes the room, again if it is not clear whether it was made.
+    async fn make_room(&self, metadata: &str) -> Result<Room, Failed> {
+        let mut waits = BEFORE_NEXT.iter();
+        loop {
+            let made = self.dispatcher.livekit.create_room(&self.answer, self.room, metadata).await;
+            match (made, waits.next()) {
+                (Ok(room), _) => return Ok(room),
+                (Err(error), Some(wait)) if error.is_temporary() => sleep(*wait).await,
+                (Err(error), _) => return Err(Failed::of(Outcome::of_preparing(&error), &error)),
+            }
+        }
+    }
+
+    /// Sends the agent. Where it is not clear whether one was sent, the room is looked into before
+    /// another one is.
+    async fn send_agent(&self, metadata: &str, careful: bool) -> Result<String, Failed> {
+        let livekit = &self.dispatcher.livekit;
+        let (agent, mut look_first) = (self.answer.agent_name(), careful);
+        let mut waits = BEFORE_NEXT.iter();
+        loop {
+            if look_first && let Some(id) = self.agent_there().await? {
+                return Ok(id);
+            }
+            let sent = livekit.create_dispatch(&self.answer, self.room, agent, metadata).await;
+            let error = match sent {
+                Ok(dispatch) => return Ok(dispatch.id),
+                Err(error) => error,
+            };
+            look_first = careful || error.is_ambiguous();
+            match waits.next() {
+                Some(wait) if error.is_temporary() => sleep(*wait).await,
+                _ if error.is_ambiguous() => {
+                    // The last look decides.
+                    return match self.agent_there().await? {
+                        Some(id) => Ok(id),
+                        None => Err(Failed::of(Outcome::of_preparing(&error), &error)),
+                    };
+                }
+                _ => return Err(Failed::of(Outcome::of_preparing(&error), &error)),
+            }
+        }
+    }
+
+    /// The agent that was sent into the room, if one was. If that cannot be told, the call is in
+    /// doubt.
+    async fn agent_there(&self) -> Result<Option<String>, Failed> {
+        let there = self.dispatcher.livekit.dispatches(&self.answer, self.room).await;
+        let there = there.map_err(|error| {
+            let outcome = if error.is_unauthorized() {
+                Outcome::CredentialsRefused
+            } else {
+                Outcome::InDoubt
+            };
+            Failed::of(outcome, &error)
+        })?;
+        let agent = self.answer.agent_name();
+        let ours = there.into_iter().find(|dispatch| dispatch.agent_name == agent);
+        Ok(ours.map(|dispatch| dispatch.id))
+    }
+
+    /// Dials, once.
+    async fn dial(
+        &self,
+        trunk: &str,
+        dialled: &Dialled,
+        how: &EngineDial,
+    ) -> Result<String, Failed> {
+        let from = self.request.caller.number.to_string();
+        let identity = format!("phone-{}", dialled.e164.digits());
+        let dial = SipDial {
+            trunk,
+            to: &dialled.formatted,
+            from: &from,
+            room: self.room,
+            identity: &identity,
+            ringing: how.ringing,
+            longest: how.longest,
+            wait_until_answered: how.wait_until_answered,
+        };
+        let phone = self.dispatcher.livekit.dial(&self.answer, &dial, self.room).await;
+        phone
+            .map(|phone| phone.sip_call_id)
+            .map_err(|error| Failed::of(Outcome::of_dialling(&error), &error))
+    }
+
+    /// Closes the room of a call that did not come about, so that no agent waits in it.
+    async fn send_agent_home(&self, report: &mut Report) {
+        let closing = self.dispatcher.livekit.delete_room(&self.answer, self.room);
+        match self.waited(report, closing).await {
+            Ok(()) => report.call = None,
+            Err(LiveKitError::Answered(answer)) if answer.status == 404 => report.call = None,
+            Err(error) => tracing::warn!(%error, room = self.room, "a room stays open"),
+        }
+    }
+}
+
+/// How long to wait before a step is tried again, and how often it is.
+const BEFORE_NEXT: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];

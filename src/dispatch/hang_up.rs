@@ -1,0 +1,132 @@
+//! The end of a call, by the config that it was placed with, whatever the number's is by now.
+
+use futures_util::{StreamExt, stream};
+
+use super::Dispatcher;
+use super::livekit::LiveKitError;
+use crate::credentials::Resolution;
+use crate::environment::ResolveError;
+use crate::number::ConfigId;
+use crate::store::StoreError;
+
+/// A call that was placed: its room, and the config that placed it. Both are worth keeping for as
+/// long as the call may have to be ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Call {
+    /// Its room.
+    pub room: String,
+    /// The config that placed it; `None` for the environment.
+    pub config: Option<ConfigId>,
+    /// The credentials themselves, for when the database cannot be asked.
+    placed_with: Option<Resolution>,
+}
+
+impl Call {
+    /// A call that was placed earlier, perhaps by another process.
+    #[must_use]
+    pub fn new(room: impl Into<String>, config: Option<ConfigId>) -> Self {
+        Self { room: room.into(), config, placed_with: None }
+    }
+
+    pub(super) fn placed(room: &str, with: &Resolution) -> Self {
+        let placed_with = Some(with.clone());
+        Self { room: room.to_owned(), config: with.config_id(), placed_with }
+    }
+}
+
+/// Where a room was found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Found {
+    /// The calls in a room of that name; more than one if several servers have one.
+    pub calls: Vec<Call>,
+    /// Configs whose server could not be asked, and why.
+    pub unasked: Vec<(Option<ConfigId>, String)>,
+}
+
+/// Why a call was not ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum HangUpError {
+    /// The server has no such room. It may have ended by itself.
+    #[error("the server has no such room")]
+    NotFound,
+    /// The config that placed the call cannot be used any more.
+    #[error(transparent)]
+    Credentials(#[from] ResolveError),
+    /// The server did not do it.
+    #[error(transparent)]
+    LiveKit(LiveKitError),
+}
+
+impl From<LiveKitError> for HangUpError {
+    fn from(error: LiveKitError) -> Self {
+        if error.is_not_found() { Self::NotFound } else { Self::LiveKit(error) }
+    }
+}
+
+impl Dispatcher {
+    /// Ends a call: closes its room, which hangs up on everybody in it.
+    ///
+    /// # Errors
+    ///
+    /// [`HangUpError`]. That there is no such room is one.
+    pub async fn hang_up(&self, call: &Call) -> Result<(), HangUpError> {
+        let answer = self.of_call(call).await?;
+        match self.livekit.delete_room(&answer, &call.room).await {
+            Err(error) if error.is_unauthorized() => {
+                self.resolver.refused(&answer);
+                let answer = self.of_call(call).await?;
+                Ok(self.livekit.delete_room(&answer, &call.room).await?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Asks every server for a room. For a person who knows no more than its name; whoever placed
+    /// the call knows its config.
+    ///
+    /// # Errors
+    ///
+    /// When the configs cannot be listed.
+    pub async fn find(&self, room: &str) -> Result<Found, StoreError> {
+        let mut places = vec![None];
+        places.extend(self.resolver.config_ids().await?.into_iter().map(Some));
+        let mut asked = stream::iter(places)
+            .map(|config| async move { (config, self.has(config, room).await) })
+            .buffer_unordered(AT_ONCE);
+        let mut found = Found { calls: Vec::new(), unasked: Vec::new() };
+        while let Some((config, answer)) = asked.next().await {
+            match answer {
+                Ok(true) => found.calls.push(Call::new(room, config)),
+                Ok(false) => {}
+                Err(why) => found.unasked.push((config, why)),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn has(&self, config: Option<ConfigId>, room: &str) -> Result<bool, String> {
+        let answer = match self.of_call(&Call::new(room, config)).await {
+            Ok(answer) => answer,
+            // Nothing was ever placed with an environment that is not there.
+            Err(ResolveError::EnvironmentIncomplete { .. }) => return Ok(false),
+            Err(error) => return Err(error.to_string()),
+        };
+        let rooms = self.livekit.rooms(&answer, &[room]).await;
+        Ok(rooms.map_err(|error| error.to_string())?.iter().any(|there| there.name == room))
+    }
+
+    /// The credentials of the config that placed a call, as they are now; else as they were then.
+    async fn of_call(&self, call: &Call) -> Result<Resolution, ResolveError> {
+        let now = match call.config {
+            Some(id) => self.resolver.resolve_config(id).await,
+            None => self.resolver.resolve_environment(),
+        };
+        now.or_else(|error| call.placed_with.clone().ok_or(error))
+    }
+}
+
+/// How many servers are asked at once.
+const AT_ONCE: usize = 16;

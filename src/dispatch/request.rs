@@ -1,0 +1,164 @@
+//! What is asked for: who calls whom, for which job, and what the agent is told.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{Failed, Outcome};
+use crate::credentials::Resolution;
+use crate::number::Caller;
+use crate::routing::{CallRouting, Dialled};
+
+/// A call to be placed.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    /// Who calls.
+    pub caller: Caller,
+    /// Whom, as people write it.
+    pub to: String,
+    /// The job that the call is for, at most 64 letters, digits, `-`, `_` and `.`. Part of the
+    /// room's name.
+    pub job: String,
+    /// Who dials.
+    pub dial: Dial,
+    /// The caller's own fields in the metadata. None of [`OWN_FIELDS`].
+    pub fields: Map<String, Value>,
+    /// A room in place of a new one, where an earlier attempt may have sent the agent already.
+    pub room: Option<String>,
+}
+
+/// Who dials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dial {
+    /// The agent, from what the metadata says.
+    #[default]
+    Agent,
+    /// The engine, into the room to which the agent was sent.
+    Engine(EngineDial),
+}
+
+/// How the engine dials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineDial {
+    /// Whether to wait until the phone is answered. Without that, a call counts as placed as soon
+    /// as it is dialled.
+    pub wait_until_answered: bool,
+    /// How long it may ring.
+    pub ringing: Duration,
+    /// How long the call may take.
+    pub longest: Duration,
+}
+
+impl Default for EngineDial {
+    /// Waits; rings for 30 seconds at the most, and lasts for an hour at the most.
+    fn default() -> Self {
+        Self {
+            wait_until_answered: true,
+            ringing: Duration::from_secs(30),
+            longest: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Why a request cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrongRequest {
+    /// The job could not be part of a room's name.
+    #[error("a job is 1 to 64 letters, digits, '-', '_' and '.'")]
+    Job,
+    /// A field of the caller's has the name of one of ours.
+    #[error("the field {0:?} is written by the engine; give yours another name")]
+    Field(String),
+    /// The fields are too large, before anything else is added.
+    #[error("the metadata would have {length} bytes; at most {MOST_METADATA} are sent")]
+    TooLarge {
+        /// The length of the fields as JSON.
+        length: usize,
+    },
+}
+
+impl CallRequest {
+    /// A call for a job of its own, dialled by the agent, without further fields.
+    #[must_use]
+    pub fn new(caller: Caller, to: impl Into<String>) -> Self {
+        let job = Uuid::new_v4().simple().to_string();
+        Self { caller, to: to.into(), job, dial: Dial::Agent, fields: Map::new(), room: None }
+    }
+
+    /// Whether it can be followed.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongRequest`] says what is wrong with it.
+    pub fn check(&self) -> Result<(), WrongRequest> {
+        let named = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=64).contains(&self.job.len()) || !self.job.bytes().all(named) {
+            return Err(WrongRequest::Job);
+        }
+        if let Some(taken) = OWN_FIELDS.iter().find(|own| self.fields.contains_key(**own)) {
+            return Err(WrongRequest::Field((*taken).to_owned()));
+        }
+        let length = Value::Object(self.fields.clone()).to_string().len();
+        if length > MOST_METADATA { Err(WrongRequest::TooLarge { length }) } else { Ok(()) }
+    }
+
+    /// `call-<job>-<8 hex digits>`, or the room that was given.
+    pub(super) fn room_name(&self) -> String {
+        let new = || {
+            let chance = Uuid::new_v4().simple().to_string();
+            format!("call-{}-{}", self.job, &chance[..8])
+        };
+        self.room.clone().unwrap_or_else(new)
+    }
+
+    /// What agent and room are told, as JSON.
+    pub(super) fn metadata(
+        &self,
+        answer: &Resolution,
+        routing: &CallRouting,
+        dialled: &Dialled,
+    ) -> Result<String, Failed> {
+        let ours = json!({
+            "call_mode": "outbound",
+            "job_id": self.job,
+            "tenant_id": self.caller.tenant,
+            "from_number": self.caller.number,
+            "to_number": self.to,
+            "phone_number": dialled.formatted,
+            "outbound_trunk_id": answer.trunk_id(),
+            "carrier": routing.carrier,
+            "trunk_resolution": answer.source(),
+        });
+        let Value::Object(mut all) = ours else { unreachable!("it is written as an object") };
+        all.extend(self.fields.clone());
+        let text = Value::Object(all).to_string();
+        match text.len() {
+            length if length > MOST_METADATA => Err(WrongRequest::TooLarge { length }.into()),
+            _ => Ok(text),
+        }
+    }
+}
+
+impl From<WrongRequest> for Failed {
+    fn from(wrong: WrongRequest) -> Self {
+        Self::new(Outcome::Invalid, wrong.to_string())
+    }
+}
+
+/// The fields of the metadata that the engine writes, under the names that agents know.
+pub const OWN_FIELDS: [&str; 9] = [
+    "call_mode",
+    "job_id",
+    "tenant_id",
+    "from_number",
+    "to_number",
+    "phone_number",
+    "outbound_trunk_id",
+    "carrier",
+    "trunk_resolution",
+];
+
+/// How many bytes of metadata are sent at the most. Servers take more, agents should not have to.
+pub const MOST_METADATA: usize = 60_000;
