@@ -7,6 +7,7 @@
 
 mod support;
 
+mod calls;
 mod catch_up;
 mod cli;
 mod embed;

@@ -1,5 +1,6 @@
 //! Calls on a real LiveKit server. `scripts/test` builds one where Go is there.
 
+mod alike;
 mod single;
 mod twice;
 
@@ -7,12 +8,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use trunkline::dispatch::{CallRequest, Dispatcher, Report};
-use trunkline::store::{NewConfig, NewNumber, Store};
+use trunkline::store::{NewNumber, Store};
 use trunkline::{Caller, ConfigId, KeyRing, Resolver};
 
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::livekit::{client, config_on};
-use crate::support::{caller, ring};
 
 const INDIA: &str = "+919876543210";
 
