@@ -13,26 +13,27 @@
 //! **Invariant:** a call is ended with the config that it was placed with.
 
 mod attempt;
-mod hang_up;
+pub mod batch;
 pub mod livekit;
 mod outcome;
+mod placed;
+mod report;
 mod request;
 mod trunks;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use self::attempt::Attempt;
-pub use self::hang_up::{Call, Found, HangUpError};
 use self::livekit::{LiveKit, LiveKitError, SipStatus};
 pub use self::outcome::Outcome;
+pub use self::placed::{Call, Found, HangUpError};
+pub use self::report::Report;
 pub use self::request::{CallRequest, Dial, EngineDial, MOST_METADATA, OWN_FIELDS, WrongRequest};
 use self::trunks::Trunks;
 use crate::credentials::{CredentialError, Resolution};
 use crate::environment::ResolveError;
 use crate::number::{Caller, ConfigId};
 use crate::resolver::Resolver;
-use crate::routing::CallRouting;
 
 /// Places calls. Cloning shares it.
 #[derive(Clone)]
@@ -40,34 +41,6 @@ pub struct Dispatcher {
     resolver: Resolver,
     livekit: LiveKit,
     trunks: Arc<Trunks>,
-}
-
-/// What became of a call, and all that was decided on the way.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Report {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Why, where it was not placed. Holds no secret.
-    pub message: Option<String>,
-    /// What the carrier said, where the engine dialled.
-    pub sip: Option<SipStatus>,
-    /// The job that it was placed for.
-    pub job: String,
-    /// How it was routed, if it came that far.
-    pub routing: Option<CallRouting>,
-    /// The credentials that it was placed with, if it came that far.
-    pub resolution: Option<Resolution>,
-    /// What to hang up with, once a room was made.
-    pub call: Option<Call>,
-    /// The id of the agent dispatch.
-    pub dispatch_id: Option<String>,
-    /// The id of the SIP call, where the engine dialled.
-    pub sip_call_id: Option<String>,
-    /// How long all of it took.
-    pub took: Duration,
-    /// The part of it in which a LiveKit server was waited for.
-    pub waited: Duration,
 }
 
 /// Is told right before the step that cannot be taken back, and may keep it from being taken.
@@ -86,6 +59,8 @@ struct Failed {
     sip: Option<SipStatus>,
     /// Whether the credentials are what is wrong, so that others may do.
     by_credentials: bool,
+    /// Whether it may go better a moment later.
+    may_retry: bool,
 }
 
 impl Dispatcher {
@@ -123,8 +98,9 @@ impl Dispatcher {
         let began = self.resolver.now();
         let mut report = Report::of(request);
         if let Err(failed) = self.place(request, ledger, &mut report).await {
-            let Failed { outcome, message, sip, .. } = failed;
+            let Failed { outcome, message, sip, may_retry, .. } = failed;
             (report.outcome, report.message, report.sip) = (outcome, Some(message), sip);
+            report.may_retry = may_retry && !outcome.may_have_rung();
         }
         report.took = self.resolver.now().since(began);
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
@@ -164,27 +140,10 @@ impl Dispatcher {
     }
 }
 
-impl Report {
-    fn of(request: &CallRequest) -> Self {
-        Self {
-            outcome: Outcome::Placed,
-            message: None,
-            sip: None,
-            job: request.job.clone(),
-            routing: None,
-            resolution: None,
-            call: None,
-            dispatch_id: None,
-            sip_call_id: None,
-            took: Duration::ZERO,
-            waited: Duration::ZERO,
-        }
-    }
-}
-
 impl Failed {
     fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into(), sip: None, by_credentials: false }
+        let message = message.into();
+        Self { outcome, message, sip: None, by_credentials: false, may_retry: false }
     }
 
     fn of(outcome: Outcome, error: &LiveKitError) -> Self {
@@ -194,12 +153,14 @@ impl Failed {
         };
         let by_credentials = error.is_unauthorized()
             || matches!(error, LiveKitError::Credentials(CredentialError::Wiped));
-        Self { outcome, message: error.to_string(), sip, by_credentials }
+        let (message, may_retry) = (error.to_string(), error.is_temporary());
+        Self { outcome, message, sip, by_credentials, may_retry }
     }
 }
 
 impl From<ResolveError> for Failed {
     fn from(error: ResolveError) -> Self {
-        Self::new(Outcome::NoCredentials, error.to_string())
+        let may_retry = error.is_temporary();
+        Self { may_retry, ..Self::new(Outcome::NoCredentials, error.to_string()) }
     }
 }

@@ -40,11 +40,13 @@ pub enum Outcome {
     NoCredentials,
     /// The request itself is wrong.
     Invalid,
+    /// Its trunk or server failed for so long that a batch went on without it. It was not tried.
+    HeldBack,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Placed,
         Self::Busy,
         Self::Declined,
@@ -61,6 +63,7 @@ impl Outcome {
         Self::NotAllowed,
         Self::NoCredentials,
         Self::Invalid,
+        Self::HeldBack,
     ];
 
     /// A stable word for it.
@@ -83,6 +86,7 @@ impl Outcome {
             Self::NotAllowed => "not_allowed",
             Self::NoCredentials => "no_credentials",
             Self::Invalid => "invalid",
+            Self::HeldBack => "held_back",
         }
     }
 
@@ -105,7 +109,8 @@ impl Outcome {
             | Self::Rejected
             | Self::NotAllowed
             | Self::NoCredentials
-            | Self::Invalid => false,
+            | Self::Invalid
+            | Self::HeldBack => false,
         }
     }
 

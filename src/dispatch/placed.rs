@@ -1,4 +1,5 @@
-//! The end of a call, by the config that it was placed with, whatever the number's is by now.
+//! A call that was placed: where it is, and how it is ended, by the config that it was placed with,
+//! whatever the number's is by now.
 
 use futures_util::{StreamExt, stream};
 
@@ -43,6 +44,19 @@ pub struct Found {
     pub calls: Vec<Call>,
     /// Configs whose server could not be asked, and why.
     pub unasked: Vec<(Option<ConfigId>, String)>,
+}
+
+/// How far a call came.
+pub(super) enum Trace {
+    /// There is no such room, or none any more.
+    NoRoom,
+    /// There is a room, and nobody was sent into it.
+    NoAgent,
+    /// An agent was sent.
+    Agent {
+        /// The id of its dispatch.
+        id: String,
+    },
 }
 
 /// Why a call was not ended.
@@ -105,6 +119,19 @@ impl Dispatcher {
             }
         }
         Ok(found)
+    }
+
+    /// What there is of a call that an earlier run was about to place.
+    pub(super) async fn look_into(&self, call: &Call) -> Result<Trace, String> {
+        if !self.has(call.config, &call.room).await? {
+            return Ok(Trace::NoRoom);
+        }
+        let answer = self.of_call(call).await.map_err(|error| error.to_string())?;
+        let sent = self.livekit.dispatches(&answer, &call.room).await;
+        let sent = sent.map_err(|error| error.to_string())?;
+        // Servers send one without a name into every room.
+        let ours = sent.into_iter().find(|dispatch| !dispatch.agent_name.is_empty());
+        Ok(ours.map_or(Trace::NoAgent, |dispatch| Trace::Agent { id: dispatch.id }))
     }
 
     async fn has(&self, config: Option<ConfigId>, room: &str) -> Result<bool, String> {

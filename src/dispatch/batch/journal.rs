@@ -1,0 +1,235 @@
+//! The journal of a batch: what was about to be dialled, and what became of it, on disk before the
+//! next step is taken. Whoever resumes a batch that was killed reads it, and dials nobody twice.
+//!
+//! One JSON object a line, only ever appended:
+//!
+//! ```text
+//! {"batch":"5f0c2a91","version":1}                              begun
+//! {"line":2,"digest":"…","room":"call-…","config":"…"}          about to be dialled
+//! {"line":2,"digest":"…","result":{…}}                          done
+//! ```
+//!
+//! **Invariant:** an entry is dialled only after its line is on the disk. Lines that come together
+//! are synced together.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::BatchError;
+use crate::number::ConfigId;
+
+/// What a journal says of the entries of earlier runs, by line.
+pub(super) type Known = HashMap<u64, Seen>;
+
+/// What became of an entry in an earlier run.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) digest: String,
+    pub(super) state: State,
+}
+
+/// How far an entry came.
+#[derive(Debug, Clone)]
+pub(super) enum State {
+    /// It was about to be dialled in this room, with this config (the environment's, if none).
+    AboutToDial { room: String, config: Option<ConfigId>, engine: bool },
+    /// It is done; this was its result.
+    Done(Value),
+}
+
+/// An open journal, locked for this process.
+pub struct Journal {
+    /// The batch's own name, in front of its jobs.
+    pub(super) batch: String,
+    pub(super) known: Known,
+    file: File,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    line: u64,
+    digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<ConfigIdText>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    engine: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
+}
+
+/// A config id as text.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct ConfigIdText(uuid::Uuid);
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    batch: String,
+    version: u32,
+}
+
+impl Journal {
+    /// Begins a journal.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::JournalThere`] if there is one already: what it holds must not be lost.
+    pub fn begin(path: &Path) -> Result<Self, BatchError> {
+        let file = match OpenOptions::new().create_new(true).append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(BatchError::JournalThere);
+            }
+            file => file.map_err(BatchError::Journal)?,
+        };
+        lock(&file)?;
+        let batch = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let header = Header { batch: batch.clone(), version: VERSION };
+        let line =
+            serde_json::to_string(&header).map_err(io::Error::from).map_err(BatchError::Journal)?;
+        io::Write::write_all(&mut &file, format!("{line}\n").as_bytes())
+            .map_err(BatchError::Journal)?;
+        file.sync_all().map_err(BatchError::Journal)?;
+        Ok(Self { batch, known: Known::new(), file })
+    }
+
+    /// Opens the journal of a batch that was not finished.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError::NoJournal`] if there is none, [`BatchError::JournalMalformed`] if it is
+    /// something else, [`BatchError::Running`] if another process is at it.
+    pub fn resume(path: &Path) -> Result<Self, BatchError> {
+        let file = match OpenOptions::new().read(true).append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BatchError::NoJournal);
+            }
+            file => file.map_err(BatchError::Journal)?,
+        };
+        lock(&file)?;
+        let mut lines = BufReader::new(&file).split(b'\n');
+        let malformed = |line| BatchError::JournalMalformed { line };
+        let first = lines.next().ok_or(malformed(1))?.map_err(BatchError::Journal)?;
+        let header: Header = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
+        if header.version != VERSION {
+            return Err(malformed(1));
+        }
+        let mut known = Known::new();
+        let mut broken = None;
+        for (at, line) in (2..).zip(lines) {
+            let line = line.map_err(BatchError::Journal)?;
+            // Only the very last line may be one that was being written when the power went.
+            if let Some(broken) = broken {
+                return Err(malformed(broken));
+            }
+            let Ok(record) = serde_json::from_slice::<Record>(&line) else {
+                broken = Some(at);
+                continue;
+            };
+            let state = match record {
+                Record { result: Some(result), .. } => State::Done(result),
+                Record { room: Some(room), config, engine, .. } => {
+                    State::AboutToDial { room, config: config.map(|id| ConfigId(id.0)), engine }
+                }
+                Record { .. } => return Err(malformed(at)),
+            };
+            known.insert(record.line, Seen { digest: record.digest, state });
+        }
+        if broken.is_some() {
+            // What was not written whole was not acted upon either.
+            io::Write::write_all(&mut &file, b"\n").map_err(BatchError::Journal)?;
+        }
+        Ok(Self { batch: header.batch, known, file })
+    }
+
+    /// What to write with, and what writes, to be run beside the batch until all writers are gone.
+    pub(super) fn writer(file: File) -> (Pen, impl Future<Output = ()>) {
+        let (send, receive) = mpsc::channel(1024);
+        (Pen(send), write(tokio::fs::File::from_std(file), receive))
+    }
+
+    pub(super) fn take(self) -> (String, Known, File) {
+        (self.batch, self.known, self.file)
+    }
+}
+
+fn lock(file: &File) -> Result<(), BatchError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => BatchError::Running,
+        TryLockError::Error(error) => BatchError::Journal(error),
+    })
+}
+
+/// Writes lines to a journal.
+#[derive(Clone)]
+pub(super) struct Pen(mpsc::Sender<Line>);
+
+struct Line {
+    text: String,
+    written: oneshot::Sender<io::Result<()>>,
+}
+
+impl Pen {
+    /// Notes that an entry is about to be dialled; returns when that is on the disk.
+    pub(super) async fn about_to_dial(
+        &self,
+        (line, digest): (u64, &str),
+        room: &str,
+        config: Option<ConfigId>,
+        engine: bool,
+    ) -> io::Result<()> {
+        let config = config.map(|id| ConfigIdText(id.0));
+        let (room, digest) = (Some(room.to_owned()), digest.to_owned());
+        self.write(&Record { line, digest, room, config, engine, result: None }).await
+    }
+
+    /// Notes what became of an entry.
+    pub(super) async fn done(&self, (line, digest): (u64, &str), result: &Value) -> io::Result<()> {
+        let result = Some(json!(result));
+        let digest = digest.to_owned();
+        self.write(&Record { line, digest, room: None, config: None, engine: false, result }).await
+    }
+
+    async fn write(&self, record: &Record) -> io::Result<()> {
+        let (written, on_disk) = oneshot::channel();
+        let text = serde_json::to_string(record)? + "\n";
+        let gone = || io::Error::other("the journal is closed");
+        self.0.send(Line { text, written }).await.map_err(|_| gone())?;
+        on_disk.await.map_err(|_| gone())?
+    }
+}
+
+/// Writes what has come together, syncs once, and tells all who wait. After an error nothing more
+/// is written: a journal with a hole in it would be worse than none.
+async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<Line>) {
+    let mut together = Vec::new();
+    while lines.recv_many(&mut together, 1024).await > 0 {
+        let text: String = together.iter().map(|line| line.text.as_str()).collect();
+        let done = async {
+            file.write_all(text.as_bytes()).await?;
+            file.flush().await?;
+            file.sync_data().await
+        };
+        let failed = done.await.err();
+        for line in together.drain(..) {
+            let told = failed
+                .as_ref()
+                .map_or(Ok(()), |error| Err(io::Error::new(error.kind(), error.to_string())));
+            // Whoever waited may have been cancelled.
+            let _ = line.written.send(told);
+        }
+        if failed.is_some() {
+            return;
+        }
+    }
+}
+
+const VERSION: u32 = 1;
