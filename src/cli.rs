@@ -3,6 +3,8 @@
 //! Data goes to stdout, everything else to stderr. `--json` makes both readable by scripts: one
 //! object a line on stdout, and on failure exactly one object on stderr.
 
+mod batch;
+mod call;
 mod db;
 mod demo;
 mod doctor;
@@ -25,9 +27,11 @@ use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use trunkline::dispatch::Dispatcher;
+use trunkline::dispatch::livekit::LiveKit;
 use trunkline::settings::{Settings, SettingsFiles, Values, dot_env_here};
 use trunkline::store::{OpenStore, Store};
-use trunkline::{KeyError, KeyRing};
+use trunkline::{KeyError, KeyRing, Resolver};
 
 use self::failure::{Done, Exit, Failure};
 
@@ -77,6 +81,11 @@ enum Command {
     Resolve(resolve::Resolve),
     /// Say whether a number may call another one, and what is dialled then
     Route(route::Route),
+    /// Place a call, or end one
+    Call(call::Call),
+    /// Place many calls
+    #[command(subcommand)]
+    Batch(batch::Batch),
     /// Show and check the program's own settings
     #[command(subcommand)]
     Settings(settings::Settings),
@@ -110,6 +119,13 @@ impl Context {
         let tuning = &mut settings.tuning;
         tuning.resolve_deadline = tuning.resolve_deadline.max(tuning.store_deadline);
         Ok(settings)
+    }
+
+    /// What places calls, by these settings.
+    pub(crate) fn dispatcher(&self) -> Result<Dispatcher, Failure> {
+        let settings = self.patient_settings()?;
+        let livekit = LiveKit::new(settings.tuning.livekit_connect, settings.tuning.livekit);
+        Ok(Dispatcher::new(Resolver::builder(settings).start(), livekit))
     }
 
     /// The ring that the settings hold.
@@ -178,6 +194,8 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Number(number) => number.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,
+        Command::Call(call) => call.run(context).await,
+        Command::Batch(batch) => batch.run(context).await,
         Command::Settings(settings) => settings.run(context),
         Command::Doctor => doctor::run(context).await,
         Command::Completions(completions) => completions.run(),

@@ -14,6 +14,7 @@
 
 mod attempt;
 pub mod batch;
+pub mod check;
 pub mod livekit;
 mod outcome;
 mod placed;
@@ -98,13 +99,26 @@ impl Dispatcher {
         let began = self.resolver.now();
         let mut report = Report::of(request);
         if let Err(failed) = self.place(request, ledger, &mut report).await {
-            let Failed { outcome, message, sip, may_retry, .. } = failed;
-            (report.outcome, report.message, report.sip) = (outcome, Some(message), sip);
-            report.may_retry = may_retry && !outcome.may_have_rung();
+            report.fail(failed);
         }
         report.took = self.resolver.now().since(began);
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
         report
+    }
+
+    /// All that a call would do before it asks a server: resolve, route, and write the metadata. The
+    /// outcome of the report is [`Outcome::Placed`] if it would be tried.
+    pub async fn rehearse(&self, request: &CallRequest) -> (Report, Option<String>) {
+        let mut report = Report::of(request);
+        let rehearsed = async {
+            request.check()?;
+            let answer = self.resolver.resolve(request.caller).await?;
+            let room = request.room_name();
+            let attempt = Attempt { dispatcher: self, request, room: &room, answer };
+            Ok(attempt.prepare(&mut report)?.1)
+        };
+        let metadata = rehearsed.await.map_err(|failed| report.fail(failed)).ok();
+        (report, metadata)
     }
 
     /// Tries with the credentials that there are, and once more with newer ones if a server refused

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use url::Url;
+use url::{Host, Url};
 
 /// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.
 ///
@@ -25,6 +25,38 @@ impl ServerUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether what is sent there is encrypted.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        matches!(self.url().scheme(), "wss" | "https")
+    }
+
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self.url().host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+
+    /// Its host, without the brackets of an IPv6 address, and its port.
+    #[must_use]
+    pub fn address(&self) -> (String, u16) {
+        let url = self.url();
+        let host = url.host().map(|host| match host {
+            Host::Ipv6(address) => address.to_string(),
+            other => other.to_string(),
+        });
+        (host.unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+    }
+
+    fn url(&self) -> Url {
+        Url::parse(&self.0).expect("it was parsed before")
     }
 }
 

@@ -1,5 +1,7 @@
 //! `trunkline livekit`: LiveKit configs.
 
+mod check;
+
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -26,6 +28,8 @@ pub(crate) enum Livekit {
     },
     /// Change some fields of a config and leave the others
     Edit(Edit),
+    /// Look whether a config would place calls: URL, network, key, secret, clocks, trunk
+    Check(check::Check),
     /// Remove a config that no number uses
     Remove {
         /// Its id or name
@@ -59,6 +63,9 @@ pub(crate) struct Add {
     /// What people should know about it
     #[arg(long)]
     description: Option<String>,
+    /// Add it only if its server accepts it
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Args)]
@@ -109,6 +116,7 @@ impl Livekit {
         match self {
             Self::Add(add) => add.run(context).await,
             Self::Edit(edit) => edit.run(context).await,
+            Self::Check(check) => check.run(context).await,
             Self::List => list(context).await,
             Self::Show { config } => show(context, &find(&*context.store()?, &config).await?),
             Self::Remove { config, force } => remove(context, &config, force).await,
@@ -131,6 +139,11 @@ impl Add {
             agent: self.agent.map(|agent| field("agent", agent, 255)).transpose()?,
             api_secret: sealed(&*context.ring()?, self.secret_file.as_deref())?,
         };
+        if self.check {
+            let (url, key) = (config.url.as_str(), config.api_key.as_str());
+            let what = (url, key, config.trunk_id.as_deref());
+            check::before_adding(context, what, config.api_secret.as_str()).await?;
+        }
         let id = context.store()?.create_config(&config).await?;
         if context.json { json_line(&json!({"id": id})) } else { line(id.to_string()) }
     }

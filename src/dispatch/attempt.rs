@@ -26,22 +26,7 @@ impl Attempt<'_> {
         report: &mut Report,
     ) -> Result<(), Failed> {
         let Self { dispatcher, request, answer, .. } = self;
-        report.resolution = Some(answer.clone());
-        let routing = dispatcher.resolver.route_with(answer, request.caller, &request.to);
-        let routing = report.routing.insert(routing);
-        let dialled = match &routing.verdict {
-            Ok(dialled) => dialled.clone(),
-            Err(refusal) => return Err(Failed::new(Outcome::NotAllowed, refusal.to_string())),
-        };
-        let metadata = request.metadata(answer, routing, &dialled)?;
-        let trunk = match (&request.dial, answer.trunk_id()) {
-            (Dial::Engine(_), None) => {
-                let message =
-                    "no trunk: neither the config, the rules nor OUTBOUND_TRUNK_ID name one";
-                return Err(Failed::new(Outcome::TrunkUnknown, message));
-            }
-            (_, trunk) => trunk.unwrap_or_default(),
-        };
+        let (dialled, metadata) = self.prepare(report)?;
         let number = request.caller.number;
         let check = dispatcher.trunks.check(&dispatcher.livekit, answer, number);
         self.waited(report, check).await?;
@@ -54,6 +39,7 @@ impl Attempt<'_> {
         let sent = self.waited(report, self.send_agent(&metadata, careful)).await;
         report.dispatch_id = Some(sent?);
         let Dial::Engine(how) = &request.dial else { return Ok(()) };
+        let trunk = answer.trunk_id().unwrap_or_default();
         let dialling = self.waited(report, self.dial(trunk, &dialled, how)).await;
         match dialling {
             Ok(call_id) => {
@@ -67,6 +53,24 @@ impl Attempt<'_> {
                 Err(failed)
             }
         }
+    }
+
+    /// What is decided before any server is asked: what is dialled, and the metadata.
+    pub(super) fn prepare(&self, report: &mut Report) -> Result<(Dialled, String), Failed> {
+        let Self { dispatcher, request, answer, .. } = self;
+        report.resolution = Some(answer.clone());
+        let routing = dispatcher.resolver.route_with(answer, request.caller, &request.to);
+        let routing = report.routing.insert(routing);
+        let dialled = match &routing.verdict {
+            Ok(dialled) => dialled.clone(),
+            Err(refusal) => return Err(Failed::new(Outcome::NotAllowed, refusal.to_string())),
+        };
+        let metadata = request.metadata(answer, routing, &dialled)?;
+        if request.dial != Dial::Agent && answer.trunk_id().is_none() {
+            let message = "no trunk: neither the config, the rules nor OUTBOUND_TRUNK_ID name one";
+            return Err(Failed::new(Outcome::TrunkUnknown, message));
+        }
+        Ok((dialled, metadata))
     }
 
     /// Adds to the report how long a step waited for the server.

@@ -150,6 +150,9 @@ impl<'a> Batch<'a> {
                         earlier => under_way.push(run.entry(entry, earlier)),
                     }
                 }
+                if under_way.is_empty() {
+                    break;
+                }
                 let grace = async {
                     match stop_at {
                         Some(at) => tokio::time::sleep_until(at).await,
@@ -175,7 +178,6 @@ impl<'a> Batch<'a> {
                         stop_at = Some(Instant::now() + GRACE);
                     }
                     () = grace => break,
-                    else => break,
                 }
             }
             summary.left += under_way.len() as u64;

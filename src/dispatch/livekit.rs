@@ -158,7 +158,7 @@ impl LiveKit {
             metadata: &'a str,
         }
         let rights = VideoGrant { room_create: true, ..VideoGrant::default() };
-        self.ask(on, "RoomService/CreateRoom", rights.into(), &CreateRoom { name, metadata }).await
+        self.ask(on, "RoomService/CreateRoom", &rights.into(), &CreateRoom { name, metadata }).await
     }
 
     /// The rooms with these names that exist.
@@ -174,8 +174,30 @@ impl LiveKit {
         }
         let rights = VideoGrant { room_list: true, ..VideoGrant::default() };
         let found: Rooms =
-            self.ask(on, "RoomService/ListRooms", rights.into(), &ListRooms { names }).await?;
+            self.ask(on, "RoomService/ListRooms", &rights.into(), &ListRooms { names }).await?;
         Ok(found.rooms)
+    }
+
+    /// Whether key and secret are good, by a question that costs the server nothing. Returns what
+    /// the server says of the time.
+    pub(super) async fn probe(&self, on: &Resolution) -> Result<Option<String>, LiveKitError> {
+        let rights = VideoGrant { room_list: true, ..VideoGrant::default() };
+        let asked = serde_json::json!({"names": ["__probe__"]});
+        let request = self.request(on, "RoomService/ListRooms", &rights.into(), &asked)?;
+        let (date, body) = bytes_of(request.timeout(self.timeout)).await?;
+        match serde_json::from_slice::<serde_json::Value>(&body) {
+            Ok(answer) if answer.is_object() => Ok(date),
+            _ => Err(LiveKitError::NotLiveKit { status: 200 }),
+        }
+    }
+
+    /// What answers at the URL itself, whatever it says.
+    pub(super) async fn greet(&self, url: &ServerUrl) -> Result<String, LiveKitError> {
+        match bytes_of(self.http.get(http_base(url)).timeout(self.timeout)).await {
+            Ok((_, body)) => Ok(String::from_utf8_lossy(&body).into_owned()),
+            Err(LiveKitError::Answered(answer)) => Ok(answer.message),
+            Err(error) => Err(error),
+        }
     }
 
     /// Closes a room and hangs up on everybody in it.
@@ -192,7 +214,7 @@ impl LiveKit {
         struct Deleted {}
         let rights = VideoGrant { room_create: true, ..VideoGrant::default() };
         let Deleted {} = self
-            .ask(on, "RoomService/DeleteRoom", rights.into(), &DeleteRoom { room: name })
+            .ask(on, "RoomService/DeleteRoom", &rights.into(), &DeleteRoom { room: name })
             .await?;
         Ok(())
     }
@@ -212,7 +234,7 @@ impl LiveKit {
             metadata: &'a str,
         }
         let body = CreateDispatch { room, agent_name, metadata };
-        self.ask(on, "AgentDispatchService/CreateDispatch", admin_of(room), &body).await
+        self.ask(on, "AgentDispatchService/CreateDispatch", &admin_of(room), &body).await
     }
 
     /// The agents that were sent into a room. A room that does not exist is an error after three
@@ -232,7 +254,7 @@ impl LiveKit {
             agent_dispatches: Vec<AgentDispatch>,
         }
         let found: Dispatches = self
-            .ask(on, "AgentDispatchService/ListDispatch", admin_of(room), &ListDispatch { room })
+            .ask(on, "AgentDispatchService/ListDispatch", &admin_of(room), &ListDispatch { room })
             .await?;
         Ok(found.agent_dispatches)
     }
@@ -254,7 +276,7 @@ impl LiveKit {
         }
         let rights = SipGrant { admin: true, ..SipGrant::default() };
         let body = ListTrunks { trunk_ids: [id] };
-        let found: Trunks = self.ask(on, "SIP/ListSIPOutboundTrunk", rights.into(), &body).await?;
+        let found: Trunks = self.ask(on, "SIP/ListSIPOutboundTrunk", &rights.into(), &body).await?;
         // Some servers put an empty item in the place of a trunk that they do not have, and some
         // that do not know the filter answer with all trunks.
         let trunks = found.items.into_iter().flatten();
@@ -274,7 +296,7 @@ impl LiveKit {
             .request(
                 on,
                 "SIP/CreateSIPParticipant",
-                SipGrant { call: true, ..SipGrant::default() }.into(),
+                &SipGrant { call: true, ..SipGrant::default() }.into(),
                 dial,
             )?
             .header("x-livekit-request-id", call)
@@ -286,7 +308,7 @@ impl LiveKit {
         &self,
         on: &Resolution,
         method: &'static str,
-        rights: TokenRequest,
+        rights: &TokenRequest,
         body: &impl Serialize,
     ) -> Result<A, LiveKitError> {
         answer_to(self.request(on, method, rights, body)?.timeout(self.timeout)).await
@@ -296,10 +318,10 @@ impl LiveKit {
         &self,
         on: &Resolution,
         method: &'static str,
-        rights: TokenRequest,
+        rights: &TokenRequest,
         body: &impl Serialize,
     ) -> Result<reqwest::RequestBuilder, LiveKitError> {
-        let token = on.token(&rights)?;
+        let token = on.token(rights)?;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.as_str()))
             .expect("base64 and dots fit into a header");
         bearer.set_sensitive(true);
@@ -313,10 +335,18 @@ impl LiveKit {
     }
 }
 
-/// Sends a request and reads its answer, of which no more than [`LONGEST_ANSWER`] is read.
+/// Sends a request and reads its answer.
 async fn answer_to<A: DeserializeOwned>(
     request: reqwest::RequestBuilder,
 ) -> Result<A, LiveKitError> {
+    let (_, body) = bytes_of(request).await?;
+    serde_json::from_slice(&body).map_err(|_| LiveKitError::NotLiveKit { status: 200 })
+}
+
+/// Sends a request and reads its date and its body, of which no more than [`LONGEST_ANSWER`].
+async fn bytes_of(
+    request: reqwest::RequestBuilder,
+) -> Result<(Option<String>, Vec<u8>), LiveKitError> {
     let mut response = request.send().await.map_err(LiveKitError::of_transport)?;
     let status = response.status().as_u16();
     let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
@@ -334,7 +364,7 @@ async fn answer_to<A: DeserializeOwned>(
     if status != 200 {
         return Err(Answered::read(status, json, date, &body).into());
     }
-    serde_json::from_slice(&body).map_err(|_| LiveKitError::NotLiveKit { status })
+    Ok((date, body))
 }
 
 /// The base of a server's HTTP API: the URL with http for ws, and without a slash at its end.

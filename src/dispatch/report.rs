@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::livekit::SipStatus;
-use super::{Call, CallRequest, Outcome};
+use super::{Call, CallRequest, Failed, Outcome};
 use crate::credentials::Resolution;
 use crate::routing::CallRouting;
 
@@ -56,6 +56,12 @@ impl Report {
             took: Duration::ZERO,
             waited: Duration::ZERO,
         }
+    }
+
+    pub(super) fn fail(&mut self, failed: Failed) {
+        let Failed { outcome, message, sip, may_retry, .. } = failed;
+        (self.outcome, self.message, self.sip) = (outcome, Some(message), sip);
+        self.may_retry = may_retry && !outcome.may_have_rung();
     }
 }
 

@@ -51,7 +51,7 @@ impl Number {
         // With an exit code, or with a country code that lacks its plus.
         let international = || match digits.strip_prefix("011") {
             Some(rest) => Self::international(rest).ok(),
-            None => Self::international(&digits).ok().filter(|number| number.is_valid()),
+            None => Self::international(&digits).ok().filter(Self::is_valid),
         };
         if let Some(number) = national.or_else(international) {
             return Ok(number);

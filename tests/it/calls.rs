@@ -1,6 +1,8 @@
 //! Calls that the engine dials itself, on a stand-in for a server with SIP. What it answers was
 //! recorded, and is held against a real server in `on_livekit/alike.rs`.
 
+mod batch;
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -238,7 +238,8 @@ fn digest(members: &Members) -> String {
         Err(wrong) => wrong.clone(),
     };
     let digest = Sha256::digest(text.as_bytes());
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    let (first, _) = digest.split_at(8);
+    format!("{:016x}", first.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -115,25 +115,18 @@ impl Journal {
             file => file.map_err(BatchError::Journal)?,
         };
         lock(&file)?;
-        let mut lines = BufReader::new(&file).split(b'\n');
+        let mut lines = Lines { from: BufReader::new(&file), whole: 0 };
         let malformed = |line| BatchError::JournalMalformed { line };
-        let first = lines.next().ok_or(malformed(1))?.map_err(BatchError::Journal)?;
+        let first = lines.next()?.ok_or(malformed(1))?;
         let header: Header = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
         if header.version != VERSION {
             return Err(malformed(1));
         }
         let mut known = Known::new();
-        let mut broken = None;
-        for (at, line) in (2..).zip(lines) {
-            let line = line.map_err(BatchError::Journal)?;
-            // Only the very last line may be one that was being written when the power went.
-            if let Some(broken) = broken {
-                return Err(malformed(broken));
-            }
-            let Ok(record) = serde_json::from_slice::<Record>(&line) else {
-                broken = Some(at);
-                continue;
-            };
+        let mut at = 1;
+        while let Some(line) = lines.next()? {
+            at += 1;
+            let record = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
             let state = match record {
                 Record { result: Some(result), .. } => State::Done(result),
                 Record { room: Some(room), config, engine, .. } => {
@@ -143,10 +136,8 @@ impl Journal {
             };
             known.insert(record.line, Seen { digest: record.digest, state });
         }
-        if broken.is_some() {
-            // What was not written whole was not acted upon either.
-            io::Write::write_all(&mut &file, b"\n").map_err(BatchError::Journal)?;
-        }
+        // What was not written whole was not acted upon either.
+        file.set_len(lines.whole).map_err(BatchError::Journal)?;
         Ok(Self { batch: header.batch, known, file })
     }
 
@@ -158,6 +149,24 @@ impl Journal {
 
     pub(super) fn take(self) -> (String, Known, File) {
         (self.batch, self.known, self.file)
+    }
+}
+
+/// The lines of a journal that were written whole. The last one may have been under way when the
+/// power went.
+struct Lines<'a> {
+    from: BufReader<&'a File>,
+    /// How many bytes they are.
+    whole: u64,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>, BatchError> {
+        let mut line = Vec::new();
+        self.from.read_until(b'\n', &mut line).map_err(BatchError::Journal)?;
+        let whole = line.ends_with(b"\n");
+        self.whole += if whole { line.len() as u64 } else { 0 };
+        Ok(whole.then_some(line))
     }
 }
 

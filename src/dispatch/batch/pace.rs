@@ -21,11 +21,14 @@ pub struct Limits {
     pub calls_per_second: f64,
     /// How often an entry is tried again after nothing was dialled for it and trying may help.
     pub retries: u32,
+    /// How long a trunk or a server is left alone after five failures in a row. Twice as long after
+    /// a trial that fails as well, and so on; after four of them the batch goes on without it.
+    pub pause: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrency: 16, calls_per_second: 10.0, retries: 2 }
+        Self { concurrency: 16, calls_per_second: 10.0, retries: 2, pause: Duration::from_secs(2) }
     }
 }
 
@@ -53,6 +56,7 @@ struct Place<T> {
 pub(super) struct Leave {
     server: Arc<Place<Arc<Semaphore>>>,
     trunk: Arc<Place<()>>,
+    pause: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -98,7 +102,7 @@ impl Pace {
         trunk.lock().try_now();
         server.lock().try_now();
         drop(next);
-        Ok(Leave { server, trunk, _permit: permit })
+        Ok(Leave { server, trunk, pause: self.limits.pause, _permit: permit })
     }
 }
 
@@ -107,11 +111,11 @@ impl Leave {
     pub(super) fn ended(self, outcome: Outcome) {
         match outcome {
             Outcome::CarrierTrouble | Outcome::TrunkUnknown | Outcome::CallerNotOnTrunk => {
-                self.trunk.lock().failed();
+                self.trunk.lock().failed(self.pause);
                 self.server.lock().worked();
             }
             Outcome::Unreachable | Outcome::CredentialsRefused | Outcome::NoSipService => {
-                self.server.lock().failed();
+                self.server.lock().failed(self.pause);
             }
             Outcome::Placed
             | Outcome::Busy
@@ -194,7 +198,7 @@ impl Breaker {
         self.trying = false;
     }
 
-    fn failed(&mut self) {
+    fn failed(&mut self, pause: Duration) {
         let trial = std::mem::take(&mut self.trying);
         self.failures += 1;
         if self.failures < FAILURES {
@@ -203,16 +207,14 @@ impl Breaker {
         // Those that were under way when it opened say nothing new.
         if self.open_until.is_none() || trial {
             self.trials += u32::from(trial);
-            self.open_until = Some(Instant::now() + OPEN * 2_u32.pow(self.trials.min(6)));
+            self.open_until = Some(Instant::now() + pause * 2_u32.pow(self.trials));
         }
     }
 }
 
 /// How many failures in a row open a breaker.
 const FAILURES: u32 = 5;
-/// How long it stays open the first time.
-const OPEN: Duration = Duration::from_secs(2);
-/// How many trials may fail before a place is given up: after half a minute in all.
+/// How many trials may fail before a place is given up: by default after half a minute in all.
 const TRIALS: u32 = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How much of a delay is made up for.
@@ -222,6 +224,8 @@ const LATE: Duration = Duration::from_millis(20);
 mod tests {
     use super::*;
 
+    const OPEN: Duration = Duration::from_secs(2);
+
     #[tokio::test(start_paused = true)]
     async fn a_breaker_opens_tries_and_gives_up() {
         let mut breaker = Breaker::default();
@@ -229,24 +233,24 @@ mod tests {
             breaker.closed_until().ok().unwrap().map(|until| until - Instant::now())
         };
         for _ in 0..FAILURES - 1 {
-            breaker.failed();
+            breaker.failed(OPEN);
         }
         assert_eq!(wait(&breaker), None, "not yet");
-        breaker.failed();
+        breaker.failed(OPEN);
         assert_eq!(wait(&breaker), Some(OPEN));
-        breaker.failed();
+        breaker.failed(OPEN);
         assert_eq!(wait(&breaker), Some(OPEN), "one that was under way");
         for trial in 1..TRIALS {
             tokio::time::advance(wait(&breaker).unwrap()).await;
             assert_eq!(wait(&breaker), None);
             breaker.try_now();
             assert_eq!(wait(&breaker), Some(LOOK_AGAIN), "one tries, the others wait");
-            breaker.failed();
+            breaker.failed(OPEN);
             assert_eq!(wait(&breaker), Some(OPEN * 2_u32.pow(trial)));
         }
         tokio::time::advance(wait(&breaker).unwrap()).await;
         breaker.try_now();
-        breaker.failed();
+        breaker.failed(OPEN);
         assert!(breaker.closed_until().is_err());
     }
 
@@ -254,13 +258,13 @@ mod tests {
     async fn a_trial_that_works_closes_it() {
         let mut breaker = Breaker::default();
         for _ in 0..FAILURES {
-            breaker.failed();
+            breaker.failed(OPEN);
         }
         tokio::time::advance(OPEN).await;
         breaker.try_now();
         breaker.worked();
         assert!(matches!(breaker.closed_until(), Ok(None)));
-        breaker.failed();
+        breaker.failed(OPEN);
         assert!(matches!(breaker.closed_until(), Ok(None)), "it counts from the beginning");
     }
 }

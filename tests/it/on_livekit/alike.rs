@@ -9,8 +9,11 @@ use crate::support::http::{Message, post};
 use crate::support::livekit::{Server, environment};
 use crate::support::standin::StandIn;
 
+const JSON: &str = "application/json";
+
 /// Every request goes to both, and what comes back is the same but for ids, times and codecs.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a list of requests, one a line")]
 async fn the_stand_in_and_the_real_server_answer_alike() {
     let server = Server::shared();
     let stand_in = StandIn::start(&server.keys).await;
@@ -70,7 +73,6 @@ async fn the_stand_in_and_the_real_server_answer_alike() {
         assert!(apart < Duration::from_millis(900), "{method}: {real_took:?} {our_took:?}");
         (real, ours)
     };
-    const JSON: &str = "application/json";
     for (auth, status) in [
         (None, "401"),
         (Some(nobody.as_str()), "401"),

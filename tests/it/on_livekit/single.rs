@@ -32,7 +32,7 @@ async fn a_call_with_credentials_of_the_database_leaves_a_room_and_an_agent_that
             "trunk_resolution": "database", "voice_id": "v7",
         });
         let look = server.look();
-        assert_eq!(look.told(room).await, [expected.clone()], "{kind:?}");
+        assert_eq!(look.told(room).await, std::slice::from_ref(&expected), "{kind:?}");
         let rooms = look.livekit.rooms(&look.with, &[room]).await.unwrap();
         assert_eq!(rooms[0].metadata, expected.to_string());
         let sent = look.livekit.dispatches(&look.with, room).await.unwrap();

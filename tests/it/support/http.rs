@@ -60,11 +60,11 @@ impl Message {
         &self,
         to: &mut (impl tokio::io::AsyncWrite + Unpin),
     ) -> std::io::Result<()> {
-        let mut text = format!("{}\r\n", self.start);
-        for (name, value) in self.headers.iter().filter(|(name, _)| name != "content-length") {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        text.push_str(&format!("content-length: {}\r\n\r\n{}", self.body.len(), self.body));
+        let mut lines = vec![self.start.clone()];
+        let others = self.headers.iter().filter(|(name, _)| name != "content-length");
+        lines.extend(others.map(|(name, value)| format!("{name}: {value}")));
+        lines.push(format!("content-length: {}\r\n\r\n{}", self.body.len(), self.body));
+        let text = lines.join("\r\n");
         to.write_all(text.as_bytes()).await
     }
 }

@@ -26,6 +26,8 @@ struct State {
     far_ends: Mutex<HashMap<String, FarEnd>>,
     dialled: Mutex<Vec<Value>>,
     requests: Mutex<Vec<Message>>,
+    /// How many phones ring at present, and the most that ever did.
+    ringing: Mutex<(usize, usize)>,
 }
 
 #[derive(Default)]
@@ -71,6 +73,7 @@ impl StandIn {
             far_ends: Mutex::default(),
             dialled: Mutex::default(),
             requests: Mutex::default(),
+            ringing: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -101,6 +104,11 @@ impl StandIn {
         self.state.dialled.lock().unwrap().clone()
     }
 
+    /// How many phones rang at once at the most.
+    pub fn most_at_once(&self) -> usize {
+        self.state.ringing.lock().unwrap().1
+    }
+
     /// The names of the rooms that are open.
     pub fn rooms(&self) -> Vec<String> {
         self.state.rooms.lock().unwrap().keys().cloned().collect()
@@ -119,12 +127,6 @@ impl StandIn {
     /// The requests, in their order.
     pub fn requests(&self) -> Vec<Message> {
         self.state.requests.lock().unwrap().clone()
-    }
-
-    /// The methods that were asked for, in their order.
-    pub fn methods(&self) -> Vec<String> {
-        let last = |request: &Message| request.word().rsplit('/').next().unwrap().to_owned();
-        self.state.requests.lock().unwrap().iter().map(last).collect()
     }
 }
 
@@ -159,12 +161,9 @@ impl State {
             let kind = request.header("content-type").unwrap_or_default();
             return invalid_route(format!("unexpected Content-Type: {kind:?}"));
         }
-        let body = match serde_json::from_str::<Value>(&request.body) {
-            Ok(body) => body,
-            Err(_) => {
-                let words = "the json request could not be decoded";
-                return Some(twirp("400 Bad Request", "malformed", words));
-            }
+        let Ok(body) = serde_json::from_str::<Value>(&request.body) else {
+            let words = "the json request could not be decoded";
+            return Some(twirp("400 Bad Request", "malformed", words));
         };
         let granted = claims.is_some_and(|claims| may(&claims, method, &body));
         let known = METHODS.contains(&method);
@@ -324,7 +323,13 @@ impl State {
             }
             FarEnd::Rings => {
                 let seconds = text("ringing_timeout").trim_end_matches('s').parse().unwrap();
+                {
+                    let mut ringing = self.ringing.lock().unwrap();
+                    ringing.0 += 1;
+                    ringing.1 = ringing.1.max(ringing.0);
+                }
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
+                self.ringing.lock().unwrap().0 -= 1;
                 failed("408 Request Timeout", "canceled", "sip request timed out")
             }
             FarEnd::WantsPassword => {

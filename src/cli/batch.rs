@@ -1,0 +1,347 @@
+//! `trunkline batch`: places the calls of a file.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use trunkline::clock::{Clock, Moment, SystemClock};
+use trunkline::dispatch::Outcome;
+use trunkline::dispatch::batch::{
+    Batch as Running, BatchError, Defaults, Entries, Journal, Limits, Summary,
+};
+use trunkline::{E164, TenantId};
+
+use super::Context;
+use super::call::Dialling;
+use super::failure::{Done, Exit, Failure};
+use super::output::{json_line, line};
+
+#[derive(Subcommand)]
+pub(crate) enum Batch {
+    /// Place the calls of a CSV or JSON-lines file: to, from, tenant, and fields of your own
+    Run(Run),
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The file; its journal is kept beside it
+    file: PathBuf,
+    /// How many calls are placed at once on one server
+    #[arg(long, value_name = "N", default_value_t = Limits::default().concurrency,
+        value_parser = concurrency)]
+    concurrency: usize,
+    /// How many calls a second go over one trunk; 0 is as many as come
+    #[arg(long, value_name = "N", default_value_t = Limits::default().calls_per_second,
+        value_parser = calls_per_second)]
+    cps: f64,
+    /// How often an entry is tried again for which nothing was dialled
+    #[arg(long, value_name = "N", default_value_t = Limits::default().retries)]
+    retries: u32,
+    /// Write the results there, one JSON object a line; without it they go to stdout
+    #[arg(long, value_name = "PATH")]
+    results: Option<PathBuf>,
+    /// Go on with a run that was stopped; nobody is called twice
+    #[arg(long)]
+    resume: bool,
+    /// The journal, where it is not FILE.journal
+    #[arg(long, value_name = "PATH")]
+    journal: Option<PathBuf>,
+    /// The tenant of the entries that name none
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<String>,
+    /// The caller number of the entries that name none
+    #[arg(long, value_name = "NUMBER")]
+    from: Option<String>,
+    #[command(flatten)]
+    dialling: Dialling,
+}
+
+impl Batch {
+    pub(crate) async fn run(self, context: &Context) -> Done {
+        let Self::Run(run) = self;
+        run.run(context).await
+    }
+}
+
+impl Run {
+    async fn run(self, context: &Context) -> Done {
+        let defaults = self.defaults()?;
+        let open = || Entries::open(&self.file, defaults.clone());
+        // A file that is no batch leaves no journal behind.
+        drop(open().map_err(BatchError::NoBatch).map_err(|error| self.failure(&error))?);
+        let dispatcher = context.dispatcher()?;
+        let journal = self.journal();
+        let journal =
+            if self.resume { Journal::resume(&journal) } else { Journal::begin(&journal) };
+        let journal = journal.map_err(|error| self.failure(&error))?;
+        let mut results = Results::open(self.results.as_deref(), context.json)?;
+        let mut progress = Progress::new();
+
+        let cancel = CancellationToken::new();
+        let limits = Limits {
+            concurrency: self.concurrency,
+            calls_per_second: self.cps,
+            retries: self.retries,
+            ..Limits::default()
+        };
+        let batch = Running::new(&dispatcher, self.dialling.dial(), limits, cancel.clone());
+        let mut wrong = None;
+        let running = batch.run(open, journal, |result, summary| {
+            let written = result.map_or(Ok(()), |result| progress.around(|| results.write(result)));
+            if let Err(failure) = written {
+                cancel.cancel();
+                wrong.get_or_insert(failure);
+            }
+            progress.show(summary);
+        });
+        let interrupted = async {
+            terminated().await;
+            cancel.cancel();
+            std::future::pending().await
+        };
+        let ended = tokio::select! {
+            ended = running => ended,
+            never = interrupted => never,
+        };
+        progress.clear();
+        dispatcher.resolver().stop(Duration::from_secs(1)).await;
+        let summary = ended.map_err(|error| self.failure(&error))?;
+        results.finish()?;
+        wrong.map_or(Ok(()), Err)?;
+        self.conclude(context, &summary)
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.journal.clone().unwrap_or_else(|| {
+            let mut name = self.file.clone().into_os_string();
+            name.push(".journal");
+            name.into()
+        })
+    }
+
+    fn defaults(&self) -> Result<Defaults, Failure> {
+        let tenant = self.tenant.as_deref().map(str::parse::<TenantId>).transpose();
+        let from = self.from.as_deref().map(str::parse::<E164>).transpose();
+        Ok(Defaults {
+            tenant: tenant
+                .map_err(|error| Failure::usage("tenant_malformed", error.to_string()))?,
+            from: from.map_err(|error| Failure::usage("number_malformed", error.to_string()))?,
+        })
+    }
+
+    /// Says how it went; what has no result is a failure, since somebody has to go on with it.
+    fn conclude(&self, context: &Context, summary: &Summary) -> Done {
+        let told = told(summary);
+        if summary.left == 0 {
+            if !context.json {
+                eprintln!("{told}");
+            }
+            return Ok(());
+        }
+        let hint =
+            format!("trunkline batch run {} --resume goes on with them", self.file.display());
+        Err(Failure::new("batch_incomplete", told, Exit::Failed).hint(hint))
+    }
+
+    fn failure(&self, error: &BatchError) -> Failure {
+        let (file, journal) = (self.file.display(), self.journal());
+        let journal = journal.display();
+        let (code, exit, hint) = match error {
+            BatchError::NoBatch(_) => ("batch_malformed", Exit::Failed, None),
+            BatchError::JournalThere => (
+                "batch_begun",
+                Exit::Conflict,
+                Some(format!(
+                    "--resume goes on with it; to call all of them once more, remove {journal}"
+                )),
+            ),
+            BatchError::NoJournal => {
+                ("no_journal", Exit::Failed, Some(format!("without --resume, {file} is begun")))
+            }
+            BatchError::Running => ("batch_running", Exit::Conflict, None),
+            BatchError::Changed { .. } => (
+                "batch_changed",
+                Exit::Conflict,
+                Some(format!(
+                    "put {file} back as it was; new entries belong into a file of their own"
+                )),
+            ),
+            BatchError::Journal(_) => (
+                "journal_failed",
+                Exit::Failed,
+                Some(format!("nothing is dialled without {journal}")),
+            ),
+            _ => (
+                "journal_malformed",
+                Exit::Failed,
+                Some(format!("is {journal} a batch's journal?")),
+            ),
+        };
+        let failure = Failure::new(code, format!("{file}: {error}"), exit);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// Where results go.
+struct Results {
+    file: Option<BufWriter<File>>,
+    json: bool,
+}
+
+impl Results {
+    /// A file is written anew: the results of earlier runs come first, from the journal.
+    fn open(path: Option<&Path>, json: bool) -> Result<Self, Failure> {
+        let file = match path {
+            Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
+                let message = format!("--results {}: {error}", path.display());
+                Failure::new("results_failed", message, Exit::Failed)
+            })?)),
+            None => None,
+        };
+        Ok(Self { file, json })
+    }
+
+    fn write(&mut self, result: &Value) -> Done {
+        let Some(file) = &mut self.file else {
+            return if self.json { json_line(result) } else { line(in_words(result)) };
+        };
+        writeln!(file, "{result}").map_err(|error| failed(&error))
+    }
+
+    fn finish(mut self) -> Done {
+        self.file.as_mut().map_or(Ok(()), |file| file.flush().map_err(|error| failed(&error)))
+    }
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    let message = format!("--results: {error}");
+    Failure::new("results_failed", message, Exit::Failed)
+        .hint("the journal has them: --resume writes them anew")
+}
+
+/// A result in one line of words.
+fn in_words(result: &Value) -> String {
+    let text = |member: &str| result[member].as_str().unwrap_or("-").to_owned();
+    let mut words = format!(
+        "line {}: {}, {} to {}",
+        result["line"],
+        text("outcome"),
+        text("from"),
+        text("to"),
+    );
+    for member in ["room", "message"] {
+        if let Some(more) = result[member].as_str() {
+            words.push_str(", ");
+            words.push_str(more);
+        }
+    }
+    words
+}
+
+/// How it stands, in words.
+fn told(summary: &Summary) -> String {
+    let outcomes: Vec<_> =
+        summary.outcomes.iter().map(|(outcome, many)| format!("{many} {outcome}")).collect();
+    let earlier = match summary.earlier {
+        0 => String::new(),
+        many => format!(" ({many} of them by an earlier run)"),
+    };
+    let nothing = if outcomes.is_empty() { "nothing done" } else { "" };
+    format!(
+        "{} entries: {}{nothing}{earlier}; {} left",
+        summary.entries,
+        outcomes.join(", "),
+        summary.left
+    )
+}
+
+/// A bar on a terminal, a line every few seconds elsewhere.
+struct Progress {
+    bar: Option<ProgressBar>,
+    clock: SystemClock,
+    next: Moment,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let clock = SystemClock::default();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let template = "{bar:40} {pos}/{len} {msg} {per_sec}, {eta} to go";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar
+        });
+        let next = clock.now().after(EVERY);
+        Self { bar, clock, next }
+    }
+
+    /// Prints without drawing over the bar.
+    fn around(&self, print: impl FnOnce() -> Done) -> Done {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn show(&mut self, summary: &Summary) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(summary.entries);
+            bar.set_position(summary.done() + summary.left);
+            let others = summary.done() - summary.of(Outcome::Placed);
+            bar.set_message(format!("{} placed, {others} not", summary.of(Outcome::Placed)));
+            return;
+        }
+        let now = self.clock.now();
+        if now > self.next {
+            self.next = now.after(EVERY);
+            let (done, all) = (summary.done(), summary.entries);
+            tracing::info!(done, all, placed = summary.of(Outcome::Placed), "batch");
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Ctrl-C, or the signal by which service managers end a program.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return tokio::signal::ctrl_c().await.unwrap_or_default();
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1024) => Ok(number),
+        _ => Err("a number from 1 to 1024".to_owned()),
+    }
+}
+
+fn calls_per_second(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=10_000.0).contains(&number) => Ok(number),
+        _ => Err("a number from 0 to 10000, such as 0.5".to_owned()),
+    }
+}
+
+/// How often a line tells how it stands where there is no terminal.
+const EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,317 @@
+//! Batches: paced, stopped, resumed; nobody is called twice.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use trunkline::dispatch::batch::{Batch, BatchError, Defaults, Entries, Journal, Limits, Summary};
+use trunkline::dispatch::{Dial, EngineDial, Outcome};
+
+use super::{KEYS, Lab, TO, says};
+use crate::support::caller;
+use crate::support::livekit::environment;
+use crate::support::standin::FarEnd;
+
+/// A folder with a batch and its journal.
+struct Paper {
+    _folder: tempfile::TempDir,
+    file: PathBuf,
+    journal: PathBuf,
+}
+
+const ENGINE: Dial = Dial::Engine(EngineDial {
+    wait_until_answered: true,
+    ringing: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+});
+
+impl Paper {
+    /// One entry for each of these callers and destinations.
+    fn new(entries: impl IntoIterator<Item = (u64, &'static str)>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, journal) = (folder.path().join("calls.csv"), folder.path().join("journal"));
+        let paper = Self { _folder: folder, file, journal };
+        paper.write(entries);
+        paper
+    }
+
+    fn write(&self, entries: impl IntoIterator<Item = (u64, &'static str)>) {
+        let line = |(at, (from, to)): (usize, (u64, &str))| {
+            let caller = caller(1, from);
+            format!("{to},{},{},lead {at}", caller.number, caller.tenant)
+        };
+        let lines = entries.into_iter().enumerate().map(line);
+        let lines: Vec<_> =
+            std::iter::once("to,from,tenant,lead".to_owned()).chain(lines).collect();
+        let text = lines.join("\n") + "\n";
+        fs::write(&self.file, text).unwrap();
+    }
+
+    fn begin(&self) -> Journal {
+        Journal::begin(&self.journal).unwrap()
+    }
+
+    fn resume(&self) -> Journal {
+        Journal::resume(&self.journal).unwrap()
+    }
+
+    async fn run(
+        &self,
+        lab: &Lab,
+        dial: Dial,
+        limits: Limits,
+        journal: Journal,
+    ) -> (Summary, Vec<Value>) {
+        let results = Mutex::new(Vec::new());
+        let batch = Batch::new(&lab.dispatcher, dial, limits, CancellationToken::new());
+        let tell =
+            |result: Option<&Value>, _: &Summary| results.lock().unwrap().extend(result.cloned());
+        let summary = batch.run(|| self.open(), journal, tell).await.unwrap();
+        (summary, results.into_inner().unwrap())
+    }
+
+    fn open(&self) -> Result<Entries, trunkline::dispatch::batch::NoBatch> {
+        Entries::open(&self.file, Defaults::default())
+    }
+}
+
+fn unlimited() -> Limits {
+    Limits { calls_per_second: 0.0, retries: 0, ..Limits::default() }
+}
+
+/// The results' lines with their outcomes, in the order of the lines.
+fn outcomes(results: &[Value]) -> Vec<(u64, &str)> {
+    let read = |result: &'_ Value| result["line"].as_u64().unwrap();
+    let mut outcomes: Vec<_> =
+        results.iter().map(|result| (read(result), result["outcome"].as_str().unwrap())).collect();
+    outcomes.sort_unstable();
+    outcomes
+}
+
+#[tokio::test]
+async fn each_trunk_goes_at_its_own_rate() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    // The slow trunk's entries come first, and hold up nobody.
+    let paper = Paper::new((0..12).map(|_| (1, TO)).chain((0..4).map(|_| (2, TO))));
+    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
+    let when = Mutex::new(Vec::new());
+    let batch = Batch::new(&lab.dispatcher, ENGINE, limits, CancellationToken::new());
+    let began = Instant::now();
+    let tell = |result: Option<&Value>, _: &Summary| {
+        when.lock()
+            .unwrap()
+            .extend(result.map(|result| (result["trunk_id"].clone(), began.elapsed())));
+    };
+    let summary = batch.run(|| paper.open(), paper.begin(), tell).await.unwrap();
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (16, 0), "{summary:?}");
+    let when = when.into_inner().unwrap();
+    let last = |trunk| when.iter().filter(|(of, _)| of == trunk).map(|(_, at)| *at).max().unwrap();
+    let (slow, other) = (last("ST_own"), last("ST_any"));
+    assert!(
+        slow >= Duration::from_millis(530),
+        "11 gaps of 50 ms, but for what timers are late: {slow:?}"
+    );
+    assert!(other >= Duration::from_millis(130) && other < slow, "{other:?} {slow:?}");
+}
+
+#[tokio::test]
+async fn no_more_calls_are_under_way_on_a_server_than_allowed() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Rings);
+    let paper = Paper::new((0..7).map(|at| (at % 3 + 1, TO)));
+    let limits = Limits { concurrency: 3, ..unlimited() };
+    let (summary, _) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
+    assert_eq!(summary.of(Outcome::NoAnswer), 7, "{summary:?}");
+    assert_eq!(lab.stand_in.most_at_once(), 3);
+}
+
+#[tokio::test]
+async fn only_what_was_not_dialled_is_tried_again() {
+    let lab = Lab::patient().await;
+    let numbers = ["+919876543211", "+919876543212", "+919876543213", "+919876543214"];
+    lab.stand_in.at(numbers[0], FarEnd::NoService);
+    lab.stand_in.at(numbers[1], FarEnd::Breaks);
+    lab.stand_in
+        .at(numbers[2], says(486, "Busy Here", "429 Too Many Requests", "resource_exhausted"));
+    lab.stand_in.at(numbers[3], FarEnd::Answers);
+    let paper = Paper::new(numbers.map(|number| (1, number)));
+    let limits = Limits { retries: 1, ..unlimited() };
+    let (_, results) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
+    let mut seen: Vec<_> = results
+        .iter()
+        .map(|result| {
+            (
+                result["to"].as_str().unwrap(),
+                result["outcome"].as_str().unwrap(),
+                result["attempts"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [
+            (numbers[0], "no_sip_service", 2),
+            (numbers[1], "in_doubt", 1),
+            (numbers[2], "busy", 1),
+            (numbers[3], "placed", 1),
+        ]
+    );
+    assert_eq!(lab.stand_in.dialled().len(), 3, "each of the others once");
+}
+
+#[tokio::test]
+async fn a_trunk_that_fails_is_left_alone_and_the_others_go_on() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    // The server does not have the trunk of the fifth caller.
+    let paper = Paper::new((0..40).map(|at| (if at % 2 == 0 { 5 } else { 1 }, TO)));
+    let pause = Duration::from_millis(20);
+    let limits = Limits { concurrency: 1, pause, ..unlimited() };
+    let (summary, results) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
+    assert_eq!(summary.of(Outcome::Placed), 20, "{summary:?}");
+    assert_eq!(summary.of(Outcome::TrunkUnknown), 5 + 4, "five that opened it, four trials");
+    assert_eq!(summary.left, 11);
+    let held = results.iter().filter(|result| result["outcome"] == "held_back").count();
+    assert_eq!(held, 11);
+    // They are not done: resuming tries them, once the trunk is there.
+    lab.stand_in.trunk("ST_gone", &["*"]);
+    let (summary, results) = paper.run(&lab, ENGINE, unlimited(), paper.resume()).await;
+    assert_eq!((summary.left, summary.earlier), (0, 29), "{summary:?}");
+    assert_eq!(results.len(), 40, "one result an entry, the earlier ones too");
+    assert_eq!(lab.stand_in.dialled().len(), 31);
+}
+
+#[tokio::test]
+async fn a_cancelled_batch_stops_at_once_and_says_what_is_left() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let paper = Paper::new((0..200).map(|_| (1, TO)));
+    let cancel = CancellationToken::new();
+    let limits = Limits { calls_per_second: 50.0, ..unlimited() };
+    let batch = Batch::new(&lab.dispatcher, ENGINE, limits, cancel.clone());
+    let mut stopped_at = None;
+    let tell = |_: Option<&Value>, summary: &Summary| {
+        if summary.done() == 5 {
+            cancel.cancel();
+            stopped_at.get_or_insert(Instant::now());
+        }
+    };
+    let summary = batch.run(|| paper.open(), paper.begin(), tell).await.unwrap();
+    let took = stopped_at.unwrap().elapsed();
+    assert!(took < Duration::from_millis(900), "{took:?}");
+    assert_eq!(summary.done() + summary.left, 200, "{summary:?}");
+    assert!((5..10).contains(&summary.done()), "{summary:?}");
+    assert_eq!(
+        lab.stand_in.dialled().len() as u64,
+        summary.done(),
+        "nothing is dialled after that"
+    );
+
+    let (summary, results) = paper.run(&lab, ENGINE, unlimited(), paper.resume()).await;
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (200, 0), "{summary:?}");
+    assert_eq!(results.len(), 200);
+    assert_eq!(lab.stand_in.dialled().len(), 200, "each once");
+}
+
+/// What a journal tells of entries that were about to be dialled when a run was killed.
+#[tokio::test]
+async fn what_was_about_to_be_dialled_is_looked_for_before_it_is_dialled() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let with = environment(&lab.stand_in.url(), KEYS[0].0, KEYS[0].1);
+    let livekit = lab.dispatcher.livekit();
+    let id = lab.database.store().configs().await.unwrap()[0].id;
+    for (dial, expected) in [
+        (Dial::Agent, ["placed", "placed", "in_doubt", "placed"]),
+        (ENGINE, ["in_doubt", "placed", "in_doubt", "placed"]),
+    ] {
+        let paper = Paper::new((0..4).map(|_| (1, TO)));
+        drop(paper.begin());
+        let rooms = ["sent", "empty", "gone"].map(|name| format!("{name}-{}", dial == ENGINE));
+        livekit.create_room(&with, &rooms[0], "").await.unwrap();
+        livekit.create_dispatch(&with, &rooms[0], "agent-of-eu", "{}").await.unwrap();
+        livekit.create_room(&with, &rooms[1], "").await.unwrap();
+        let mut journal = fs::read_to_string(&paper.journal).unwrap();
+        let entries: Vec<_> = paper.open().unwrap().collect();
+        for (entry, room) in entries.iter().zip(&rooms) {
+            let record = json!({"line": entry.line, "digest": entry.digest, "room": room,
+                "config": id, "engine": dial == ENGINE});
+            journal += &record.to_string();
+            journal.push('\n');
+        }
+        // The power went while the fourth was written.
+        journal.push_str("{\"line\":5,\"dig");
+        fs::write(&paper.journal, journal).unwrap();
+
+        let dialled = lab.stand_in.dialled().len();
+        let (summary, results) = paper.run(&lab, dial, unlimited(), paper.resume()).await;
+        assert_eq!(summary.left, 0, "{summary:?}");
+        let expected: Vec<_> = (2..).zip(expected).collect();
+        assert_eq!(outcomes(&results), expected, "{results:#?}");
+        assert_eq!(lab.stand_in.told(&rooms[0]).len(), 1, "no second agent");
+        assert_eq!(lab.stand_in.told(&rooms[1]).len(), 1, "the room that was there is used");
+        let more = if dial == ENGINE { 2 } else { 0 };
+        assert_eq!(lab.stand_in.dialled().len() - dialled, more);
+        // The journal is whole again.
+        let (again, _) = paper.run(&lab, dial, unlimited(), paper.resume()).await;
+        assert_eq!(again.earlier, 4, "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_is_lost_to_nobody() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let paper = Paper::new([(1, TO), (2, TO)]);
+    assert!(matches!(Journal::resume(&paper.journal), Err(BatchError::NoJournal)));
+    let journal = paper.begin();
+    assert!(matches!(Journal::begin(&paper.journal), Err(BatchError::JournalThere)));
+    assert!(matches!(Journal::resume(&paper.journal), Err(BatchError::Running)));
+    paper.run(&lab, Dial::Agent, unlimited(), journal).await;
+    assert!(matches!(Journal::begin(&paper.journal), Err(BatchError::JournalThere)));
+
+    paper.write([(1, TO), (2, "+919876543219"), (1, TO)]);
+    let batch = Batch::new(&lab.dispatcher, Dial::Agent, unlimited(), CancellationToken::new());
+    let requests = lab.stand_in.requests().len();
+    let changed = batch.run(|| paper.open(), paper.resume(), |_, _| {}).await;
+    assert!(matches!(changed, Err(BatchError::Changed { line: 3 })), "{changed:?}");
+    assert_eq!(lab.stand_in.requests().len(), requests, "it is seen before anything is placed");
+
+    for (text, line) in [
+        ("", 1),
+        ("{}\n", 1),
+        ("{\"batch\":\"b\",\"version\":9}\n", 1),
+        ("{\"batch\":\"b\",\"version\":1}\nx\n{\"line\":2}\n", 2),
+        ("{\"batch\":\"b\",\"version\":1}\n{\"line\":2,\"digest\":\"d\"}\n", 2),
+    ] {
+        fs::write(&paper.journal, text).unwrap();
+        let malformed = Journal::resume(&paper.journal).err();
+        let found =
+            matches!(malformed, Some(BatchError::JournalMalformed { line: at }) if at == line);
+        assert!(found, "{text:?}: {malformed:?}");
+    }
+}
+
+#[tokio::test]
+async fn entries_that_cannot_be_called_have_their_result_too() {
+    let lab = Lab::patient().await;
+    let paper = Paper::new([(1, TO), (1, "not a number"), (7, TO)]);
+    let mut text = fs::read_to_string(&paper.file).unwrap();
+    text.push_str("too,few\n");
+    fs::write(&paper.file, text).unwrap();
+    let (summary, results) = paper.run(&lab, Dial::Agent, unlimited(), paper.begin()).await;
+    let expected = [(2, "placed"), (3, "not_allowed"), (4, "no_credentials"), (5, "invalid")];
+    assert_eq!(outcomes(&results), expected, "{summary:?}");
+    let placed = results.iter().find(|result| result["line"] == 2).unwrap();
+    let told = lab.stand_in.told(placed["room"].as_str().unwrap());
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["lead"], &told[0]["to_number"]), (&json!("lead 0"), &json!(TO)));
+    assert_eq!(told[0]["job_id"], placed["job_id"]);
+    assert!(placed["job_id"].as_str().unwrap().ends_with("-2"), "the batch and the line");
+}
