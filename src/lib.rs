@@ -28,8 +28,9 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite` bring the two databases, `cli` the program; all are on by default, and
-//! each only adds. An embedder takes `default-features = false, features = ["postgres"]`.
+//! `postgres` and `sqlite` bring the two databases, `dispatch` the calls, `cli` the program; all are
+//! on by default, and each only adds. An embedder takes `default-features = false, features =
+//! ["postgres"]`. `livekit-api` brings `Resolution::livekit_api`, the official client.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -55,6 +56,8 @@ pub mod store;
 // Call out.
 #[cfg(feature = "dispatch")]
 pub mod dispatch;
+#[cfg(feature = "livekit-api")]
+mod official;
 #[cfg(feature = "dispatch")]
 pub mod routing;
 // What runs it.

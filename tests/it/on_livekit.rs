@@ -1,6 +1,9 @@
 //! Calls on a real LiveKit server. `scripts/test` builds one where Go is there.
 
 mod alike;
+mod check;
+#[cfg(feature = "livekit-api")]
+mod official;
 mod single;
 mod twice;
 

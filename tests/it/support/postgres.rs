@@ -192,7 +192,7 @@ fn bin_folder() -> PathBuf {
     })
 }
 
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

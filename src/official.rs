@@ -1,0 +1,28 @@
+//! The official client of LiveKit, made of resolved credentials.
+//!
+//! For what `dispatch::livekit` has no method for. It is not what calls are placed with: it keeps
+//! the secret as plain text, and tells a wrong key from a broken proxy no better than its errors do.
+
+use livekit_api::services::LiveKitApi;
+
+use crate::credentials::{CredentialError, Resolution};
+use crate::dispatch::livekit::http_base;
+use crate::keyring::ExposeSecret;
+
+impl Resolution {
+    /// The official client with these credentials.
+    ///
+    /// Make it once and keep it for as long as it serves: each has a pool of connections of its own,
+    /// and reads the system's certificates. It holds the API secret in the clear until it is dropped,
+    /// and does not learn of a change; what is resolved after a change gives another one. It repeats
+    /// no request: with its failover, a dial would be repeated, too.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError`], as for [`Resolution::api_secret`].
+    pub fn livekit_api(&self) -> Result<LiveKitApi, CredentialError> {
+        let secret = self.api_secret()?;
+        let (url, secret) = (http_base(self.url()), secret.expose_secret());
+        Ok(LiveKitApi::with_api_key(&url, self.api_key(), secret).with_failover(false))
+    }
+}

@@ -1,0 +1,167 @@
+//! Looking at a credential before it is trusted: each fault is named, and what to do about it.
+
+use serde_json::json;
+use trunkline::clock::SystemClock;
+use trunkline::dispatch::check::{Finding, Subject, Verdict, check};
+use trunkline::{E164, ExposeSecret, KeyRing, Secret};
+
+use crate::support::http::Message;
+use crate::support::livekit::{Server, client, make_trunk};
+use crate::support::tap::{Fault, Tap};
+use crate::support::{NOW, caller};
+
+/// What one subject is, where it differs from a good one.
+#[derive(Clone)]
+struct Case {
+    url: String,
+    key: String,
+    secret: String,
+    trunk: Option<String>,
+    numbers: Vec<E164>,
+}
+
+impl Case {
+    fn good(server: &Server) -> Self {
+        let (key, secret) = server.keys[0];
+        let (key, secret) = (key.to_owned(), secret.to_owned());
+        Self { url: server.url(), key, secret, trunk: None, numbers: Vec::new() }
+    }
+
+    async fn findings(&self) -> Vec<Finding> {
+        let ring = KeyRing::parse(&KeyRing::generate().unwrap()).unwrap();
+        let sealed = ring.seal(&self.secret, NOW).unwrap();
+        let secret: Secret = ring.open(sealed.as_str()).unwrap().secret;
+        assert_eq!(secret.expose_secret().as_str(), self.secret);
+        let subject = Subject {
+            url: &self.url,
+            api_key: &self.key,
+            api_secret: &secret,
+            trunk: self.trunk.as_deref(),
+            numbers: &self.numbers,
+        };
+        let findings = check(&client(), &SystemClock::default(), &subject).await;
+        let text = format!("{findings:?} {}", json!(findings));
+        assert!(!text.contains(&self.secret) && !text.contains("eyJ"), "{text}");
+        findings
+    }
+
+    /// Step and code of what failed; the steps behind it were not taken.
+    async fn fault(&self) -> (&'static str, &'static str) {
+        let findings = self.findings().await;
+        let (last, others) = findings.split_last().unwrap();
+        assert_eq!(last.verdict, Verdict::Failed, "{findings:?}");
+        assert!(last.hint.is_some(), "{last:?}");
+        assert!(others.iter().all(|other| other.verdict != Verdict::Failed), "{findings:?}");
+        (last.step, last.code)
+    }
+}
+
+#[tokio::test]
+async fn a_good_credential_passes_every_step() {
+    let server = Server::shared();
+    let number = caller(1, 1).number;
+    let trunk = make_trunk(server, &[&number.to_string(), "+14155550123"]).await;
+    let case = Case { trunk: Some(trunk), numbers: vec![number], ..Case::good(server) };
+    let findings = case.findings().await;
+    assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:?}");
+    let steps: Vec<_> = findings.iter().map(|finding| finding.step).collect();
+    assert_eq!(steps, ["shape", "dns", "tcp", "key", "secret", "clock", "trunk"]);
+}
+
+#[tokio::test]
+async fn what_is_written_wrong_is_seen_before_anybody_is_asked() {
+    let good = Case::good(Server::shared());
+    let (key, secret) = (good.key.clone(), good.secret.clone());
+    let twilio = Some(format!("TK{}", "0123456789abcdef".repeat(2)));
+    for (case, code) in [
+        (Case { url: "calls.example".into(), ..good.clone() }, "url_malformed"),
+        (Case { url: format!("{}\n", good.url), ..good.clone() }, "url_malformed"),
+        (Case { url: "wss://x.sip.livekit.cloud".into(), ..good.clone() }, "sip_host"),
+        (Case { key: String::new(), ..good.clone() }, "empty"),
+        (Case { secret: format!("{secret}\n"), ..good.clone() }, "white_space"),
+        (Case { key: format!(" {key}"), ..good.clone() }, "white_space"),
+        (Case { key: secret, secret: key, ..good.clone() }, "swapped"),
+        (Case { trunk: twilio, ..good.clone() }, "trunk_of_twilio"),
+    ] {
+        assert_eq!(case.fault().await, ("shape", code));
+    }
+    let odd = Case { trunk: Some("mumbai_trunk_001".into()), ..good };
+    let odd = odd.findings().await;
+    assert_eq!((odd[0].verdict, odd[0].code), (Verdict::Warning, "trunk_unusual"));
+}
+
+#[tokio::test]
+async fn what_lies_between_is_told_layer_by_layer() {
+    let server = Server::shared();
+    let good = Case::good(server);
+    let at = |url: String| Case { url, ..good.clone() };
+    let closed = crate::support::postgres::free_port();
+    let (step, code) = at("wss://nowhere.invalid".into()).fault().await;
+    assert!(step == "dns" && ["host_unknown", "dns_timeout"].contains(&code), "{code}");
+    let (step, code) = at(format!("ws://127.0.0.1:{closed}")).fault().await;
+    assert_eq!((step, code), ("tcp", "not_connected"));
+    let plain = at(format!("wss://127.0.0.1:{}", server.port)).findings().await;
+    let failed = plain.last().unwrap();
+    assert_eq!((failed.step, failed.code), ("tls", "tls_failed"));
+    assert!(failed.hint.unwrap().contains("ws://"), "{failed:?}");
+    let path = at(format!("{}/some/where", server.url())).fault().await;
+    assert_eq!(path, ("livekit", "not_livekit"));
+
+    let tap = Tap::before(server.port).await;
+    tap.next("ListRooms", Fault::Answers(Message::response("200 OK", "text/html", "<html>")));
+    assert_eq!(at(tap.url()).fault().await, ("livekit", "not_livekit"));
+}
+
+#[tokio::test]
+async fn a_wrong_key_a_wrong_secret_and_a_wrong_clock_are_told_apart() {
+    let server = Server::shared();
+    let good = Case::good(server);
+    let unknown = Case { key: "APInobody".into(), ..good.clone() };
+    assert_eq!(unknown.fault().await, ("key", "key_unknown"));
+    let wrong = Case { secret: server.keys[1].1.into(), ..good.clone() };
+    assert_eq!(wrong.fault().await, ("secret", "secret_wrong"));
+
+    // The clocks of a test are the same; the server's words and its date are those of another.
+    let tap = Tap::before(server.port).await;
+    let mut answer = Message::response(
+        "401 Unauthorized",
+        "text/plain",
+        "invalid token: eyJh.eyJi.c2ln, error: token has invalid claims: token is not valid yet",
+    );
+    answer.headers.push(("date".into(), "Mon, 23 Nov 2026 10:00:00 GMT".into()));
+    tap.next("ListRooms", Fault::Answers(answer));
+    let findings = Case { url: tap.url(), ..good.clone() }.findings().await;
+    let failed = findings.last().unwrap();
+    assert_eq!((failed.step, failed.code), ("clock", "clock_skew"));
+    assert!(failed.message.contains("s ahead of the server's"), "{failed:?}");
+
+    let mut answer = Message::response("200 OK", "application/json", "{\"rooms\":[]}");
+    answer.headers.push(("date".into(), "Mon, 23 Nov 2026 10:00:00 GMT".into()));
+    tap.next("ListRooms", Fault::Answers(answer));
+    let findings = Case { url: tap.url(), ..good }.findings().await;
+    let skewed = findings.iter().find(|finding| finding.step == "clock").unwrap();
+    assert_eq!((skewed.verdict, skewed.code), (Verdict::Warning, "clock_skew"));
+}
+
+#[tokio::test]
+async fn a_trunk_that_is_not_there_or_does_not_carry_the_number_is_told() {
+    let server = Server::shared();
+    let good = Case::good(server);
+    let gone = Case { trunk: Some("ST_missing".into()), ..good.clone() };
+    assert_eq!(gone.fault().await, ("trunk", "trunk_unknown"));
+    let trunk = make_trunk(server, &["+14155550123"]).await;
+    let numbers = vec![caller(1, 1).number];
+    let other = Case { trunk: Some(trunk.clone()), numbers, ..good.clone() };
+    assert_eq!(other.fault().await, ("trunk", "number_not_on_trunk"));
+    let findings = other.findings().await;
+    let said = &findings.last().unwrap().message;
+    assert!(!said.contains(&caller(1, 1).number.to_string()), "numbers are masked: {said}");
+    // Without Redis a server has no SIP.
+    let without = Case { trunk: Some(trunk), ..Case::good(Server::other()) };
+    assert_eq!(without.fault().await, ("trunk", "no_sip"));
+    let none = good.findings().await;
+    assert_eq!(
+        none.last().map(|last| (last.verdict, last.code)),
+        Some((Verdict::Warning, "no_trunk"))
+    );
+}
