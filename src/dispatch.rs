@@ -134,7 +134,7 @@ impl Dispatcher {
         let answer = self.resolver.resolve(request.caller).await?;
         let attempt = |answer| Attempt { dispatcher: self, request, room: &room, answer };
         let first = attempt(answer.clone());
-        let Err(failed) = first.run(request.room.is_some(), ledger, report).await else {
+        let Err(failed) = first.run(request.again, ledger, report).await else {
             return Ok(());
         };
         if !failed.by_credentials {

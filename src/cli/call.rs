@@ -20,7 +20,7 @@ pub(crate) struct Call {
     #[command(subcommand)]
     end: Option<End>,
     #[command(flatten)]
-    place: Option<Place>,
+    place: Place,
 }
 
 #[derive(Subcommand)]
@@ -41,14 +41,14 @@ enum End {
 #[derive(Args)]
 struct Place {
     /// Whose number calls
-    #[arg(long, value_name = "UUID")]
-    tenant: String,
+    #[arg(long, value_name = "UUID", required = true)]
+    tenant: Option<String>,
     /// The number that calls, such as +971501234567
-    #[arg(long, value_name = "NUMBER")]
-    from: String,
+    #[arg(long, value_name = "NUMBER", required = true)]
+    from: Option<String>,
     /// The number to call, as people write it
-    #[arg(long, value_name = "NUMBER")]
-    to: String,
+    #[arg(long, value_name = "NUMBER", required = true)]
+    to: Option<String>,
     /// The job that the call is for; part of the room's name
     #[arg(long, value_name = "ID")]
     job: Option<String>,
@@ -99,21 +99,22 @@ impl Dialling {
 
 impl Call {
     pub(crate) async fn run(self, context: &Context) -> Done {
-        match (self.end, self.place) {
-            (Some(End::End { room, livekit, environment }), _) => {
+        match self.end {
+            Some(End::End { room, livekit, environment }) => {
                 end(context, &room, livekit.as_deref(), environment).await
             }
-            (None, Some(place)) => place.run(context).await,
-            (None, None) => Err(Failure::usage("usage", "say --tenant, --from and --to")),
+            None => self.place.run(context).await,
         }
     }
 }
 
 impl Place {
     async fn run(self, context: &Context) -> Done {
-        let caller = Caller::parse(&self.tenant, &self.from)?;
+        // Without a subcommand all three are there.
+        let [tenant, from, to] = [self.tenant, self.from, self.to].map(Option::unwrap_or_default);
+        let caller = Caller::parse(&tenant, &from)?;
         let fields = self.metadata.as_deref().map(fields).transpose()?.unwrap_or_default();
-        let new = CallRequest::new(caller, self.to);
+        let new = CallRequest::new(caller, to);
         let job = self.job.unwrap_or_else(|| new.job.clone());
         let request = CallRequest { job, fields, dial: self.dialling.dial(), ..new };
         request.check().map_err(|wrong| Failure::usage("call_malformed", wrong.to_string()))?;

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::entry::hash;
 pub use self::entry::{Defaults, Entries, Entry, NoBatch};
 pub use self::journal::Journal;
 use self::journal::{Pen, State};
@@ -234,6 +235,8 @@ impl Run<'_> {
         if request.job.is_empty() {
             request.job = format!("{}-{line}", self.name);
         }
+        // The same in every run of this batch, so that none leaves a room behind for another one.
+        request.room = Some(request.room_with(&hash(&format!("{} {line} {digest}", self.name))));
         if let Some(State::AboutToDial { room, config, engine }) = earlier {
             let result = |outcome, message: &str, id: Option<String>| {
                 let mut result = whose(line, &request);
@@ -251,7 +254,7 @@ impl Run<'_> {
                     let why = format!("an earlier run may have dialled; its server: {why}");
                     return Ended::Left(Some(result(Outcome::HeldBack, &why, None)));
                 }
-                Ok(Trace::NoAgent) => request.room = Some(room),
+                Ok(Trace::NoAgent) => (request.room, request.again) = (Some(room), true),
                 Ok(Trace::NoRoom) => {
                     let why = "an earlier run may have dialled, and the room is gone";
                     return self.end((line, &digest), doubt(why)).await;
@@ -313,8 +316,7 @@ impl Run<'_> {
                 leave.ended(report.outcome);
             }
             if report.may_retry && tries <= limits.retries {
-                // An agent may have been sent into that room already.
-                request.room = report.call.map(|call| call.room).or(request.room);
+                request.again = true;
                 tokio::select! {
                     () = cancel.cancelled() => return Ended::Left(None),
                     () = tokio::time::sleep(BEFORE_RETRY * tries) => {}

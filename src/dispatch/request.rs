@@ -24,8 +24,11 @@ pub struct CallRequest {
     pub dial: Dial,
     /// The caller's own fields in the metadata. None of [`OWN_FIELDS`].
     pub fields: Map<String, Value>,
-    /// A room in place of a new one, where an earlier attempt may have sent the agent already.
+    /// The name of its room; without one, `call-<job>-<8 hex digits>` by chance.
     pub room: Option<String>,
+    /// Whether an earlier attempt may have sent the agent into [`room`](Self::room) already. Then
+    /// the room is looked into before another one is sent.
+    pub again: bool,
 }
 
 /// Who dials.
@@ -84,7 +87,8 @@ impl CallRequest {
     #[must_use]
     pub fn new(caller: Caller, to: impl Into<String>) -> Self {
         let job = Uuid::new_v4().simple().to_string();
-        Self { caller, to: to.into(), job, dial: Dial::Agent, fields: Map::new(), room: None }
+        let (to, dial, fields) = (to.into(), Dial::Agent, Map::new());
+        Self { caller, to, job, dial, fields, room: None, again: false }
     }
 
     /// Whether it can be followed.
@@ -104,13 +108,15 @@ impl CallRequest {
         if length > MOST_METADATA { Err(WrongRequest::TooLarge { length }) } else { Ok(()) }
     }
 
-    /// `call-<job>-<8 hex digits>`, or the room that was given.
+    /// The room that was given, or one by chance.
     pub(super) fn room_name(&self) -> String {
-        let new = || {
-            let chance = Uuid::new_v4().simple().to_string();
-            format!("call-{}-{}", self.job, &chance[..8])
-        };
+        let new = || self.room_with(&Uuid::new_v4().simple().to_string());
         self.room.clone().unwrap_or_else(new)
+    }
+
+    /// `call-<job>-<8 hex digits>`, with the first of these.
+    pub(super) fn room_with(&self, hex: &str) -> String {
+        format!("call-{}-{}", self.job, hex.get(..8).unwrap_or(hex))
     }
 
     /// What agent and room are told, as JSON.

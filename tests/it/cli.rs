@@ -7,6 +7,7 @@ mod doctor;
 mod import;
 mod livekit;
 mod number;
+mod on_livekit;
 mod reasons;
 mod resolve;
 mod route;

@@ -229,14 +229,18 @@ fn request(mut members: Map<String, Value>, defaults: &Defaults) -> Result<CallR
 }
 
 fn digest(members: &Members) -> String {
-    let text = match members {
+    match members {
         // In the order of their names, whatever the file's is.
         Ok(members) => {
             let sorted: BTreeMap<_, _> = members.iter().collect();
-            serde_json::to_string(&sorted).unwrap_or_default()
+            hash(&serde_json::to_string(&sorted).unwrap_or_default())
         }
-        Err(wrong) => wrong.clone(),
-    };
+        Err(wrong) => hash(wrong),
+    }
+}
+
+/// The first 16 hex digits of a SHA-256 hash.
+pub(super) fn hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let (first, _) = digest.split_at(8);
     format!("{:016x}", first.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
