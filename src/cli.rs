@@ -257,6 +257,7 @@ Start here:
   trunkline livekit add --name eu --url wss://eu.example --api-key APIx < secret
   trunkline number add --tenant UUID --number +971501234567 --livekit eu
   trunkline resolve --tenant UUID --from +971501234567 --explain
+  trunkline call --tenant UUID --from +971501234567 --to \"050 765 4321\" --dry-run
 
 Settings come from the environment and from .env; `trunkline settings example` documents them all.
 

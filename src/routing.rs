@@ -218,7 +218,10 @@ fn format(number: &Number, pieces: &[Piece]) -> String {
 
 fn listed(countries: &[Country]) -> String {
     let names: Vec<_> = countries.iter().map(Country::to_string).collect();
-    names.join(", ")
+    match names.as_slice() {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        names => names.join(", "),
+    }
 }
 
 fn in_country(region: Option<Country>) -> String {

@@ -37,7 +37,7 @@ pub(crate) struct Run {
     concurrency: usize,
     /// How many calls a second go over one trunk; 0 is as many as come
     #[arg(long, value_name = "N", default_value_t = Limits::default().calls_per_second,
-        value_parser = calls_per_second)]
+        allow_negative_numbers = true, value_parser = calls_per_second)]
     cps: f64,
     /// How often an entry is tried again for which nothing was dialled
     #[arg(long, value_name = "N", default_value_t = Limits::default().retries)]
@@ -75,11 +75,21 @@ impl Run {
         // A file that is no batch leaves no journal behind.
         drop(open().map_err(BatchError::NoBatch).map_err(|error| self.failure(&error))?);
         let dispatcher = context.dispatcher()?;
+        self.spare_what_is_read()?;
         let journal = self.journal();
         let journal =
             if self.resume { Journal::resume(&journal) } else { Journal::begin(&journal) };
         let journal = journal.map_err(|error| self.failure(&error))?;
-        let mut results = Results::open(self.results.as_deref(), context.json)?;
+        let mut results = match Results::open(self.results.as_deref(), context.json) {
+            Ok(results) => results,
+            Err(failure) => {
+                // Nothing has begun yet, so nothing is to be gone on with.
+                if !self.resume {
+                    let _ = std::fs::remove_file(self.journal());
+                }
+                return Err(failure);
+            }
+        };
         let mut progress = Progress::new();
 
         let cancel = CancellationToken::new();
@@ -114,6 +124,19 @@ impl Run {
         results.finish()?;
         wrong.map_or(Ok(()), Err)?;
         self.conclude(context, &summary)
+    }
+
+    /// Refuses results that would be written over the batch or its journal.
+    fn spare_what_is_read(&self) -> Done {
+        let Some(results) = &self.results else { return Ok(()) };
+        let real = |path: &Path| path.canonicalize().ok();
+        for (read, what) in [(self.file.clone(), "the batch"), (self.journal(), "its journal")] {
+            if *results == read || real(results).is_some_and(|there| Some(there) == real(&read)) {
+                let message = format!("--results {} would write over {what}", results.display());
+                return Err(Failure::usage("results_taken", message));
+            }
+        }
+        Ok(())
     }
 
     fn journal(&self) -> PathBuf {
@@ -167,9 +190,7 @@ impl Run {
             BatchError::Changed { .. } => (
                 "batch_changed",
                 Exit::Conflict,
-                Some(format!(
-                    "put {file} back as it was; new entries belong into a file of their own"
-                )),
+                Some(format!("put {file} back as it was; entries may only be added at its end")),
             ),
             BatchError::Journal(_) => (
                 "journal_failed",

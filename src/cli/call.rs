@@ -189,7 +189,10 @@ fn ended(report: Report) -> Done {
         Outcome::CredentialsRefused => Exit::Key,
         _ => Exit::Failed,
     };
-    let message = report.message.unwrap_or_else(|| "not placed".to_owned());
+    let mut message = report.message.unwrap_or_else(|| "not placed".to_owned());
+    if let Some(call) = report.call {
+        message = format!("{message} (room {})", call.room);
+    }
     let failure = Failure::new(report.outcome.as_str(), message, exit);
     Err(match hint(report.outcome) {
         Some(hint) => failure.hint(hint),
@@ -214,7 +217,10 @@ fn hint(outcome: Outcome) -> Option<&'static str> {
 
 fn fields(text: &str) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(text).map_err(|error| {
-        let message = format!("--metadata: not a JSON object, at character {}", error.column());
+        let message = match error.column() {
+            0 => "--metadata: JSON, and not an object".to_owned(),
+            column => format!("--metadata: not a JSON object, at character {column}"),
+        };
         Failure::usage("metadata_malformed", message)
     })
 }
@@ -233,6 +239,10 @@ async fn end(context: &Context, room: &str, livekit: Option<&str>, environment: 
         dispatcher.hang_up(&call).await.map_err(|error| match error {
             HangUpError::NotFound => not_found("the server has no such room"),
             HangUpError::Credentials(error) => error.into(),
+            HangUpError::LiveKit(error) if error.is_unauthorized() => {
+                Failure::new("credentials_refused", error.to_string(), Exit::Key)
+                    .hint("`trunkline livekit check` looks at key and secret")
+            }
             other => Failure::new("not_ended", other.to_string(), Exit::Failed)
                 .hint("`trunkline livekit check` looks at key, secret and server"),
         })?;

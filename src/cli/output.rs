@@ -37,7 +37,8 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings);
     table.add_rows(rows);
-    line(table.trim_fmt())
+    // Without headings it would begin with an empty line.
+    line(table.trim_fmt().trim_start_matches('\n'))
 }
 
 pub(crate) fn config_json(config: &Config) -> Value {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+pub use tokio_util::sync::CancellationToken;
 
 use self::entry::hash;
 pub use self::entry::{Defaults, Entries, Entry, NoBatch};
@@ -256,7 +256,7 @@ impl Run<'_> {
                 }
                 Ok(Trace::NoAgent) => (request.room, request.again) = (Some(room), true),
                 Ok(Trace::NoRoom) => {
-                    let why = "an earlier run may have dialled, and the room is gone";
+                    let why = "an earlier run may have dialled, and the room or its config is gone";
                     return self.end((line, &digest), doubt(why)).await;
                 }
                 Ok(Trace::Agent { .. }) if engine => {

@@ -223,7 +223,8 @@ async fn network(livekit: &LiveKit, url: &ServerUrl, findings: &mut Findings) ->
             return Err(findings.fail("dns", "dns_timeout", message, "look at this machine's DNS"));
         }
     };
-    findings.ok("dns", format!("{host} has {} addresses", addresses.len()));
+    let many = if addresses.len() == 1 { "address" } else { "addresses" };
+    findings.ok("dns", format!("{host} has {} {many}", addresses.len()));
 
     let connect = tokio::net::TcpStream::connect(addresses.as_slice());
     match tokio::time::timeout(PATIENCE, connect).await {
@@ -356,7 +357,7 @@ async fn trunk(
     const STEP: &str = "trunk";
     let Some(id) = subject.trunk else {
         let hint = "the rules of a number or OUTBOUND_TRUNK_ID may name one";
-        findings.warn(STEP, "no_trunk", "none is named", hint);
+        findings.warn(STEP, "no_trunk", "no trunk is named", hint);
         return Ok(());
     };
     let trunk = match livekit.sip_trunk(credentials, id).await {
@@ -380,6 +381,7 @@ async fn trunk(
     if missing.is_empty() {
         let message = match subject.numbers.len() {
             0 => format!("the server has {id}"),
+            1 => format!("the server has {id}, which carries the number"),
             many => format!("the server has {id}, which carries {many} numbers of this config"),
         };
         findings.ok(STEP, message);

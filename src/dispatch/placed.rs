@@ -1,13 +1,16 @@
 //! A call that was placed: where it is, and how it is ended, by the config that it was placed with,
 //! whatever the number's is by now.
 
+use std::collections::HashSet;
+
 use futures_util::{StreamExt, stream};
 
 use super::Dispatcher;
-use super::livekit::LiveKitError;
+use super::livekit::{LiveKitError, Room};
 use crate::credentials::Resolution;
 use crate::environment::ResolveError;
 use crate::number::ConfigId;
+use crate::reason::Reason;
 use crate::store::StoreError;
 
 /// A call that was placed: its room, and the config that placed it. Both are worth keeping for as
@@ -108,41 +111,46 @@ impl Dispatcher {
         let mut places = vec![None];
         places.extend(self.resolver.config_ids().await?.into_iter().map(Some));
         let mut asked = stream::iter(places)
-            .map(|config| async move { (config, self.has(config, room).await) })
-            .buffer_unordered(AT_ONCE);
+            .map(|config| async move { (config, self.room(config, room).await) })
+            .buffered(AT_ONCE);
         let mut found = Found { calls: Vec::new(), unasked: Vec::new() };
+        let mut seen = HashSet::new();
         while let Some((config, answer)) = asked.next().await {
             match answer {
-                Ok(true) => found.calls.push(Call::new(room, config)),
-                Ok(false) => {}
-                Err(why) => found.unasked.push((config, why)),
+                // Several configs may be of one server, which has the room once.
+                Ok(Some(there)) if !seen.insert(there.sid.clone()) => {}
+                Ok(Some(_)) => found.calls.push(Call::new(room, config)),
+                Ok(None) => {}
+                Err(why) => found.unasked.push((config, why.to_string())),
             }
         }
         Ok(found)
     }
 
     /// What there is of a call that an earlier run was about to place.
-    pub(super) async fn look_into(&self, call: &Call) -> Result<Trace, String> {
-        if !self.has(call.config, &call.room).await? {
-            return Ok(Trace::NoRoom);
+    pub(super) async fn look_into(&self, call: &Call) -> Result<Trace, HangUpError> {
+        match self.room(call.config, &call.room).await {
+            Ok(Some(_)) => {}
+            // Whoever removed the config has left nothing to ask with.
+            Ok(None) | Err(HangUpError::Credentials(CONFIG_GONE)) => return Ok(Trace::NoRoom),
+            Err(error) => return Err(error),
         }
-        let answer = self.of_call(call).await.map_err(|error| error.to_string())?;
-        let sent = self.livekit.dispatches(&answer, &call.room).await;
-        let sent = sent.map_err(|error| error.to_string())?;
+        let answer = self.of_call(call).await?;
+        let sent = self.livekit.dispatches(&answer, &call.room).await?;
         // Servers send one without a name into every room.
         let ours = sent.into_iter().find(|dispatch| !dispatch.agent_name.is_empty());
         Ok(ours.map_or(Trace::NoAgent, |dispatch| Trace::Agent { id: dispatch.id }))
     }
 
-    async fn has(&self, config: Option<ConfigId>, room: &str) -> Result<bool, String> {
-        let answer = match self.of_call(&Call::new(room, config)).await {
+    async fn room(&self, of: Option<ConfigId>, name: &str) -> Result<Option<Room>, HangUpError> {
+        let answer = match self.of_call(&Call::new(name, of)).await {
             Ok(answer) => answer,
             // Nothing was ever placed with an environment that is not there.
-            Err(ResolveError::EnvironmentIncomplete { .. }) => return Ok(false),
-            Err(error) => return Err(error.to_string()),
+            Err(ResolveError::EnvironmentIncomplete { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
-        let rooms = self.livekit.rooms(&answer, &[room]).await;
-        Ok(rooms.map_err(|error| error.to_string())?.iter().any(|there| there.name == room))
+        let rooms = self.livekit.rooms(&answer, &[name]).await?;
+        Ok(rooms.into_iter().find(|there| there.name == name))
     }
 
     /// The credentials of the config that placed a call, as they are now; else as they were then.
@@ -155,5 +163,6 @@ impl Dispatcher {
     }
 }
 
+const CONFIG_GONE: ResolveError = ResolveError::ConfigUnusable { reason: Reason::ConfigMissing };
 /// How many servers are asked at once.
 const AT_ONCE: usize = 16;

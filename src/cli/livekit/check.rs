@@ -76,7 +76,7 @@ pub(super) async fn before_adding(
     let findings = check(&client(context)?, &SystemClock::default(), &subject).await;
     let Some(wrong) = findings.iter().find(|finding| finding.verdict == Verdict::Failed) else {
         for odd in findings.iter().filter(|finding| finding.verdict == Verdict::Warning) {
-            eprintln!("warning: {}", odd.message);
+            tracing::warn!(check = odd.step, "{}", odd.message);
         }
         return Ok(());
     };

@@ -110,7 +110,7 @@ impl Leave {
     /// Tells the breakers what became of the call.
     pub(super) fn ended(self, outcome: Outcome) {
         match outcome {
-            Outcome::CarrierTrouble | Outcome::TrunkUnknown | Outcome::CallerNotOnTrunk => {
+            Outcome::CarrierTrouble | Outcome::TrunkUnknown => {
                 self.trunk.lock().failed(self.pause);
                 self.server.lock().worked();
             }

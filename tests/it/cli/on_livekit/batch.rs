@@ -187,3 +187,25 @@ fn ten_thousand_entries_go_as_fast_as_the_limits_say() {
     println!("10,000 entries in {took:.1?}: {rate:.0} calls a second, where {RATE} are allowed");
     assert!(rate > f64::from(RATE) * 0.95 && rate <= f64::from(RATE) * 1.01, "{rate}");
 }
+
+#[test]
+fn results_are_written_over_nothing_that_is_read() {
+    let (site, _) = Site::calling(Kind::Sqlite);
+    let file = leads(&site, "leads.csv", 2);
+    let before = fs::read(&file).unwrap();
+    let journal = format!("{file}.journal");
+    let roundabout = site.folder.path().join("./leads.csv").display().to_string();
+    for taken in [&file, &journal, &roundabout] {
+        let run = site.run(&["batch", "run", &file, "--results", taken, "--json"]);
+        refused(run, 2, "results_taken");
+    }
+    let nowhere = site.folder.path().join("no/such/folder").display().to_string();
+    refused(
+        site.run(&["batch", "run", &file, "--results", &nowhere, "--json"]),
+        1,
+        "results_failed",
+    );
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert!(!fs::exists(&journal).unwrap(), "nothing has begun");
+    site.run(&["batch", "run", &file]).ok();
+}
