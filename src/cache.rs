@@ -29,7 +29,7 @@ use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::number::{Caller, ConfigId};
 use crate::rules::Rules;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Keeper, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Gone, Keeper, Mutex, Ordering};
 
 /// The answers of one process.
 pub(crate) struct Cache {
@@ -44,6 +44,22 @@ pub(crate) struct Cache {
     due: Mutex<BTreeMap<u64, Vec<Place>>>,
     /// How long an answer stays that nobody uses.
     idle: Duration,
+    pub(crate) evicted: Arc<Evicted>,
+}
+
+/// How many answers have left memory that nothing had made wrong.
+#[derive(Default)]
+pub(crate) struct Evicted {
+    for_room: AtomicU64,
+    for_age: AtomicU64,
+    unused: AtomicU64,
+}
+
+impl Evicted {
+    /// For want of room, for their age, and because nobody used them.
+    pub(crate) fn by_cause(&self) -> [u64; 3] {
+        [&self.for_room, &self.for_age, &self.unused].map(|many| many.load(Ordering::Relaxed))
+    }
 }
 
 /// One very entry under a key.
@@ -106,12 +122,18 @@ impl Cache {
     /// than `idle` when nobody uses it.
     pub(crate) fn new(capacity: u64, longest: Duration, idle: Duration) -> Self {
         let table = Arc::new(Table::default());
-        let evicted = Arc::clone(&table);
+        let (index, evicted) = (Arc::clone(&table), Arc::<Evicted>::default());
+        let counted = Arc::clone(&evicted);
         let keeper = Keeper::builder()
             .max_capacity(capacity)
             .time_to_live(longest)
-            .eviction_listener(move |caller: Arc<Caller>, serial, _| {
-                evicted.remove_exact(*caller, serial);
+            .eviction_listener(move |caller: Arc<Caller>, serial, why| {
+                match why {
+                    Gone::Size => drop(counted.for_room.fetch_add(1, Ordering::Relaxed)),
+                    Gone::Expired => drop(counted.for_age.fetch_add(1, Ordering::Relaxed)),
+                    _ => {}
+                }
+                index.remove_exact(*caller, serial);
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self {
@@ -123,15 +145,17 @@ impl Cache {
             distrust_until: AtomicU64::new(0),
             due: Mutex::default(),
             idle,
+            evicted,
         }
     }
 
-    /// The answer for a caller, if it is proven to be what the database would say.
-    pub(crate) fn hit(&self, caller: Caller, now: Moment) -> Option<Outcome> {
+    /// The answer for a caller, if it is proven to be what the database would say. `sampled`: this
+    /// one of many tells moka what is in use.
+    pub(crate) fn hit(&self, caller: Caller, now: Moment, sampled: bool) -> Option<Outcome> {
         let index = self.table.index.pin();
         let entry = index.get(&caller).filter(|entry| self.counts(entry, now))?;
         entry.use_at(now);
-        if one_in_64() {
+        if sampled {
             self.keeper.get(&caller);
         }
         Some(entry.outcome.clone())
@@ -337,7 +361,8 @@ pub(crate) fn dice(key: impl Hash) -> f64 {
     fraction
 }
 
-fn one_in_64() -> bool {
+/// Whether a hit is one to look at more closely.
+pub(crate) fn one_in_64() -> bool {
     thread_local!(static HITS: Cell<u8> = const { Cell::new(0) });
     HITS.with(|hits| {
         hits.set(hits.get().wrapping_add(1));

@@ -12,15 +12,16 @@ mod failure;
 mod input;
 mod key;
 mod livekit;
+mod log;
 mod number;
 mod output;
 mod resolve;
 mod route;
 mod secret;
+mod serve;
 mod settings;
 mod shell;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -86,6 +87,10 @@ enum Command {
     /// Place many calls
     #[command(subcommand)]
     Batch(batch::Batch),
+    /// Run as a daemon that serves metrics and health over HTTP
+    Serve(serve::Serve),
+    /// Ask a daemon on this machine whether it is ready; for containers
+    Healthcheck(serve::Healthcheck),
     /// Show and check the program's own settings
     #[command(subcommand)]
     Settings(settings::Settings),
@@ -169,8 +174,10 @@ pub(crate) fn main() -> ExitCode {
         let message = format!("--env-file {}: there is no such file", env_file.display());
         return report(&Failure::usage("env_file_missing", message), json);
     };
-    let context = Context { json, files: SettingsFiles { dot_env } };
-    log(&context, matches!(command, Command::Demo(_)));
+    let context = Context { json, files: SettingsFiles { dot_env, ..SettingsFiles::default() } };
+    // With `--json` stderr is for one error object, and the demo has its own words.
+    let quiet = json || matches!(command, Command::Demo(_));
+    let _traces = log::begin(&context.values(), quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -196,6 +203,8 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Route(route) => route.run(context).await,
         Command::Call(call) => call.run(context).await,
         Command::Batch(batch) => batch.run(context).await,
+        Command::Serve(serve) => serve.run(context).await,
+        Command::Healthcheck(healthcheck) => healthcheck.run(context).await,
         Command::Settings(settings) => settings.run(context),
         Command::Doctor => doctor::run(context).await,
         Command::Completions(completions) => completions.run(),
@@ -223,30 +232,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn report(failure: &Failure, json: bool) -> ExitCode {
     eprintln!("{}", failure.text(json));
     ExitCode::from(failure.exit as u8)
-}
-
-/// Logs go to stderr. With `--json` that is for one error object, and the demo has its own words;
-/// nothing is logged then unless `RUST_LOG` asks for it.
-fn log(context: &Context, quiet: bool) {
-    use tracing_subscriber::EnvFilter;
-
-    let values = context.values();
-    let asked = values.origin("RUST_LOG") != trunkline::settings::Origin::Default;
-    let level = if (context.json || quiet) && !asked {
-        "off"
-    } else {
-        values.get("RUST_LOG").unwrap_or("info")
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .with_env_filter(EnvFilter::builder().parse_lossy(level));
-    if values.get("LOG_FORMAT") == Some("json") {
-        builder.json().init();
-    } else {
-        builder.init();
-    }
 }
 
 const AFTER_HELP: &str = "\

@@ -24,6 +24,8 @@ mod trunks;
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use self::attempt::Attempt;
 use self::livekit::{LiveKit, LiveKitError, SipStatus};
 pub use self::outcome::Outcome;
@@ -35,6 +37,7 @@ use crate::credentials::{CredentialError, Resolution};
 use crate::environment::ResolveError;
 use crate::number::{Caller, ConfigId};
 use crate::resolver::Resolver;
+use crate::telemetry::CallsCounted;
 
 /// Places calls. Cloning shares it.
 #[derive(Clone)]
@@ -42,6 +45,7 @@ pub struct Dispatcher {
     resolver: Resolver,
     livekit: LiveKit,
     trunks: Arc<Trunks>,
+    counted: Arc<CallsCounted>,
 }
 
 /// Is told right before the step that cannot be taken back, and may keep it from being taken.
@@ -68,7 +72,7 @@ impl Dispatcher {
     /// Places calls for the numbers of a resolver.
     #[must_use]
     pub fn new(resolver: Resolver, livekit: LiveKit) -> Self {
-        Self { resolver, livekit, trunks: Arc::default() }
+        Self { resolver, livekit, trunks: Arc::default(), counted: Arc::new(CallsCounted::new()) }
     }
 
     /// The resolver that it asks.
@@ -98,10 +102,12 @@ impl Dispatcher {
     pub(crate) async fn call_noted(&self, request: &CallRequest, ledger: &impl Ledger) -> Report {
         let began = self.resolver.now();
         let mut report = Report::of(request);
-        if let Err(failed) = self.place(request, ledger, &mut report).await {
+        let span = tracing::debug_span!("call", job = report.job);
+        if let Err(failed) = self.place(request, ledger, &mut report).instrument(span).await {
             report.fail(failed);
         }
         report.took = self.resolver.now().since(began);
+        self.counted.ended(&report);
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
         report
     }

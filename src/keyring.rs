@@ -266,6 +266,10 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// The codes of what keeps a secret from opening.
+    pub(crate) const OF_OPENING: [&str; 5] =
+        ["key_missing", "prefix_missing", "token_malformed", "no_key_fits", "secret_not_text"];
+
     /// A stable `snake_case` name for the error, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -63,6 +63,8 @@ pub mod routing;
 // What runs it.
 pub mod clock;
 mod lifecycle;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod settings;
 mod sync;
 pub mod telemetry;

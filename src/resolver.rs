@@ -5,12 +5,15 @@
 //! here fails in silence and nothing panics a caller.
 
 mod builder;
+#[cfg(feature = "server")]
+mod census;
 mod config;
 mod decision;
 mod explain;
 mod loading;
 mod owner;
 mod reload;
+mod telling;
 mod upkeep;
 
 use std::sync::atomic::AtomicU64;
@@ -20,6 +23,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use self::builder::ResolverBuilder;
 use self::config::Visit;
@@ -27,10 +31,11 @@ pub use self::explain::{Explanation, Step};
 use self::loading::Landed;
 use self::owner::{Owned, Owners};
 pub use self::reload::{ReloadError, follow};
+use self::telling::Told;
 use self::upkeep::Upkeep;
 pub use self::upkeep::{Health, NotReady};
 use crate::cache::flight::Flights;
-use crate::cache::{Cache, Outcome};
+use crate::cache::{Cache, Outcome, one_in_64};
 use crate::changes::{Change, Teller};
 use crate::clock::Clock;
 use crate::credentials::Resolution;
@@ -73,6 +78,7 @@ struct Engine {
     /// Who tells of changes. `None`: whoever has the store.
     teller: Option<Arc<Teller>>,
     upkeep: Upkeep,
+    told: Told,
 }
 
 /// The settings that change while it runs, ready to use.
@@ -107,17 +113,23 @@ impl Resolver {
 
     /// The same, with what the number's row says where there are no credentials.
     pub(crate) async fn outcome(&self, caller: Caller) -> Outcome {
-        match self.engine.at_once(caller) {
-            Some(outcome) => self.engine.counted(outcome),
-            None => self.engine.counted(self.engine.after_loading(caller).await),
+        let engine = &self.engine;
+        if let Some(outcome) = engine.at_once(caller) {
+            return engine.counted(outcome, true);
         }
+        let asked_at = engine.clock.now();
+        let span = tracing::debug_span!("resolve", number = %caller.number.masked());
+        let outcome = engine.after_loading(caller).instrument(span).await;
+        engine.telemetry.cold.record(engine.clock.now().since(asked_at));
+        engine.counted(outcome, false)
     }
 
     /// The answer for `caller` if it is in memory and proven: the warm part of
     /// [`resolve`](Self::resolve), without a future. `None`: it would have to be loaded.
     #[must_use]
     pub fn try_resolve(&self, caller: Caller) -> Option<Result<Resolution, ResolveError>> {
-        Some(self.engine.counted(self.engine.at_once(caller)?).map_err(ResolveError::from))
+        let outcome = self.engine.at_once(caller)?;
+        Some(self.engine.counted(outcome, true).map_err(ResolveError::from))
     }
 
     /// How destinations are read, by the settings that hold now.
@@ -141,6 +153,7 @@ impl Resolver {
     /// Tells of a change that this process made itself, so that it is used at once. What the
     /// database tells later of the same change costs one more load.
     pub fn invalidate(&self, change: Change) {
+        self.engine.telemetry.by_embedder.increment(1);
         self.engine.cache.apply(change);
     }
 
@@ -188,30 +201,17 @@ impl Engine {
         if !running.enabled {
             return Some(running.off.clone());
         }
-        let now = self.clock.now();
-        self.cache.hit(caller, now).or_else(|| self.with_new_config(caller, now))
-    }
-
-    /// Logs where an answer comes from, when that differs from what was cached: never once a call.
-    fn tell(&self, caller: Caller, outcome: &Outcome) {
-        let gist = |outcome: &Outcome| match outcome {
-            Ok(answer) => (answer.config_id(), answer.reason()),
-            Err(unanswered) => (None, unanswered.error.reason()),
-        };
-        if self.cache.peek(caller, gist) == Some(gist(outcome)) {
-            return;
+        let (now, sampled) = (self.clock.now(), one_in_64());
+        let outcome = self.cache.hit(caller, now, sampled);
+        if sampled && outcome.is_some() {
+            self.telemetry.warm.record(self.clock.now().since(now));
         }
-        log_source(caller.number, outcome);
+        outcome.or_else(|| self.with_new_config(caller, now))
     }
 
-    fn counted(&self, outcome: Outcome) -> Outcome {
+    fn counted(&self, outcome: Outcome, in_memory: bool) -> Outcome {
         match &outcome {
-            Ok(answer) => {
-                self.telemetry.answered(answer.source(), answer.reason());
-                if answer.stale() {
-                    self.telemetry.stale.increment(1);
-                }
-            }
+            Ok(answer) => self.telemetry.answered(answer, in_memory),
             Err(unanswered) => {
                 if let Some(reason) = unanswered.error.reason() {
                     self.telemetry.refused(reason);
@@ -233,26 +233,6 @@ impl Running {
             ring: settings.ring,
             environment,
             off,
-        }
-    }
-}
-
-/// The words that operators search for.
-fn log_source(number: E164, outcome: &Outcome) {
-    let number = number.masked();
-    match outcome {
-        Ok(answer) => match answer.reason() {
-            None => tracing::info!(
-                config = answer.config_name(),
-                %number,
-                "Using LiveKit credentials from database"
-            ),
-            Some(reason) => {
-                tracing::warn!(%reason, %number, "Falling back to environment variables");
-            }
-        },
-        Err(unanswered) => {
-            tracing::error!(%number, error = %unanswered.error, "no credentials for a call");
         }
     }
 }

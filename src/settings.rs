@@ -24,13 +24,15 @@ use crate::keyring::{KeyError, KeyRing};
 pub struct SettingsFiles {
     /// The `.env` file. It need not exist.
     pub dot_env: Option<PathBuf>,
+    /// Variables and their values where neither names them.
+    pub defaults: Vec<(String, String)>,
 }
 
 impl SettingsFiles {
     /// Reads the values, unchecked.
     #[must_use]
     pub fn values(&self) -> Values {
-        Values::of_process(self.dot_env.as_deref())
+        Values::of_process_over(&self.defaults, self.dot_env.as_deref())
     }
 
     /// What changes when one of these files does.
@@ -54,6 +56,9 @@ pub struct Settings {
     /// How destinations without a country code are read.
     #[cfg(feature = "dispatch")]
     pub routing: crate::routing::Reading,
+    /// Where the daemon listens.
+    #[cfg(feature = "server")]
+    pub http_listen: std::net::SocketAddr,
     /// Times and sizes.
     pub tuning: Tuning,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
@@ -162,6 +167,8 @@ impl Settings {
             ring: reader.ring(),
             environment: reader.environment(),
             database: reader.database(),
+            #[cfg(feature = "server")]
+            http_listen: reader.http_listen(),
             tuning: reader.tuning(),
             cold: cold(values),
         };

@@ -132,6 +132,17 @@ impl OpenStore {
         }
     }
 
+    /// Which kind of database it is, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "postgres",
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+
     /// It as any store.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
@@ -168,6 +179,8 @@ pub struct LoggedChange {
     pub seq: i64,
     /// What changed. A row that this version cannot read is [`Change::All`].
     pub change: Change,
+    /// How long ago it was written when it was read, by the clock of the database.
+    pub age: Duration,
 }
 
 /// A number joined with its config: what a cold resolve reads.
@@ -332,6 +345,30 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What [`kind`](Self::kind) may say.
+    pub(crate) const KINDS: [&str; 7] = [
+        "unreachable",
+        "timeout",
+        "not_migrated",
+        "triggers_missing",
+        "refused",
+        "row_malformed",
+        "conflict",
+    ];
+
+    /// What kind of failure it is, for a metric.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Timeout { .. } => "timeout",
+            Self::NotMigrated { .. } => "not_migrated",
+            Self::TriggersMissing => "triggers_missing",
+            Self::Refused { .. } => "refused",
+            Self::Row { .. } => "row_malformed",
+            Self::Conflict { .. } => "conflict",
+        }
+    }
+
     /// A stable `snake_case` name for the error, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -8,6 +8,8 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+/// Why something is not kept any more.
+pub(crate) use moka::notification::RemovalCause as Gone;
 /// What keeps: capacity, age, and who has to go.
 pub(crate) use moka::sync::Cache as Keeper;
 /// What serves: read without a lock.

@@ -1,167 +1,183 @@
-//! Every metric's name, help and labels, and the handles that record them, made once.
+//! Every metric's name, labels, buckets and help, told once: what records, the documents, the
+//! dashboards and the alerts are held against [`METRICS`].
 //!
-//! The library only emits, through the `metrics` facade; what listens is the program's choice. No
-//! label carries a tenant, a number, a config or a URL.
+//! The library only emits, through the `metrics` facade; what listens is the program's choice. With
+//! `metrics-exporter-prometheus` that is
+//!
+//! ```text
+//! let mut exporter = PrometheusBuilder::new();
+//! for (name, buckets) in trunkline::telemetry::recommended_buckets() {
+//!     exporter = exporter.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
+//! }
+//! exporter.install()?;
+//! ```
+//!
+//! before the resolver is built: handles are made once, with what is built, and record to what is
+//! installed then. Leave the exporter's idle timeout off, which would lose what such handles record.
+//!
+//! **Invariants.** Every series is there from the start, at zero. No label carries a tenant, a
+//! number, a config or a URL, and a process has fewer than 300 series.
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+#[cfg(feature = "dispatch")]
+mod calling;
+mod resolving;
+mod storing;
 
-use crate::changes::Hearing;
-use crate::credentials::Source;
-use crate::reason::Reason;
+use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Answers given, by `source`.
-pub const RESOLUTIONS: &str = "trunkline_resolutions_total";
-/// Answers given by the environment, by `reason`.
-pub const FALLBACKS: &str = "trunkline_fallbacks_total";
-/// Questions that nobody could answer, by `reason`.
-pub const REFUSALS: &str = "trunkline_refusals_total";
-/// Answers that were the last good one of a database that is away.
-pub const STALE: &str = "trunkline_stale_resolutions_total";
-/// Loads from the database, begun.
-pub const LOADS: &str = "trunkline_loads_total";
-/// Loads of a config alone, after it changed: one, however many numbers point at it.
-pub const CONFIG_LOADS: &str = "trunkline_config_loads_total";
-/// Answers in the cache.
-pub const ENTRIES: &str = "trunkline_cache_entries";
-/// Lives of the change listener that ended.
-pub const LIVES_ENDED: &str = "trunkline_change_listener_lives_ended_total";
+#[cfg(feature = "dispatch")]
+pub(crate) use self::calling::{BatchGauges, CallsCounted};
+pub(crate) use self::resolving::{ChangesCounted, Telemetry};
+pub(crate) use self::storing::StoreCounted;
 
-/// Changes that were learned of and applied.
-pub const CHANGES: &str = "trunkline_changes_applied_total";
-/// How often changes may have been missed, so that everything was asked for anew.
-pub const DOUBTS: &str = "trunkline_cache_doubts_total";
-/// 1 for the way, `by`, in which changes are learned of at present.
-pub const HEARING: &str = "trunkline_changes_heard";
-/// Answers in memory that were held against the database.
-pub const CHECKS: &str = "trunkline_self_checks_total";
-/// Answers that the self-check found to be staler than they may be.
-pub const STALE_FOUND: &str = "trunkline_self_check_stale_total";
-/// The longest time, in seconds, that an answer was seen to count after the database said otherwise.
-pub const STALENESS: &str = "trunkline_staleness_seconds_max";
-/// Tasks beside the callers that panicked and were started again.
-pub const RESTARTS: &str = "trunkline_task_restarts_total";
-
-/// The handles of one resolver.
-pub(crate) struct Telemetry {
-    database: Counter,
-    environment: Counter,
-    fallbacks: Vec<Counter>,
-    refusals: Vec<Counter>,
-    pub(crate) stale: Counter,
-    pub(crate) loads: Counter,
-    pub(crate) config_loads: Counter,
-    entries: Gauge,
-    hearing: [Gauge; Hearing::ALL.len()],
-    pub(crate) checks: Counter,
-    pub(crate) stale_found: Counter,
-    pub(crate) staleness: Gauge,
-    pub(crate) restarts: Counter,
-    pub(crate) changes: ChangesCounted,
+/// A metric as people need to know it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name, with its unit in it.
+    pub name: &'static str,
+    /// What kind it is.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it tells.
+    pub help: &'static str,
 }
 
-/// What those who tell of changes count.
-#[derive(Clone)]
-pub(crate) struct ChangesCounted {
-    applied: Counter,
-    doubts: Counter,
-    pub(crate) lives_ended: Counter,
+/// The kinds of metrics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Sorts what it sees into buckets with these upper bounds, in the unit of its name.
+    Histogram(&'static [f64]),
 }
 
-impl ChangesCounted {
-    pub(crate) fn applied(&self, changes: usize) {
-        self.applied.increment(changes as u64);
-    }
+macro_rules! metrics {
+    ($($constant:ident: $kind:expr, $name:literal [$($label:literal)*] $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
 
-    pub(crate) fn doubted(&self) {
-        self.doubts.increment(1);
-    }
+        /// Every metric, in the order in which they are documented.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: $name,
+            kind: $kind,
+            labels: &[$($label),*],
+            help: $help,
+        }),*];
+    };
 }
 
-impl Telemetry {
-    /// Describes every metric and makes its handles, all series at zero.
-    pub(crate) fn new() -> Self {
-        describe_counter!(RESOLUTIONS, Unit::Count, "Answers given, by source");
-        describe_counter!(FALLBACKS, Unit::Count, "Answers given by the environment, by reason");
-        describe_counter!(REFUSALS, Unit::Count, "Questions nobody could answer, by reason");
-        describe_counter!(STALE, Unit::Count, "Answers that were the last good one");
-        describe_counter!(LOADS, Unit::Count, "Loads from the database, begun");
-        describe_counter!(CONFIG_LOADS, Unit::Count, "Loads of a config alone, after it changed");
-        describe_gauge!(ENTRIES, Unit::Count, "Answers in the cache");
-        describe_counter!(LIVES_ENDED, Unit::Count, "Lives of the change listener that ended");
-        describe_counter!(CHANGES, Unit::Count, "Changes that were applied");
-        describe_counter!(DOUBTS, Unit::Count, "Times everything was asked for anew");
-        describe_gauge!(HEARING, "1 for the way in which changes are learned of");
-        describe_counter!(CHECKS, Unit::Count, "Answers held against the database");
-        describe_counter!(STALE_FOUND, Unit::Count, "Answers found staler than they may be");
-        describe_gauge!(STALENESS, Unit::Seconds, "The staleness of the stalest answer ever seen");
-        describe_counter!(RESTARTS, Unit::Count, "Tasks that panicked and were started again");
-        let by_reason = |name: &'static str| {
-            Reason::ALL.iter().map(|reason| counter!(name, "reason" => reason.as_str())).collect()
-        };
-        let telemetry = Self {
-            database: counter!(RESOLUTIONS, "source" => "database"),
-            environment: counter!(RESOLUTIONS, "source" => "environment"),
-            fallbacks: by_reason(FALLBACKS),
-            refusals: by_reason(REFUSALS),
-            stale: counter!(STALE),
-            loads: counter!(LOADS),
-            config_loads: counter!(CONFIG_LOADS),
-            entries: gauge!(ENTRIES),
-            hearing: Hearing::ALL.map(|way| gauge!(HEARING, "by" => way.as_str())),
-            checks: counter!(CHECKS),
-            stale_found: counter!(STALE_FOUND),
-            staleness: gauge!(STALENESS),
-            restarts: counter!(RESTARTS),
-            changes: ChangesCounted {
-                applied: counter!(CHANGES),
-                doubts: counter!(DOUBTS),
-                lives_ended: counter!(LIVES_ENDED),
-            },
-        };
-        telemetry.staleness.set(0.0);
-        telemetry.counters().for_each(|counter| counter.absolute(0));
-        telemetry
-    }
+metrics! {
+    RESOLUTIONS: Kind::Counter, "trunkline_resolutions_total" ["source" "from"]
+        "Answers given, by source and by where the answer came from";
+    FALLBACKS: Kind::Counter, "trunkline_fallbacks_total" ["reason"]
+        "Answers given by the environment, by reason";
+    REFUSALS: Kind::Counter, "trunkline_refusals_total" ["reason"]
+        "Questions that nobody could answer, by reason";
+    UNOPENABLE: Kind::Counter, "trunkline_secrets_unopenable_total" ["reason"]
+        "Secrets of configs that did not open, by reason";
+    WARM: Kind::Histogram(WARM_BUCKETS), "trunkline_resolve_warm_duration_seconds" []
+        "Time of an answer from memory, of one in 64 of them";
+    COLD: Kind::Histogram(COLD_BUCKETS), "trunkline_resolve_cold_duration_seconds" []
+        "Time of an answer that was not in memory";
+    QUERIES: Kind::Histogram(QUERY_BUCKETS), "trunkline_store_query_duration_seconds" ["statement"]
+        "Time of a statement, the wait for a connection included";
+    STORE_ERRORS: Kind::Counter, "trunkline_store_errors_total" ["kind"]
+        "Statements that failed, by kind of failure";
+    CONNECTIONS: Kind::Gauge, "trunkline_store_connections" ["state"]
+        "Connections to the database: in use, idle, and the most there may be";
+    ENTRIES: Kind::Gauge, "trunkline_cache_entries" []
+        "Answers in memory";
+    EVICTIONS: Kind::Counter, "trunkline_cache_evictions_total" ["cause"]
+        "Answers that left memory for want of room, for their age, or because nobody used them";
+    INVALIDATIONS: Kind::Counter, "trunkline_cache_invalidations_total" ["trigger"]
+        "Times that answers were dropped, by what made it necessary";
+    LOADS: Kind::Counter, "trunkline_loads_total" []
+        "Loads of a number, begun";
+    CONFIG_LOADS: Kind::Counter, "trunkline_config_loads_total" []
+        "Loads of a config alone, after it changed: one, however many numbers point at it";
+    LOADS_IN_FLIGHT: Kind::Gauge, "trunkline_loads_in_flight" []
+        "Loads under way";
+    LOADS_JOINED: Kind::Counter, "trunkline_loads_joined_total" []
+        "Questions that waited for a load that was under way already";
+    LISTENER_UP: Kind::Gauge, "trunkline_change_listener_up" []
+        "1 while something tells of changes";
+    LIVES_ENDED: Kind::Counter, "trunkline_change_listener_lives_ended_total" []
+        "Connections of the listener for changes that ended; it begins anew each time";
+    HEARING: Kind::Gauge, "trunkline_changes_heard" ["by"]
+        "1 for the way in which changes are learned of at present";
+    CHANGES: Kind::Counter, "trunkline_changes_applied_total" []
+        "Changes that were learned of and applied";
+    CHANGE_DELAY: Kind::Histogram(DELAY_BUCKETS), "trunkline_change_delay_seconds" []
+        "From the writing of a change to its being applied here";
+    CHANGE_SEQUENCE: Kind::Gauge, "trunkline_change_last_sequence" []
+        "The highest sequence number of a change that was seen";
+    LEASE_LIVE: Kind::Gauge, "trunkline_lease_live" []
+        "1 while it is proven that no change was missed";
+    LEASE_AGE: Kind::Gauge, "trunkline_lease_age_seconds" []
+        "How long ago that was last proven";
+    CHECKS: Kind::Counter, "trunkline_self_checks_total" []
+        "Answers in memory that were held against the database";
+    STALE_FOUND: Kind::Counter, "trunkline_self_check_stale_total" []
+        "Answers that the self-check found to be staler than they may be";
+    STALENESS: Kind::Gauge, "trunkline_staleness_seconds_max" []
+        "The longest time that an answer was seen to count after the database said otherwise";
+    RESTARTS: Kind::Counter, "trunkline_task_restarts_total" []
+        "Tasks beside the callers that panicked and were started again";
+    SEALED: Kind::Gauge, "trunkline_sealed_secrets" ["key" "role"]
+        "Configs by the key that opens their secret: the first key, which seals, an older one, or none";
+    CALLS: Kind::Counter, "trunkline_calls_total" ["outcome"]
+        "Calls, by what became of them";
+    CALL_TIME: Kind::Histogram(CALL_BUCKETS), "trunkline_call_duration_seconds" ["part"]
+        "Time of placing a call in total, and the part of it that waited for LiveKit";
+    BATCH: Kind::Gauge, "trunkline_batch_entries" ["state"]
+        "Entries of the batches that run here";
+    RELOADED: Kind::Gauge, "trunkline_settings_last_reload_successful" []
+        "Whether the last reload of the settings succeeded";
+    RELOADED_AT: Kind::Gauge, "trunkline_settings_last_reload_success_timestamp_seconds" []
+        "When settings were last taken, in seconds since 1970";
+    READY: Kind::Gauge, "trunkline_ready" []
+        "1 while /readyz says yes";
+    BUILD: Kind::Gauge, "trunkline_build_info" ["version" "database"]
+        "1, for the version that runs and the kind of its database";
+    REQUESTS: Kind::Counter, "trunkline_http_requests_total" ["route" "code"]
+        "HTTP requests answered";
+}
 
-    /// Counts an answer.
-    pub(crate) fn answered(&self, source: Source, reason: Option<Reason>) {
-        match source {
-            Source::Database => self.database.increment(1),
-            Source::Environment => self.environment.increment(1),
+/// Buckets for every histogram, for the recorder of an embedder. A recorder that is told of none
+/// makes summaries, which cannot be added up over processes.
+pub fn recommended_buckets() -> impl Iterator<Item = (&'static str, &'static [f64])> {
+    METRICS.iter().filter_map(|metric| match metric.kind {
+        Kind::Histogram(buckets) => Some((metric.name, buckets)),
+        Kind::Counter | Kind::Gauge => None,
+    })
+}
+
+/// Tells the recorder what every metric is.
+pub(crate) fn describe() {
+    for &Metric { name, kind, help, .. } in METRICS {
+        let unit = if name.contains("_seconds") { Unit::Seconds } else { Unit::Count };
+        match kind {
+            Kind::Counter => describe_counter!(name, unit, help),
+            Kind::Gauge => describe_gauge!(name, unit, help),
+            Kind::Histogram(_) => describe_histogram!(name, unit, help),
         }
-        if let Some(reason) = reason {
-            self.fallbacks[place(reason)].increment(1);
-        }
-    }
-
-    /// Says how many answers are cached.
-    pub(crate) fn cached(&self, entries: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 numbers")]
-        self.entries.set(entries as f64);
-    }
-
-    /// Says by which way changes are learned of.
-    pub(crate) fn hears_by(&self, hearing: Hearing) {
-        for (way, gauge) in Hearing::ALL.iter().zip(&self.hearing) {
-            gauge.set(f64::from(u8::from(*way == hearing)));
-        }
-    }
-
-    /// Counts a question that nobody could answer.
-    pub(crate) fn refused(&self, reason: Reason) {
-        self.refusals[place(reason)].increment(1);
-    }
-
-    fn counters(&self) -> impl Iterator<Item = &Counter> {
-        let ChangesCounted { applied, doubts, lives_ended } = &self.changes;
-        let single =
-            [&self.database, &self.environment, &self.stale, &self.loads, &self.config_loads];
-        let beside =
-            [applied, doubts, lives_ended, &self.checks, &self.stale_found, &self.restarts];
-        single.into_iter().chain(beside).chain(&self.fallbacks).chain(&self.refusals)
     }
 }
 
-fn place(reason: Reason) -> usize {
-    reason as usize
+/// A counter that is there from now on, at zero.
+pub(crate) fn at_zero(counter: Counter) -> Counter {
+    counter.absolute(0);
+    counter
 }
+
+const WARM_BUCKETS: &[f64] = &[1e-7, 2.5e-7, 5e-7, 1e-6, 2.5e-6, 5e-6, 2.5e-5, 1e-4, 1e-3];
+const COLD_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+const QUERY_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
+const DELAY_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const CALL_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 90.0];

@@ -11,6 +11,8 @@
 //! Numbers and configs are hashed onto a fixed number of places, so memory is bounded. Two that
 //! share a place invalidate each other now and then, which costs a load and never a wrong answer.
 
+use std::time::Duration;
+
 use crate::changes::Change;
 use crate::clock::Moment;
 use crate::number::{Caller, ConfigId, E164};
@@ -145,6 +147,15 @@ impl Fence {
     /// Whether it is proven that no change was missed.
     pub(crate) fn lease_is_live(&self, now: Moment) -> bool {
         now.0 < self.lease.load(Ordering::Acquire)
+    }
+
+    /// How long ago it was last proven that no change was missed, by proofs that count so long. Zero
+    /// where nobody tells of changes; where nothing has proven it yet, the time since the beginning.
+    pub(crate) fn lease_age(&self, now: Moment, lease: Duration) -> Duration {
+        match self.lease.load(Ordering::Acquire) {
+            u64::MAX => Duration::ZERO,
+            until => now.since(Moment(until).before(lease)),
+        }
     }
 }
 

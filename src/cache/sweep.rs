@@ -45,6 +45,9 @@ impl Cache {
                 let next = if now < entry.refresh_at { entry.refresh_at } else { ends_at };
                 self.look_again(next.min(ends_at), place);
             } else if trusted || now >= entry.keep_until {
+                let aged = now >= entry.fresh_until;
+                let cause = if aged { &self.evicted.for_age } else { &self.evicted.unused };
+                cause.fetch_add(1, Ordering::Relaxed);
                 self.table.remove_exact(caller, serial);
                 self.keeper.invalidate(&caller);
             } else {

@@ -61,9 +61,12 @@ impl Poller {
     async fn catch_up(&self, since: i64) -> Result<i64, StoreError> {
         if let Some(logged) = self.store.changes_after(since).await? {
             let newest = logged.last().map_or(since, |last| last.seq);
-            let changes: Vec<_> = logged.into_iter().map(|logged| logged.change).collect();
-            self.cache.apply_all(&changes);
-            self.counted.applied(changes.len());
+            let (changes, ages): (Vec<_>, Vec<_>) =
+                logged.into_iter().map(|logged| (logged.change, logged.age)).unzip();
+            let many = changes.len();
+            tracing::debug_span!("apply changes", changes = many)
+                .in_scope(|| self.cache.apply_all(&changes));
+            self.counted.applied(&ages, newest);
             return Ok(newest);
         }
         // Too many to go through, or the log no longer reaches back, or the file is another one.

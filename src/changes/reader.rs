@@ -70,8 +70,10 @@ impl Reader {
     }
 
     fn apply(&self, news: &News) {
+        let changes = news.changes.len();
+        let _span = (changes > 0).then(|| tracing::debug_span!("apply changes", changes).entered());
         self.cache.apply_all(&news.changes);
-        self.counted.applied(news.changes.len());
+        self.counted.applied(&news.ages, news.newest);
         if news.reach == Reach::Complete {
             return;
         }

@@ -4,6 +4,7 @@
 
 mod latencies;
 
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use clap::Args;
 use serde_json::json;
 use tempfile::TempDir;
 use trunkline::clock::{Clock, SystemClock};
+use trunkline::server::Exporter;
 use trunkline::settings::Values;
 use trunkline::store::{ConfigEdit, Migrations, Store};
 use trunkline::{
@@ -21,6 +23,7 @@ use super::db::{Seeded, sow};
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, short};
 use super::resolve::summary;
+use super::serve::{bind, exporter, write_private};
 use super::{Context, open};
 
 #[derive(Args)]
@@ -32,14 +35,17 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn run(self, context: &Context) -> Done {
+        let exporter = exporter()?;
+        // Whatever is made from here on records to it; nothing was made before.
+        let _installed = exporter.install();
         // However it is told to end, it ends in the same place, where the folder is removed.
         tokio::select! {
-            done = self.show(context.json) => done,
+            done = self.show(context.json, exporter) => done,
             () = told_to_end() => Ok(()),
         }
     }
 
-    async fn show(&self, json: bool) -> Done {
+    async fn show(&self, json: bool, exporter: Exporter) -> Done {
         let stage = Stage::set(json).await?;
         stage.answers().await?;
         stage.edit_from_a_second_process().await?;
@@ -47,8 +53,7 @@ impl Demo {
         stage.turn_the_flag().await?;
         stage.latencies().await?;
         if !self.exit {
-            stage.say("Ctrl-C ends the demo and removes its folder.")?;
-            std::future::pending::<()>().await;
+            stage.stay_open(exporter).await?;
         }
         stage.resolver.stop(Duration::from_secs(1)).await;
         Ok(())
@@ -76,7 +81,10 @@ impl Stage {
             })?;
         let key = KeyRing::generate()?;
         let key_file = folder.path().join("key");
-        write_private(&key_file, &key)?;
+        write_private(&key_file, &key).map_err(|error| {
+            let message = format!("{}: {error}", key_file.display());
+            Failure::new("folder_failed", message, Exit::Failed)
+        })?;
         let settings = settings(&folder, true)?;
         let database = open(&settings)?;
         database.migrate(Migrations::Up).await?;
@@ -235,6 +243,51 @@ impl Stage {
         None
     }
 
+    /// Serves what a daemon serves, with a few calls a second so that there is something to see.
+    async fn stay_open(&self, exporter: Exporter) -> Done {
+        let settings = settings(&self.folder, true)?;
+        let database = open(&settings)?;
+        let usual = settings.http_listen;
+        let any = SocketAddr::new(usual.ip(), 0);
+        let server =
+            match bind(usual, &self.resolver, Some(database.clone()), exporter.clone()).await {
+                Ok(server) => server,
+                Err(_) => bind(any, &self.resolver, Some(database), exporter).await?,
+            };
+        let failed =
+            |error: std::io::Error| Failure::new("listen_failed", error.to_string(), Exit::Failed);
+        let address = server.address().map_err(failed)?;
+        self.head("It stays open")?;
+        for (path, what) in [
+            ("metrics", "every metric, for Prometheus; dashboards and alerts are in dashboards/"),
+            ("readyz", "whether it should be given calls, and why"),
+            ("livez", "whether it runs"),
+            ("version", "what runs"),
+        ] {
+            let address = format!("http://{address}/{path}");
+            if self.json {
+                json_line(&json!({"open": address}))?;
+            } else {
+                line(format!("   {address:<34}{what}"))?;
+            }
+        }
+        self.say("Ctrl-C ends the demo and removes its folder.")?;
+        let calls = async {
+            let stranger = Caller::new(self.seeded.tenants[0], self.seeded.caller(1).number);
+            for at in (0_u32..).step_by(7) {
+                let known = self.seeded.caller(at % NUMBERS);
+                let caller = if at % 40 == 0 { stranger } else { known };
+                // The metrics tell what became of it.
+                let _ = self.resolver.resolve(caller).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            ended = server.serve(std::future::pending()) => ended.map_err(failed),
+            () = calls => Ok(()),
+        }
+    }
+
     fn head(&self, text: &str) -> Done {
         if self.json { Ok(()) } else { line(format!("\n{text}")) }
     }
@@ -293,18 +346,6 @@ fn settings(folder: &TempDir, enabled: bool) -> Result<Settings, Failure> {
     ];
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
     Ok(Settings::read(&Values::of(pairs, None))?)
-}
-
-/// Writes a file that only its owner may read.
-fn write_private(path: &std::path::Path, text: &str) -> Done {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
-        Failure::new("folder_failed", format!("{}: {error}", path.display()), Exit::Failed)
-    })
 }
 
 const NUMBERS: u32 = 1000;

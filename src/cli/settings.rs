@@ -70,7 +70,7 @@ fn origin(values: &Values, name: &str) -> String {
     let _ = match values.origin(name) {
         Origin::Environment => write!(text, "environment"),
         Origin::DotEnv(path) | Origin::File(path) => write!(text, "{}", path.display()),
-        Origin::Default => write!(text, "default"),
+        Origin::Program | Origin::Default => write!(text, "default"),
     };
     text
 }

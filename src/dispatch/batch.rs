@@ -30,6 +30,7 @@ use self::pace::{GivenUp, Pace};
 use super::placed::Trace;
 use super::{Call, CallRequest, Dial, Dispatcher, Ledger, Outcome};
 use crate::number::ConfigId;
+use crate::telemetry::BatchGauges;
 
 /// A batch to be run.
 pub struct Batch<'a> {
@@ -130,6 +131,8 @@ impl<'a> Batch<'a> {
             }
         }
         tell(None, &summary);
+        let gauges = BatchGauges::new();
+        gauges.begun(summary.entries);
         let (pen, writing) = Journal::writer(file);
         let pace = Pace::new(self.limits);
         let going = async {
@@ -145,7 +148,7 @@ impl<'a> Batch<'a> {
                     match known.remove(&entry.line).map(|seen| seen.state) {
                         Some(State::Done(result)) => {
                             summary.earlier += 1;
-                            summary.count(&result);
+                            gauges.done(summary.count(&result));
                             tell(Some(&result), &summary);
                         }
                         earlier => under_way.push(run.entry(entry, earlier)),
@@ -164,7 +167,7 @@ impl<'a> Batch<'a> {
                     biased;
                     Some(ended) = under_way.next() => match ended {
                         Ended::Done(result) => {
-                            summary.count(&result);
+                            gauges.done(summary.count(&result));
                             tell(Some(&result), &summary);
                         }
                         Ended::Left(result) => {
@@ -189,14 +192,20 @@ impl<'a> Batch<'a> {
             Ok(summary)
         };
         let (summary, ()) = tokio::join!(going, writing);
+        if let Ok(summary) = &summary {
+            gauges.ended(summary.left);
+        }
         summary
     }
 }
 
 impl Summary {
-    fn count(&mut self, result: &Value) {
+    /// Counts a result; whether it is that of a call that was placed.
+    fn count(&mut self, result: &Value) -> bool {
         let outcome = result["outcome"].as_str().unwrap_or_default().to_owned();
+        let placed = outcome == Outcome::Placed.as_str();
         *self.outcomes.entry(outcome).or_default() += 1;
+        placed
     }
 
     /// How many entries have an outcome.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use tracing::Instrument;
 
 pub use self::error::{Answered, LiveKitError, SipStatus};
 use crate::credentials::Resolution;
@@ -301,7 +302,8 @@ impl LiveKit {
             )?
             .header("x-livekit-request-id", call)
             .timeout(self.timeout + patience);
-        answer_to(request).await
+        let span = tracing::debug_span!("livekit", method = "SIP/CreateSIPParticipant");
+        answer_to(request).instrument(span).await
     }
 
     async fn ask<A: DeserializeOwned>(
@@ -311,7 +313,8 @@ impl LiveKit {
         rights: &TokenRequest,
         body: &impl Serialize,
     ) -> Result<A, LiveKitError> {
-        answer_to(self.request(on, method, rights, body)?.timeout(self.timeout)).await
+        let request = self.request(on, method, rights, body)?.timeout(self.timeout);
+        answer_to(request).instrument(tracing::debug_span!("livekit", method)).await
     }
 
     fn request(
@@ -380,7 +383,12 @@ fn admin_of(room: &str) -> TokenRequest {
 }
 
 /// What the system trusts, by rustls with ring.
-fn tls() -> rustls::ClientConfig {
+///
+/// # Panics
+///
+/// Never: ring speaks TLS 1.2 and 1.3.
+#[must_use]
+pub fn tls() -> rustls::ClientConfig {
     use rustls_platform_verifier::BuilderVerifierExt;
 
     let builder = || {

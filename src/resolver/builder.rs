@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::telling::Told;
 use super::upkeep::Upkeep;
 use super::{Engine, Resolver, Running};
 use crate::cache::Cache;
@@ -90,7 +91,9 @@ impl ResolverBuilder {
             pause_until: 0.into(),
             teller,
             upkeep: Upkeep::default(),
+            told: Told::default(),
         });
+        engine.telemetry.reloaded(Some(engine.clock.unix_time()));
         engine.start_upkeep(&hears_flag);
         Resolver { engine }
     }

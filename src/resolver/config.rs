@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::decision::{answer, choose};
 use super::loading::{Landed, reason_of};
 use super::{Engine, Resolver};
@@ -84,7 +86,8 @@ impl Resolver {
         if let Some(id) = answer.config_id()
             && self.engine.cache.shared.holds(id, &answer.0.credentials)
         {
-            self.invalidate(Change::Config(id));
+            self.engine.telemetry.refused_by_server.increment(1);
+            self.engine.cache.apply(Change::Config(id));
         }
     }
 }
@@ -101,7 +104,8 @@ impl Engine {
         let now = self.clock.now();
         let part = self.cache.number_part(caller, now)?;
         let (engine, id) = (Arc::clone(self), part.config);
-        let take_off = |born| engine.load_config(id, born);
+        let span = tracing::debug_span!("load config", %id);
+        let take_off = |born| engine.load_config(id, born).instrument(span);
         let flight = self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off);
         let _held_until_used = flight.await.ok()??;
         self.made_again(caller, &part, now)
@@ -142,6 +146,7 @@ impl Engine {
     /// database; each number then finds out for itself why.
     async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> Option<Arc<Visit>> {
         self.telemetry.config_loads.increment(1);
+        let _under_way = self.telemetry.take_off();
         let running = self.running.load_full();
         let config = self.store.as_ref()?.config(id).await.ok()??;
         let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
+use super::{Engine, Running};
 use crate::cache::fence::Generation;
 use crate::cache::shared::Facts;
 use crate::cache::{Cache, Outcome};
@@ -129,11 +130,11 @@ impl Decision {
     pub(super) fn outcome(
         self,
         born: Generation,
-        environment: &Environment,
-        cache: &Cache,
-        clock: &Arc<dyn Clock>,
+        engine: &Engine,
+        Running { environment, .. }: &Running,
         now: Moment,
     ) -> (Outcome, Generation) {
+        let (cache, clock) = (&engine.cache, &engine.clock);
         let opened = self.verdict.and_then(|chosen| {
             let opened = chosen.credentials(born, cache, clock)?;
             Ok((chosen, opened))
@@ -146,6 +147,7 @@ impl Decision {
             }
             Err(why) => {
                 if let Refused::Secret(error) = &why {
+                    engine.telemetry.unopened(error);
                     tracing::error!(config = ?self.depends_on, %error, "a secret does not open");
                 } else {
                     tracing::debug!(why = %why, "the database has no answer");

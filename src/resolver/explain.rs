@@ -45,8 +45,11 @@ impl Resolver {
             return Explanation { steps, outcome: running.off.clone().map_err(Into::into) };
         }
         say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
-        let cached =
-            if engine.cache.hit(caller, now).is_some() { "would answer" } else { "has none" };
+        let cached = if engine.cache.hit(caller, now, false).is_some() {
+            "would answer"
+        } else {
+            "has none"
+        };
         say("cache", format!("{cached}; it is passed over here"));
 
         let refuse = |reason: Reason| (running.environment.answer(reason, None, now), reason);

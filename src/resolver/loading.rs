@@ -3,8 +3,10 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use tracing::Instrument;
 
 use super::decision::{Decision, decide};
 use super::{Engine, Running};
@@ -87,9 +89,16 @@ impl Engine {
             let engine = Arc::clone(self);
             // Taken before the load begins, and held: it may be wiped for its age at any moment.
             let last = self.cache.last_good(caller, self.clock.now());
-            let take_off = |born| engine.fly(caller, born, last, Purpose::Answer);
+            let joined = AtomicBool::new(true);
+            let take_off = |born| {
+                joined.store(false, Ordering::Relaxed);
+                let span = tracing::debug_span!("load", number = %caller.number.masked());
+                engine.fly(caller, born, last, Purpose::Answer).instrument(span)
+            };
             let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
-            let landed = flight.await?;
+            let landed = flight.await;
+            self.telemetry.joined.increment(u64::from(joined.load(Ordering::Relaxed)));
+            let landed = landed?;
             let proven = self.cache.fence.lease_is_live(self.clock.now());
             // A flight that was joined may have read what changed before we asked. The next one
             // takes off after that.
@@ -113,6 +122,7 @@ impl Engine {
             return answer;
         }
         self.telemetry.loads.increment(1);
+        let _under_way = self.telemetry.take_off();
         let running = self.running.load_full();
         let asked_at = self.clock.now();
         let route = match &self.store {
@@ -157,8 +167,7 @@ impl Engine {
         decision: Decision,
     ) -> Landed {
         let stamp = Stamp::new(born, caller, decision.depends_on);
-        let (outcome, config_born) =
-            decision.outcome(born, &running.environment, &self.cache, &self.clock, asked_at);
+        let (outcome, config_born) = decision.outcome(born, self, running, asked_at);
         let stamp = stamp.with_config_of(config_born);
         self.tell(caller, &outcome);
         let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
@@ -176,7 +185,6 @@ impl Engine {
             needs_lease: true,
         };
         self.cache.keep(caller, fresh, self.clock.now());
-        self.telemetry.cached(self.cache.len());
         Landed { outcome, stamp, asked_at }
     }
 

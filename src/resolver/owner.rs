@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::loading::reason_of;
-use super::{Engine, Resolver, log_source};
+use super::{Engine, Resolver};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::Crashed;
 use crate::clock::Moment;
@@ -43,7 +43,7 @@ impl Resolver {
         let engine = &self.engine;
         let running = engine.running.load_full();
         if !running.enabled {
-            return Ok(engine.counted(running.off.clone())?);
+            return Ok(engine.counted(running.off.clone(), true)?);
         }
         let reason = match engine.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
@@ -52,8 +52,8 @@ impl Resolver {
             Err(reason) => reason,
         };
         let outcome = running.environment.answer(reason, None, engine.clock.now());
-        log_source(number, &outcome);
-        Ok(engine.counted(outcome)?)
+        engine.tell_source(number, &outcome);
+        Ok(engine.counted(outcome, false)?)
     }
 }
 

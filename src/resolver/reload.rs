@@ -29,10 +29,16 @@ impl Resolver {
         // Swapped first: a load that begins after the bump sees the new settings.
         let old = engine.running.swap(Arc::new(fresh));
         let running = engine.running.load();
-        if !running.opens_like(&old) {
-            engine.cache.apply(Change::All);
+        let outdated = if !running.opens_like(&old) {
+            Some(Change::All)
         } else if !running.environment.answers_like(&old.environment) {
-            engine.cache.apply(Change::Numbers);
+            Some(Change::Numbers)
+        } else {
+            None
+        };
+        if let Some(change) = outdated {
+            engine.telemetry.by_reload.increment(1);
+            engine.cache.apply(change);
         }
         engine.enabled.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
         Ok(())
@@ -90,6 +96,7 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
         }
         if taken.iter().zip(&now).any(|(was, is)| was.is_some() && is.is_none()) {
             tracing::error!("a file of the settings is gone; the settings it held stay");
+            resolver.engine.telemetry.reloaded(None);
             // Told once. What comes in its place is another file, and is taken.
             taken.clone_from(&now);
             continue;
@@ -105,12 +112,17 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
         match reloaded.and_then(|settings| resolver.reload(settings)) {
             Ok(()) => {
                 tracing::info!("settings reloaded");
+                resolver.engine.telemetry.reloaded(Some(resolver.engine.clock.unix_time()));
                 // Who asks for it may have changed rows that no trigger told of.
                 if asked {
-                    resolver.invalidate(Change::Numbers);
+                    resolver.engine.telemetry.by_reload.increment(1);
+                    resolver.engine.cache.apply(Change::Numbers);
                 }
             }
-            Err(error) => tracing::error!(%error, "settings not reloaded; the old ones hold"),
+            Err(error) => {
+                resolver.engine.telemetry.reloaded(None);
+                tracing::error!(%error, "settings not reloaded; the old ones hold");
+            }
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Upkeep {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Health {
+    /// Whether the database is asked at all: the flag.
+    pub enabled: bool,
     /// By which way it learns of changes at present.
     pub hearing: Hearing,
     /// Why it is not the quicker one, where that is known.
@@ -70,7 +72,8 @@ impl Engine {
     pub(super) fn health(&self) -> Health {
         let found = &self.upkeep;
         let hearing = self.hearing();
-        let not_ready = if !self.running.load().enabled {
+        let enabled = self.running.load().enabled;
+        let not_ready = if !enabled {
             None
         } else if hearing == Hearing::Nothing && !found.has_heard.load(Ordering::Acquire) {
             Some(NotReady::HasNotHeard)
@@ -78,6 +81,7 @@ impl Engine {
             found.stale_now.load(Ordering::Acquire).then_some(NotReady::Stale)
         };
         Health {
+            enabled,
             hearing,
             trouble: self.teller.as_ref().and_then(|teller| teller.trouble()),
             cached: self.cache.len(),
@@ -90,6 +94,16 @@ impl Engine {
 
     fn hearing(&self) -> Hearing {
         self.teller.as_ref().map_or(Hearing::Embedder, |teller| teller.hearing())
+    }
+
+    /// Records what is not recorded where it happens.
+    fn tell_metrics(&self, hearing: Hearing) {
+        let (telemetry, now) = (&self.telemetry, self.clock.now());
+        telemetry.hears_by(hearing);
+        telemetry.cached(self.cache.len());
+        telemetry.evicted(&self.cache.evicted);
+        let fence = &self.cache.fence;
+        telemetry.proven(fence.lease_is_live(now), fence.lease_age(now, self.tuning.lease));
     }
 
     /// Starts every task that runs beside the callers.
@@ -198,6 +212,7 @@ impl Engine {
             found.found_stale.fetch_add(1, Ordering::AcqRel);
             self.telemetry.stale_found.increment(1);
             tracing::error!(?staleness, "an answer in memory was stale; it is dropped");
+            self.telemetry.by_self_check.increment(1);
             self.cache.apply(Change::Number(caller));
             if let Some(id) = outcome.ok().and_then(|answer| answer.config_id()) {
                 self.cache.apply(Change::Config(id));
@@ -237,7 +252,7 @@ async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<Place>) {
             }
         }
         let hearing = engine.hearing();
-        engine.telemetry.hears_by(hearing);
+        engine.tell_metrics(hearing);
         if hearing != Hearing::Nothing {
             engine.upkeep.has_heard.store(true, Ordering::Release);
         }

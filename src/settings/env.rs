@@ -123,11 +123,17 @@ variables! {
         CHANGE_LOG_KEEP = "30d"
             "How long the change log keeps what happened. Pruned by every process that may delete from it; a reader that was away for longer asks for everything anew. 0s: for ever."
     }
+    "Daemon": {
+        HTTP_LISTEN = "127.0.0.1:9464"
+            "Where `trunkline serve` answers /metrics, /livez, /readyz and /version. They hold no secret, and whoever reaches the address may read them."
+    }
     "Logs": {
         RUST_LOG = "info"
             "Which logs are written, in the syntax of tracing-subscriber's EnvFilter."
         LOG_FORMAT = "text"
             "text or json."
+        OTEL_EXPORTER_OTLP_ENDPOINT = ""
+            "With the feature otel: the base URL of a collector that takes traces, OTLP over HTTP, such as http://127.0.0.1:4318."
     }
 }
 
@@ -140,6 +146,8 @@ pub enum Origin {
     DotEnv(PathBuf),
     /// In the file that `NAME_FILE` names.
     File(PathBuf),
+    /// The program chose it, for want of a setting.
+    Program,
     /// Nowhere: the default holds.
     Default,
 }
@@ -162,7 +170,23 @@ impl Values {
 
     /// Reads these pairs in place of the process environment.
     pub fn of(pairs: impl IntoIterator<Item = (String, String)>, dot_env: Option<&Path>) -> Self {
+        Self::over(&[], pairs, dot_env)
+    }
+
+    /// Reads the process environment and a `.env` file, and these where neither has them.
+    pub(super) fn of_process_over(defaults: &[(String, String)], dot_env: Option<&Path>) -> Self {
+        Self::over(defaults, process(), dot_env)
+    }
+
+    fn over(
+        defaults: &[(String, String)],
+        pairs: impl IntoIterator<Item = (String, String)>,
+        dot_env: Option<&Path>,
+    ) -> Self {
         let mut values = Self::default();
+        for (name, value) in defaults {
+            values.found.insert(name.clone(), (Zeroizing::new(value.clone()), Origin::Program));
+        }
         if let Some(path) = dot_env {
             values.files.push(path.to_owned());
             values.read_dot_env(path);

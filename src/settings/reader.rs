@@ -42,6 +42,17 @@ impl<'a> Reader<'a> {
         self.with("ROUTING", read).unwrap_or_default()
     }
 
+    #[cfg(feature = "server")]
+    pub(super) fn http_listen(&mut self) -> std::net::SocketAddr {
+        let read = |text: &str| {
+            text.trim().parse().map_err(|_| {
+                "is an address with its port, such as 127.0.0.1:9464 or [::1]:9464".to_owned()
+            })
+        };
+        let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        self.with("HTTP_LISTEN", read).unwrap_or(nowhere)
+    }
+
     fn with<T>(
         &mut self,
         name: &'static str,

@@ -53,6 +53,10 @@ pub(crate) struct News {
     pub(crate) changes: Vec<Change>,
     /// Whether that is all that changed since the look before.
     pub(crate) reach: Reach,
+    /// How long ago each row was written.
+    pub(crate) ages: Vec<Duration>,
+    /// The newest place in the log; zero if it had no rows.
+    pub(crate) newest: i64,
 }
 
 /// How far back a look could see.
@@ -85,17 +89,10 @@ impl ChangeLog {
     pub(crate) async fn look(&mut self, audit: bool) -> Result<News, StoreError> {
         let patience = if self.session.is_some() { self.patience } else { self.patience_for_first };
         let late = StoreError::Timeout { after: patience };
-        let rows = match tokio::time::timeout(patience, self.ask(audit)).await {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => {
-                self.session = None;
-                return Err(error);
-            }
-            Err(_) => {
-                self.session = None;
-                return Err(late);
-            }
-        };
+        let store = Arc::clone(&self.store);
+        let asking =
+            async { tokio::time::timeout(patience, self.ask(audit)).await.unwrap_or(Err(late)) };
+        let rows = store.asking(asking).await.inspect_err(|_| self.session = None)?;
         let unreadable = |error| typed(&error, LOOK_NAME);
         let first = rows.first().ok_or(StoreError::Row { statement: LOOK_NAME })?;
         if first.try_get::<Option<i64>, _>("triggers").map_err(unreadable)?.is_some_and(too_few) {
@@ -135,13 +132,14 @@ impl ChangeLog {
             (first.try_get("incarnation")?, first.try_get("newest")?);
         let reaches_back: bool = first.try_get("reaches_back")?;
         let mut read = HashSet::new();
-        let mut changes = Vec::new();
+        let (mut changes, mut ages) = (Vec::new(), Vec::new());
         for row in rows {
             if row.try_get::<Option<i64>, _>("seq")?.is_some() {
-                let LoggedChange { seq, change } = read_change(row)?;
+                let LoggedChange { seq, change, age } = read_change(row)?;
                 read.insert(seq);
                 if self.horizon.as_ref().is_none_or(|horizon| !horizon.read.contains(&seq)) {
                     changes.push(change);
+                    ages.push(age);
                 }
             }
         }
@@ -160,7 +158,7 @@ impl ChangeLog {
         }
         let snapshot = first.try_get("snapshot")?;
         self.horizon = Some(Horizon { snapshot, incarnation, read, newest });
-        Ok(News { changes, reach })
+        Ok(News { changes, reach, ages, newest })
     }
 }
 
@@ -203,7 +201,9 @@ const LOOK: &str = "
         news.*
     from (values (1)) as always
     left join (
-        select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
+        select seq, entity, fields, config_id, tenant_id, digits,
+            cast(extract(epoch from clock_timestamp() - changed_at) as double precision) as age
+        from voice_agent_changes
         where seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
             and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
         order by seq limit $2

@@ -12,8 +12,10 @@ use std::time::Duration;
 use sqlx::Database;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::Instrument;
 
 use super::{StoreError, Taken};
+use crate::telemetry::StoreCounted;
 
 /// A connection, and what surrounds each statement on it.
 pub(super) trait Session: Send + Sized + 'static {
@@ -59,6 +61,7 @@ pub(super) struct Lanes<S: Session> {
 
 /// Where connections wait to be used again.
 struct Home<S> {
+    counted: StoreCounted,
     idle: Mutex<Vec<S>>,
     /// Rings when one comes home.
     returned: Notify,
@@ -85,6 +88,7 @@ impl<S: Session> Lanes<S> {
         Self {
             door,
             home: Arc::new(Home {
+                counted: StoreCounted::new(most),
                 idle: Mutex::default(),
                 returned: Notify::new(),
                 out: AtomicUsize::new(0),
@@ -93,6 +97,18 @@ impl<S: Session> Lanes<S> {
             deadline,
             given_up: watch::Sender::new(0),
         }
+    }
+
+    /// Does what a statement is about, and records how long it took and how it failed.
+    pub(super) async fn asking<T>(
+        &self,
+        statement: &'static str,
+        asking: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let outcome = asking.instrument(tracing::debug_span!("statement", statement)).await;
+        self.home.counted.asked(statement, began.elapsed(), &outcome);
+        outcome
     }
 
     /// What connections are opened with.
@@ -176,6 +192,7 @@ impl<S: Session> Lanes<S> {
             }
         };
         self.home.out.fetch_add(1, Ordering::SeqCst);
+        self.home.count();
         Ok(Lane {
             session: Some(session),
             reused,
@@ -207,6 +224,11 @@ impl<S> Home<S> {
         }
     }
 
+    fn count(&self) {
+        let idle = self.lock().len();
+        self.counted.connections(self.out.load(Ordering::SeqCst), idle);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<S>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,6 +237,7 @@ impl<S> Home<S> {
 impl<S: Session> Drop for Lane<S> {
     fn drop(&mut self) {
         self.home.out.fetch_sub(1, Ordering::SeqCst);
+        self.home.count();
         self.home.returned.notify_one();
     }
 }
@@ -291,25 +314,31 @@ macro_rules! ask {
     }};
     (read $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
         let until = $lanes.until();
-        loop {
-            let mut lane = $lanes.enter($statement, until).await?;
-            let given_up = lane.given_up();
-            let outcome = tokio::select! {
-                biased;
-                outcome = ask!(@run lane, $db, $keep, $query) => outcome,
-                () = given_up => continue,
-            };
-            let again = lane.may_be_outdated();
-            match lane.leave(outcome) {
-                Err(error) if again && $crate::store::lanes::is_of_connection(&error) => {}
-                outcome => break outcome,
+        let asking = async {
+            loop {
+                let mut lane = $lanes.enter($statement, until).await?;
+                let given_up = lane.given_up();
+                let outcome = tokio::select! {
+                    biased;
+                    outcome = ask!(@run lane, $db, $keep, $query) => outcome,
+                    () = given_up => continue,
+                };
+                let again = lane.may_be_outdated();
+                match lane.leave(outcome) {
+                    Err(error) if again && $crate::store::lanes::is_of_connection(&error) => {}
+                    outcome => break outcome,
+                }
             }
-        }
+        };
+        $lanes.asking($statement, asking).await
     }};
     (write $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
-        let mut lane = $lanes.enter_alive($statement, $lanes.until()).await?;
-        let outcome = ask!(@run lane, $db, $keep, $query).await;
-        lane.leave(outcome)
+        let asking = async {
+            let mut lane = $lanes.enter_alive($statement, $lanes.until()).await?;
+            let outcome = ask!(@run lane, $db, $keep, $query).await;
+            lane.leave(outcome)
+        };
+        $lanes.asking($statement, asking).await
     }};
 }
 pub(super) use ask;

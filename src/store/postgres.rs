@@ -63,6 +63,14 @@ impl PostgresStore {
         PostgresSession::open(self.lanes.door()).await.map_err(|error| typed(&error, "connect"))
     }
 
+    /// Records a look at the change log over a connection of its own.
+    pub(super) async fn asking<T>(
+        &self,
+        look: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.lanes.asking("changes", look).await
+    }
+
     /// One that looked alive turned out to be dead: those that loaders hold may be, too.
     pub(crate) fn give_up_connections(&self) {
         self.lanes.give_up();
@@ -252,6 +260,14 @@ const NOTICE_THE_DEAD: [(&str, &str); 3] = [
 const SCHEMA_USABLE: &str = "
     select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
     from pg_namespace where nspname = $1";
+
+/// From the row that was read last, which shows that the log reaches back to it.
+const CHANGES_AFTER: &str = "
+    select seq, entity, fields, config_id, tenant_id, digits,
+        cast(extract(epoch from clock_timestamp() - changed_at) as double precision) as age
+    from voice_agent_changes
+    where seq >= $1
+    order by seq limit $2";
 
 /// A text that is no UUID must not reach the cast, so the pattern guards it: every form that
 /// Postgres reads, braces and missing hyphens included.

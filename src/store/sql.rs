@@ -95,12 +95,6 @@ pub(super) const REMOVE_NUMBER: &str = "
     delete from voice_agent_numbers
     where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
 
-/// From the row that was read last, which shows that the log reaches back to it.
-pub(super) const CHANGES_AFTER: &str = "
-    select seq, entity, fields, config_id, tenant_id, digits from voice_agent_changes
-    where seq >= $1
-    order by seq limit $2";
-
 pub(super) const NEWEST_CHANGE: &str = "select coalesce(max(seq), 0) from voice_agent_changes";
 
 pub(super) const DOUBLES: &str = "
@@ -309,8 +303,8 @@ macro_rules! implement_store {
             ) -> Result<Option<Vec<LoggedChange>>, StoreError> {
                 // One for the row that was read last, one to tell "that many" from "more".
                 let most = MOST_CHANGES.cast_signed() as i64 + 2;
-                let mut changes = ask!(read self.lanes, "changes_after", |db, keep| {
-                    sqlx::query(sql::CHANGES_AFTER)
+                let mut changes = ask!(read self.lanes, "changes", |db, keep| {
+                    sqlx::query(CHANGES_AFTER)
                         .persistent(keep)
                         .bind(seq)
                         .bind(most)
@@ -337,7 +331,7 @@ macro_rules! implement_store {
             }
 
             async fn newest_change(&self) -> Result<i64, StoreError> {
-                ask!(read self.lanes, "newest_change", |db, keep| {
+                ask!(read self.lanes, "changes", |db, keep| {
                     sqlx::query_scalar(sql::NEWEST_CHANGE).persistent(keep).fetch_one(db)
                 })
             }
@@ -408,7 +402,8 @@ macro_rules! implement_store {
                 row.try_get("tenant_id")?,
                 digits.as_deref(),
             );
-            Ok(LoggedChange { seq: row.try_get("seq")?, change })
+            let age = std::time::Duration::try_from_secs_f64(row.try_get("age")?);
+            Ok(LoggedChange { seq: row.try_get("seq")?, change, age: age.unwrap_or_default() })
         }
     };
 }

@@ -83,6 +83,14 @@ impl Session for SqliteConnection {
 
 implement_store!(SqliteStore, Sqlite, SqliteRow);
 
+/// From the row that was read last, which shows that the log reaches back to it.
+const CHANGES_AFTER: &str = "
+    select seq, entity, fields, config_id, tenant_id, digits,
+        (julianday('now') - julianday(changed_at)) * 86400.0 as age
+    from voice_agent_changes
+    where seq >= $1
+    order by seq limit $2";
+
 /// `unhex` gives null for what is no hex, and `id` is never null, so malformed text joins nothing.
 const ROUTE: &str = "
     select cast(n.rules as text) as rules, n.provider, c.id, c.name, c.livekit_url as url, c.livekit_api_key as api_key,

@@ -30,7 +30,8 @@ impl Lab {
         store.add_number(&number(caller(1, 1), Some(id))).await.unwrap();
         let nudge = Arc::new(Notify::new());
         std::fs::write(folder.path().join(".env"), env_file(&database.url, &key, "")).unwrap();
-        let files = SettingsFiles { dot_env: Some(folder.path().join(".env")) };
+        let files =
+            SettingsFiles { dot_env: Some(folder.path().join(".env")), ..SettingsFiles::default() };
         let values = Values::of([], files.dot_env.as_deref());
         let resolver = Resolver::builder(Settings::read(&values).unwrap()).start();
         #[expect(clippy::disallowed_methods, reason = "ends with the resolver")]

@@ -175,7 +175,7 @@ impl Lab {
 
     /// What the cache would serve.
     pub(crate) fn hit(&self, caller: Caller) -> Option<Outcome> {
-        self.cache.hit(caller, NOW)
+        self.cache.hit(caller, NOW, true)
     }
 
     /// What stands in the cache, whether it would be served or not.

@@ -123,8 +123,14 @@ pub(crate) struct Keeper<K, V, S = RandomState> {
 
 type Listener<K, V> = dyn Fn(Arc<K>, V, Gone) + Send + Sync;
 
-/// moka says why. Nobody asks.
-pub(crate) struct Gone;
+/// Why. Only how many there were of each is counted.
+#[expect(dead_code, reason = "nothing grows old here")]
+pub(crate) enum Gone {
+    Size,
+    Expired,
+    Explicit,
+    Replaced,
+}
 
 impl<K: Hash + Eq + Copy, V> Keeper<K, V> {
     pub(crate) fn builder() -> Builder<K, V> {
@@ -165,7 +171,7 @@ impl<K: Hash + Eq + Copy, V, S> Keeper<K, V, S> {
         self.went(evicted);
         let told: Vec<_> = self.gone.lock().unwrap().drain(..).collect();
         for (key, value) in told {
-            (self.listener)(Arc::new(key), value, Gone);
+            (self.listener)(Arc::new(key), value, Gone::Explicit);
         }
     }
 

@@ -1,0 +1,43 @@
+//! Which keys the secrets at rest are sealed with: for those who turn keys over.
+
+use secrecy::ExposeSecret;
+
+use super::Resolver;
+use crate::store::StoreError;
+
+impl Resolver {
+    /// The ids of the keys in the ring with their roles: the first one seals, the older ones only
+    /// open. And `none`, for what no key opens.
+    pub(crate) fn key_ids(&self) -> Vec<(String, &'static str)> {
+        let running = self.engine.running.load();
+        let ids = running.ring.as_ref().map(|ring| ring.key_ids()).unwrap_or_default();
+        let roles = std::iter::once("first").chain(std::iter::repeat("older"));
+        let keys = ids.iter().zip(roles).map(|(id, role)| (id.to_string(), role));
+        keys.chain([("none".to_owned(), "none")]).collect()
+    }
+
+    /// How many configs each key opens the secret of. Empty while the flag is off: then the
+    /// database is left alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub(crate) async fn census(&self) -> Result<Vec<(String, &'static str, u64)>, StoreError> {
+        let running = self.engine.running.load_full();
+        let (true, Some(store)) = (running.enabled, &self.engine.store) else {
+            return Ok(Vec::new());
+        };
+        let mut census: Vec<_> =
+            self.key_ids().into_iter().map(|(key, role)| (key, role, 0)).collect();
+        for config in store.configs().await? {
+            let opened = running.ring.as_ref().and_then(|ring| {
+                ring.open(config.api_secret.expose_secret()).ok().map(|opened| opened.key)
+            });
+            let key = opened.map_or_else(|| "none".to_owned(), |key| key.to_string());
+            if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| *id == key) {
+                *many += 1;
+            }
+        }
+        Ok(census)
+    }
+}

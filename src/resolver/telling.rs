@@ -1,0 +1,106 @@
+//! What a resolver says in the log of where answers come from: once for each change of source, and
+//! never more of it than a person can read.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Engine;
+use crate::cache::Outcome;
+use crate::clock::Moment;
+use crate::number::{Caller, E164};
+use crate::reason::Reason;
+
+/// How many fallbacks were told of lately, by reason.
+#[derive(Default)]
+pub(super) struct Told(Mutex<[Window; Reason::ALL.len()]>);
+
+#[derive(Clone, Copy)]
+struct Window {
+    began: Moment,
+    told: u32,
+    kept_back: u64,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { began: Moment(0), told: 0, kept_back: 0 }
+    }
+}
+
+impl Told {
+    /// Whether one more may be told of; then also how many were not since the last one.
+    fn may_tell(&self, reason: Reason, now: Moment) -> Option<u64> {
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = &mut windows[reason as usize];
+        if now.since(window.began) >= WINDOW || window.told == 0 {
+            (window.began, window.told) = (now, 0);
+        }
+        if window.told >= MOST {
+            window.kept_back += 1;
+            return None;
+        }
+        window.told += 1;
+        Some(std::mem::take(&mut window.kept_back))
+    }
+}
+
+impl Engine {
+    /// Logs where an answer comes from, when that differs from what was cached: never once a call.
+    pub(super) fn tell(&self, caller: Caller, outcome: &Outcome) {
+        let gist = |outcome: &Outcome| match outcome {
+            Ok(answer) => (answer.config_id(), answer.reason()),
+            Err(unanswered) => (None, unanswered.error.reason()),
+        };
+        if self.cache.peek(caller, gist) != Some(gist(outcome)) {
+            self.tell_source(caller.number, outcome);
+        }
+    }
+
+    /// The words that operators search for.
+    pub(super) fn tell_source(&self, number: E164, outcome: &Outcome) {
+        let (number, now) = (number.masked(), self.clock.now());
+        match outcome {
+            Ok(answer) => match answer.reason() {
+                None => tracing::info!(
+                    config = answer.config_name(),
+                    %number,
+                    "Using LiveKit credentials from database"
+                ),
+                Some(reason) => {
+                    let Some(kept_back) = self.told.may_tell(reason, now) else { return };
+                    tracing::warn!(%reason, %number, kept_back, "Falling back to environment variables");
+                }
+            },
+            Err(unanswered) => {
+                let reason = unanswered.error.reason().unwrap_or(Reason::LoadPanicked);
+                let Some(kept_back) = self.told.may_tell(reason, now) else { return };
+                let error = &unanswered.error;
+                tracing::error!(%number, %error, kept_back, "no credentials for a call");
+            }
+        }
+    }
+}
+
+/// How many numbers are told of by name in a [`WINDOW`], for each reason. The metrics count all.
+const MOST: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_of_so_often_and_then_counted() {
+        let told = Told::default();
+        let at = |seconds| Moment(0).after(Duration::from_secs(seconds));
+        let tell = |reason, seconds| told.may_tell(reason, at(seconds));
+        for _ in 0..MOST {
+            assert_eq!(tell(Reason::NumberUnknown, 1), Some(0));
+        }
+        assert_eq!(tell(Reason::NumberUnknown, 2), None);
+        assert_eq!(tell(Reason::NumberUnknown, 10), None, "the window is not over");
+        assert_eq!(tell(Reason::DatabaseTimeout, 10), Some(0), "each reason for itself");
+        assert_eq!(tell(Reason::NumberUnknown, 11), Some(2), "it says how many it kept back");
+        assert_eq!(tell(Reason::NumberUnknown, 11), Some(0));
+    }
+}

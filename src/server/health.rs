@@ -1,0 +1,169 @@
+//! Whether the daemon should be given calls, and what is known only by asking now and then: that
+//! its tables are the right ones, and which keys its secrets are sealed with.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use metrics::{Gauge, gauge};
+use serde_json::{Value, json};
+
+use crate::resolver::{NotReady, Resolver};
+use crate::store::{Migrations, OpenStore};
+use crate::telemetry::{BUILD, READY, SEALED};
+
+/// What readiness is made of.
+pub(super) struct Health {
+    resolver: Resolver,
+    database: Option<OpenStore>,
+    stopping: AtomicBool,
+    /// Why the tables are not known to be right; `None` once they were.
+    tables: Mutex<Option<Unready>>,
+    ready: Gauge,
+    sealed: Mutex<HashMap<(String, &'static str), Gauge>>,
+}
+
+/// Why a daemon should not be given calls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unready {
+    /// It is about to end.
+    #[error("it is stopping")]
+    Stopping,
+    /// The database has not been reached yet.
+    #[error("the database has not been reached yet: {0}")]
+    NotReached(String),
+    /// The tables are not those that this version works with.
+    #[error("the tables are not those of this version; run `trunkline db migrate`")]
+    NotMigrated,
+    /// The resolver says so.
+    #[error(transparent)]
+    Resolver(NotReady),
+}
+
+impl Unready {
+    /// A stable word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::NotReached(_) => "not_reached",
+            Self::NotMigrated => "not_migrated",
+            Self::Resolver(NotReady::HasNotHeard) => "has_not_heard",
+            Self::Resolver(NotReady::Stale) => "stale",
+        }
+    }
+}
+
+impl Health {
+    /// Makes its gauges, too.
+    pub(super) fn new(resolver: Resolver, database: Option<OpenStore>) -> Self {
+        let kind = database.as_ref().map_or("none", OpenStore::kind);
+        gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION"), "database" => kind).set(1.0);
+        let ready = gauge!(READY);
+        ready.set(0.0);
+        let unknown = Unready::NotReached("it was not asked yet".into());
+        let tables = Mutex::new(database.is_some().then_some(unknown));
+        // A gauge for each key of the ring is there from the start; others come as they are found.
+        let health = Self {
+            resolver,
+            database,
+            stopping: AtomicBool::new(false),
+            tables,
+            ready,
+            sealed: Mutex::default(),
+        };
+        health.say_sealed(&[]);
+        health
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Why it is not ready. While the flag is off the database does not matter.
+    fn unready(&self) -> Option<Unready> {
+        let health = self.resolver.health();
+        if self.stopping.load(Ordering::Acquire) {
+            return Some(Unready::Stopping);
+        }
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let of_tables = tables.filter(|_| health.enabled);
+        of_tables.or(health.not_ready.map(Unready::Resolver))
+    }
+
+    /// Records whether it is ready.
+    pub(super) fn look(&self) -> Option<Unready> {
+        let unready = self.unready();
+        self.ready.set(f64::from(u8::from(unready.is_none())));
+        unready
+    }
+
+    /// What a probe is told.
+    pub(super) fn report(&self) -> (StatusCode, Value) {
+        let (unready, health) = (self.look(), self.resolver.health());
+        let status = match unready {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let report = json!({
+            "ready": unready.is_none(),
+            "reason": unready.as_ref().map(Unready::code),
+            "message": unready.as_ref().map(ToString::to_string),
+            "enabled": health.enabled,
+            "hearing": health.hearing,
+            "lease": self.resolver.hears_changes(),
+            "trouble": health.trouble,
+            "cached": health.cached,
+        });
+        (status, report)
+    }
+
+    /// Asks for what is only known by asking, for as long as it is polled.
+    pub(super) async fn keep(&self) -> Infallible {
+        let Some(database) = &self.database else { return std::future::pending().await };
+        let tables = async {
+            while self.tables.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                if self.resolver.health().enabled {
+                    let unready = match database.migrate(Migrations::Status).await {
+                        Ok(status) if status.is_current() => None,
+                        Ok(_) => Some(Unready::NotMigrated),
+                        Err(error) => Some(Unready::NotReached(error.to_string())),
+                    };
+                    *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = unready;
+                }
+                tokio::time::sleep(LOOK_AT_TABLES).await;
+            }
+        };
+        let census = async {
+            loop {
+                match self.resolver.census().await {
+                    Ok(census) => self.say_sealed(&census),
+                    Err(error) => tracing::debug!(%error, "the configs could not be counted"),
+                }
+                tokio::time::sleep(COUNT_EVERY).await;
+            }
+        };
+        let ((), never) = tokio::join!(tables, census);
+        never
+    }
+
+    /// Records how many secrets each key opens; keys that open none any more are at zero.
+    fn say_sealed(&self, census: &[(String, &'static str, u64)]) {
+        let mut gauges = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.values().for_each(|gauge| gauge.set(0.0));
+        let empty = self.resolver.key_ids().into_iter().map(|(key, role)| (key, role, 0));
+        for (key, role, many) in empty.chain(census.iter().cloned()) {
+            let gauge = gauges.entry((key.clone(), role));
+            let gauge = gauge.or_insert_with(|| gauge!(SEALED, "key" => key, "role" => role));
+            gauge.set(f64::from(u32::try_from(many).unwrap_or(u32::MAX)));
+        }
+    }
+}
+
+const LOOK_AT_TABLES: Duration = Duration::from_millis(500);
+const COUNT_EVERY: Duration = Duration::from_secs(60);

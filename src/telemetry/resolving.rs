@@ -1,0 +1,238 @@
+//! What a resolver records.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use super::{
+    CHANGE_DELAY, CHANGE_SEQUENCE, CHANGES, CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS,
+    FALLBACKS, HEARING, INVALIDATIONS, LEASE_AGE, LEASE_LIVE, LISTENER_UP, LIVES_ENDED, LOADS,
+    LOADS_IN_FLIGHT, LOADS_JOINED, REFUSALS, RELOADED, RELOADED_AT, RESOLUTIONS, RESTARTS,
+    STALE_FOUND, STALENESS, UNOPENABLE, WARM, at_zero,
+};
+use crate::cache::Evicted;
+use crate::changes::Hearing;
+use crate::credentials::{Resolution, Source};
+use crate::keyring::KeyError;
+use crate::reason::Reason;
+
+/// The handles of one resolver.
+pub(crate) struct Telemetry {
+    from_index: Counter,
+    from_load: Counter,
+    stale: Counter,
+    environment_by_settings: Counter,
+    environment_kept: Counter,
+    environment_from_load: Counter,
+    fallbacks: Vec<Counter>,
+    refusals: Vec<Counter>,
+    unopenable: [(&'static str, Counter); KeyError::OF_OPENING.len()],
+    pub(crate) warm: Histogram,
+    pub(crate) cold: Histogram,
+    pub(crate) loads: Counter,
+    pub(crate) config_loads: Counter,
+    in_flight: Gauge,
+    pub(crate) joined: Counter,
+    entries: Gauge,
+    evictions: [Counter; 3],
+    pub(crate) refused_by_server: Counter,
+    pub(crate) by_embedder: Counter,
+    pub(crate) by_reload: Counter,
+    pub(crate) by_self_check: Counter,
+    hearing: [Gauge; Hearing::ALL.len()],
+    listener_up: Gauge,
+    lease_live: Gauge,
+    lease_age: Gauge,
+    pub(crate) checks: Counter,
+    pub(crate) stale_found: Counter,
+    pub(crate) staleness: Gauge,
+    pub(crate) restarts: Counter,
+    reloaded: Gauge,
+    reloaded_at: Gauge,
+    pub(crate) changes: ChangesCounted,
+}
+
+/// What those who tell of changes count.
+#[derive(Clone)]
+pub(crate) struct ChangesCounted {
+    applied: Counter,
+    drops: Counter,
+    doubts: Counter,
+    delay: Histogram,
+    sequence: Gauge,
+    pub(crate) lives_ended: Counter,
+}
+
+impl ChangesCounted {
+    /// Counts changes that were applied: how long ago each was written, and the newest place in the
+    /// log that is known.
+    pub(crate) fn applied(&self, delays: &[Duration], newest: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^53 changes")]
+        self.sequence.set(newest as f64);
+        if delays.is_empty() {
+            return;
+        }
+        self.drops.increment(1);
+        self.applied.increment(delays.len() as u64);
+        for delay in delays {
+            self.delay.record(*delay);
+        }
+    }
+
+    pub(crate) fn doubted(&self) {
+        self.doubts.increment(1);
+    }
+}
+
+/// Counts as under way for as long as it is there.
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+impl Telemetry {
+    /// Describes every metric and makes the handles of a resolver, all series at zero.
+    pub(crate) fn new() -> Self {
+        super::describe();
+        let by_reason = |name: &'static str| {
+            let of = |reason: &Reason| at_zero(counter!(name, "reason" => reason.as_str()));
+            Reason::ALL.iter().map(of).collect()
+        };
+        let answers =
+            |source, from| at_zero(counter!(RESOLUTIONS, "source" => source, "from" => from));
+        let drops = |trigger| at_zero(counter!(INVALIDATIONS, "trigger" => trigger));
+        let telemetry = Self {
+            from_index: answers("database", "index"),
+            from_load: answers("database", "loaded"),
+            stale: answers("database", "stale"),
+            environment_by_settings: answers("environment", "settings"),
+            environment_kept: answers("environment", "negative"),
+            environment_from_load: answers("environment", "loaded"),
+            fallbacks: by_reason(FALLBACKS),
+            refusals: by_reason(REFUSALS),
+            unopenable: KeyError::OF_OPENING
+                .map(|code| (code, at_zero(counter!(UNOPENABLE, "reason" => code)))),
+            warm: histogram!(WARM),
+            cold: histogram!(COLD),
+            loads: at_zero(counter!(LOADS)),
+            config_loads: at_zero(counter!(CONFIG_LOADS)),
+            in_flight: gauge!(LOADS_IN_FLIGHT),
+            joined: at_zero(counter!(LOADS_JOINED)),
+            entries: gauge!(ENTRIES),
+            evictions: ["capacity", "expired", "idle"]
+                .map(|cause| at_zero(counter!(EVICTIONS, "cause" => cause))),
+            refused_by_server: drops("refused"),
+            by_embedder: drops("embedder"),
+            by_reload: drops("reload"),
+            by_self_check: drops("self_check"),
+            hearing: Hearing::ALL.map(|way| gauge!(HEARING, "by" => way.as_str())),
+            listener_up: gauge!(LISTENER_UP),
+            lease_live: gauge!(LEASE_LIVE),
+            lease_age: gauge!(LEASE_AGE),
+            checks: at_zero(counter!(CHECKS)),
+            stale_found: at_zero(counter!(STALE_FOUND)),
+            staleness: gauge!(STALENESS),
+            restarts: at_zero(counter!(RESTARTS)),
+            reloaded: gauge!(RELOADED),
+            reloaded_at: gauge!(RELOADED_AT),
+            changes: ChangesCounted {
+                applied: at_zero(counter!(CHANGES)),
+                drops: drops("change"),
+                doubts: drops("doubt"),
+                delay: histogram!(CHANGE_DELAY),
+                sequence: gauge!(CHANGE_SEQUENCE),
+                lives_ended: at_zero(counter!(LIVES_ENDED)),
+            },
+        };
+        for gauge in [&telemetry.staleness, &telemetry.in_flight, &telemetry.changes.sequence] {
+            gauge.set(0.0);
+        }
+        telemetry.cached(0);
+        telemetry.hears_by(Hearing::Nothing);
+        telemetry.proven(false, Duration::ZERO);
+        telemetry
+    }
+
+    /// Counts an answer, which was in memory or not.
+    pub(crate) fn answered(&self, answer: &Resolution, in_memory: bool) {
+        let reason = answer.reason();
+        let counter = match (answer.source(), in_memory) {
+            (Source::Database, _) if answer.stale() => &self.stale,
+            (Source::Database, true) => &self.from_index,
+            (Source::Database, false) => &self.from_load,
+            (Source::Environment, _) if reason == Some(Reason::FlagOff) => {
+                &self.environment_by_settings
+            }
+            (Source::Environment, true) => &self.environment_kept,
+            (Source::Environment, false) => &self.environment_from_load,
+        };
+        counter.increment(1);
+        if let Some(reason) = reason {
+            self.fallbacks[place(reason)].increment(1);
+        }
+    }
+
+    /// Counts a question that nobody could answer.
+    pub(crate) fn refused(&self, reason: Reason) {
+        self.refusals[place(reason)].increment(1);
+    }
+
+    /// Counts a secret that did not open.
+    pub(crate) fn unopened(&self, error: &KeyError) {
+        if let Some((_, counter)) = self.unopenable.iter().find(|(code, _)| *code == error.code()) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts a load as under way until what is returned is dropped.
+    pub(crate) fn take_off(&self) -> InFlight {
+        self.in_flight.increment(1.0);
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Says how many answers are cached.
+    pub(crate) fn cached(&self, entries: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 numbers")]
+        self.entries.set(entries as f64);
+    }
+
+    /// Says how many answers have left memory by now, and why.
+    pub(crate) fn evicted(&self, evicted: &Evicted) {
+        for (counter, many) in self.evictions.iter().zip(evicted.by_cause()) {
+            counter.absolute(many);
+        }
+    }
+
+    /// Says by which way changes are learned of.
+    pub(crate) fn hears_by(&self, hearing: Hearing) {
+        for (way, gauge) in Hearing::ALL.iter().zip(&self.hearing) {
+            gauge.set(one_if(*way == hearing));
+        }
+        self.listener_up.set(one_if(hearing != Hearing::Nothing));
+    }
+
+    /// Says whether it is proven that no change was missed, and how long ago it was.
+    pub(crate) fn proven(&self, live: bool, age: Duration) {
+        self.lease_live.set(one_if(live));
+        self.lease_age.set(age.as_secs_f64());
+    }
+
+    /// Says how the last reload of the settings went. `None`: in vain; else when it was, since 1970.
+    pub(crate) fn reloaded(&self, at: Option<Duration>) {
+        self.reloaded.set(one_if(at.is_some()));
+        if let Some(at) = at {
+            self.reloaded_at.set(at.as_secs_f64().floor());
+        }
+    }
+}
+
+fn one_if(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+fn place(reason: Reason) -> usize {
+    reason as usize
+}
