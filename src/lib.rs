@@ -28,9 +28,10 @@
 //!
 //! # Features
 //!
-//! `postgres` and `sqlite` bring the two databases, `dispatch` the calls, `cli` the program; all are
-//! on by default, and each only adds. An embedder takes `default-features = false, features =
-//! ["postgres"]`. `livekit-api` brings `Resolution::livekit_api`, the official client.
+//! `postgres` and `sqlite` bring the two databases, `dispatch` the calls, `server` metrics and health
+//! over HTTP, `cli` the program; all are on by default, and each only adds. An embedder takes
+//! `default-features = false, features = ["postgres"]`. Off by default are `livekit-api`, which brings
+//! `Resolution::livekit_api`, the official client, and `otel`, with which the program traces.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

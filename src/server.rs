@@ -150,7 +150,8 @@ async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     let path = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let code = response.status().as_u16();
-    let route = path.as_ref().map_or("other", MatchedPath::as_str);
+    let route = path.as_ref().filter(|_| !matches!(code, 404 | 405));
+    let route = route.map_or("other", MatchedPath::as_str);
     let known = shared.requests.iter().find(|(at, with, _)| (*at, *with) == (route, code));
     if let Some((_, _, counter)) = known {
         counter.increment(1);

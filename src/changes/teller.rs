@@ -139,8 +139,10 @@ impl Teller {
     /// from being heard.
     pub(crate) fn trouble(&self) -> Option<String> {
         let of = |trouble: &Mutex<Option<String>>| lock(trouble).clone();
-        match self.hearing() {
-            Hearing::Notify => None,
+        match (self.hearing(), &self.ears) {
+            (Hearing::Notify, _) => None,
+            #[cfg(feature = "sqlite")]
+            (Hearing::ChangeLog, Ears::Sqlite(_)) => None,
             _ => of(&self.log_trouble).or_else(|| of(&self.ear_trouble)),
         }
     }

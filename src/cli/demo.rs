@@ -243,7 +243,7 @@ impl Stage {
         None
     }
 
-    /// Serves what a daemon serves, with a few calls a second so that there is something to see.
+    /// Serves what a daemon serves, with some calls a second so that there is something to see.
     async fn stay_open(&self, exporter: Exporter) -> Done {
         let settings = settings(&self.folder, true)?;
         let database = open(&settings)?;
@@ -257,6 +257,9 @@ impl Stage {
         let failed =
             |error: std::io::Error| Failure::new("listen_failed", error.to_string(), Exit::Failed);
         let address = server.address().map_err(failed)?;
+        self.resolver
+            .reload(settings)
+            .map_err(|error| Failure::new("reload_failed", error.to_string(), Exit::Settings))?;
         self.head("It stays open")?;
         for (path, what) in [
             ("metrics", "every metric, for Prometheus; dashboards and alerts are in dashboards/"),

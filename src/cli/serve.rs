@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trunkline::server::{Exporter, Server};
-use trunkline::settings::{Origin, Settings, SettingsFiles, Values};
+use trunkline::settings::{Settings, SettingsFiles, Values};
 use trunkline::store::{Migrations, OpenStore};
 use trunkline::{KeyRing, Resolver, follow};
 
 use super::failure::{Done, Exit, Failure};
-use super::output::line;
+use super::output::{json_line, line};
 use super::{Context, open};
 
 #[derive(Args)]
@@ -47,6 +49,9 @@ impl Serve {
         }
         let files = at_home(&context.files)?;
         let settings = Settings::read(&files.values())?;
+        // Before anybody is told that it runs, and may signal it.
+        let (nudge, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let signals = Signals::new().relay(Arc::clone(&nudge), stop.clone());
         let address = self.listen.unwrap_or(settings.http_listen);
         let database = settings.database.as_ref().map(|_| open(&settings)).transpose()?;
         if let (Some(database), false) = (&database, files.defaults.is_empty()) {
@@ -55,17 +60,21 @@ impl Serve {
         let resolver = Resolver::builder(settings).start();
         let server = bind(address, &resolver, database, exporter).await?;
         let address = server.address().map_err(|error| no_listener(address, &error))?;
-        line(format!("listening on http://{address}: /metrics /livez /readyz /version"))?;
+        if context.json {
+            json_line(&json!({"listening": format!("http://{address}")}))?;
+        } else {
+            line(format!("listening on http://{address}: /metrics /livez /readyz /version"))?;
+        }
         tell_manager(&[sd_notify::NotifyState::Ready]);
 
-        let nudge = Arc::new(Notify::new());
-        let stop = CancellationToken::new();
-        let signals = relay(Arc::clone(&nudge), stop.clone());
-        let following = follow(resolver.clone(), files, nudge);
-        let serving = server.serve(stop.clone().cancelled_owned());
+        let following = async {
+            follow(resolver.clone(), files, nudge).await;
+            std::future::pending().await
+        };
         let ended = tokio::select! {
-            ended = serving => ended,
-            () = async { tokio::join!(signals, following); } => Ok(()),
+            ended = server.serve(stop.cancelled_owned()) => ended,
+            () = signals => Ok(()),
+            never = following => never,
         };
         if !resolver.stop(Duration::from_secs(5)).await {
             tracing::warn!("some tasks had not ended");
@@ -76,14 +85,15 @@ impl Serve {
 
 impl Healthcheck {
     pub(crate) async fn run(self, context: &Context) -> Done {
-        let address = match self.listen {
-            Some(address) => address,
-            None => context.settings()?.http_listen,
-        };
+        // Of the settings only this one, since a probe is not to fail for another one's sake.
+        let named = context.values().get("HTTP_LISTEN").and_then(|text| text.trim().parse().ok());
+        let address = self.listen.or(named).ok_or_else(|| {
+            Failure::usage("listen_malformed", "HTTP_LISTEN is no address with its port")
+        })?;
         let answer = tokio::time::timeout(PATIENCE, ask(to_reach(address))).await;
         let unwell = |message: String| {
             Failure::new("unhealthy", message, Exit::Failed)
-                .hint("`trunkline serve` logs what is wrong; /readyz tells it, too")
+                .hint("`trunkline serve` logs what is wrong")
         };
         let late = || unwell(format!("{address} did not answer within {PATIENCE:?}"));
         let answer = answer.map_err(|_| late())?;
@@ -122,9 +132,9 @@ fn no_listener(address: SocketAddr, error: &std::io::Error) -> Failure {
 fn at_home(files: &SettingsFiles) -> Result<SettingsFiles, Failure> {
     let values = files.values();
     let mut files = files.clone();
-    let named = |name: &str| values.origin(name) != Origin::Default;
-    let off = Settings::read(&values).is_ok_and(|settings| !settings.enabled);
-    if off || ["DATABASE_URL", "PGHOST", "PGDATABASE"].iter().any(|name| named(name)) {
+    // Nothing is made before all of them are known to be good.
+    let settings = Settings::read(&values)?;
+    if settings.database.is_some() || !settings.enabled {
         return Ok(files);
     }
     let folder = data_folder(&values)?;
@@ -134,7 +144,7 @@ fn at_home(files: &SettingsFiles) -> Result<SettingsFiles, Failure> {
     let (database, key) = (folder.join("trunkline.db"), folder.join("key"));
     eprintln!("no DATABASE_URL: the database is {}", database.display());
     files.defaults.push(("DATABASE_URL".into(), format!("sqlite:{}", database.display())));
-    if !named("LIVEKIT_SECRET_ENCRYPTION_KEY") {
+    if settings.ring.is_none() {
         let made = keep_key(&key, &database)?;
         let note = if made { ", made now; whoever loses it loses the secrets" } else { "" };
         eprintln!("no LIVEKIT_SECRET_ENCRYPTION_KEY: the key is in {}{note}", key.display());
@@ -182,37 +192,48 @@ pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// SIGHUP reads the settings anew; SIGTERM and Ctrl-C end it, a second one at once.
-async fn relay(nudge: Arc<Notify>, stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
+/// What a service manager or a terminal says to it.
+struct Signals {
+    hangup: Option<Signal>,
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
 
-    let next = |kind| signal(kind).ok();
-    let mut hangup = next(SignalKind::hangup());
-    let mut terminate = next(SignalKind::terminate());
-    let mut interrupt = next(SignalKind::interrupt());
-    loop {
-        tokio::select! {
-            () = told(&mut hangup) => {
-                tell_manager(&[sd_notify::NotifyState::Reloading]);
-                nudge.notify_one();
-                tell_manager(&[sd_notify::NotifyState::Ready]);
-                continue;
+impl Signals {
+    /// From here on a signal waits to be heard.
+    fn new() -> Self {
+        let next = |kind| signal(kind).ok();
+        Self {
+            hangup: next(SignalKind::hangup()),
+            terminate: next(SignalKind::terminate()),
+            interrupt: next(SignalKind::interrupt()),
+        }
+    }
+
+    /// SIGHUP reads the settings anew; SIGTERM and Ctrl-C end it, a second one at once.
+    async fn relay(mut self, nudge: Arc<Notify>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = told(&mut self.hangup) => {
+                    nudge.notify_one();
+                    continue;
+                }
+                () = told(&mut self.terminate) => {}
+                () = told(&mut self.interrupt) => {}
             }
-            () = told(&mut terminate) => {}
-            () = told(&mut interrupt) => {}
+            if stop.is_cancelled() {
+                return;
+            }
+            tell_manager(&[sd_notify::NotifyState::Stopping]);
+            if std::io::stderr().is_terminal() {
+                eprintln!("stopping; once more ends it at once");
+            }
+            stop.cancel();
         }
-        if stop.is_cancelled() {
-            return;
-        }
-        tell_manager(&[sd_notify::NotifyState::Stopping]);
-        if std::io::stderr().is_terminal() {
-            eprintln!("stopping; once more ends it at once");
-        }
-        stop.cancel();
     }
 }
 
-async fn told(signal: &mut Option<tokio::signal::unix::Signal>) {
+async fn told(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

@@ -148,7 +148,8 @@ impl Decision {
             Err(why) => {
                 if let Refused::Secret(error) = &why {
                     engine.telemetry.unopened(error);
-                    tracing::error!(config = ?self.depends_on, %error, "a secret does not open");
+                    let config = self.depends_on.map(tracing::field::display);
+                    tracing::error!(config, %error, "a secret does not open");
                 } else {
                     tracing::debug!(why = %why, "the database has no answer");
                 }

@@ -15,6 +15,7 @@ mod faults;
 mod freshness;
 mod interop;
 mod migrations;
+mod observed;
 mod on_livekit;
 mod redaction;
 mod reload;

@@ -69,6 +69,15 @@ impl Message {
     }
 }
 
+/// Asks a port of this machine for a path, over a connection of its own.
+pub async fn get(port: u16, path: &str) -> Message {
+    let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    let headers = vec![("host".into(), "127.0.0.1".into())];
+    let request = Message { start: format!("GET {path} HTTP/1.1"), headers, ..Message::default() };
+    request.write(&mut stream).await.unwrap();
+    Message::read(&mut stream).await.unwrap()
+}
+
 /// Posts a body to a port of this machine over a connection of its own.
 pub async fn post(port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Message {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).await.unwrap());

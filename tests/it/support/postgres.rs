@@ -110,7 +110,7 @@ pub fn tcp_url(port: u16, database: &str) -> String {
 }
 
 /// A new folder of the user that servers run as.
-pub(super) fn folder(prefix: &str) -> PathBuf {
+pub fn folder(prefix: &str) -> PathBuf {
     let folder = tempfile::Builder::new().prefix(prefix).tempdir_in("/tmp").unwrap().keep();
     if let Some(user) = user() {
         assert!(Command::new("chown").arg(user).arg(&folder).status().unwrap().success());
@@ -124,7 +124,7 @@ pub(super) fn keeper(script: &str, folder: &Path) -> Child {
 }
 
 /// The same as another user, or as who we are.
-pub(super) fn keeper_as(user: Option<&str>, script: &str, folder: &Path) -> Child {
+pub fn keeper_as(user: Option<&str>, script: &str, folder: &Path) -> Child {
     let mut command = match user {
         Some(user) => {
             let mut command = Command::new("setpriv");
