@@ -21,6 +21,7 @@ mod secret;
 mod serve;
 mod settings;
 mod shell;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

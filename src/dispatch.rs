@@ -96,20 +96,34 @@ impl Dispatcher {
                 Ok(())
             }
         }
-        self.call_noted(request, &Unwritten).await
+        let report = self.call_noted(request, None, &Unwritten).await;
+        self.counted.ended(&report);
+        report
     }
 
-    pub(crate) async fn call_noted(&self, request: &CallRequest, ledger: &impl Ledger) -> Report {
+    /// One try at a call, with credentials that were resolved for it if there are any.
+    pub(crate) async fn call_noted(
+        &self,
+        request: &CallRequest,
+        answer: Option<Resolution>,
+        ledger: &impl Ledger,
+    ) -> Report {
         let began = self.resolver.now();
         let mut report = Report::of(request);
         let span = tracing::debug_span!("call", job = report.job);
-        if let Err(failed) = self.place(request, ledger, &mut report).instrument(span).await {
+        let placing = self.place(request, answer, ledger, &mut report);
+        if let Err(failed) = placing.instrument(span).await {
             report.fail(failed);
         }
         report.took = self.resolver.now().since(began);
-        self.counted.ended(&report);
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
         report
+    }
+
+    /// Whether a call would be tried: the request can be followed, and the rules allow it.
+    pub(crate) fn would_try(&self, request: &CallRequest, answer: &Resolution) -> bool {
+        let attempt = Attempt { dispatcher: self, request, room: "", answer: answer.clone() };
+        request.check().is_ok() && attempt.prepare(&mut Report::of(request)).is_ok()
     }
 
     /// All that a call would do before it asks a server: resolve, route, and write the metadata. The
@@ -132,12 +146,16 @@ impl Dispatcher {
     async fn place(
         &self,
         request: &CallRequest,
+        answer: Option<Resolution>,
         ledger: &impl Ledger,
         report: &mut Report,
     ) -> Result<(), Failed> {
         request.check()?;
         let room = request.room_name();
-        let answer = self.resolver.resolve(request.caller).await?;
+        let answer = match answer {
+            Some(answer) => answer,
+            None => self.resolver.resolve(request.caller).await?,
+        };
         let attempt = |answer| Attempt { dispatcher: self, request, room: &room, answer };
         let first = attempt(answer.clone());
         let Err(failed) = first.run(request.again, ledger, report).await else {

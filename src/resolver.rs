@@ -132,6 +132,12 @@ impl Resolver {
         Some(self.engine.counted(outcome, true).map_err(ResolveError::from))
     }
 
+    /// What is in memory for a caller, whether it counts or not, without using it.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn peek(&self, caller: Caller) -> Option<Resolution> {
+        self.engine.cache.peek(caller, |outcome| outcome.as_ref().ok().cloned())?
+    }
+
     /// How destinations are read, by the settings that hold now.
     #[cfg(feature = "dispatch")]
     pub(crate) fn reading(&self) -> crate::routing::Reading {

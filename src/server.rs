@@ -131,6 +131,7 @@ fn router(shared: Arc<Shared>) -> Router {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     shared.health.look();
+    shared.health.tell_metrics();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.exporter.render())
         .into_response()
 }

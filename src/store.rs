@@ -66,6 +66,11 @@ pub trait Store: Send + Sync + 'static {
     /// Every config, by name.
     async fn configs(&self) -> Result<Vec<Config>, StoreError>;
 
+    /// What is sealed of every config, in no order.
+    async fn sealed_secrets(&self) -> Result<Vec<SecretString>, StoreError> {
+        Ok(self.configs().await?.into_iter().map(|config| config.api_secret).collect())
+    }
+
     /// How many numbers have rules that name this config.
     async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError>;
 

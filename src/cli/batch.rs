@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use super::Context;
 use super::call::Dialling;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line};
+use super::serve::{bind, exporter};
+use super::signals::told_to_end;
 
 #[derive(Subcommand)]
 pub(crate) enum Batch {
@@ -57,6 +60,9 @@ pub(crate) struct Run {
     /// The caller number of the entries that name none
     #[arg(long, value_name = "NUMBER")]
     from: Option<String>,
+    /// Serve metrics and health there while it runs, as `trunkline serve` does
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     dialling: Dialling,
 }
@@ -74,7 +80,14 @@ impl Run {
         let open = || Entries::open(&self.file, defaults.clone());
         // A file that is no batch leaves no journal behind.
         drop(open().map_err(BatchError::NoBatch).map_err(|error| self.failure(&error))?);
+        let exporter = exporter()?;
+        // Nothing has recorded to another one before.
+        let _installed = self.listen.is_some() && exporter.install();
         let dispatcher = context.dispatcher()?;
+        let server = match self.listen {
+            Some(address) => Some(bind(address, dispatcher.resolver(), None, exporter).await?),
+            None => None,
+        };
         self.spare_what_is_read()?;
         let journal = self.journal();
         let journal =
@@ -100,9 +113,13 @@ impl Run {
             ..Limits::default()
         };
         let batch = Running::new(&dispatcher, self.dialling.dial(), limits, cancel.clone());
-        let mut wrong = None;
+        let (mut wrong, mut begun) = (None, false);
         let running = batch.run(open, journal, |result, summary| {
-            let written = result.map_or(Ok(()), |result| progress.around(|| results.write(result)));
+            let written = match result {
+                _ if !std::mem::replace(&mut begun, true) => results.begin(),
+                Some(result) => progress.around(|| results.write(result)),
+                None => Ok(()),
+            };
             if let Err(failure) = written {
                 cancel.cancel();
                 wrong.get_or_insert(failure);
@@ -110,13 +127,22 @@ impl Run {
             progress.show(summary);
         });
         let interrupted = async {
-            terminated().await;
+            told_to_end().await;
             cancel.cancel();
+            std::future::pending().await
+        };
+        let watched = async {
+            if let Some(server) = server
+                && let Err(error) = server.serve(std::future::pending()).await
+            {
+                tracing::warn!(%error, "metrics are not served any more");
+            }
             std::future::pending().await
         };
         let ended = tokio::select! {
             ended = running => ended,
             never = interrupted => never,
+            never = watched => never,
         };
         progress.clear();
         dispatcher.resolver().stop(Duration::from_secs(1)).await;
@@ -129,7 +155,14 @@ impl Run {
     /// Refuses results that would be written over the batch or its journal.
     fn spare_what_is_read(&self) -> Done {
         let Some(results) = &self.results else { return Ok(()) };
-        let real = |path: &Path| path.canonicalize().ok();
+        // Of what is not there yet, the folder is.
+        let real = |path: &Path| {
+            path.canonicalize().ok().or_else(|| {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+                Some(folder.join(path.file_name()?))
+            })
+        };
         for (read, what) in [(self.file.clone(), "the batch"), (self.journal(), "its journal")] {
             if *results == read || real(results).is_some_and(|there| Some(there) == real(&read)) {
                 let message = format!("--results {} would write over {what}", results.display());
@@ -218,16 +251,25 @@ struct Results {
 }
 
 impl Results {
-    /// A file is written anew: the results of earlier runs come first, from the journal.
+    /// Nothing is written yet, and nothing that is there is lost, until it is known that the batch
+    /// goes on.
     fn open(path: Option<&Path>, json: bool) -> Result<Self, Failure> {
-        let file = match path {
-            Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
+        let open = |path: &Path| {
+            let file = File::options().write(true).create(true).truncate(false).open(path);
+            file.map_err(|error| {
                 let message = format!("--results {}: {error}", path.display());
                 Failure::new("results_failed", message, Exit::Failed)
-            })?)),
-            None => None,
+            })
         };
-        Ok(Self { file, json })
+        Ok(Self { file: path.map(open).transpose()?.map(BufWriter::new), json })
+    }
+
+    /// The file is written anew: the results of earlier runs come first, from the journal.
+    fn begin(&mut self) -> Done {
+        match &self.file {
+            Some(file) => file.get_ref().set_len(0).map_err(|error| failed(&error)),
+            None => Ok(()),
+        }
     }
 
     fn write(&mut self, result: &Value) -> Done {
@@ -337,19 +379,6 @@ impl Progress {
     }
 }
 
-/// Ctrl-C, or the signal by which service managers end a program.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return tokio::signal::ctrl_c().await.unwrap_or_default();
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
 fn concurrency(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=1024) => Ok(number),
@@ -359,8 +388,9 @@ fn concurrency(text: &str) -> Result<usize, String> {
 
 fn calls_per_second(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(number) if (0.0..=10_000.0).contains(&number) => Ok(number),
-        _ => Err("a number from 0 to 10000, such as 0.5".to_owned()),
+        Ok(0.0) => Ok(0.0),
+        Ok(number) if (0.001..=10_000.0).contains(&number) => Ok(number),
+        _ => Err("a number from 0.001 to 10000, such as 0.5; 0 is as many as come".to_owned()),
     }
 }
 

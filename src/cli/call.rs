@@ -13,6 +13,7 @@ use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::livekit::find;
 use super::output::{json_line, line, or_dash, table};
+use super::signals::told_to_end;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -116,7 +117,7 @@ impl Place {
         let fields = self.metadata.as_deref().map(fields).transpose()?.unwrap_or_default();
         let new = CallRequest::new(caller, to);
         let job = self.job.unwrap_or_else(|| new.job.clone());
-        let request = CallRequest { job, fields, dial: self.dialling.dial(), ..new };
+        let request = CallRequest { job, fields, dial: self.dialling.dial(), ..new }.named();
         request.check().map_err(|wrong| Failure::usage("call_malformed", wrong.to_string()))?;
         let dispatcher = context.dispatcher()?;
         let done = if self.dry_run {
@@ -133,9 +134,12 @@ impl Place {
 async fn place(context: &Context, dispatcher: &Dispatcher, request: &CallRequest) -> Done {
     let report = tokio::select! {
         report = dispatcher.call(request) => report,
-        _ = tokio::signal::ctrl_c() => {
-            return Err(Failure::new("interrupted", "interrupted while the call was being placed", Exit::Failed)
-                .hint("it may have been placed; the room's name begins with call- and the job"));
+        () = told_to_end() => {
+            let room = request.room.as_deref().unwrap_or_default();
+            let message = "interrupted while the call was being placed";
+            return Err(Failure::new("interrupted", message, Exit::Failed).hint(format!(
+                "a phone may ring: `trunkline call end {room}` ends it"
+            )));
         }
     };
     if context.json {

@@ -24,6 +24,7 @@ use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, short};
 use super::resolve::summary;
 use super::serve::{bind, exporter, write_private};
+use super::signals::told_to_end;
 use super::{Context, open};
 
 #[derive(Args)]
@@ -309,21 +310,6 @@ impl Stage {
 
     fn say(&self, text: impl AsRef<str>) -> Done {
         if self.json { Ok(()) } else { line(text) }
-    }
-}
-
-/// Ctrl-C, a terminal that closes, or a service manager.
-async fn told_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let next = async |kind| match signal(kind) {
-        Ok(mut signals) => drop(signals.recv().await),
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = next(SignalKind::interrupt()) => {}
-        () = next(SignalKind::terminate()) => {}
-        () = next(SignalKind::hangup()) => {}
     }
 }
 

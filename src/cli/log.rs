@@ -25,7 +25,9 @@ pub(super) fn begin(values: &Values, quiet: bool) -> Traces {
         .with_target(false);
     let lines =
         if values.get("LOG_FORMAT") == Some("json") { lines.json().boxed() } else { lines.boxed() };
-    let lines = lines.with_filter(EnvFilter::builder().parse_lossy(level));
+    // What reads destinations would log them, whole.
+    let filter = EnvFilter::builder().parse_lossy(format!("{level},rlibphonenumber=off"));
+    let lines = lines.with_filter(filter);
     let registry = tracing_subscriber::registry().with(lines);
     #[cfg(feature = "otel")]
     {
@@ -49,12 +51,16 @@ impl Drop for Traces {
     fn drop(&mut self) {
         #[cfg(feature = "otel")]
         if let Some(provider) = self.0.take()
-            && let Err(error) = provider.shutdown()
+            && let Err(error) = provider.shutdown_with_timeout(PATIENCE)
         {
             eprintln!("warning: the last traces were not sent: {error}");
         }
     }
 }
+
+/// How long the last traces may take on their way.
+#[cfg(feature = "otel")]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(feature = "otel")]
 mod collector {

@@ -57,7 +57,11 @@ impl Serve {
         if let (Some(database), false) = (&database, files.defaults.is_empty()) {
             database.migrate(Migrations::Up).await?;
         }
-        let resolver = Resolver::builder(settings).start();
+        let builder = Resolver::builder(settings);
+        let resolver = match database.clone() {
+            Some(database) => builder.database(database).start(),
+            None => builder.start(),
+        };
         let server = bind(address, &resolver, database, exporter).await?;
         let address = server.address().map_err(|error| no_listener(address, &error))?;
         if context.json {

@@ -109,10 +109,11 @@ impl Attempt<'_> {
                 Ok(dispatch) => return Ok(dispatch.id),
                 Err(error) => error,
             };
-            look_first = careful || error.is_ambiguous();
+            // Once an answer was lost, each further try looks first, whatever came back since.
+            look_first |= error.is_ambiguous();
             match waits.next() {
                 Some(wait) if error.is_temporary() => sleep(*wait).await,
-                _ if error.is_ambiguous() => {
+                _ if look_first => {
                     // The last look decides.
                     return match self.agent_there().await? {
                         Some(id) => Ok(id),
@@ -136,8 +137,8 @@ impl Attempt<'_> {
             };
             Failed::of(outcome, &error)
         })?;
-        let agent = self.answer.agent_name();
-        let ours = there.into_iter().find(|dispatch| dispatch.agent_name == agent);
+        // Under whichever name: it may have been edited since. Servers send one without a name.
+        let ours = there.into_iter().find(|dispatch| !dispatch.agent_name.is_empty());
         Ok(ours.map(|dispatch| dispatch.id))
     }
 

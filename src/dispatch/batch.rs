@@ -10,6 +10,7 @@
 mod entry;
 mod journal;
 mod pace;
+mod queue;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,9 +25,10 @@ pub use tokio_util::sync::CancellationToken;
 use self::entry::hash;
 pub use self::entry::{Defaults, Entries, Entry, NoBatch};
 pub use self::journal::Journal;
-use self::journal::{Pen, State};
+use self::journal::{Key, Known, Pen, Results, State};
 pub use self::pace::Limits;
 use self::pace::{GivenUp, Pace};
+use self::queue::{Next, Place, Queue};
 use super::placed::Trace;
 use super::{Call, CallRequest, Dial, Dispatcher, Ledger, Outcome};
 use crate::number::ConfigId;
@@ -122,90 +124,128 @@ impl<'a> Batch<'a> {
         journal: Journal,
         mut tell: impl FnMut(Option<&Value>, &Summary),
     ) -> Result<Summary, BatchError> {
-        let (name, mut known, file) = journal.take();
-        let mut summary = Summary::default();
-        for entry in open()? {
-            summary.entries += 1;
-            if known.get(&entry.line).is_some_and(|seen| seen.digest != entry.digest) {
-                return Err(BatchError::Changed { line: entry.line });
-            }
-        }
-        tell(None, &summary);
-        let gauges = BatchGauges::new();
-        gauges.begun(summary.entries);
+        let (name, known, results, file) = journal.take().map_err(BatchError::Journal)?;
+        let entries = self.look_through(open()?, &known).await?;
+        let mut course = Course {
+            entries: open()?,
+            known,
+            results,
+            summary: Summary { entries, ..Summary::default() },
+            gauges: BatchGauges::new(),
+            tell: &mut tell,
+        };
+        course.tell(None);
         let (pen, writing) = Journal::writer(file);
         let pace = Pace::new(self.limits);
         let going = async {
             // Taken along, so that the writer ends with it.
             let pen = pen;
             let run = Run { batch: self, name: &name, pen: &pen, pace: &pace };
-            let mut entries = open()?.fuse();
-            let mut under_way = FuturesUnordered::new();
-            let mut stop_at = None;
-            loop {
-                while under_way.len() < WINDOW && stop_at.is_none() {
-                    let Some(entry) = entries.next() else { break };
-                    match known.remove(&entry.line).map(|seen| seen.state) {
-                        Some(State::Done(result)) => {
-                            summary.earlier += 1;
-                            gauges.done(summary.count(&result));
-                            tell(Some(&result), &summary);
-                        }
-                        earlier => under_way.push(run.entry(entry, earlier)),
-                    }
-                }
-                if under_way.is_empty() {
-                    break;
-                }
-                let grace = async {
-                    match stop_at {
-                        Some(at) => tokio::time::sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    biased;
-                    Some(ended) = under_way.next() => match ended {
-                        Ended::Done(result) => {
-                            gauges.done(summary.count(&result));
-                            tell(Some(&result), &summary);
-                        }
-                        Ended::Left(result) => {
-                            summary.left += 1;
-                            if let Some(result) = &result {
-                                tell(Some(result), &summary);
-                            }
-                        }
-                        Ended::Failed(error) => return Err(BatchError::Journal(error)),
-                    },
-                    () = self.cancel.cancelled(), if stop_at.is_none() => {
-                        stop_at = Some(Instant::now() + GRACE);
-                    }
-                    () = grace => break,
-                }
-            }
-            summary.left += under_way.len() as u64;
-            for entry in entries {
-                let done = known.get(&entry.line).map(|seen| &seen.state);
-                summary.left += u64::from(!matches!(done, Some(State::Done(_))));
-            }
-            Ok(summary)
+            run.go(&mut course).await?;
+            course.count_what_is_left()?;
+            Ok(course.summary)
         };
         let (summary, ()) = tokio::join!(going, writing);
-        if let Ok(summary) = &summary {
-            gauges.ended(summary.left);
-        }
         summary
+    }
+
+    /// Counts the entries, and compares them with what an earlier run has noted of them.
+    async fn look_through(&self, entries: Entries, known: &Known) -> Result<u64, BatchError> {
+        let mut many = 0;
+        for entry in entries {
+            let Entry { line, digest, .. } = entry.map_err(NoBatch::Unreadable)?;
+            if known.get(&line).is_some_and(|seen| seen.digest != digest) {
+                return Err(BatchError::Changed { line });
+            }
+            many += 1;
+            breathe(many).await;
+        }
+        Ok(many)
+    }
+}
+
+/// Lets others run now and then in the midst of work that waits for nothing.
+async fn breathe(done: u64) {
+    if done.is_multiple_of(256) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How far a run has come.
+struct Course<'a> {
+    entries: Entries,
+    known: Known,
+    results: Results,
+    summary: Summary,
+    gauges: BatchGauges,
+    tell: &'a mut dyn FnMut(Option<&Value>, &Summary),
+}
+
+/// What reading on came to.
+enum Step {
+    Next(Box<Next>),
+    Earlier,
+    End,
+}
+
+impl Course<'_> {
+    fn tell(&mut self, result: Option<&Value>) {
+        let summary = &self.summary;
+        let (placed, left) = (summary.of(Outcome::Placed), summary.left);
+        let failed = summary.done() - placed;
+        let waiting = summary.entries.saturating_sub(placed + failed + left);
+        self.gauges.say([waiting, placed, failed, left]);
+        (self.tell)(result, summary);
+    }
+
+    /// Reads one entry. One that has its result by an earlier run is told of, and done with.
+    fn next(&mut self) -> Result<Step, BatchError> {
+        let Some(entry) = self.entries.next() else { return Ok(Step::End) };
+        let entry = entry.map_err(NoBatch::Unreadable)?;
+        match self.known.remove(&entry.line).map(|seen| seen.state) {
+            Some(State::Done(span)) => {
+                let result = self.results.read(span).map_err(BatchError::Journal)?;
+                self.summary.earlier += 1;
+                self.summary.count(&result);
+                self.tell(Some(&result));
+                Ok(Step::Earlier)
+            }
+            earlier => Ok(Step::Next(Box::new((entry, earlier)))),
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) -> Result<(), BatchError> {
+        match ended {
+            Ended::Done(result) => {
+                self.summary.count(&result);
+                self.tell(Some(&result));
+            }
+            Ended::Left(result) => {
+                self.summary.left += 1;
+                self.tell(result.as_ref());
+            }
+            Ended::Failed(error) => return Err(BatchError::Journal(error)),
+        }
+        Ok(())
+    }
+
+    /// Counts the entries that were not read any more. Those that have results are not left.
+    fn count_what_is_left(&mut self) -> Result<(), BatchError> {
+        for entry in self.entries.by_ref() {
+            let line = entry.map_err(NoBatch::Unreadable)?.line;
+            let done =
+                self.known.get(&line).is_some_and(|seen| matches!(seen.state, State::Done(_)));
+            self.summary.left += u64::from(!done);
+        }
+        self.tell(None);
+        Ok(())
     }
 }
 
 impl Summary {
-    /// Counts a result; whether it is that of a call that was placed.
-    fn count(&mut self, result: &Value) -> bool {
+    fn count(&mut self, result: &Value) {
         let outcome = result["outcome"].as_str().unwrap_or_default().to_owned();
-        let placed = outcome == Outcome::Placed.as_str();
         *self.outcomes.entry(outcome).or_default() += 1;
-        placed
     }
 
     /// How many entries have an outcome.
@@ -230,14 +270,85 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Reads entries and brings them to their end, until there are no more or it is to stop.
+    async fn go(&self, course: &mut Course<'_>) -> Result<(), BatchError> {
+        let cancel = &self.batch.cancel;
+        let mut under_way = FuturesUnordered::new();
+        let (mut queue, mut read, mut all_read) = (Queue::default(), 0, false);
+        let mut stop_at = None;
+        let going = |place: Place, (entry, earlier): Next| async move {
+            (place, self.entry(entry, earlier).await)
+        };
+        loop {
+            while stop_at.is_none() && !all_read && under_way.len() < WINDOW && queue.has_room() {
+                read += 1;
+                breathe(read).await;
+                if cancel.is_cancelled() {
+                    break;
+                }
+                match course.next()? {
+                    Step::Next(next) => {
+                        let place = self.place_of(&next.0);
+                        if let Some(next) = queue.admit(&place, *next) {
+                            under_way.push(going(place, next));
+                        }
+                    }
+                    Step::Earlier => {}
+                    Step::End => all_read = true,
+                }
+            }
+            if under_way.is_empty() {
+                break;
+            }
+            let grace = async {
+                match stop_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some((place, ended)) = under_way.next() => {
+                    course.ended(ended)?;
+                    if stop_at.is_none() && let Some(next) = queue.ended(&place) {
+                        under_way.push(going(place, next));
+                    }
+                }
+                () = cancel.cancelled(), if stop_at.is_none() => {
+                    stop_at = Some(Instant::now() + GRACE);
+                }
+                () = grace => break,
+            }
+        }
+        // What is cut off in the midst of it, and what was parked.
+        course.summary.left += (under_way.len() + queue.parked()) as u64;
+        Ok(())
+    }
+
+    /// Whose turns an entry waits for: its trunk's, or before its caller was resolved once, its
+    /// caller's.
+    fn place_of(&self, entry: &Entry) -> Place {
+        let Ok(request) = &entry.request else { return "".into() };
+        let caller = request.caller;
+        match self.batch.dispatcher.resolver.peek(caller) {
+            Some(answer) => {
+                let trunk = answer.trunk_id().unwrap_or_default();
+                format!("{} {} {trunk}", answer.url(), answer.api_key()).into()
+            }
+            None => format!("{} {}", caller.tenant, caller.number).into(),
+        }
+    }
+
     /// Brings one entry to its end.
     async fn entry(&self, entry: Entry, earlier: Option<State>) -> Ended {
         let Entry { line, request, digest } = entry;
+        let key = (line, digest);
         let mut request = match request {
             Ok(request) => request,
             Err(wrong) => {
+                self.batch.dispatcher.counted.outcome(Outcome::Invalid);
                 let result = json!({"line": line, "outcome": Outcome::Invalid, "message": wrong});
-                return self.end((line, &digest), result).await;
+                return self.end(key, result).await;
             }
         };
         request.dial = self.batch.dial;
@@ -245,78 +356,105 @@ impl Run<'_> {
             request.job = format!("{}-{line}", self.name);
         }
         // The same in every run of this batch, so that none leaves a room behind for another one.
-        request.room = Some(request.room_with(&hash(&format!("{} {line} {digest}", self.name))));
+        let chance = hash(&format!("{} {line} {digest:016x}", self.name));
+        request.room = Some(request.room_with(&format!("{chance:016x}")));
         if let Some(State::AboutToDial { room, config, engine }) = earlier {
-            let result = |outcome, message: &str, id: Option<String>| {
-                let mut result = whose(line, &request);
-                result["outcome"] = json!(outcome);
-                result["message"] = json!(message);
-                result["room"] = json!(room);
-                result["config_id"] = json!(config);
-                result["dispatch_id"] = json!(id);
-                result
-            };
-            let doubt = |why| result(Outcome::InDoubt, why, None);
-            let call = Call::new(&room, config);
-            match self.batch.dispatcher.look_into(&call).await {
-                Err(why) => {
-                    let why = format!("an earlier run may have dialled; its server: {why}");
-                    return Ended::Left(Some(result(Outcome::HeldBack, &why, None)));
-                }
-                Ok(Trace::NoAgent) => (request.room, request.again) = (Some(room), true),
-                Ok(Trace::NoRoom) => {
-                    let why = "an earlier run may have dialled, and the room or its config is gone";
-                    return self.end((line, &digest), doubt(why)).await;
-                }
-                Ok(Trace::Agent { .. }) if engine => {
-                    let why = "an earlier run sent the agent, and may have dialled";
-                    return self.end((line, &digest), doubt(why)).await;
-                }
-                Ok(Trace::Agent { id }) => {
-                    let found = "placed by an earlier run";
-                    let result = result(Outcome::Placed, found, Some(id));
-                    return self.end((line, &digest), result).await;
-                }
+            match self.look_into(key, &request, (&room, config, engine)).await {
+                Some(ended) => return ended,
+                None => (request.room, request.again) = (Some(room), true),
             }
         }
-        self.place(line, &digest, request).await
+        self.place(key, request).await
+    }
+
+    /// What became of an entry that an earlier run was about to dial. `None`: it was not dialled.
+    async fn look_into(
+        &self,
+        key: Key,
+        request: &CallRequest,
+        (room, config, engine): (&str, Option<ConfigId>, bool),
+    ) -> Option<Ended> {
+        let result = |outcome: Outcome, message: &str, id: Option<String>| {
+            self.batch.dispatcher.counted.outcome(outcome);
+            let mut result = whose(key.0, request);
+            result["outcome"] = json!(outcome);
+            result["message"] = json!(message);
+            result["room"] = json!(room);
+            result["config_id"] = json!(config);
+            result["dispatch_id"] = json!(id);
+            result
+        };
+        let call = Call::new(room, config);
+        let result = match self.batch.dispatcher.look_into(&call).await {
+            Err(why) => {
+                let why = format!("an earlier run may have dialled; its server: {why}");
+                return Some(Ended::Left(Some(result(Outcome::HeldBack, &why, None))));
+            }
+            Ok(Trace::NoAgent) => return None,
+            Ok(Trace::NoRoom) => {
+                let why = "an earlier run may have dialled, and the room or its config is gone";
+                result(Outcome::InDoubt, why, None)
+            }
+            Ok(Trace::Agent { .. }) if engine => {
+                let why = "an earlier run sent the agent, and may have dialled";
+                result(Outcome::InDoubt, why, None)
+            }
+            Ok(Trace::Agent { id }) => {
+                result(Outcome::Placed, "placed by an earlier run", Some(id))
+            }
+        };
+        Some(self.end(key, result).await)
     }
 
     /// Places a call, again if nothing was dialled and that may help.
-    async fn place(&self, line: u64, digest: &str, mut request: CallRequest) -> Ended {
+    async fn place(&self, key: Key, mut request: CallRequest) -> Ended {
         let Batch { dispatcher, limits, cancel, dial } = self.batch;
         let mut tries = 0;
+        // Whether the journal says that it is about to be dialled.
+        let mut noted = request.again;
         loop {
             tries += 1;
-            // Warm after the first entry of a caller; what there is not, the call itself will say.
-            let answer = dispatcher.resolver.resolve(request.caller).await;
-            let leave = match &answer {
-                Err(_) => None,
-                Ok(answer) => tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return Ended::Left(None),
-                    leave = self.pace.leave(answer) => match leave {
-                        Ok(leave) => Some(leave),
-                        Err(GivenUp) => {
-                            let mut result = whose(line, &request);
-                            result["outcome"] = json!(Outcome::HeldBack);
-                            result["message"] = json!("its trunk or server failed for too long");
-                            return Ended::Left(Some(result));
-                        }
-                    },
+            let held_back = |why: &str| {
+                dispatcher.counted.outcome(Outcome::HeldBack);
+                let mut result = whose(key.0, &request);
+                result["outcome"] = json!(Outcome::HeldBack);
+                result["message"] = json!(why);
+                Some(result)
+            };
+            let ready = async {
+                let asking = dispatcher.resolver.resolve(request.caller);
+                let Ok(answer) = self.pace.ask(asking).await? else { return Ok((None, None)) };
+                // What is not dialled takes nobody's turn.
+                if !dispatcher.would_try(&request, &answer) {
+                    return Ok((Some(answer), None));
+                }
+                let leave = self.pace.leave(&answer).await?;
+                Ok((Some(answer), Some(leave)))
+            };
+            let (answer, leave) = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return self.left(key, noted, None).await,
+                ready = ready => match ready {
+                    Ok(ready) => ready,
+                    Err(GivenUp) => {
+                        let why = "its trunk, its server or the database failed for too long";
+                        return self.left(key, noted, held_back(why)).await;
+                    }
                 },
             };
             let note = Note {
                 pen: self.pen,
-                entry: (line, digest),
+                key,
                 engine: *dial != Dial::Agent,
                 cancel,
+                written: AtomicBool::new(noted),
                 stopped: AtomicBool::new(false),
                 failed: std::sync::Mutex::new(None),
             };
-            let report = dispatcher.call_noted(&request, &note).await;
+            let report = dispatcher.call_noted(&request, answer, &note).await;
+            noted = note.written.load(Ordering::Acquire);
             if note.stopped.load(Ordering::Acquire) {
-                return Ended::Left(None);
+                return self.left(key, noted, None).await;
             }
             if let Some(error) = note.failure() {
                 return Ended::Failed(error);
@@ -327,24 +465,37 @@ impl Run<'_> {
             if report.may_retry && tries <= limits.retries {
                 request.again = true;
                 tokio::select! {
-                    () = cancel.cancelled() => return Ended::Left(None),
+                    () = cancel.cancelled() => return self.left(key, noted, None).await,
                     () = tokio::time::sleep(BEFORE_RETRY * tries) => {}
                 }
                 continue;
             }
-            let mut result = whose(line, &request);
+            dispatcher.counted.ended(&report);
+            let mut result = whose(key.0, &request);
             if let (Value::Object(result), Ok(Value::Object(report))) =
                 (&mut result, serde_json::to_value(&report))
             {
                 result.extend(report);
             }
             result["attempts"] = json!(tries);
-            return self.end((line, digest), result).await;
+            // What was not dialled and may go better later is not done: a later run tries it again.
+            if report.may_retry {
+                return self.left(key, noted, Some(result)).await;
+            }
+            return self.end(key, result).await;
         }
     }
 
-    async fn end(&self, entry: (u64, &str), result: Value) -> Ended {
-        match self.pen.done(entry, &result).await {
+    /// Leaves an entry that was not dialled to a later run.
+    async fn left(&self, key: Key, noted: bool, result: Option<Value>) -> Ended {
+        if noted && let Err(error) = self.pen.undone(key).await {
+            return Ended::Failed(error);
+        }
+        Ended::Left(result)
+    }
+
+    async fn end(&self, key: Key, result: Value) -> Ended {
+        match self.pen.done(key, &result).await {
             Ok(()) => Ended::Done(result),
             Err(error) => Ended::Failed(error),
         }
@@ -365,9 +516,10 @@ fn whose(line: u64, request: &CallRequest) -> Value {
 /// Writes an entry down before it is dialled, unless the batch is to stop.
 struct Note<'a> {
     pen: &'a Pen,
-    entry: (u64, &'a str),
+    key: Key,
     engine: bool,
     cancel: &'a CancellationToken,
+    written: AtomicBool,
     stopped: AtomicBool,
     failed: std::sync::Mutex<Option<io::Error>>,
 }
@@ -384,8 +536,9 @@ impl Ledger for Note<'_> {
             self.stopped.store(true, Ordering::Release);
             return Err(io::Error::other("the batch is cancelled"));
         }
-        let written = self.pen.about_to_dial(self.entry, room, config, self.engine).await;
-        written.map_err(|error| {
+        let noted = self.pen.about_to_dial(self.key, room, config, self.engine).await;
+        self.written.store(true, Ordering::Release);
+        noted.map_err(|error| {
             let told = io::Error::new(error.kind(), error.to_string());
             *self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
             told

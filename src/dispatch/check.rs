@@ -25,10 +25,8 @@ pub struct Subject<'a> {
     pub api_key: &'a str,
     /// The API secret.
     pub api_secret: &'a Secret,
-    /// The trunk that calls go over.
-    pub trunk: Option<&'a str>,
-    /// The numbers that call over it.
-    pub numbers: &'a [E164],
+    /// The trunks that calls go over, each with the numbers that call over it.
+    pub trunks: &'a [(&'a str, Vec<E164>)],
 }
 
 /// What one layer came to.
@@ -86,7 +84,14 @@ async fn look(
     let (url, credentials) = shape(subject, findings)?;
     network(livekit, &url, findings).await?;
     key(livekit, clock, &credentials, findings).await?;
-    trunk(livekit, &credentials, subject, findings).await
+    if subject.trunks.is_empty() {
+        let hint = "the rules of a number or OUTBOUND_TRUNK_ID may name one";
+        findings.warn(TRUNK, "no_trunk", "no trunk is named", hint);
+    }
+    for (id, numbers) in subject.trunks {
+        trunk(livekit, &credentials, (id, numbers), findings).await?;
+    }
+    Ok(())
 }
 
 /// A layer has failed.
@@ -127,7 +132,7 @@ impl Findings {
 /// What can be seen without asking anybody.
 fn shape(subject: &Subject<'_>, findings: &mut Findings) -> Result<(ServerUrl, Resolution), Stop> {
     const STEP: &str = "shape";
-    let Subject { url, api_key, api_secret, trunk, .. } = subject;
+    let Subject { url, api_key, api_secret, trunks } = subject;
     let secret = api_secret.expose_secret().as_str();
     let parsed: ServerUrl = url.parse().map_err(|error: crate::ServerUrlError| {
         findings.fail(STEP, "url_malformed", error.to_string(), "copy the URL anew")
@@ -163,9 +168,7 @@ fn shape(subject: &Subject<'_>, findings: &mut Findings) -> Result<(ServerUrl, R
         let message = format!("the API secret has {} characters", secret.len());
         findings.warn(STEP, "secret_short", message, "LiveKit asks for at least 32");
     }
-    if let Some(trunk) = trunk
-        && !trunk.starts_with("ST_")
-    {
+    for (trunk, _) in trunks.iter().filter(|(trunk, _)| !trunk.starts_with("ST_")) {
         if trunk.starts_with("TK") && trunk.len() == 34 {
             let message = "the trunk is a Twilio SID (TK…), which LiveKit does not know";
             let hint =
@@ -347,55 +350,49 @@ fn refused(answer: &Answered, skew: Option<String>, findings: &mut Findings) -> 
     findings.fail("secret", "refused", answer.to_string(), hint)
 }
 
-/// Whether the server has the trunk, and the trunk the numbers.
+/// Whether the server has a trunk, and the trunk the numbers.
 async fn trunk(
     livekit: &LiveKit,
     credentials: &Resolution,
-    subject: &Subject<'_>,
+    (id, numbers): (&str, &[E164]),
     findings: &mut Findings,
 ) -> Result<(), Stop> {
-    const STEP: &str = "trunk";
-    let Some(id) = subject.trunk else {
-        let hint = "the rules of a number or OUTBOUND_TRUNK_ID may name one";
-        findings.warn(STEP, "no_trunk", "no trunk is named", hint);
-        return Ok(());
-    };
     let trunk = match livekit.sip_trunk(credentials, id).await {
         Ok(Some(trunk)) => trunk,
         Ok(None) => {
             let message = format!("the server has no outbound trunk {id}");
             let hint = "trunks belong to one server or project; `lk sip outbound list` shows them";
-            return Err(findings.fail(STEP, "trunk_unknown", message, hint));
+            return Err(findings.fail(TRUNK, "trunk_unknown", message, hint));
         }
         Err(LiveKitError::Answered(answer)) if answer.message.contains("sip not connected") => {
             let message = "the server has no SIP: it runs without Redis";
             let hint = "set redis in its configuration, and run livekit-sip beside it";
-            return Err(findings.fail(STEP, "no_sip", message, hint));
+            return Err(findings.fail(TRUNK, "no_sip", message, hint));
         }
         Err(error) => {
             let hint = "the trunk could not be looked up";
-            return Err(findings.fail(STEP, "trunk_unasked", error.to_string(), hint));
+            return Err(findings.fail(TRUNK, "trunk_unasked", error.to_string(), hint));
         }
     };
-    let missing = missing(&trunk, subject.numbers);
+    let missing = missing(&trunk, numbers);
     if missing.is_empty() {
-        let message = match subject.numbers.len() {
+        let message = match numbers.len() {
             0 => format!("the server has {id}"),
             1 => format!("the server has {id}, which carries the number"),
-            many => format!("the server has {id}, which carries {many} numbers of this config"),
+            many => format!("the server has {id}, which carries {many} numbers"),
         };
-        findings.ok(STEP, message);
+        findings.ok(TRUNK, message);
         return Ok(());
     }
     let shown: Vec<_> = missing.iter().take(3).map(|number| number.masked().to_string()).collect();
     let message = format!(
         "{id} does not carry {} of {} numbers, such as {}",
         missing.len(),
-        subject.numbers.len(),
+        numbers.len(),
         shown.join(", ")
     );
     let hint = "add them to the trunk's numbers, or give the numbers another config";
-    Err(findings.fail(STEP, "number_not_on_trunk", message, hint))
+    Err(findings.fail(TRUNK, "number_not_on_trunk", message, hint))
 }
 
 /// The numbers that a trunk does not carry.
@@ -405,6 +402,7 @@ fn missing(trunk: &SipTrunk, numbers: &[E164]) -> Vec<E164> {
     numbers.iter().filter(missing).copied().collect()
 }
 
+const TRUNK: &str = "trunk";
 /// How long each layer of the network may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// LiveKit's own warns below this.

@@ -301,7 +301,7 @@ impl LiveKit {
                 dial,
             )?
             .header("x-livekit-request-id", call)
-            .timeout(self.timeout + patience);
+            .timeout(self.timeout.saturating_add(patience));
         let span = tracing::debug_span!("livekit", method = "SIP/CreateSIPParticipant");
         answer_to(request).instrument(span).await
     }
@@ -406,7 +406,9 @@ pub fn tls() -> rustls::ClientConfig {
 }
 
 fn seconds<S: serde::Serializer>(time: &Duration, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_str(&format_args!("{}s", time.as_secs()))
+    // Rounded up: no time at all would mean the server's own default.
+    let rounded = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    out.collect_str(&format_args!("{rounded}s"))
 }
 
 /// Servers write an empty list as null, or leave it out.

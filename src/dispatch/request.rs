@@ -108,6 +108,13 @@ impl CallRequest {
         if length > MOST_METADATA { Err(WrongRequest::TooLarge { length }) } else { Ok(()) }
     }
 
+    /// The same with a name for its room, so that the call can be found whatever becomes of it.
+    #[must_use]
+    pub fn named(mut self) -> Self {
+        self.room = Some(self.room_name());
+        self
+    }
+
     /// The room that was given, or one by chance.
     pub(super) fn room_name(&self) -> String {
         let new = || self.room_with(&Uuid::new_v4().simple().to_string());

@@ -22,12 +22,13 @@ use crate::telemetry::Telemetry;
 pub struct ResolverBuilder {
     settings: Settings,
     store: Option<Arc<dyn Store>>,
+    database: Option<OpenStore>,
     clock: Arc<dyn Clock>,
 }
 
 impl ResolverBuilder {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, store: None, clock: Arc::new(SystemClock::default()) }
+        Self { settings, store: None, database: None, clock: Arc::new(SystemClock::default()) }
     }
 
     /// A store in place of the database that the settings name. Nobody listens for its changes:
@@ -35,6 +36,13 @@ impl ResolverBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// The database that the settings name, where it was opened already: its connections are shared.
+    #[must_use]
+    pub fn database(mut self, database: OpenStore) -> Self {
+        self.database = Some(database);
         self
     }
 
@@ -53,7 +61,7 @@ impl ResolverBuilder {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn start(self) -> Resolver {
-        let Self { settings, store: given, clock } = self;
+        let Self { settings, store: given, database, clock } = self;
         let tuning = settings.tuning.clone();
         let cold = settings.cold();
         let longest = tuning.ttl.max(tuning.negative_ttl).max(tuning.max_stale);
@@ -67,7 +75,8 @@ impl ResolverBuilder {
 
         let mut teller = None;
         let store = given.or_else(|| {
-            let opened = OpenStore::new(settings.database.as_ref()?, &tuning);
+            let new = || Some(OpenStore::new(settings.database.as_ref()?, &tuning));
+            let opened = database.or_else(new)?;
             let store = opened.store();
             let counted = telemetry.changes.clone();
             teller = Some(Arc::new(Teller::new(opened, &tuning, &cache, &clock, counted)));

@@ -29,10 +29,11 @@ impl Resolver {
         };
         let mut census: Vec<_> =
             self.key_ids().into_iter().map(|(key, role)| (key, role, 0)).collect();
-        for config in store.configs().await? {
-            let opened = running.ring.as_ref().and_then(|ring| {
-                ring.open(config.api_secret.expose_secret()).ok().map(|opened| opened.key)
-            });
+        for sealed in store.sealed_secrets().await? {
+            let opened = running
+                .ring
+                .as_ref()
+                .and_then(|ring| ring.open(sealed.expose_secret()).ok().map(|opened| opened.key));
             let key = opened.map_or_else(|| "none".to_owned(), |key| key.to_string());
             if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| *id == key) {
                 *many += 1;

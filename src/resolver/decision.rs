@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
+use super::telling::Topic;
 use super::{Engine, Running};
 use crate::cache::fence::Generation;
 use crate::cache::shared::Facts;
@@ -148,8 +149,10 @@ impl Decision {
             Err(why) => {
                 if let Refused::Secret(error) = &why {
                     engine.telemetry.unopened(error);
-                    let config = self.depends_on.map(tracing::field::display);
-                    tracing::error!(config, %error, "a secret does not open");
+                    if let Some(kept_back) = engine.told.may_tell(Topic::Secret, now) {
+                        let config = self.depends_on.map(tracing::field::display);
+                        tracing::error!(config, %error, kept_back, "a secret does not open");
+                    }
                 } else {
                     tracing::debug!(why = %why, "the database has no answer");
                 }

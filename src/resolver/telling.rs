@@ -10,9 +10,30 @@ use crate::clock::Moment;
 use crate::number::{Caller, E164};
 use crate::reason::Reason;
 
-/// How many fallbacks were told of lately, by reason.
+/// How much was told of lately, by topic.
 #[derive(Default)]
-pub(super) struct Told(Mutex<[Window; Reason::ALL.len()]>);
+pub(super) struct Told(Mutex<[Window; Reason::ALL.len() + 2]>);
+
+/// What there may be much of to tell.
+#[derive(Clone, Copy)]
+pub(super) enum Topic {
+    /// Answers that the database does not give, for a reason.
+    Fallback(Reason),
+    /// Answers that it gives.
+    Database,
+    /// Secrets that do not open.
+    Secret,
+}
+
+impl Topic {
+    fn place(self) -> usize {
+        match self {
+            Self::Fallback(reason) => reason as usize,
+            Self::Database => Reason::ALL.len(),
+            Self::Secret => Reason::ALL.len() + 1,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Window {
@@ -29,9 +50,9 @@ impl Default for Window {
 
 impl Told {
     /// Whether one more may be told of; then also how many were not since the last one.
-    fn may_tell(&self, reason: Reason, now: Moment) -> Option<u64> {
+    pub(super) fn may_tell(&self, topic: Topic, now: Moment) -> Option<u64> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let window = &mut windows[reason as usize];
+        let window = &mut windows[topic.place()];
         if now.since(window.began) >= WINDOW || window.told == 0 {
             (window.began, window.told) = (now, 0);
         }
@@ -61,19 +82,25 @@ impl Engine {
         let (number, now) = (number.masked(), self.clock.now());
         match outcome {
             Ok(answer) => match answer.reason() {
-                None => tracing::info!(
-                    config = answer.config_name(),
-                    %number,
-                    "Using LiveKit credentials from database"
-                ),
+                None => {
+                    let Some(kept_back) = self.told.may_tell(Topic::Database, now) else { return };
+                    tracing::info!(
+                        config = answer.config_name(),
+                        %number,
+                        kept_back,
+                        "Using LiveKit credentials from database"
+                    );
+                }
                 Some(reason) => {
-                    let Some(kept_back) = self.told.may_tell(reason, now) else { return };
+                    let topic = Topic::Fallback(reason);
+                    let Some(kept_back) = self.told.may_tell(topic, now) else { return };
                     tracing::warn!(%reason, %number, kept_back, "Falling back to environment variables");
                 }
             },
             Err(unanswered) => {
                 let reason = unanswered.error.reason().unwrap_or(Reason::LoadPanicked);
-                let Some(kept_back) = self.told.may_tell(reason, now) else { return };
+                let topic = Topic::Fallback(reason);
+                let Some(kept_back) = self.told.may_tell(topic, now) else { return };
                 let error = &unanswered.error;
                 tracing::error!(%number, %error, kept_back, "no credentials for a call");
             }
@@ -81,7 +108,7 @@ impl Engine {
     }
 }
 
-/// How many numbers are told of by name in a [`WINDOW`], for each reason. The metrics count all.
+/// How many are told of by name in a [`WINDOW`], for each topic. The metrics count all.
 const MOST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -93,7 +120,7 @@ mod tests {
     fn a_reason_is_told_of_so_often_and_then_counted() {
         let told = Told::default();
         let at = |seconds| Moment(0).after(Duration::from_secs(seconds));
-        let tell = |reason, seconds| told.may_tell(reason, at(seconds));
+        let tell = |reason, seconds| told.may_tell(Topic::Fallback(reason), at(seconds));
         for _ in 0..MOST {
             assert_eq!(tell(Reason::NumberUnknown, 1), Some(0));
         }

@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Engine;
 use super::decision::decide;
 use super::loading::Purpose;
+use super::{Engine, Resolver};
 use crate::cache::{Place, SWEEP};
 use crate::changes::{Change, Hearing};
 use crate::store::StoreError;
@@ -63,9 +63,20 @@ pub enum NotReady {
     /// It has just begun.
     #[error("nothing has proven yet that changes are heard")]
     HasNotHeard,
+    /// The database is away, nothing is in memory, and the environment has no credentials.
+    #[error("there is nothing to answer with: no database, nothing in memory, and no environment")]
+    NothingToAnswerWith,
     /// The self-check says so.
     #[error("the last self-check found an answer that is staler than it may be")]
     Stale,
+}
+
+impl Resolver {
+    /// Records at once what is else recorded twenty times a second: for a scrape.
+    #[cfg(feature = "server")]
+    pub(crate) fn tell_metrics(&self) {
+        self.engine.tell_metrics(self.engine.hearing());
+    }
 }
 
 impl Engine {
@@ -77,6 +88,8 @@ impl Engine {
             None
         } else if hearing == Hearing::Nothing && !found.has_heard.load(Ordering::Acquire) {
             Some(NotReady::HasNotHeard)
+        } else if hearing == Hearing::Nothing && self.has_nothing_to_answer_with() {
+            Some(NotReady::NothingToAnswerWith)
         } else {
             found.stale_now.load(Ordering::Acquire).then_some(NotReady::Stale)
         };
@@ -92,6 +105,10 @@ impl Engine {
         }
     }
 
+    fn has_nothing_to_answer_with(&self) -> bool {
+        self.cache.len() == 0 && !self.running.load().environment.missing().is_empty()
+    }
+
     fn hearing(&self) -> Hearing {
         self.teller.as_ref().map_or(Hearing::Embedder, |teller| teller.hearing())
     }
@@ -99,6 +116,7 @@ impl Engine {
     /// Records what is not recorded where it happens.
     fn tell_metrics(&self, hearing: Hearing) {
         let (telemetry, now) = (&self.telemetry, self.clock.now());
+        telemetry.add_up();
         telemetry.hears_by(hearing);
         telemetry.cached(self.cache.len());
         telemetry.evicted(&self.cache.evicted);
@@ -185,10 +203,13 @@ impl Engine {
         });
         let Some((caller, outcome, serial)) = sample else {
             // What would not be served cannot be stale.
-            return self.upkeep.stale_now.store(false, Ordering::Release);
+            return found_nothing(&self.upkeep);
         };
         let running = self.running.load_full();
-        let Ok(route) = store.route(caller).await else { return };
+        let Ok(route) = store.route(caller).await else {
+            // What was found before says nothing of an answer that nobody can be held against now.
+            return found_nothing(&self.upkeep);
+        };
         let decision = decide(route, running.ring.as_ref());
         let place = (caller, serial);
         let staleness = if decision.says(&outcome, &running.environment) {
@@ -236,6 +257,10 @@ impl Engine {
             sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+fn found_nothing(upkeep: &Upkeep) {
+    upkeep.stale_now.store(false, Ordering::Release);
 }
 
 /// Wipes what is due, notes by which way changes are heard, and passes on what is in use.

@@ -4,7 +4,7 @@
 //! What is written with a country code is believed if its length is possible. What is not must be
 //! valid where it is read, because reading it there is a guess.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, ParseError, PhoneNumber, Region};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, Region};
 
 use super::{Reading, Refusal};
 use crate::number::E164;
@@ -67,7 +67,9 @@ impl Number {
     /// A number with its country code, and without a plus.
     fn international(digits: &str) -> Result<Self, Refusal> {
         let parsed = parse_international(digits)?;
-        let possible = PHONE_NUMBER_UTIL.is_possible_number(&parsed);
+        // Not one that lacks its area code, which is possible as well.
+        let possible = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&parsed);
+        let possible = matches!(possible, Ok(NumberLengthType::IsPossible));
         Self::of(&parsed).filter(|_| possible).ok_or(Refusal::NotANumber { region: None })
     }
 
@@ -127,6 +129,13 @@ fn cleaned(text: &str) -> Option<(bool, String)> {
         Some(scheme) if scheme.eq_ignore_ascii_case("tel:") => &text[4..],
         _ => text,
     };
+    // What a spreadsheet made of a number that it took for one to count with: the zero is no digit
+    // of it. No country writes a single digit behind a point.
+    if let Some((_, last)) = text.rsplit_once('.')
+        && last.chars().count() < 2
+    {
+        return None;
+    }
     let mut digits = String::with_capacity(20);
     let mut plus = false;
     for character in text.chars() {

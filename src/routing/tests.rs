@@ -24,6 +24,7 @@ fn a_destination_is_read_as_people_write_it() {
     for (from, to, dialled, country) in [
         (UAE, "+91 98765 43210", "+919876543210", "IN"),
         (UAE, "+91-98765-43210", "+919876543210", "IN"),
+        (UAE, "+91.98765.43210", "+919876543210", "IN"),
         (UAE, "tel:+91 (98765) 43210", "+919876543210", "IN"),
         (UAE, "00919876543210", "+919876543210", "IN"),
         (USA, "011 91 98765 43210", "+919876543210", "IN"),
@@ -73,6 +74,9 @@ fn what_is_no_number_is_refused_and_so_is_a_number_of_no_country() {
         ("+0501234567", "country_unknown"),
         ("+881 6 1234 5678", "country_unknown"),
         ("98765 43210", "not_a_number"),
+        ("501234567.0", "not_a_number"),
+        ("501234567.", "not_a_number"),
+        ("+1 555 2671", "not_a_number"),
     ] {
         let routing = route(UAE, to, &json!({}));
         assert_eq!(verdict(&routing), refusal, "{to}");

@@ -54,6 +54,7 @@ impl Unready {
             Self::NotReached(_) => "not_reached",
             Self::NotMigrated => "not_migrated",
             Self::Resolver(NotReady::HasNotHeard) => "has_not_heard",
+            Self::Resolver(NotReady::NothingToAnswerWith) => "nothing_to_answer_with",
             Self::Resolver(NotReady::Stale) => "stale",
         }
     }
@@ -101,6 +102,11 @@ impl Health {
         let unready = self.unready();
         self.ready.set(f64::from(u8::from(unready.is_none())));
         unready
+    }
+
+    /// Has the resolver record what it would only record in a moment.
+    pub(super) fn tell_metrics(&self) {
+        self.resolver.tell_metrics();
     }
 
     /// What a probe is told.

@@ -131,6 +131,8 @@ impl<S: Session> Lanes<S> {
         let mut idle = self.home.lock();
         self.given_up.send_modify(|times| *times += 1);
         idle.clear();
+        drop(idle);
+        self.home.count();
     }
 
     /// Waits for a connection that is alive now. A statement that must not be asked twice begins

@@ -21,23 +21,33 @@ pub(super) const CREATE_CONFIG: &str = "
 pub(super) const CONFIG: &str = "
     select id, coalesce(name, '') as name, description, coalesce(livekit_url, '') as url,
         coalesce(livekit_api_key, '') as api_key, coalesce(livekit_api_secret, '') as api_secret,
-        trunk_id, worker_name, created_at, updated_at
+        trunk_id, worker_name,
+        case when created_at between '1900-01-01' and '9999-01-01' then created_at end as created_at,
+        case when updated_at between '1900-01-01' and '9999-01-01' then updated_at end as updated_at
     from voice_agent_livekit
     where id = $1";
 
 pub(super) const CONFIG_NAMED: &str = "
     select id, coalesce(name, '') as name, description, coalesce(livekit_url, '') as url,
         coalesce(livekit_api_key, '') as api_key, coalesce(livekit_api_secret, '') as api_secret,
-        trunk_id, worker_name, created_at, updated_at
+        trunk_id, worker_name,
+        case when created_at between '1900-01-01' and '9999-01-01' then created_at end as created_at,
+        case when updated_at between '1900-01-01' and '9999-01-01' then updated_at end as updated_at
     from voice_agent_livekit
     where name = $1";
 
 pub(super) const CONFIGS: &str = "
     select id, coalesce(name, '') as name, description, coalesce(livekit_url, '') as url,
         coalesce(livekit_api_key, '') as api_key, coalesce(livekit_api_secret, '') as api_secret,
-        trunk_id, worker_name, created_at, updated_at
+        trunk_id, worker_name,
+        case when created_at between '1900-01-01' and '9999-01-01' then created_at end as created_at,
+        case when updated_at between '1900-01-01' and '9999-01-01' then updated_at end as updated_at
     from voice_agent_livekit
     order by name, id";
+
+/// What is sealed, and nothing that only people want to know.
+pub(super) const SECRETS: &str =
+    "select coalesce(livekit_api_secret, '') as api_secret from voice_agent_livekit";
 
 pub(super) const UPDATE_CONFIG: &str = "
     update voice_agent_livekit set
@@ -156,6 +166,12 @@ macro_rules! implement_store {
                     .bind(id.0)
                     .try_map(|row: $row| read_config(&row))
                     .fetch_optional(db))
+            }
+
+            async fn sealed_secrets(&self) -> Result<Vec<secrecy::SecretString>, StoreError> {
+                ask!(read self.lanes, "secrets", |db, keep| sqlx::query(sql::SECRETS).persistent(keep)
+                    .try_map(|row: $row| Ok(row.try_get::<String, _>("api_secret")?.into()))
+                    .fetch_all(db))
             }
 
             async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {

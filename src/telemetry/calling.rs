@@ -1,5 +1,7 @@
 //! What placing calls records.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::{BATCH, CALL_TIME, CALLS, at_zero};
@@ -22,55 +24,46 @@ impl CallsCounted {
         }
     }
 
-    /// Counts a call that has ended one way or the other.
+    /// Counts a call that has ended one way or the other, however often it was tried.
     pub(crate) fn ended(&self, report: &Report) {
-        let place = Outcome::ALL.iter().position(|outcome| *outcome == report.outcome);
-        if let Some(counter) = place.and_then(|place| self.outcomes.get(place)) {
-            counter.increment(1);
-        }
+        self.outcome(report.outcome);
         self.total.record(report.took);
         self.livekit.record(report.waited);
     }
+
+    /// Counts a call that came to nothing before it was tried.
+    pub(crate) fn outcome(&self, outcome: Outcome) {
+        let place = Outcome::ALL.iter().position(|known| *known == outcome);
+        if let Some(counter) = place.and_then(|place| self.outcomes.get(place)) {
+            counter.increment(1);
+        }
+    }
 }
 
-/// How the batches of this process stand, added up.
-pub(crate) struct BatchGauges {
-    waiting: Gauge,
-    placed: Gauge,
-    failed: Gauge,
-    left: Gauge,
-}
+/// How one batch stands, added to what the others of this process say for as long as it is there.
+pub(crate) struct BatchGauges([(Gauge, AtomicU64); 4]);
 
 impl BatchGauges {
     pub(crate) fn new() -> Self {
-        let of = |state| {
+        Self(["waiting", "placed", "failed", "left"].map(|state| {
             let gauge = gauge!(BATCH, "state" => state);
             gauge.increment(0.0);
-            gauge
-        };
-        Self {
-            waiting: of("waiting"),
-            placed: of("placed"),
-            failed: of("failed"),
-            left: of("left"),
+            (gauge, AtomicU64::new(0))
+        }))
+    }
+
+    /// Says how many entries wait, are placed, have failed, and are left.
+    pub(crate) fn say(&self, states: [u64; 4]) {
+        for ((gauge, said), many) in self.0.iter().zip(states) {
+            let before = said.swap(many, Ordering::Relaxed);
+            gauge.increment(number(many) - number(before));
         }
     }
+}
 
-    /// A batch of so many entries begins.
-    pub(crate) fn begun(&self, entries: u64) {
-        self.waiting.increment(number(entries));
-    }
-
-    /// An entry is done.
-    pub(crate) fn done(&self, placed: bool) {
-        self.waiting.decrement(1.0);
-        if placed { &self.placed } else { &self.failed }.increment(1.0);
-    }
-
-    /// A batch has ended with so many entries left.
-    pub(crate) fn ended(&self, left: u64) {
-        self.waiting.decrement(number(left));
-        self.left.increment(number(left));
+impl Drop for BatchGauges {
+    fn drop(&mut self) {
+        self.say([0; 4]);
     }
 }
 

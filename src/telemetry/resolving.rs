@@ -1,8 +1,10 @@
 //! What a resolver records.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use thread_local::ThreadLocal;
 
 use super::{
     CHANGE_DELAY, CHANGE_SEQUENCE, CHANGES, CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS,
@@ -19,6 +21,9 @@ use crate::reason::Reason;
 /// The handles of one resolver.
 pub(crate) struct Telemetry {
     from_index: Counter,
+    /// Warm answers by the thread that gave them, so that threads do not share what each of them
+    /// writes to every time. Added up now and then.
+    hits: ThreadLocal<AtomicU64>,
     from_load: Counter,
     stale: Counter,
     environment_by_settings: Counter,
@@ -106,6 +111,7 @@ impl Telemetry {
         let drops = |trigger| at_zero(counter!(INVALIDATIONS, "trigger" => trigger));
         let telemetry = Self {
             from_index: answers("database", "index"),
+            hits: ThreadLocal::new(),
             from_load: answers("database", "loaded"),
             stale: answers("database", "stale"),
             environment_by_settings: answers("environment", "settings"),
@@ -161,7 +167,7 @@ impl Telemetry {
         let reason = answer.reason();
         let counter = match (answer.source(), in_memory) {
             (Source::Database, _) if answer.stale() => &self.stale,
-            (Source::Database, true) => &self.from_index,
+            (Source::Database, true) => return self.hit(),
             (Source::Database, false) => &self.from_load,
             (Source::Environment, _) if reason == Some(Reason::FlagOff) => {
                 &self.environment_by_settings
@@ -173,6 +179,17 @@ impl Telemetry {
         if let Some(reason) = reason {
             self.fallbacks[place(reason)].increment(1);
         }
+    }
+
+    fn hit(&self) {
+        let hits = self.hits.get_or_default();
+        // Only this thread writes it.
+        hits.store(hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Adds up what threads have counted each for itself.
+    pub(crate) fn add_up(&self) {
+        self.from_index.absolute(self.hits.iter().map(|hits| hits.load(Ordering::Relaxed)).sum());
     }
 
     /// Counts a question that nobody could answer.

@@ -28,6 +28,7 @@ struct Lab {
     dispatcher: Dispatcher,
     database: TestDatabase,
     ring: KeyRing,
+    key: String,
 }
 
 impl Lab {
@@ -53,7 +54,7 @@ impl Lab {
         let settings = database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", &key)]);
         let livekit = LiveKit::new(Duration::from_secs(5), timeout);
         let dispatcher = Dispatcher::new(Resolver::builder(settings).start(), livekit);
-        Self { stand_in, tap, dispatcher, database, ring }
+        Self { stand_in, tap, dispatcher, database, ring, key }
     }
 
     async fn patient() -> Self {
@@ -171,6 +172,29 @@ async fn an_agent_that_may_have_been_sent_is_looked_for_and_else_the_call_is_in_
     let report = lab.call(1, 0).await;
     assert_eq!(report.outcome, Outcome::InDoubt, "{report:?}");
     assert_eq!(lab.stand_in.dialled().len(), 1, "and nothing is dialled then");
+}
+
+/// Whatever comes back after an answer was lost, the room is looked into before another agent is sent.
+#[tokio::test]
+async fn an_agent_that_may_have_been_sent_is_not_forgotten_over_another_refusal() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let busy = Message::response("429 Too Many Requests", "text/plain", "later");
+    lab.tap.next("CreateDispatch", Fault::LosesAnswer);
+    // The look after it is lost as well.
+    lab.tap.next(
+        "ListDispatch",
+        Fault::Answers(Message::response(
+            "200 OK",
+            "application/json",
+            "{\"agent_dispatches\":[]}",
+        )),
+    );
+    lab.tap.next("CreateDispatch", Fault::Answers(busy));
+    let report = lab.call(1, 1).await;
+    assert_eq!(report.outcome, Outcome::Placed, "{report:?}");
+    assert_eq!(lab.stand_in.told(&report.call.unwrap().room).len(), 1, "one agent");
+    assert_eq!(lab.tap.count("CreateDispatch"), 2);
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod agree;
 mod alerts;
 mod daemon;
 mod metrics;
+mod pictures;
 #[cfg(feature = "otel")]
 mod traces;

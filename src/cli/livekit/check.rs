@@ -1,5 +1,6 @@
 //! `trunkline livekit check`: looks at credentials before they are trusted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
@@ -39,13 +40,12 @@ impl Check {
         };
         let ring = context.ring()?;
         let livekit = client(context)?;
+        let settings = context.settings()?;
+        let fallback = settings.environment.trunk.as_deref();
         let mut failed = 0;
         for config in &configs {
-            let numbers = match from {
-                Some(number) => vec![number],
-                None => numbers_of(&*store, config).await?,
-            };
-            let findings = look(&livekit, &ring, config, &numbers).await;
+            let trunks = trunks_of(&*store, config, fallback, from).await?;
+            let findings = look(&livekit, &ring, config, &trunks).await;
             let good = good(&findings);
             failed += usize::from(!good);
             if context.json {
@@ -72,7 +72,8 @@ pub(super) async fn before_adding(
     sealed: &str,
 ) -> Done {
     let opened = context.ring()?.open(sealed)?;
-    let subject = Subject { url, api_key, api_secret: &opened.secret, trunk, numbers: &[] };
+    let trunks: Vec<_> = trunk.map(|trunk| (trunk, Vec::new())).into_iter().collect();
+    let subject = Subject { url, api_key, api_secret: &opened.secret, trunks: &trunks };
     let findings = check(&client(context)?, &SystemClock::default(), &subject).await;
     let Some(wrong) = findings.iter().find(|finding| finding.verdict == Verdict::Failed) else {
         for odd in findings.iter().filter(|finding| finding.verdict == Verdict::Warning) {
@@ -92,15 +93,20 @@ async fn look(
     livekit: &LiveKit,
     ring: &Arc<KeyRing>,
     config: &Config,
-    numbers: &[E164],
+    trunks: &BTreeMap<String, Vec<E164>>,
 ) -> Vec<Finding> {
     let secret: Secret = match ring.open(config.api_secret.expose_secret()) {
         Ok(opened) => opened.secret,
         Err(error) => return vec![Finding::of_key_error(&error)],
     };
-    let trunk = config.trunk_id.as_deref().filter(|trunk| !trunk.trim().is_empty());
-    let subject =
-        Subject { url: &config.url, api_key: &config.api_key, api_secret: &secret, trunk, numbers };
+    let trunks: Vec<_> =
+        trunks.iter().map(|(trunk, numbers)| (trunk.as_str(), numbers.clone())).collect();
+    let subject = Subject {
+        url: &config.url,
+        api_key: &config.api_key,
+        api_secret: &secret,
+        trunks: &trunks,
+    };
     check(livekit, &SystemClock::default(), &subject).await
 }
 
@@ -123,11 +129,39 @@ fn show(findings: &[Finding]) -> Done {
     )
 }
 
-/// The numbers whose rules name a config.
-async fn numbers_of(store: &dyn Store, config: &Config) -> Result<Vec<E164>, Failure> {
-    let numbers = store.numbers(None).await?.into_iter();
-    let ours = numbers.filter(|number| Rules::read(None, &number.rules).config == Some(config.id));
-    Ok(ours.filter_map(|number| E164::from_digits(&number.digits).ok()).collect())
+/// The trunks that the numbers of a config call over, or the one `from`: the config's, else that of
+/// their rules, else the environment's.
+async fn trunks_of(
+    store: &dyn Store,
+    config: &Config,
+    fallback: Option<&str>,
+    from: Option<E164>,
+) -> Result<BTreeMap<String, Vec<E164>>, Failure> {
+    let named = |trunk: Option<&str>| {
+        trunk.map(str::trim).filter(|trunk| !trunk.is_empty()).map(ToOwned::to_owned)
+    };
+    let (own, fallback) = (named(config.trunk_id.as_deref()), named(fallback));
+    let mut trunks: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    if let Some(trunk) = own.as_ref().or(fallback.as_ref()) {
+        trunks.insert(trunk.clone(), from.into_iter().collect());
+    }
+    for number in store.numbers(None).await? {
+        let rules = Rules::read(None, &number.rules);
+        let (true, Ok(digits)) =
+            (rules.config == Some(config.id), E164::from_digits(&number.digits))
+        else {
+            continue;
+        };
+        let trunk =
+            own.clone().or_else(|| named(rules.trunk.as_deref())).or_else(|| fallback.clone());
+        if let Some(trunk) = trunk.filter(|_| from.is_none_or(|from| from == digits)) {
+            let numbers = trunks.entry(trunk).or_default();
+            if !numbers.contains(&digits) {
+                numbers.push(digits);
+            }
+        }
+    }
+    Ok(trunks)
 }
 
 fn client(context: &Context) -> Result<LiveKit, Failure> {

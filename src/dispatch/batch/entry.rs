@@ -22,13 +22,15 @@ pub struct Entry {
     /// What it asks for, or what is wrong with it.
     pub request: Result<CallRequest, String>,
     /// Tells it from another one that stands on the same line after an edit.
-    pub digest: String,
+    pub digest: u64,
 }
 
 /// The lines of a batch, read as they are asked for.
 pub struct Entries {
     lines: Lines,
     defaults: Defaults,
+    /// Whether it could not be read on.
+    broken: bool,
 }
 
 /// What holds for the lines that do not say it themselves.
@@ -95,7 +97,8 @@ impl Entries {
             return Err(NoBatch::Empty);
         };
         if *begin == b'{' {
-            return Ok(Self { lines: Lines::Json { lines: from, line: 0 }, defaults });
+            let lines = Lines::Json { lines: from, line: 0 };
+            return Ok(Self { lines, defaults, broken: false });
         }
         let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(from);
         let headings =
@@ -116,41 +119,49 @@ impl Entries {
                 return Err(NoBatch::NoColumn(name));
             }
         }
-        Ok(Self { lines: Lines::Csv { rows, headings }, defaults })
+        Ok(Self { lines: Lines::Csv { rows, headings }, defaults, broken: false })
     }
 }
 
 impl Iterator for Entries {
-    type Item = Entry;
+    type Item = io::Result<Entry>;
 
-    fn next(&mut self) -> Option<Entry> {
-        let (line, members) = match &mut self.lines {
-            Lines::Json { lines, line } => next_json(lines, line)?,
-            Lines::Csv { rows, headings } => next_csv(rows, headings)?,
+    /// The next line. After an error there is no next one: what stands behind it is not known.
+    fn next(&mut self) -> Option<io::Result<Entry>> {
+        if self.broken {
+            return None;
+        }
+        let read = match &mut self.lines {
+            Lines::Json { lines, line } => next_json(lines, line),
+            Lines::Csv { rows, headings } => next_csv(rows, headings),
+        };
+        let (line, members) = match read {
+            Ok(read) => read?,
+            Err(error) => {
+                self.broken = true;
+                return Some(Err(error));
+            }
         };
         let digest = digest(&members);
         let request = members.and_then(|members| request(members, &self.defaults));
-        Some(Entry { line, request, digest })
+        Some(Ok(Entry { line, request, digest }))
     }
 }
 
 type Members = Result<Map<String, Value>, String>;
 
-fn next_json(lines: &mut dyn BufRead, line: &mut u64) -> Option<(u64, Members)> {
+fn next_json(lines: &mut dyn BufRead, line: &mut u64) -> io::Result<Option<(u64, Members)>> {
     loop {
         let mut text = Vec::new();
         *line += 1;
-        match io::Read::take(&mut *lines, LONGEST_LINE).read_until(b'\n', &mut text) {
-            Err(error) => return Some((*line, Err(format!("the line cannot be read: {error}")))),
-            Ok(0) => return None,
-            Ok(length) if length as u64 == LONGEST_LINE && !text.ends_with(b"\n") => {
-                if let Err(error) = lines.skip_until(b'\n') {
-                    return Some((*line, Err(format!("the line cannot be read: {error}"))));
-                }
-                return Some((*line, Err("the line is longer than 1 MiB".into())));
+        match io::Read::take(&mut *lines, LONGEST_LINE).read_until(b'\n', &mut text)? {
+            0 => return Ok(None),
+            length if length as u64 == LONGEST_LINE && !text.ends_with(b"\n") => {
+                lines.skip_until(b'\n')?;
+                return Ok(Some((*line, Err("the line is longer than 1 MiB".into()))));
             }
-            Ok(_) if text.trim_ascii().is_empty() => {}
-            Ok(_) => {
+            _ if text.trim_ascii().is_empty() => {}
+            _ => {
                 let members = serde_json::from_slice(&text)
                     .map_err(|error| format!("not a JSON object: {error}"));
                 let ours = |members: Map<String, Value>| {
@@ -159,7 +170,7 @@ fn next_json(lines: &mut dyn BufRead, line: &mut u64) -> Option<(u64, Members)> 
                         .map(|(name, value)| (ours(&name).to_owned(), value))
                         .collect()
                 };
-                return Some((*line, members.map(ours)));
+                return Ok(Some((*line, members.map(ours))));
             }
         }
     }
@@ -168,27 +179,27 @@ fn next_json(lines: &mut dyn BufRead, line: &mut u64) -> Option<(u64, Members)> 
 fn next_csv(
     rows: &mut csv::Reader<Box<dyn BufRead + Send>>,
     headings: &csv::StringRecord,
-) -> Option<(u64, Members)> {
+) -> io::Result<Option<(u64, Members)>> {
     let mut row = csv::StringRecord::new();
     let at = rows.position().line();
     match rows.read_record(&mut row) {
-        Ok(false) => None,
+        Ok(false) => Ok(None),
+        Err(error) if error.is_io_error() => Err(error.into()),
         Err(error) => {
             let line = error.position().map_or(at, csv::Position::line);
-            Some((line, Err(format!("not a line of CSV: {error}"))))
+            Ok(Some((line, Err(format!("not a line of CSV: {error}")))))
         }
         Ok(true) => {
             let line = row.position().map_or(at, csv::Position::line);
             if row.len() != headings.len() {
                 let (has, wants) = (row.len(), headings.len());
-                return Some((
-                    line,
-                    Err(format!("{has} fields, where the first line has {wants}")),
-                ));
+                let wrong = format!("{has} fields, where the first line has {wants}");
+                return Ok(Some((line, Err(wrong))));
             }
             let text = |text: &str| Value::String(text.to_owned());
             let members = headings.iter().zip(&row).filter(|(_, value)| !value.is_empty());
-            Some((line, Ok(members.map(|(name, value)| (name.to_owned(), text(value))).collect())))
+            let members = members.map(|(name, value)| (name.to_owned(), text(value)));
+            Ok(Some((line, Ok(members.collect()))))
         }
     }
 }
@@ -208,8 +219,9 @@ fn request(mut members: Map<String, Value>, defaults: &Defaults) -> Result<CallR
     let mut text = |name: &str| match members.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        // A phone number that somebody's spreadsheet or script took for one to count with.
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        // A phone number that somebody's script took for one to count with. With a fraction it would
+        // be read as having one digit more.
+        Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string())),
         Some(_) => Err(format!("{name} is not a text")),
     };
     let (to, from, tenant, job) = (text("to")?, text("from")?, text("tenant")?, text("job")?);
@@ -228,7 +240,7 @@ fn request(mut members: Map<String, Value>, defaults: &Defaults) -> Result<CallR
     Ok(request)
 }
 
-fn digest(members: &Members) -> String {
+fn digest(members: &Members) -> u64 {
     match members {
         // In the order of their names, whatever the file's is.
         Ok(members) => {
@@ -239,11 +251,11 @@ fn digest(members: &Members) -> String {
     }
 }
 
-/// The first 16 hex digits of a SHA-256 hash.
-pub(super) fn hash(text: &str) -> String {
+/// The first 64 bits of a SHA-256 hash.
+pub(super) fn hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.as_bytes());
     let (first, _) = digest.split_at(8);
-    format!("{:016x}", first.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+    first.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -257,7 +269,7 @@ mod tests {
 
     fn entries(text: &str) -> Result<Vec<Entry>, NoBatch> {
         let from = Box::new(io::Cursor::new(text.to_owned().into_bytes()));
-        Ok(Entries::read(from, Defaults::default())?.collect())
+        Ok(Entries::read(from, Defaults::default())?.collect::<io::Result<_>>()?)
     }
 
     #[test]
@@ -324,9 +336,38 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_on_is_no_end_of_the_file() {
+        struct Torn(io::Cursor<Vec<u8>>);
+        impl io::Read for Torn {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(into) {
+                    Ok(0) => Err(io::Error::other("the disk is torn")),
+                    read => read,
+                }
+            }
+        }
+        for text in ["to,from,tenant\n1,2,3\n", "{\"to\":\"1\"}\n"] {
+            let from = BufReader::new(Torn(io::Cursor::new(text.into())));
+            let mut entries = Entries::read(Box::new(from), Defaults::default()).unwrap();
+            assert!(entries.next().unwrap().is_ok(), "{text}");
+            assert!(entries.next().unwrap().is_err(), "{text}");
+            assert!(entries.next().is_none(), "once");
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_fraction_is_none() {
+        let entries = entries("{\"to\":4155552671.0}\n{\"to\":4155552671}\n").unwrap();
+        assert_eq!(entries[0].request.as_ref().unwrap_err(), "to is not a text");
+        assert!(
+            entries[1].request.as_ref().unwrap_err().starts_with("there is no number that calls")
+        );
+    }
+
+    #[test]
     fn another_entry_on_the_same_line_has_another_digest() {
         let line = |to: &str| format!("to,from,tenant\n{to},+971501234567,{TENANT}\n");
-        let digest = |to| entries(&line(to)).unwrap()[0].digest.clone();
+        let digest = |to| entries(&line(to)).unwrap()[0].digest;
         assert_eq!(digest("1"), digest("1"));
         assert_ne!(digest("1"), digest("2"));
     }

@@ -6,6 +6,7 @@
 //! ```text
 //! {"batch":"5f0c2a91","version":1}                              begun
 //! {"line":2,"digest":"…","room":"call-…","config":"…"}          about to be dialled
+//! {"line":2,"digest":"…","undone":true}                         known not to have been dialled
 //! {"line":2,"digest":"…","result":{…}}                          done
 //! ```
 //!
@@ -15,6 +16,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +33,7 @@ pub(super) type Known = HashMap<u64, Seen>;
 /// What became of an entry in an earlier run.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    pub(super) digest: String,
+    pub(super) digest: u64,
     pub(super) state: State,
 }
 
@@ -40,8 +42,15 @@ pub(super) struct Seen {
 pub(super) enum State {
     /// It was about to be dialled in this room, with this config (the environment's, if none).
     AboutToDial { room: String, config: Option<ConfigId>, engine: bool },
-    /// It is done; this was its result.
-    Done(Value),
+    /// It is done; this line of the journal has its result.
+    Done(Span),
+}
+
+/// Where a line stands in the journal, so that results need not be held in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    at: u64,
+    length: usize,
 }
 
 /// An open journal, locked for this process.
@@ -55,15 +64,44 @@ pub struct Journal {
 #[derive(Serialize, Deserialize)]
 struct Record {
     line: u64,
-    digest: String,
+    #[serde(with = "hex")]
+    digest: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<ConfigIdText>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     engine: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    undone: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Value>,
+}
+
+/// The line of an entry, and what tells it from another one there.
+pub(super) type Key = (u64, u64);
+
+impl Record {
+    fn of((line, digest): Key) -> Self {
+        let (room, config, result) = (None, None, None);
+        Self { line, digest, room, config, engine: false, undone: false, result }
+    }
+}
+
+/// 64 bits as 16 hex digits, since readers of JSON may round numbers of that size.
+mod hex {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    pub(super) fn serialize<S: Serializer>(number: &u64, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&format_args!("{number:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
 }
 
 /// A config id as text.
@@ -84,7 +122,7 @@ impl Journal {
     ///
     /// [`BatchError::JournalThere`] if there is one already: what it holds must not be lost.
     pub fn begin(path: &Path) -> Result<Self, BatchError> {
-        let file = match OpenOptions::new().create_new(true).append(true).open(path) {
+        let file = match OpenOptions::new().create_new(true).read(true).append(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(BatchError::JournalThere);
             }
@@ -98,6 +136,11 @@ impl Journal {
         io::Write::write_all(&mut &file, format!("{line}\n").as_bytes())
             .map_err(BatchError::Journal)?;
         file.sync_all().map_err(BatchError::Journal)?;
+        // Its name as well, or a journal may be gone after the power was.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder =
+            File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+        folder.map_err(BatchError::Journal)?;
         Ok(Self { batch, known: Known::new(), file })
     }
 
@@ -128,7 +171,14 @@ impl Journal {
             at += 1;
             let record = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
             let state = match record {
-                Record { result: Some(result), .. } => State::Done(result),
+                Record { result: Some(_), .. } => {
+                    let length = line.len();
+                    State::Done(Span { at: lines.whole - length as u64, length })
+                }
+                Record { undone: true, line, .. } => {
+                    known.remove(&line);
+                    continue;
+                }
                 Record { room: Some(room), config, engine, .. } => {
                     State::AboutToDial { room, config: config.map(|id| ConfigId(id.0)), engine }
                 }
@@ -147,8 +197,22 @@ impl Journal {
         (Pen(send), write(tokio::fs::File::from_std(file), receive))
     }
 
-    pub(super) fn take(self) -> (String, Known, File) {
-        (self.batch, self.known, self.file)
+    /// Its parts: the batch's name, what is known, what earlier results are read from, and what is
+    /// written to.
+    pub(super) fn take(self) -> io::Result<(String, Known, Results, File)> {
+        Ok((self.batch, self.known, Results(self.file.try_clone()?), self.file))
+    }
+}
+
+/// The results of earlier runs, read one at a time.
+pub(super) struct Results(File);
+
+impl Results {
+    pub(super) fn read(&self, Span { at, length }: Span) -> io::Result<Value> {
+        let mut line = vec![0; length];
+        self.0.read_exact_at(&mut line, at)?;
+        let record: Record = serde_json::from_slice(&line)?;
+        Ok(record.result.unwrap_or_default())
     }
 }
 
@@ -190,21 +254,24 @@ impl Pen {
     /// Notes that an entry is about to be dialled; returns when that is on the disk.
     pub(super) async fn about_to_dial(
         &self,
-        (line, digest): (u64, &str),
+        entry: Key,
         room: &str,
         config: Option<ConfigId>,
         engine: bool,
     ) -> io::Result<()> {
         let config = config.map(|id| ConfigIdText(id.0));
-        let (room, digest) = (Some(room.to_owned()), digest.to_owned());
-        self.write(&Record { line, digest, room, config, engine, result: None }).await
+        let room = Some(room.to_owned());
+        self.write(&Record { room, config, engine, ..Record::of(entry) }).await
+    }
+
+    /// Notes that an entry was not dialled after all.
+    pub(super) async fn undone(&self, entry: Key) -> io::Result<()> {
+        self.write(&Record { undone: true, ..Record::of(entry) }).await
     }
 
     /// Notes what became of an entry.
-    pub(super) async fn done(&self, (line, digest): (u64, &str), result: &Value) -> io::Result<()> {
-        let result = Some(json!(result));
-        let digest = digest.to_owned();
-        self.write(&Record { line, digest, room: None, config: None, engine: false, result }).await
+    pub(super) async fn done(&self, entry: Key, result: &Value) -> io::Result<()> {
+        self.write(&Record { result: Some(json!(result)), ..Record::of(entry) }).await
     }
 
     async fn write(&self, record: &Record) -> io::Result<()> {

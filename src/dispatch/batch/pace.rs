@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::Outcome;
 use crate::credentials::Resolution;
+use crate::environment::ResolveError;
 
 /// The limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +36,8 @@ impl Default for Limits {
 /// The servers and trunks of a batch.
 pub(super) struct Pace {
     limits: Limits,
+    /// Of the database that credentials come from.
+    database: Mutex<Breaker>,
     servers: Places<Server, Arc<Semaphore>>,
     trunks: Places<Trunk, ()>,
 }
@@ -57,7 +60,18 @@ pub(super) struct Leave {
     server: Arc<Place<Arc<Semaphore>>>,
     trunk: Arc<Place<()>>,
     pause: Duration,
+    /// Whether it is to find out if the server, and the trunk, work again.
+    server_trial: bool,
+    trunk_trial: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Leave {
+    /// A call that told nothing of a place leaves its trial to the next one.
+    fn drop(&mut self) {
+        self.trunk.lock().undecided(self.trunk_trial);
+        self.server.lock().undecided(self.server_trial);
+    }
 }
 
 /// A place has failed for so long that the batch goes on without it.
@@ -65,7 +79,12 @@ pub(super) struct GivenUp;
 
 impl Pace {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, servers: Places::default(), trunks: Places::default() }
+        Self {
+            limits,
+            database: Mutex::default(),
+            servers: Places::default(),
+            trunks: Places::default(),
+        }
     }
 
     /// Waits until a call may be placed with these credentials.
@@ -94,29 +113,57 @@ impl Pace {
             }
         };
         if self.limits.calls_per_second > 0.0 {
-            let apart = Duration::from_secs_f64(1.0 / self.limits.calls_per_second);
+            let apart = Duration::try_from_secs_f64(1.0 / self.limits.calls_per_second);
+            let apart = apart.unwrap_or(A_YEAR).min(A_YEAR);
             let now = Instant::now();
             // A timer that was late is made up for; a pause is not.
             *next = (*next).max(now - LATE.min(now.duration_since(*next))) + apart;
         }
-        trunk.lock().try_now();
-        server.lock().try_now();
+        let (trunk_trial, server_trial) = (trunk.lock().try_now(), server.lock().try_now());
         drop(next);
-        Ok(Leave { server, trunk, pause: self.limits.pause, _permit: permit })
+        let pause = self.limits.pause;
+        Ok(Leave { server, trunk, pause, server_trial, trunk_trial, _permit: permit })
+    }
+
+    /// Waits until the database may be asked, and asks.
+    pub(super) async fn ask<T>(
+        &self,
+        asking: impl Future<Output = Result<T, ResolveError>>,
+    ) -> Result<Result<T, ResolveError>, GivenUp> {
+        let lock = || self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let trial = loop {
+            let until = {
+                let mut database = lock();
+                match database.closed_until()? {
+                    None => break database.try_now(),
+                    Some(until) => until,
+                }
+            };
+            tokio::time::sleep_until(until).await;
+        };
+        let answer = asking.await;
+        match &answer {
+            Err(error) if error.is_temporary() => lock().failed(self.limits.pause, trial),
+            _ => lock().worked(),
+        }
+        Ok(answer)
     }
 }
 
 impl Leave {
-    /// Tells the breakers what became of the call.
+    /// Tells the breakers what became of the call. A dial in doubt counts against the server: it can
+    /// never be repeated, so no more are to come to that.
     pub(super) fn ended(self, outcome: Outcome) {
         match outcome {
             Outcome::CarrierTrouble | Outcome::TrunkUnknown => {
-                self.trunk.lock().failed(self.pause);
+                self.trunk.lock().failed(self.pause, self.trunk_trial);
                 self.server.lock().worked();
             }
-            Outcome::Unreachable | Outcome::CredentialsRefused | Outcome::NoSipService => {
-                self.server.lock().failed(self.pause);
-            }
+            Outcome::Unreachable
+            | Outcome::CredentialsRefused
+            | Outcome::NoSipService
+            | Outcome::Rejected
+            | Outcome::InDoubt => self.server.lock().failed(self.pause, self.server_trial),
             Outcome::Placed
             | Outcome::Busy
             | Outcome::Declined
@@ -126,10 +173,7 @@ impl Leave {
                 self.server.lock().worked();
             }
             // These say nothing of either.
-            _ => {
-                self.trunk.lock().undecided();
-                self.server.lock().undecided();
-            }
+            _ => {}
         }
     }
 }
@@ -186,20 +230,23 @@ impl Breaker {
         Ok((until > now).then_some(until))
     }
 
-    fn try_now(&mut self) {
+    /// One goes. Whether it is a trial.
+    fn try_now(&mut self) -> bool {
         self.trying = self.open_until.is_some();
+        self.trying
     }
 
     fn worked(&mut self) {
         *self = Self::default();
     }
 
-    fn undecided(&mut self) {
-        self.trying = false;
+    /// A trial has said nothing: the next one may try.
+    fn undecided(&mut self, trial: bool) {
+        self.trying &= !trial;
     }
 
-    fn failed(&mut self, pause: Duration) {
-        let trial = std::mem::take(&mut self.trying);
+    fn failed(&mut self, pause: Duration, trial: bool) {
+        self.undecided(trial);
         self.failures += 1;
         if self.failures < FAILURES {
             return;
@@ -219,6 +266,8 @@ const TRIALS: u32 = 4;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How much of a delay is made up for.
 const LATE: Duration = Duration::from_millis(20);
+/// The longest time between two calls.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -233,24 +282,29 @@ mod tests {
             breaker.closed_until().ok().unwrap().map(|until| until - Instant::now())
         };
         for _ in 0..FAILURES - 1 {
-            breaker.failed(OPEN);
+            breaker.failed(OPEN, false);
         }
         assert_eq!(wait(&breaker), None, "not yet");
-        breaker.failed(OPEN);
+        breaker.failed(OPEN, false);
         assert_eq!(wait(&breaker), Some(OPEN));
-        breaker.failed(OPEN);
+        breaker.failed(OPEN, false);
         assert_eq!(wait(&breaker), Some(OPEN), "one that was under way");
         for trial in 1..TRIALS {
             tokio::time::advance(wait(&breaker).unwrap()).await;
             assert_eq!(wait(&breaker), None);
-            breaker.try_now();
+            assert!(breaker.try_now());
             assert_eq!(wait(&breaker), Some(LOOK_AGAIN), "one tries, the others wait");
-            breaker.failed(OPEN);
+            breaker.undecided(false);
+            assert_eq!(wait(&breaker), Some(LOOK_AGAIN), "another one that ends is no trial");
+            breaker.undecided(true);
+            assert_eq!(wait(&breaker), None, "a trial that said nothing is left to the next");
+            assert!(breaker.try_now());
+            breaker.failed(OPEN, true);
             assert_eq!(wait(&breaker), Some(OPEN * 2_u32.pow(trial)));
         }
         tokio::time::advance(wait(&breaker).unwrap()).await;
         breaker.try_now();
-        breaker.failed(OPEN);
+        breaker.failed(OPEN, true);
         assert!(breaker.closed_until().is_err());
     }
 
@@ -258,13 +312,13 @@ mod tests {
     async fn a_trial_that_works_closes_it() {
         let mut breaker = Breaker::default();
         for _ in 0..FAILURES {
-            breaker.failed(OPEN);
+            breaker.failed(OPEN, false);
         }
         tokio::time::advance(OPEN).await;
         breaker.try_now();
         breaker.worked();
         assert!(matches!(breaker.closed_until(), Ok(None)));
-        breaker.failed(OPEN);
+        breaker.failed(OPEN, false);
         assert!(matches!(breaker.closed_until(), Ok(None)), "it counts from the beginning");
     }
 }

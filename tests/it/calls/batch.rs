@@ -12,9 +12,11 @@ use trunkline::dispatch::batch::{Batch, BatchError, Defaults, Entries, Journal, 
 use trunkline::dispatch::{Dial, EngineDial, Outcome};
 
 use super::{KEYS, Lab, TO, says};
-use crate::support::caller;
+use crate::support::http::Message;
 use crate::support::livekit::environment;
 use crate::support::standin::FarEnd;
+use crate::support::tap::Fault;
+use crate::support::{caller, eventually};
 
 /// A folder with a batch and its journal.
 struct Paper {
@@ -238,9 +240,9 @@ async fn what_was_about_to_be_dialled_is_looked_for_before_it_is_dialled() {
         livekit.create_dispatch(&with, &rooms[0], "agent-of-eu", "{}").await.unwrap();
         livekit.create_room(&with, &rooms[1], "").await.unwrap();
         let mut journal = fs::read_to_string(&paper.journal).unwrap();
-        let entries: Vec<_> = paper.open().unwrap().collect();
+        let entries: Vec<_> = paper.open().unwrap().map(Result::unwrap).collect();
         for (entry, room) in entries.iter().zip(&rooms) {
-            let record = json!({"line": entry.line, "digest": entry.digest, "room": room,
+            let record = json!({"line": entry.line, "digest": format!("{:016x}", entry.digest), "room": room,
                 "config": id, "engine": dial == ENGINE});
             journal += &record.to_string();
             journal.push('\n');
@@ -288,7 +290,7 @@ async fn a_journal_is_lost_to_nobody() {
         ("{}\n", 1),
         ("{\"batch\":\"b\",\"version\":9}\n", 1),
         ("{\"batch\":\"b\",\"version\":1}\nx\n{\"line\":2}\n", 2),
-        ("{\"batch\":\"b\",\"version\":1}\n{\"line\":2,\"digest\":\"d\"}\n", 2),
+        ("{\"batch\":\"b\",\"version\":1}\n{\"line\":2,\"digest\":\"0d\"}\n", 2),
     ] {
         fs::write(&paper.journal, text).unwrap();
         let malformed = Journal::resume(&paper.journal).err();
@@ -314,4 +316,117 @@ async fn entries_that_cannot_be_called_have_their_result_too() {
     assert_eq!((&told[0]["lead"], &told[0]["to_number"]), (&json!("lead 0"), &json!(TO)));
     assert_eq!(told[0]["job_id"], placed["job_id"]);
     assert!(placed["job_id"].as_str().unwrap().ends_with("-2"), "the batch and the line");
+}
+
+/// A trial that fails on the server's account leaves the trunk to the next one.
+#[tokio::test]
+async fn a_trial_that_says_nothing_of_the_trunk_does_not_hold_it_back_for_good() {
+    let lab = Lab::patient().await;
+    let carrier =
+        says(503, "Service Unavailable", "412 Precondition Failed", "failed_precondition");
+    lab.stand_in.at(TO, carrier);
+    let paper = Paper::new((0..5).map(|_| (1, TO)).chain((0..10).map(|_| (1, "+919876543299"))));
+    lab.stand_in.at("+919876543299", FarEnd::Answers);
+    let pause = Duration::from_millis(20);
+    let limits = Limits { concurrency: 1, pause, retries: 2, ..unlimited() };
+    let trouble = || Message::response("503 Service Unavailable", "text/plain", "no");
+    // The sixth call is the trial, and its room cannot be made.
+    let rooms = || lab.tap.count("CreateRoom");
+    let tell = |_: Option<&Value>, summary: &Summary| {
+        if summary.done() == 5 && rooms() == 5 {
+            for _ in 0..3 {
+                lab.tap.next("CreateRoom", Fault::Answers(trouble()));
+            }
+        }
+    };
+    let batch = Batch::new(&lab.dispatcher, ENGINE, limits, CancellationToken::new());
+    let run = batch.run(|| paper.open(), paper.begin(), tell);
+    let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
+    assert_eq!(summary.of(Outcome::CarrierTrouble), 5, "{summary:?}");
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (10, 0), "{summary:?}");
+}
+
+/// What was not dialled for want of a SIP service is placed once there is one; nobody is in doubt.
+#[tokio::test]
+async fn what_is_known_not_to_have_been_dialled_is_dialled_by_the_next_run() {
+    let lab = Lab::patient().await;
+    let paper = Paper::new((0..12).map(|_| (1, TO)));
+    let pause = Duration::from_millis(10);
+    let limits = Limits { retries: 0, pause, ..unlimited() };
+    let (summary, _) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
+    assert_eq!((summary.done(), summary.left), (0, 12), "{summary:?}");
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let (summary, results) = paper.run(&lab, ENGINE, unlimited(), paper.resume()).await;
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (12, 0), "{results:#?}");
+    assert_eq!(lab.stand_in.dialled().len(), 12);
+}
+
+/// A database that is away costs no entry: they are left, and a later run places them.
+#[tokio::test]
+async fn a_database_that_is_away_takes_no_entry_with_it() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let gated = crate::support::stores::Gated::new(lab.database.store());
+    gated.set(crate::support::stores::Fault::Away);
+    let key = lab.key.as_str();
+    let settings =
+        lab.database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", key), ("ERROR_TTL", "10ms")]);
+    let resolver = trunkline::Resolver::builder(settings).store(gated.clone() as _).start();
+    let dispatcher =
+        trunkline::dispatch::Dispatcher::new(resolver, lab.dispatcher.livekit().clone());
+    let paper = Paper::new((0..50).map(|at| (at % 3 + 1, TO)));
+    let run = async |journal| {
+        let limits = Limits { pause: Duration::from_millis(10), ..unlimited() };
+        let batch = Batch::new(&dispatcher, Dial::Agent, limits, CancellationToken::new());
+        batch.run(|| paper.open(), journal, |_, _| {}).await.unwrap()
+    };
+    let summary = run(paper.begin()).await;
+    assert_eq!((summary.done(), summary.left), (0, 50), "{summary:?}");
+    assert!(gated.routes() < 40, "a database that fails is left alone: {}", gated.routes());
+    gated.set(crate::support::stores::Fault::None);
+    eventually("it is asked again", async || {
+        let answers = (1..4).map(|at| dispatcher.resolver().resolve(caller(1, at)));
+        futures_util::future::join_all(answers).await.iter().all(Result::is_ok)
+    })
+    .await;
+    let summary = run(paper.resume()).await;
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (50, 0), "{summary:?}");
+}
+
+/// A dial in doubt can never be repeated, so few come to that.
+#[tokio::test]
+async fn a_server_that_leaves_dials_in_doubt_is_left_alone() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Breaks);
+    let paper = Paper::new((0..60).map(|_| (1, TO)));
+    let limits = Limits { concurrency: 1, pause: Duration::from_millis(10), ..unlimited() };
+    let (summary, _) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
+    assert_eq!(
+        summary.of(Outcome::InDoubt),
+        5 + 4,
+        "five that opened it, four trials: {summary:?}"
+    );
+    assert_eq!(summary.left, 51);
+}
+
+/// Hundreds that wait for a slow trunk do not keep the others waiting.
+#[tokio::test]
+async fn a_slow_trunk_at_the_head_of_the_file_holds_up_nobody_else() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let paper = Paper::new((0..3000).map(|_| (1, TO)).chain((0..10).map(|_| (2, TO))));
+    let cancel = CancellationToken::new();
+    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
+    let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, cancel.clone());
+    let mut others = 0;
+    let tell = |result: Option<&Value>, _: &Summary| {
+        others += u64::from(result.is_some_and(|result| result["trunk_id"] == "ST_any"));
+        if others == 10 {
+            cancel.cancel();
+        }
+    };
+    let run = batch.run(|| paper.open(), paper.begin(), tell);
+    let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
+    assert!(summary.done() < 200, "the slow ones went on at their pace: {summary:?}");
+    assert_eq!(summary.done() + summary.left, 3010, "{summary:?}");
 }

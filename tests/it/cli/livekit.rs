@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use trunkline::{ConfigId, KeyRing, PREFIX};
 
 use super::{KEY, NUMBER, Site, TENANT, new_key, refused};
-use crate::support::database::BOTH;
+use crate::support::database::{BOTH, Kind};
 use crate::support::program::Run;
 use crate::support::{NOW, ring, secret_of};
 
@@ -337,4 +337,21 @@ fn no_argument_takes_a_secret() {
         }
     }
     assert_eq!(site.configs(), json!([]));
+}
+
+/// Dates that no calendar of ours reaches belong to nobody's decision here.
+#[test]
+fn a_date_out_of_reach_is_none() {
+    let site = Site::migrated(Kind::Postgres);
+    site.add_config("eu");
+    let url = site.variable("DATABASE_URL");
+    for date in ["290000-01-01", "infinity", "-infinity", "4000-01-01 BC"] {
+        crate::support::postgres::psql(
+            &url,
+            &format!("update voice_agent_livekit set created_at = '{date}', updated_at = '{date}'"),
+        );
+        let configs = site.configs();
+        assert_eq!(configs[0]["created_at"], Value::Null, "{date}");
+        site.run(&["livekit", "show", "eu"]).ok();
+    }
 }

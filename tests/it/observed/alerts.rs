@@ -20,19 +20,20 @@ use crate::support::postgres::{Cluster, folder, free_port, keeper_as};
 use crate::support::{caller, config, number};
 
 /// Prometheus and Alertmanager, gone with the test.
-struct Watchers {
+pub(super) struct Watchers {
     keeper: Option<Child>,
     prometheus: u16,
 }
 
 impl Watchers {
-    /// Watches a port, and tells a webhook. The rules are the real ones with shorter times.
-    fn start(daemon: u16, webhook: u16) -> Self {
+    /// Watches a port, and tells a webhook. The rules are the real ones, and in a hurry with shorter
+    /// times.
+    pub(super) fn start(daemon: u16, webhook: u16, hurry: bool) -> Self {
         let (folder, prometheus, alertmanager) = (folder("tl-prom"), free_port(), free_port());
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/alerts");
         for name in ["recording.yml", "alerts.yml"] {
             let mut text = fs::read_to_string(rules.join(name)).unwrap();
-            for minutes in ["1m", "2m", "5m", "10m", "15m"] {
+            for minutes in ["1m", "2m", "5m", "10m", "15m"].iter().filter(|_| hurry) {
                 text = text.replace(&format!("[{minutes}]"), "[5s]");
                 text = text.replace(&format!("for: {minutes}\n"), "for: 1s\n");
             }
@@ -49,11 +50,12 @@ impl Watchers {
 
     /// Runs one of the tools for dashboards against this Prometheus, and returns what it says.
     #[expect(clippy::disallowed_methods, reason = "a program of a test, found by a variable")]
-    async fn tool(&self, verb: &str) -> (bool, String) {
+    pub(super) async fn tool(&self, verb: &str, minutes: u32) -> (bool, String) {
         let python = std::env::var("TRUNKLINE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
         let url = format!("http://127.0.0.1:{}", self.prometheus);
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/dashboards");
-        let arguments = [verb, "--prometheus", &url, "--minutes", "1"].map(ToOwned::to_owned);
+        let minutes = minutes.to_string();
+        let arguments = [verb, "--prometheus", &url, "--minutes", &minutes].map(ToOwned::to_owned);
         let run = move || Command::new(python).arg(tool).args(arguments).output().unwrap();
         let out = tokio::task::spawn_blocking(run).await.unwrap();
         let said = [out.stdout, out.stderr].concat();
@@ -164,13 +166,13 @@ async fn a_database_that_stops_is_alarmed_and_the_alarm_ends_after_it_is_back() 
         }
     };
     let watched = async {
-        let watchers = tokio::task::spawn_blocking(move || Watchers::start(port, webhook));
+        let watchers = tokio::task::spawn_blocking(move || Watchers::start(port, webhook, true));
         let watchers = watchers.await.unwrap();
         // Several scrapes, so that there are rates.
         let mut said = String::new();
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let (good, words) = watchers.tool("check").await;
+            let (good, words) = watchers.tool("check", 1).await;
             if good {
                 said.clear();
                 break;

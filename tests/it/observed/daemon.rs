@@ -163,9 +163,20 @@ async fn it_is_ready_when_its_tables_are_right_and_stays_so_without_its_database
     program.run(&["db", "migrate"]).ok();
     daemon.becomes("200", None).await;
 
+    let fallback = program
+        .clone()
+        .with("LIVEKIT_URL", "wss://env.example")
+        .with("LIVEKIT_API_KEY", "APIenv")
+        .with("LIVEKIT_API_SECRET", "canary-secret-of-env");
+    let with_fallback = Daemon::start(&fallback);
+    with_fallback.becomes("200", None).await;
+
     cluster.stop();
-    eventually("the lease has ended", async || daemon.readiness().await.1["lease"] == false).await;
-    let (status, report) = daemon.readiness().await;
+    // It knows no answer, and has no credentials of its own to give.
+    daemon.becomes("503", Some("nothing_to_answer_with")).await;
+    eventually("the lease has ended", async || with_fallback.readiness().await.1["lease"] == false)
+        .await;
+    let (status, report) = with_fallback.readiness().await;
     assert_eq!((status.as_str(), &report["hearing"]), ("200", &"nothing".into()), "{report}");
     assert!(report["trouble"].as_str().is_some_and(|why| !why.is_empty()), "{report}");
     // One that starts now has nothing to answer with.

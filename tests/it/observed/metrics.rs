@@ -72,6 +72,11 @@ async fn every_answer_is_counted_by_source_and_by_where_it_came_from() {
             resolver.resolve(caller(1, 1)).await.unwrap();
             resolver.resolve(caller(1, 2)).await.unwrap();
         }
+        // Warm answers are added up twenty times a second.
+        eventually("all are counted", async || {
+            Scrape::of(&exporter.render()).sum("trunkline_resolutions_total", &["index"]) >= 199.0
+        })
+        .await;
         let scrape = Scrape::of(&exporter.render());
         let answers = |source: &str, from: &str| {
             let labels = [format!("source=\"{source}\""), format!("from=\"{from}\"")];

@@ -32,13 +32,10 @@ impl Case {
         let sealed = ring.seal(&self.secret, NOW).unwrap();
         let secret: Secret = ring.open(sealed.as_str()).unwrap().secret;
         assert_eq!(secret.expose_secret().as_str(), self.secret);
-        let subject = Subject {
-            url: &self.url,
-            api_key: &self.key,
-            api_secret: &secret,
-            trunk: self.trunk.as_deref(),
-            numbers: &self.numbers,
-        };
+        let trunks: Vec<_> =
+            self.trunk.iter().map(|trunk| (trunk.as_str(), self.numbers.clone())).collect();
+        let subject =
+            Subject { url: &self.url, api_key: &self.key, api_secret: &secret, trunks: &trunks };
         let findings = check(&client(), &SystemClock::default(), &subject).await;
         let text = format!("{findings:?} {}", json!(findings));
         assert!(!text.contains(&self.secret) && !text.contains("eyJ"), "{text}");

@@ -159,7 +159,9 @@ fn what_is_no_batch_is_refused_before_anything_is_placed() {
     refused(site.run(&["batch", "run", &missing, "--json"]), 1, "batch_malformed");
     let file = leads(&site, "leads.csv", 1);
     refused(site.run(&["batch", "run", &file, "--resume", "--json"]), 1, "no_journal");
-    for wrong in [&["--cps", "-1"][..], &["--concurrency", "0"], &["--tenant", "x"]] {
+    for wrong in
+        [&["--cps", "-1"][..], &["--cps", "1e-20"], &["--concurrency", "0"], &["--tenant", "x"]]
+    {
         let run = site.run(&[&["batch", "run", &file, "--json"], wrong].concat());
         assert_eq!(run.code, 2, "{run:?}");
     }
@@ -195,7 +197,8 @@ fn results_are_written_over_nothing_that_is_read() {
     let before = fs::read(&file).unwrap();
     let journal = format!("{file}.journal");
     let roundabout = site.folder.path().join("./leads.csv").display().to_string();
-    for taken in [&file, &journal, &roundabout] {
+    let other = site.folder.path().join("./leads.csv.journal").display().to_string();
+    for taken in [&file, &journal, &roundabout, &other] {
         let run = site.run(&["batch", "run", &file, "--results", taken, "--json"]);
         refused(run, 2, "results_taken");
     }
@@ -208,4 +211,31 @@ fn results_are_written_over_nothing_that_is_read() {
     assert_eq!(fs::read(&file).unwrap(), before);
     assert!(!fs::exists(&journal).unwrap(), "nothing has begun");
     site.run(&["batch", "run", &file]).ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_shows_how_it_stands_while_it_runs() {
+    let (site, _) = Site::calling(Kind::Sqlite);
+    let file = leads(&site, "leads.csv", 400);
+    let port = crate::support::postgres::free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut command = site.command(&["batch", "run", &file, "--cps", "100", "--listen", &listen]);
+    command.stderr(Stdio::null());
+    let running = Running::start(command);
+    for _ in 0..30 {
+        running.line();
+    }
+    let text = crate::support::http::get(port, "/metrics").await.body;
+    let value = |series: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(series))
+            .unwrap_or_else(|| panic!("{series}"));
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    let placed = value("trunkline_batch_entries{state=\"placed\"}");
+    assert!((30.0..400.0).contains(&placed), "{placed}");
+    let waiting = value("trunkline_batch_entries{state=\"waiting\"}");
+    assert!((placed + waiting - 400.0).abs() < 0.5, "{placed} {waiting}");
+    assert!((value("trunkline_calls_total{outcome=\"placed\"}") - placed).abs() < 3.0);
 }
