@@ -4,6 +4,7 @@
 //! object a line on stdout, and on failure exactly one object on stderr.
 
 mod batch;
+mod bench;
 mod call;
 mod db;
 mod demo;
@@ -92,6 +93,8 @@ enum Command {
     Serve(serve::Serve),
     /// Ask a daemon on this machine whether it is ready; for containers
     Healthcheck(serve::Healthcheck),
+    /// Measure how fast it is here, with a latency chart
+    Bench(bench::Bench),
     /// Show and check the program's own settings
     #[command(subcommand)]
     Settings(settings::Settings),
@@ -127,11 +130,13 @@ impl Context {
         Ok(settings)
     }
 
-    /// What places calls, by these settings.
-    pub(crate) fn dispatcher(&self) -> Result<Dispatcher, Failure> {
+    /// What places calls, by these settings, and the database that it asks.
+    pub(crate) fn dispatcher(&self) -> Result<(Dispatcher, Option<OpenStore>), Failure> {
         let settings = self.patient_settings()?;
         let livekit = LiveKit::new(settings.tuning.livekit_connect, settings.tuning.livekit);
-        Ok(Dispatcher::new(Resolver::builder(settings).start(), livekit))
+        let database = settings.database.as_ref().map(|_| open(&settings)).transpose()?;
+        let resolver = resolver(settings, database.as_ref());
+        Ok((Dispatcher::new(resolver, livekit), database))
     }
 
     /// The ring that the settings hold.
@@ -146,6 +151,15 @@ impl Context {
 
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
         Ok(self.database()?.store())
+    }
+}
+
+/// A resolver on a database that is open already, if there is one.
+pub(crate) fn resolver(settings: Settings, database: Option<&OpenStore>) -> Resolver {
+    let builder = Resolver::builder(settings);
+    match database {
+        Some(database) => builder.database(database.clone()).start(),
+        None => builder.start(),
     }
 }
 
@@ -177,7 +191,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let context = Context { json, files: SettingsFiles { dot_env, ..SettingsFiles::default() } };
     // With `--json` stderr is for one error object, and the demo has its own words.
-    let quiet = json || matches!(command, Command::Demo(_));
+    let quiet = json || matches!(command, Command::Demo(_) | Command::Bench(_) | Command::Route(_));
     let _traces = log::begin(&context.values(), quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -206,6 +220,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Batch(batch) => batch.run(context).await,
         Command::Serve(serve) => serve.run(context).await,
         Command::Healthcheck(healthcheck) => healthcheck.run(context).await,
+        Command::Bench(bench) => bench.run(context).await,
         Command::Settings(settings) => settings.run(context),
         Command::Doctor => doctor::run(context).await,
         Command::Completions(completions) => completions.run(),

@@ -164,9 +164,11 @@ impl Dispatcher {
         if !failed.by_credentials {
             return Err(failed);
         }
-        match self.newer(request.caller, &answer).await {
-            Some(newer) => attempt(newer).run(true, ledger, report).await,
-            None => Err(failed),
+        let Some(newer) = self.newer(request.caller, &answer).await else { return Err(failed) };
+        match attempt(newer).run(true, ledger, report).await {
+            // Refused before it could look: what the first one left in doubt is so still.
+            Err(again) if again.by_credentials && failed.outcome == Outcome::InDoubt => Err(failed),
+            ended => ended,
         }
     }
 

@@ -160,6 +160,7 @@ impl Settings {
     /// [`SettingsError`] with every problem there is.
     pub fn read(values: &Values) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(values);
+        reader.log_format();
         let settings = Self {
             enabled: reader.enabled(),
             #[cfg(feature = "dispatch")]

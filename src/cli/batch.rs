@@ -83,9 +83,9 @@ impl Run {
         let exporter = exporter()?;
         // Nothing has recorded to another one before.
         let _installed = self.listen.is_some() && exporter.install();
-        let dispatcher = context.dispatcher()?;
+        let (dispatcher, database) = context.dispatcher()?;
         let server = match self.listen {
-            Some(address) => Some(bind(address, dispatcher.resolver(), None, exporter).await?),
+            Some(address) => Some(bind(address, dispatcher.resolver(), database, exporter).await?),
             None => None,
         };
         self.spare_what_is_read()?;
@@ -149,7 +149,7 @@ impl Run {
         let summary = ended.map_err(|error| self.failure(&error))?;
         results.finish()?;
         wrong.map_or(Ok(()), Err)?;
-        self.conclude(context, &summary)
+        Self::conclude(context, &summary)
     }
 
     /// Refuses results that would be written over the batch or its journal.
@@ -191,7 +191,7 @@ impl Run {
     }
 
     /// Says how it went; what has no result is a failure, since somebody has to go on with it.
-    fn conclude(&self, context: &Context, summary: &Summary) -> Done {
+    fn conclude(context: &Context, summary: &Summary) -> Done {
         let told = told(summary);
         if summary.left == 0 {
             if !context.json {
@@ -199,9 +199,8 @@ impl Run {
             }
             return Ok(());
         }
-        let hint =
-            format!("trunkline batch run {} --resume goes on with them", self.file.display());
-        Err(Failure::new("batch_incomplete", told, Exit::Failed).hint(hint))
+        Err(Failure::new("batch_incomplete", told, Exit::Failed)
+            .hint("the same command with --resume goes on with them"))
     }
 
     fn failure(&self, error: &BatchError) -> Failure {
@@ -267,8 +266,11 @@ impl Results {
     /// The file is written anew: the results of earlier runs come first, from the journal.
     fn begin(&mut self) -> Done {
         match &self.file {
-            Some(file) => file.get_ref().set_len(0).map_err(|error| failed(&error)),
-            None => Ok(()),
+            // A pipe or a device has no length.
+            Some(file) if file.get_ref().metadata().is_ok_and(|there| there.is_file()) => {
+                file.get_ref().set_len(0).map_err(|error| failed(&error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -119,7 +119,7 @@ impl Place {
         let job = self.job.unwrap_or_else(|| new.job.clone());
         let request = CallRequest { job, fields, dial: self.dialling.dial(), ..new }.named();
         request.check().map_err(|wrong| Failure::usage("call_malformed", wrong.to_string()))?;
-        let dispatcher = context.dispatcher()?;
+        let (dispatcher, _) = context.dispatcher()?;
         let done = if self.dry_run {
             rehearse(context, &dispatcher, &request).await
         } else {
@@ -230,7 +230,7 @@ fn fields(text: &str) -> Result<Map<String, Value>, Failure> {
 }
 
 async fn end(context: &Context, room: &str, livekit: Option<&str>, environment: bool) -> Done {
-    let dispatcher = context.dispatcher()?;
+    let (dispatcher, _) = context.dispatcher()?;
     let done = async {
         let call = match livekit {
             Some(config) => {

@@ -24,7 +24,7 @@ use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, short};
 use super::resolve::summary;
 use super::serve::{bind, exporter, write_private};
-use super::signals::told_to_end;
+use super::signals::{hung_up, told_to_end};
 use super::{Context, open};
 
 #[derive(Args)]
@@ -43,6 +43,7 @@ impl Demo {
         tokio::select! {
             done = self.show(context.json, exporter) => done,
             () = told_to_end() => Ok(()),
+            () = hung_up() => Ok(()),
         }
     }
 

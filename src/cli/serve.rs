@@ -21,7 +21,7 @@ use trunkline::{KeyRing, Resolver, follow};
 
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line};
-use super::{Context, open};
+use super::{Context, open, resolver};
 
 #[derive(Args)]
 pub(crate) struct Serve {
@@ -47,7 +47,7 @@ impl Serve {
                 Exit::Failed,
             ));
         }
-        let files = at_home(&context.files)?;
+        let files = at_home(context)?;
         let settings = Settings::read(&files.values())?;
         // Before anybody is told that it runs, and may signal it.
         let (nudge, stop) = (Arc::new(Notify::new()), CancellationToken::new());
@@ -57,11 +57,7 @@ impl Serve {
         if let (Some(database), false) = (&database, files.defaults.is_empty()) {
             database.migrate(Migrations::Up).await?;
         }
-        let builder = Resolver::builder(settings);
-        let resolver = match database.clone() {
-            Some(database) => builder.database(database).start(),
-            None => builder.start(),
-        };
+        let resolver = resolver(settings, database.as_ref());
         let server = bind(address, &resolver, database, exporter).await?;
         let address = server.address().map_err(|error| no_listener(address, &error))?;
         if context.json {
@@ -133,9 +129,15 @@ fn no_listener(address: SocketAddr, error: &std::io::Error) -> Failure {
 
 /// Without a database in the settings: one in the user's own data folder, with a key that is made at
 /// the first start. Says so, in a line for each.
-fn at_home(files: &SettingsFiles) -> Result<SettingsFiles, Failure> {
+fn at_home(context: &Context) -> Result<SettingsFiles, Failure> {
+    let mut files = context.files.clone();
     let values = files.values();
-    let mut files = files.clone();
+    // With `--json`, stderr is for an error and nothing else.
+    let say = |text: String| {
+        if !context.json {
+            eprintln!("{text}");
+        }
+    };
     // Nothing is made before all of them are known to be good.
     let settings = Settings::read(&values)?;
     if settings.database.is_some() || !settings.enabled {
@@ -146,12 +148,12 @@ fn at_home(files: &SettingsFiles) -> Result<SettingsFiles, Failure> {
     private.recursive(true).mode(0o700);
     private.create(&folder).map_err(|error| not_at_home(&folder, &error))?;
     let (database, key) = (folder.join("trunkline.db"), folder.join("key"));
-    eprintln!("no DATABASE_URL: the database is {}", database.display());
+    say(format!("no DATABASE_URL: the database is {}", database.display()));
     files.defaults.push(("DATABASE_URL".into(), format!("sqlite:{}", database.display())));
     if settings.ring.is_none() {
         let made = keep_key(&key, &database)?;
         let note = if made { ", made now; whoever loses it loses the secrets" } else { "" };
-        eprintln!("no LIVEKIT_SECRET_ENCRYPTION_KEY: the key is in {}{note}", key.display());
+        say(format!("no LIVEKIT_SECRET_ENCRYPTION_KEY: the key is in {}{note}", key.display()));
         let name = "LIVEKIT_SECRET_ENCRYPTION_KEY_FILE";
         files.defaults.push((name.into(), key.display().to_string()));
     }

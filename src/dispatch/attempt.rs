@@ -99,9 +99,11 @@ impl Attempt<'_> {
     async fn send_agent(&self, metadata: &str, careful: bool) -> Result<String, Failed> {
         let livekit = &self.dispatcher.livekit;
         let (agent, mut look_first) = (self.answer.agent_name(), careful);
+        // Whether one may have been sent by this attempt.
+        let mut sent_one = false;
         let mut waits = BEFORE_NEXT.iter();
         loop {
-            if look_first && let Some(id) = self.agent_there().await? {
+            if look_first && let Some(id) = self.agent_there(sent_one).await? {
                 return Ok(id);
             }
             let sent = livekit.create_dispatch(&self.answer, self.room, agent, metadata).await;
@@ -110,12 +112,13 @@ impl Attempt<'_> {
                 Err(error) => error,
             };
             // Once an answer was lost, each further try looks first, whatever came back since.
-            look_first |= error.is_ambiguous();
+            sent_one |= error.is_ambiguous();
+            look_first |= sent_one;
             match waits.next() {
                 Some(wait) if error.is_temporary() => sleep(*wait).await,
                 _ if look_first => {
                     // The last look decides.
-                    return match self.agent_there().await? {
+                    return match self.agent_there(sent_one).await? {
                         Some(id) => Ok(id),
                         None => Err(Failed::of(Outcome::of_preparing(&error), &error)),
                     };
@@ -126,15 +129,12 @@ impl Attempt<'_> {
     }
 
     /// The agent that was sent into the room, if one was. If that cannot be told, the call is in
-    /// doubt.
-    async fn agent_there(&self) -> Result<Option<String>, Failed> {
+    /// doubt, or was refused where nothing was sent before (`sent_one`).
+    async fn agent_there(&self, sent_one: bool) -> Result<Option<String>, Failed> {
         let there = self.dispatcher.livekit.dispatches(&self.answer, self.room).await;
         let there = there.map_err(|error| {
-            let outcome = if error.is_unauthorized() {
-                Outcome::CredentialsRefused
-            } else {
-                Outcome::InDoubt
-            };
+            let refused = error.is_unauthorized() && !sent_one;
+            let outcome = if refused { Outcome::CredentialsRefused } else { Outcome::InDoubt };
             Failed::of(outcome, &error)
         })?;
         // Under whichever name: it may have been edited since. Servers send one without a name.

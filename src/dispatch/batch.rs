@@ -21,7 +21,7 @@ pub use tokio_util::sync::CancellationToken;
 
 pub use self::entry::{Defaults, Entries, Entry, NoBatch};
 pub use self::journal::Journal;
-use self::journal::{Known, Results, State};
+use self::journal::{Known, Results, Seen, State};
 pub use self::pace::Limits;
 use self::pace::Pace;
 use self::queue::Next;
@@ -137,7 +137,7 @@ impl<'a> Batch<'a> {
             let pen = pen;
             let run = Run { batch: self, name: &name, pen: &pen, pace: &pace };
             run.go(&mut course).await?;
-            course.count_what_is_left()?;
+            course.count_what_is_left();
             Ok(course.summary)
         };
         let (summary, ()) = tokio::join!(going, writing);
@@ -154,6 +154,9 @@ impl<'a> Batch<'a> {
             }
             many += 1;
             breathe(many).await;
+            if self.cancel.is_cancelled() {
+                break;
+            }
         }
         Ok(many)
     }
@@ -224,16 +227,12 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Counts the entries that were not read any more. Those that have results are not left.
-    fn count_what_is_left(&mut self) -> Result<(), BatchError> {
-        for entry in self.entries.by_ref() {
-            let line = entry.map_err(NoBatch::Unreadable)?.line;
-            let done =
-                self.known.get(&line).is_some_and(|seen| matches!(seen.state, State::Done(_)));
-            self.summary.left += u64::from(!done);
-        }
+    /// What has no result is left. Those that were not read again may have one by an earlier run.
+    fn count_what_is_left(&mut self) {
+        let done = |seen: &&Seen| matches!(seen.state, State::Done(_));
+        let unread = self.known.values().filter(done).count() as u64;
+        self.summary.left = self.summary.entries.saturating_sub(self.summary.done() + unread);
         self.tell(None);
-        Ok(())
     }
 }
 

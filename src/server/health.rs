@@ -69,7 +69,8 @@ impl Health {
         ready.set(0.0);
         let unknown = Unready::NotReached("it was not asked yet".into());
         let tables = Mutex::new(database.is_some().then_some(unknown));
-        // A gauge for each key of the ring is there from the start; others come as they are found.
+        // A gauge for each key of the ring is there from the start, and says nothing before it was
+        // counted; others come as they are found.
         let health = Self {
             resolver,
             database,
@@ -79,6 +80,11 @@ impl Health {
             sealed: Mutex::default(),
         };
         health.say_sealed(&[]);
+        if health.database.is_some() {
+            let gauges = health.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+            gauges.values().for_each(|gauge| gauge.set(f64::NAN));
+            drop(gauges);
+        }
         health
     }
 
@@ -147,11 +153,18 @@ impl Health {
         };
         let census = async {
             loop {
-                match self.resolver.census().await {
-                    Ok(census) => self.say_sealed(&census),
-                    Err(error) => tracing::debug!(%error, "the configs could not be counted"),
-                }
-                tokio::time::sleep(COUNT_EVERY).await;
+                let counted = self.resolver.census().await;
+                tokio::time::sleep(match counted {
+                    Ok(census) => {
+                        self.say_sealed(&census);
+                        COUNT_EVERY
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "the configs could not be counted");
+                        LOOK_AT_TABLES
+                    }
+                })
+                .await;
             }
         };
         let ((), never) = tokio::join!(tables, census);

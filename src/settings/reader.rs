@@ -42,6 +42,15 @@ impl<'a> Reader<'a> {
         self.with("ROUTING", read).unwrap_or_default()
     }
 
+    /// What only the program reads, for it to be named with the rest where it is wrong.
+    pub(super) fn log_format(&mut self) {
+        let read = |text: &str| match text {
+            "text" | "json" => Ok(()),
+            _ => Err("is neither text nor json".to_owned()),
+        };
+        self.with("LOG_FORMAT", read);
+    }
+
     #[cfg(feature = "server")]
     pub(super) fn http_listen(&mut self) -> std::net::SocketAddr {
         let read = |text: &str| {

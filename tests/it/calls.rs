@@ -197,6 +197,21 @@ async fn an_agent_that_may_have_been_sent_is_not_forgotten_over_another_refusal(
     assert_eq!(lab.tap.count("CreateDispatch"), 2);
 }
 
+/// A refusal that comes after an agent may have been sent does not make the call undone.
+#[tokio::test]
+async fn a_refused_look_after_a_lost_answer_leaves_the_call_in_doubt() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    lab.tap.next("CreateDispatch", Fault::LosesAnswer);
+    let refusal = || Message::response("401 Unauthorized", "text/plain", "invalid API key: x");
+    for _ in 0..3 {
+        lab.tap.next("ListDispatch", Fault::Answers(refusal()));
+    }
+    let report = lab.call(1, 1).await;
+    assert_eq!(report.outcome, Outcome::InDoubt, "{report:?}");
+    assert_eq!(lab.tap.count("CreateDispatch"), 1);
+}
+
 #[tokio::test]
 async fn a_401_at_the_dial_is_tried_once_more_without_a_second_agent() {
     let lab = Lab::patient().await;

@@ -38,6 +38,9 @@ impl Check {
             Some(config) => vec![find(&*store, config).await?],
             None => store.configs().await?,
         };
+        if configs.is_empty() && !context.json {
+            return line("no LiveKit config yet");
+        }
         let ring = context.ring()?;
         let livekit = client(context)?;
         let settings = context.settings()?;

@@ -54,6 +54,9 @@ pub enum NoBatch {
     /// It cannot be read.
     #[error("the file cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+    /// It is a pipe, a folder or a device.
+    #[error("it is no regular file; a batch is read more than once, so save it to one first")]
+    NoFile,
     /// Its first line is neither JSON nor headings of CSV.
     #[error("the first line is neither a JSON object nor CSV headings: {0}")]
     Malformed(String),
@@ -79,7 +82,11 @@ impl Entries {
     ///
     /// [`NoBatch`].
     pub fn open(path: &Path, defaults: Defaults) -> Result<Self, NoBatch> {
-        Self::read(Box::new(BufReader::with_capacity(1 << 16, File::open(path)?)), defaults)
+        let file = File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(NoBatch::NoFile);
+        }
+        Self::read(Box::new(BufReader::with_capacity(1 << 16, file)), defaults)
     }
 
     /// Reads from somewhere else.

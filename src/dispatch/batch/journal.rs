@@ -40,10 +40,22 @@ pub(super) struct Seen {
 /// How far an entry came.
 #[derive(Debug, Clone)]
 pub(super) enum State {
-    /// It was about to be dialled in this room, with this config (the environment's, if none).
-    AboutToDial { room: String, config: Option<ConfigId>, engine: bool },
+    /// It was about to be dialled.
+    AboutToDial(Begun),
+    /// It was about to be dialled, and was not.
+    Undone(Begun),
     /// It is done; this line of the journal has its result.
     Done(Span),
+}
+
+/// Where an entry was about to be dialled.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    pub(super) room: String,
+    /// The config; the environment, if none.
+    pub(super) config: Option<ConfigId>,
+    /// Whether the engine was to dial.
+    pub(super) engine: bool,
 }
 
 /// Where a line stands in the journal, so that results need not be held in memory.
@@ -175,12 +187,16 @@ impl Journal {
                     let length = line.len();
                     State::Done(Span { at: lines.whole - length as u64, length })
                 }
-                Record { undone: true, line, .. } => {
-                    known.remove(&line);
-                    continue;
-                }
+                Record { undone: true, line, .. } => match known
+                    .remove(&line)
+                    .map(|seen| seen.state)
+                {
+                    Some(State::AboutToDial(begun) | State::Undone(begun)) => State::Undone(begun),
+                    _ => return Err(malformed(at)),
+                },
                 Record { room: Some(room), config, engine, .. } => {
-                    State::AboutToDial { room, config: config.map(|id| ConfigId(id.0)), engine }
+                    let config = config.map(|id| ConfigId(id.0));
+                    State::AboutToDial(Begun { room, config, engine })
                 }
                 Record { .. } => return Err(malformed(at)),
             };

@@ -74,8 +74,8 @@ impl Drop for Leave {
     }
 }
 
-/// A place has failed for so long that the batch goes on without it.
-pub(super) struct GivenUp;
+/// A place has failed for so long that the batch goes on without it: which one.
+pub(super) struct GivenUp(pub(super) &'static str);
 
 impl Pace {
     pub(super) fn new(limits: Limits) -> Self {
@@ -97,18 +97,22 @@ impl Pace {
         let concurrency = self.limits.concurrency.max(1);
         let server = self.servers.of(&trunk.0, || Arc::new(Semaphore::new(concurrency)));
         let trunk = self.trunks.of(&trunk, || ());
+        let closed = || {
+            let trunk = trunk.lock().closed_until().ok_or(GivenUp("its trunk"))?;
+            let server = server.lock().closed_until().ok_or(GivenUp("its server"))?;
+            Ok(trunk.max(server))
+        };
         let mut next = trunk.turn.lock().await;
         let permit = loop {
             tokio::time::sleep_until(*next).await;
-            let until = trunk.closed_until()?.max(server.closed_until()?);
-            if let Some(until) = until {
+            if let Some(until) = closed()? {
                 tokio::time::sleep_until(until).await;
                 continue;
             }
             let permit = Arc::clone(&server.more).acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
             // It may have been a long wait.
-            if trunk.closed_until()?.is_none() && server.closed_until()?.is_none() {
+            if closed()?.is_none() {
                 break permit;
             }
         };
@@ -134,7 +138,7 @@ impl Pace {
         let trial = loop {
             let until = {
                 let mut database = lock();
-                match database.closed_until()? {
+                match database.closed_until().ok_or(GivenUp("the database"))? {
                     None => break database.try_now(),
                     Some(until) => until,
                 }
@@ -199,10 +203,6 @@ impl<T> Place<T> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn closed_until(&self) -> Result<Option<Instant>, GivenUp> {
-        self.lock().closed_until()
-    }
 }
 
 /// Stops calls to a place where [`FAILURES`] in a row have failed. After a while one call may try;
@@ -218,16 +218,17 @@ struct Breaker {
 }
 
 impl Breaker {
-    /// Until when no call may go; `None`: one may.
-    fn closed_until(&self) -> Result<Option<Instant>, GivenUp> {
+    /// Until when no call may go; an inner `None`: one may, an outer one: none will any more.
+    #[expect(clippy::option_option, reason = "two questions, asked at once")]
+    fn closed_until(&self) -> Option<Option<Instant>> {
         if self.trials >= TRIALS {
-            return Err(GivenUp);
+            return None;
         }
-        let Some(until) = self.open_until else { return Ok(None) };
+        let Some(until) = self.open_until else { return Some(None) };
         let now = Instant::now();
         // While one tries, the others look again in a moment.
         let until = if self.trying { until.max(now + LOOK_AGAIN) } else { until };
-        Ok((until > now).then_some(until))
+        Some((until > now).then_some(until))
     }
 
     /// One goes. Whether it is a trial.
@@ -278,9 +279,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_breaker_opens_tries_and_gives_up() {
         let mut breaker = Breaker::default();
-        let wait = |breaker: &Breaker| {
-            breaker.closed_until().ok().unwrap().map(|until| until - Instant::now())
-        };
+        let wait =
+            |breaker: &Breaker| breaker.closed_until().unwrap().map(|until| until - Instant::now());
         for _ in 0..FAILURES - 1 {
             breaker.failed(OPEN, false);
         }
@@ -305,7 +305,7 @@ mod tests {
         tokio::time::advance(wait(&breaker).unwrap()).await;
         breaker.try_now();
         breaker.failed(OPEN, true);
-        assert!(breaker.closed_until().is_err());
+        assert!(breaker.closed_until().is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -317,8 +317,8 @@ mod tests {
         tokio::time::advance(OPEN).await;
         breaker.try_now();
         breaker.worked();
-        assert!(matches!(breaker.closed_until(), Ok(None)));
+        assert_eq!(breaker.closed_until(), Some(None));
         breaker.failed(OPEN, false);
-        assert!(matches!(breaker.closed_until(), Ok(None)), "it counts from the beginning");
+        assert_eq!(breaker.closed_until(), Some(None), "it counts from the beginning");
     }
 }

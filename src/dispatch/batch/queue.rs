@@ -7,18 +7,26 @@ use std::collections::{HashMap, VecDeque};
 
 use super::entry::Entry;
 use super::journal::State;
+use crate::number::Caller;
 
 /// An entry, and what an earlier run knew of it.
 pub(super) type Next = (Entry, Option<State>);
 
-/// A name for all entries that wait for the same turns.
-pub(super) type Place = Box<str>;
+/// What all entries have in common that wait for the same turns.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// A trunk of a server.
+    Trunk(Box<str>),
+    /// A caller of whom no trunk is known yet.
+    Caller(Caller),
+}
 
 /// The entries that were read and have not ended.
-#[derive(Default)]
 pub(super) struct Queue {
     places: HashMap<Place, Waiting>,
     parked: usize,
+    /// How many of one place may be under way.
+    most: usize,
 }
 
 #[derive(Default)]
@@ -28,10 +36,21 @@ struct Waiting {
 }
 
 impl Queue {
+    /// For a server on which so many calls may be under way at once.
+    pub(super) fn new(concurrency: usize) -> Self {
+        let most = concurrency.saturating_add(MOST_WAITING);
+        Self { places: HashMap::new(), parked: 0, most }
+    }
+
     /// Takes an entry that was read; gives it back if it may go now.
     pub(super) fn admit(&mut self, place: &Place, next: Next) -> Option<Next> {
+        let most = match place {
+            Place::Trunk(_) => self.most,
+            // The first one finds out what the others wait for.
+            Place::Caller(_) => 1,
+        };
         let waiting = self.places.entry(place.clone()).or_default();
-        if waiting.under_way < MOST_OF_A_PLACE {
+        if waiting.under_way < most {
             waiting.under_way += 1;
             return Some(next);
         }
@@ -40,37 +59,35 @@ impl Queue {
         None
     }
 
-    /// One of a place has ended. Returns the next one of it, which may go now.
+    /// One of a trunk has ended. Returns the next one of it, which may go now.
     pub(super) fn ended(&mut self, place: &Place) -> Option<Next> {
         let waiting = self.places.get_mut(place)?;
-        match waiting.parked.pop_front() {
-            Some(next) => {
-                self.parked -= 1;
-                Some(next)
-            }
-            None => {
-                waiting.under_way -= 1;
-                if waiting.under_way == 0 {
-                    self.places.remove(place);
-                }
-                None
-            }
+        if let Some(next) = waiting.parked.pop_front() {
+            self.parked -= 1;
+            return Some(next);
         }
+        waiting.under_way -= 1;
+        if waiting.under_way == 0 {
+            self.places.remove(place);
+        }
+        None
+    }
+
+    /// It is known what a caller's entries wait for: returns those that were parked for want of that.
+    pub(super) fn known(&mut self, caller: &Place) -> impl Iterator<Item = Next> + use<> {
+        let waiting = self.places.remove(caller).unwrap_or_default();
+        self.parked -= waiting.parked.len();
+        waiting.parked.into_iter()
     }
 
     /// Whether more may be read.
     pub(super) fn has_room(&self) -> bool {
         self.parked < MOST_PARKED
     }
-
-    /// How many are parked.
-    pub(super) fn parked(&self) -> usize {
-        self.parked
-    }
 }
 
-/// How many of one place are under way; more would only wait for its turns.
-const MOST_OF_A_PLACE: usize = 64;
+/// How many of one trunk wait for its turn, beside those that are being placed.
+const MOST_WAITING: usize = 32;
 /// How many are read ahead, some megabytes.
 const MOST_PARKED: usize = 20_000;
 
@@ -83,21 +100,34 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_place_keeps_its_own_waiting_and_lets_the_others_pass() {
-        let (slow, other): (Place, Place) = ("slow".into(), "other".into());
-        let mut queue = Queue::default();
+    fn a_slow_trunk_keeps_its_own_waiting_and_lets_the_others_pass() {
+        let (slow, other) = (Place::Trunk("slow".into()), Place::Trunk("other".into()));
+        let mut queue = Queue::new(8);
+        let most = 8 + MOST_WAITING;
         let went = (0..1000).filter(|&line| queue.admit(&slow, next(line)).is_some()).count();
-        assert_eq!((went, queue.parked()), (MOST_OF_A_PLACE, 1000 - MOST_OF_A_PLACE));
+        assert_eq!((went, queue.parked), (most, 1000 - most));
         assert!(queue.admit(&other, next(1000)).is_some());
         let (entry, _) = queue.ended(&slow).unwrap();
-        assert_eq!(entry.line, MOST_OF_A_PLACE as u64, "in the order of the file");
-        for _ in 0..1000 - MOST_OF_A_PLACE - 1 {
+        assert_eq!(entry.line, most as u64, "in the order of the file");
+        for _ in 0..1000 - most - 1 {
             assert!(queue.ended(&slow).is_some());
         }
-        assert_eq!(queue.parked(), 0);
-        for _ in 0..MOST_OF_A_PLACE {
+        assert_eq!(queue.parked, 0);
+        for _ in 0..most {
             assert!(queue.ended(&slow).is_none());
         }
         assert!(queue.ended(&other).is_none() && queue.places.is_empty());
+    }
+
+    #[test]
+    fn one_entry_of_a_caller_finds_out_what_the_others_wait_for() {
+        let tenant = crate::number::TenantId(uuid::Uuid::nil());
+        let caller = Place::Caller(Caller::new(tenant, "+971501234567".parse().unwrap()));
+        let mut queue = Queue::new(8);
+        assert!(queue.admit(&caller, next(0)).is_some());
+        assert!((1..5).all(|line| queue.admit(&caller, next(line)).is_none()));
+        let lines: Vec<_> = queue.known(&caller).map(|(entry, _)| entry.line).collect();
+        assert_eq!((lines, queue.parked), (vec![1, 2, 3, 4], 0));
+        assert!(queue.places.is_empty());
     }
 }

@@ -10,13 +10,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::hash;
-use super::journal::{Key, Pen, State};
-use super::pace::{GivenUp, Pace};
+use super::journal::{Begun, Key, Pen, State};
+use super::pace::{GivenUp, Leave, Pace};
 use super::queue::{Next, Place, Queue};
 use super::{Batch, BatchError, Course, Ended, Entry, Step, breathe};
+use crate::credentials::Resolution;
 use crate::dispatch::placed::Trace;
 use crate::dispatch::{Call, CallRequest, Dial, Ledger, Outcome};
-use crate::number::ConfigId;
+use crate::environment::ResolveError;
+use crate::number::{Caller, ConfigId};
 
 /// What the entries of a run share.
 pub(super) struct Run<'a> {
@@ -29,15 +31,13 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Reads entries and brings them to their end, until there are no more or it is to stop.
     pub(super) async fn go(&self, course: &mut Course<'_>) -> Result<(), BatchError> {
-        let cancel = &self.batch.cancel;
+        let Batch { cancel, limits, .. } = self.batch;
+        let window = WINDOW.max(limits.concurrency.saturating_mul(2));
         let mut under_way = FuturesUnordered::new();
-        let (mut queue, mut read, mut all_read) = (Queue::default(), 0, false);
+        let (mut queue, mut read, mut all_read) = (Queue::new(limits.concurrency), 0, false);
         let mut stop_at = None;
-        let going = |place: Place, (entry, earlier): Next| async move {
-            (place, self.entry(entry, earlier).await)
-        };
         loop {
-            while stop_at.is_none() && !all_read && under_way.len() < WINDOW && queue.has_room() {
+            while stop_at.is_none() && !all_read && under_way.len() < window && queue.has_room() {
                 read += 1;
                 breathe(read).await;
                 if cancel.is_cancelled() {
@@ -46,16 +46,15 @@ impl Run<'_> {
                 match course.next()? {
                     Step::Next(next) => {
                         let place = self.place_of(&next.0);
-                        if let Some(next) = queue.admit(&place, *next) {
-                            under_way.push(going(place, next));
-                        }
+                        under_way
+                            .extend(queue.admit(&place, *next).map(|next| self.step(place, next)));
                     }
                     Step::Earlier => {}
                     Step::End => all_read = true,
                 }
             }
             if under_way.is_empty() {
-                break;
+                return Ok(());
             }
             let grace = async {
                 match stop_at {
@@ -65,34 +64,62 @@ impl Run<'_> {
             };
             tokio::select! {
                 biased;
-                Some((place, ended)) = under_way.next() => {
-                    course.ended(ended)?;
-                    if stop_at.is_none() && let Some(next) = queue.ended(&place) {
-                        under_way.push(going(place, next));
+                Some((place, came)) = under_way.next() => match came {
+                    Came::Known(next) => {
+                        for next in std::iter::once(*next).chain(queue.known(&place)) {
+                            let place = self.trunk_of(&next.0).unwrap_or_else(nowhere);
+                            under_way.extend(queue.admit(&place, next).map(|next| self.step(place, next)));
+                        }
                     }
-                }
+                    Came::Ended(ended) => {
+                        course.ended(ended)?;
+                        if stop_at.is_none() {
+                            under_way.extend(queue.ended(&place).map(|next| self.step(place, next)));
+                        }
+                    }
+                },
                 () = cancel.cancelled(), if stop_at.is_none() => {
                     stop_at = Some(Instant::now() + GRACE);
                 }
-                () = grace => break,
+                () = grace => return Ok(()),
             }
         }
-        // What is cut off in the midst of it, and what was parked.
-        course.summary.left += (under_way.len() + queue.parked()) as u64;
-        Ok(())
     }
 
-    /// Whose turns an entry waits for: its trunk's, or before its caller was resolved once, its
-    /// caller's.
-    fn place_of(&self, entry: &Entry) -> Place {
-        let Ok(request) = &entry.request else { return "".into() };
-        let caller = request.caller;
-        match self.batch.dispatcher.resolver.peek(caller) {
-            Some(answer) => {
-                let trunk = answer.trunk_id().unwrap_or_default();
-                format!("{} {} {trunk}", answer.url(), answer.api_key()).into()
+    /// Finds out what a caller's entries wait for, or brings an entry to its end.
+    async fn step(&self, place: Place, (entry, earlier): Next) -> (Place, Came) {
+        let came = match &place {
+            Place::Caller(caller) => {
+                // What there is to say of it, its own end will say.
+                let _ = self.answer(*caller).await;
+                Came::Known(Box::new((entry, earlier)))
             }
-            None => format!("{} {}", caller.tenant, caller.number).into(),
+            Place::Trunk(_) => Came::Ended(self.entry(entry, earlier).await),
+        };
+        (place, came)
+    }
+
+    /// Whose turns an entry waits for.
+    fn place_of(&self, entry: &Entry) -> Place {
+        let known = || entry.request.as_ref().map(|request| Place::Caller(request.caller));
+        self.trunk_of(entry).or_else(|| known().ok()).unwrap_or_else(nowhere)
+    }
+
+    /// The trunk of an entry, if it is in memory for whom it is.
+    fn trunk_of(&self, entry: &Entry) -> Option<Place> {
+        let caller = entry.request.as_ref().ok()?.caller;
+        let answer = self.batch.dispatcher.resolver.peek(caller)?;
+        let trunk = answer.trunk_id().unwrap_or_default();
+        Some(Place::Trunk(format!("{} {} {trunk}", answer.url(), answer.api_key()).into()))
+    }
+
+    /// The credentials of a caller: from memory, whatever the database does, else when it may be
+    /// asked.
+    async fn answer(&self, caller: Caller) -> Result<Result<Resolution, ResolveError>, GivenUp> {
+        let resolver = &self.batch.dispatcher.resolver;
+        match resolver.try_resolve(caller) {
+            Some(answer) => Ok(answer),
+            None => self.pace.ask(resolver.resolve(caller)).await,
         }
     }
 
@@ -115,21 +142,24 @@ impl Run<'_> {
         // The same in every run of this batch, so that none leaves a room behind for another one.
         let chance = hash(&format!("{} {line} {digest:016x}", self.name));
         request.room = Some(request.room_with(&format!("{chance:016x}")));
-        if let Some(State::AboutToDial { room, config, engine }) = earlier {
-            match self.look_into(key, &request, (&room, config, engine)).await {
-                Some(ended) => return ended,
-                None => (request.room, request.again) = (Some(room), true),
+        let noted = matches!(earlier, Some(State::AboutToDial(_)));
+        if let Some(State::AboutToDial(begun) | State::Undone(begun)) = earlier {
+            if let Some(ended) = self.look_into(key, &request, &begun, noted).await {
+                return ended;
             }
+            (request.room, request.again) = (Some(begun.room), true);
         }
-        self.place(key, request).await
+        self.place(key, request, noted).await
     }
 
-    /// What became of an entry that an earlier run was about to dial. `None`: it was not dialled.
+    /// What became of an entry that was about to be dialled. `None`: it was not. `noted`: else that
+    /// there is no room any more leaves it in doubt.
     async fn look_into(
         &self,
         key: Key,
         request: &CallRequest,
-        (room, config, engine): (&str, Option<ConfigId>, bool),
+        Begun { room, config, engine }: &Begun,
+        noted: bool,
     ) -> Option<Ended> {
         let result = |outcome: Outcome, message: &str, id: Option<String>| {
             self.batch.dispatcher.counted.outcome(outcome);
@@ -141,34 +171,33 @@ impl Run<'_> {
             result["dispatch_id"] = json!(id);
             result
         };
-        let call = Call::new(room, config);
+        let call = Call::new(room, *config);
         let result = match self.batch.dispatcher.look_into(&call).await {
+            // What the journal says of it stays as it is, for a later run to look again.
             Err(why) => {
-                let why = format!("an earlier run may have dialled; its server: {why}");
+                let why = format!("it may have been dialled; its server: {why}");
                 return Some(Ended::Left(Some(result(Outcome::HeldBack, &why, None))));
             }
             Ok(Trace::NoAgent) => return None,
+            Ok(Trace::NoRoom) if !noted => return None,
             Ok(Trace::NoRoom) => {
-                let why = "an earlier run may have dialled, and the room or its config is gone";
+                let why = "it may have been dialled, and the room or its config is gone";
                 result(Outcome::InDoubt, why, None)
             }
-            Ok(Trace::Agent { .. }) if engine => {
-                let why = "an earlier run sent the agent, and may have dialled";
+            Ok(Trace::Agent { .. }) if *engine => {
+                let why = "the agent was sent, and it may have been dialled";
                 result(Outcome::InDoubt, why, None)
             }
-            Ok(Trace::Agent { id }) => {
-                result(Outcome::Placed, "placed by an earlier run", Some(id))
-            }
+            Ok(Trace::Agent { id }) => result(Outcome::Placed, "the agent had been sent", Some(id)),
         };
         Some(self.end(key, result).await)
     }
 
-    /// Places a call, again if nothing was dialled and that may help.
-    async fn place(&self, key: Key, mut request: CallRequest) -> Ended {
+    /// Places a call, again if nothing was dialled and that may help. `noted`: the journal says that
+    /// it is about to be dialled.
+    async fn place(&self, key: Key, mut request: CallRequest, mut noted: bool) -> Ended {
         let Batch { dispatcher, limits, cancel, dial } = self.batch;
         let mut tries = 0;
-        // Whether the journal says that it is about to be dialled.
-        let mut noted = request.again;
         loop {
             tries += 1;
             let held_back = |why: &str| {
@@ -178,24 +207,15 @@ impl Run<'_> {
                 result["message"] = json!(why);
                 Some(result)
             };
-            let ready = async {
-                let asking = dispatcher.resolver.resolve(request.caller);
-                let Ok(answer) = self.pace.ask(asking).await? else { return Ok((None, None)) };
-                // What is not dialled takes nobody's turn.
-                if !dispatcher.would_try(&request, &answer) {
-                    return Ok((Some(answer), None));
-                }
-                let leave = self.pace.leave(&answer).await?;
-                Ok((Some(answer), Some(leave)))
-            };
+            let ready = self.ready(&request);
             let (answer, leave) = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return self.left(key, noted, None).await,
                 ready = ready => match ready {
                     Ok(ready) => ready,
-                    Err(GivenUp) => {
-                        let why = "its trunk, its server or the database failed for too long";
-                        return self.left(key, noted, held_back(why)).await;
+                    Err(GivenUp(what)) => {
+                        let why = format!("{what} failed for too long");
+                        return self.left(key, noted, held_back(&why)).await;
                     }
                 },
             };
@@ -220,7 +240,7 @@ impl Run<'_> {
                 leave.ended(report.outcome);
             }
             if report.may_retry && tries <= limits.retries {
-                request.again = true;
+                request.again = noted;
                 tokio::select! {
                     () = cancel.cancelled() => return self.left(key, noted, None).await,
                     () = tokio::time::sleep(BEFORE_RETRY * tries) => {}
@@ -243,6 +263,32 @@ impl Run<'_> {
         }
     }
 
+    /// Waits until a call may be placed, with what its caller is answered by then: the number may have
+    /// moved, or been forbidden to call, while it waited. No leave: it would not be tried.
+    async fn ready(
+        &self,
+        request: &CallRequest,
+    ) -> Result<(Option<Resolution>, Option<Leave>), GivenUp> {
+        let dispatcher = self.batch.dispatcher;
+        let place = |answer: &Resolution| {
+            let texts =
+                [answer.url().as_str(), answer.api_key(), answer.trunk_id().unwrap_or_default()];
+            texts.map(ToOwned::to_owned)
+        };
+        loop {
+            let Ok(answer) = self.answer(request.caller).await? else { return Ok((None, None)) };
+            // What is not dialled takes nobody's turn.
+            if !dispatcher.would_try(request, &answer) {
+                return Ok((Some(answer), None));
+            }
+            let leave = self.pace.leave(&answer).await?;
+            let Ok(newer) = self.answer(request.caller).await? else { return Ok((None, None)) };
+            if place(&newer) == place(&answer) {
+                return Ok((Some(newer), Some(leave)));
+            }
+        }
+    }
+
     /// Leaves an entry that was not dialled to a later run.
     async fn left(&self, key: Key, noted: bool, result: Option<Value>) -> Ended {
         if noted && let Err(error) = self.pen.undone(key).await {
@@ -257,6 +303,19 @@ impl Run<'_> {
             Err(error) => Ended::Failed(error),
         }
     }
+}
+
+/// What a step came to.
+enum Came {
+    /// It is known what the entries of its caller wait for.
+    Known(Box<Next>),
+    /// The entry has ended.
+    Ended(Ended),
+}
+
+/// Where entries wait that wait for nobody.
+fn nowhere() -> Place {
+    Place::Trunk("".into())
 }
 
 /// The members that say whose result it is.

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use trunkline::dispatch::batch::{Batch, BatchError, Defaults, Entries, Journal, Limits, Summary};
 use trunkline::dispatch::{Dial, EngineDial, Outcome};
 
+use trunkline::store::NewNumber;
+
 use super::{KEYS, Lab, TO, says};
 use crate::support::http::Message;
 use crate::support::livekit::environment;
@@ -429,4 +431,90 @@ async fn a_slow_trunk_at_the_head_of_the_file_holds_up_nobody_else() {
     let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
     assert!(summary.done() < 200, "the slow ones went on at their pace: {summary:?}");
     assert_eq!(summary.done() + summary.left, 3010, "{summary:?}");
+}
+
+/// Those who are in memory are called, whatever the database does to others.
+#[tokio::test]
+async fn a_database_that_goes_away_holds_up_nobody_who_is_in_memory() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let gated = crate::support::stores::Gated::new(lab.database.store());
+    let key = lab.key.as_str();
+    let settings = lab.database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", key)]);
+    let resolver = trunkline::Resolver::builder(settings).store(gated.clone() as _).start();
+    for at in 1..4 {
+        resolver.resolve(caller(1, at)).await.unwrap();
+    }
+    gated.set(crate::support::stores::Fault::Away);
+    let dispatcher =
+        trunkline::dispatch::Dispatcher::new(resolver, lab.dispatcher.livekit().clone());
+    // Cold ones first, so that the database is given up before the warm ones come.
+    let cold = (0..60).map(|at| (100 + at % 30, TO));
+    let paper = Paper::new(cold.chain((0..60).map(|at| (at % 3 + 1, TO))));
+    let limits = Limits { pause: Duration::from_millis(5), ..unlimited() };
+    let batch = Batch::new(&dispatcher, Dial::Agent, limits, CancellationToken::new());
+    let summary = batch.run(|| paper.open(), paper.begin(), |_, _| {}).await.unwrap();
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (60, 60), "{summary:?}");
+}
+
+/// Many callers over one slow trunk are one place that waits, and not many.
+#[tokio::test]
+async fn many_callers_of_one_slow_trunk_hold_up_nobody_else() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let store = lab.database.store();
+    let id = store.configs().await.unwrap()[0].id;
+    for at in 0..40 {
+        let rules = json!({"livekit_config": id, "outbound_trunk_id": "ST_free"});
+        let number = NewNumber { caller: caller(1, 200 + at), provider: None, rules };
+        store.add_number(&number).await.unwrap();
+    }
+    let slow = (0..2400).map(|at| (200 + at % 40, TO));
+    let paper = Paper::new(slow.chain((0..10).map(|_| (2, TO))));
+    let cancel = CancellationToken::new();
+    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
+    let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, cancel.clone());
+    let mut others = 0;
+    let tell = |result: Option<&Value>, _: &Summary| {
+        others += u64::from(result.is_some_and(|result| result["trunk_id"] == "ST_any"));
+        if others == 10 {
+            cancel.cancel();
+        }
+    };
+    let run = batch.run(|| paper.open(), paper.begin(), tell);
+    let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
+    assert!(summary.done() < 200, "{summary:?}");
+    assert_eq!(summary.done() + summary.left, 2410, "{summary:?}");
+}
+
+/// A number that moves while its entries wait for their turn is called over its new trunk.
+#[tokio::test]
+async fn an_entry_that_waited_goes_over_the_trunk_that_its_number_has_by_then() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let paper = Paper::new((0..20).map(|_| (1, TO)));
+    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
+    let trunks = Mutex::new(Vec::new());
+    let moved = tokio::sync::Notify::new();
+    let tell = |result: Option<&Value>, _: &Summary| {
+        let mut trunks = trunks.lock().unwrap();
+        trunks.extend(result.map(|result| result["trunk_id"].as_str().unwrap().to_owned()));
+        if trunks.len() == 5 {
+            moved.notify_one();
+        }
+    };
+    let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, CancellationToken::new());
+    let moving = async {
+        moved.notified().await;
+        lab.database
+            .sql("update voice_agent_numbers set rules = json_set(rules, '$.outbound_trunk_id', 'ST_any')
+                where rules ->> 'outbound_trunk_id' = 'ST_own'")
+            .await;
+    };
+    let run = async { batch.run(|| paper.open(), paper.begin(), tell).await.unwrap() };
+    let (summary, ()) = tokio::join!(run, moving);
+    assert_eq!(summary.of(Outcome::Placed), 20, "{summary:?}");
+    let trunks = trunks.into_inner().unwrap();
+    let over_new = trunks.iter().filter(|trunk| *trunk == "ST_any").count();
+    assert!((10..=15).contains(&over_new), "{trunks:?}");
 }

@@ -157,6 +157,9 @@ fn what_is_no_batch_is_refused_before_anything_is_placed() {
     }
     let missing = site.folder.path().join("none.csv").display().to_string();
     refused(site.run(&["batch", "run", &missing, "--json"]), 1, "batch_malformed");
+    let folder = site.folder.path().display().to_string();
+    let error = refused(site.run(&["batch", "run", &folder, "--json"]), 1, "batch_malformed");
+    assert!(error["message"].as_str().unwrap().contains("no regular file"), "{error}");
     let file = leads(&site, "leads.csv", 1);
     refused(site.run(&["batch", "run", &file, "--resume", "--json"]), 1, "no_journal");
     for wrong in
@@ -210,7 +213,7 @@ fn results_are_written_over_nothing_that_is_read() {
     );
     assert_eq!(fs::read(&file).unwrap(), before);
     assert!(!fs::exists(&journal).unwrap(), "nothing has begun");
-    site.run(&["batch", "run", &file]).ok();
+    site.run(&["batch", "run", &file, "--results", "/dev/null"]).ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
