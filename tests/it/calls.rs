@@ -116,6 +116,17 @@ async fn what_became_of_a_call_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_call_that_does_not_wait_is_placed_while_the_phone_rings() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Rings);
+    let dial = Dial::Engine(EngineDial { wait_until_answered: false, ..EngineDial::default() });
+    let request = CallRequest { dial, ..CallRequest::new(caller(1, 1), TO) };
+    let report = lab.dispatcher.call(&request).await;
+    assert_eq!(report.outcome, Outcome::Placed, "{report:?}");
+    assert_eq!(lab.stand_in.dialled()[0]["wait_until_answered"], false);
+}
+
+#[tokio::test]
 async fn the_caller_number_is_always_set_and_checked_against_the_trunk() {
     let lab = Lab::patient().await;
     lab.stand_in.at(TO, FarEnd::Answers);

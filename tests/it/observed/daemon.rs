@@ -272,3 +272,26 @@ async fn the_demo_stays_open_and_its_metrics_move() {
     eventually("there are calls", async || answers().await > before).await;
     assert_eq!(daemon.end_by("-INT").0, Some(0));
 }
+
+/// The first signal waits for those who are being answered, the second one does not.
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(&at_home(folder.path()));
+    daemon.becomes("200", None).await;
+    let mut slow = tokio::net::TcpStream::connect(("127.0.0.1", daemon.port)).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut slow, b"GET /readyz HTTP/1.1\r\n").await.unwrap();
+    // It is being read: a request that came later has its answer.
+    daemon.get("/livez").await;
+    daemon.signal("-TERM");
+    eventually("it takes no more connections", async || {
+        tokio::net::TcpStream::connect(("127.0.0.1", daemon.port)).await.is_err()
+    })
+    .await;
+    assert!(daemon.child.try_wait().unwrap().is_none(), "it waits for the slow one");
+    daemon.signal("-INT");
+    let asked = tokio::time::Instant::now();
+    eventually("it has ended", async || daemon.child.try_wait().unwrap().is_some()).await;
+    assert!(asked.elapsed() < trunkline::server::GRACE / 2);
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+}
