@@ -1,3 +1,5 @@
+//! Every row of the routing table: how destinations are read, and what the rules make of them.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -412,12 +412,8 @@ async fn a_server_that_leaves_dials_in_doubt_is_left_alone() {
     assert_eq!(summary.left, 51);
 }
 
-/// Hundreds that wait for a slow trunk do not keep the others waiting.
-#[tokio::test]
-async fn a_slow_trunk_at_the_head_of_the_file_holds_up_nobody_else() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let paper = Paper::new((0..3000).map(|_| (1, TO)).chain((0..10).map(|_| (2, TO))));
+/// Runs a batch whose trunks are slow until ten calls went over `ST_any`, which must be soon.
+async fn until_ten_went_over_the_other(lab: &Lab, paper: &Paper) -> Summary {
     let cancel = CancellationToken::new();
     let limits = Limits { calls_per_second: 20.0, ..unlimited() };
     let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, cancel.clone());
@@ -429,7 +425,16 @@ async fn a_slow_trunk_at_the_head_of_the_file_holds_up_nobody_else() {
         }
     };
     let run = batch.run(|| paper.open(), paper.begin(), tell);
-    let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap()
+}
+
+/// Hundreds that wait for a slow trunk do not keep the others waiting.
+#[tokio::test]
+async fn a_slow_trunk_at_the_head_of_the_file_holds_up_nobody_else() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let paper = Paper::new((0..3000).map(|_| (1, TO)).chain((0..10).map(|_| (2, TO))));
+    let summary = until_ten_went_over_the_other(&lab, &paper).await;
     assert!(summary.done() < 200, "the slow ones went on at their pace: {summary:?}");
     assert_eq!(summary.done() + summary.left, 3010, "{summary:?}");
 }
@@ -472,18 +477,7 @@ async fn many_callers_of_one_slow_trunk_hold_up_nobody_else() {
     }
     let slow = (0..2400).map(|at| (200 + at % 40, TO));
     let paper = Paper::new(slow.chain((0..10).map(|_| (2, TO))));
-    let cancel = CancellationToken::new();
-    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
-    let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, cancel.clone());
-    let mut others = 0;
-    let tell = |result: Option<&Value>, _: &Summary| {
-        others += u64::from(result.is_some_and(|result| result["trunk_id"] == "ST_any"));
-        if others == 10 {
-            cancel.cancel();
-        }
-    };
-    let run = batch.run(|| paper.open(), paper.begin(), tell);
-    let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
+    let summary = until_ten_went_over_the_other(&lab, &paper).await;
     assert!(summary.done() < 200, "{summary:?}");
     assert_eq!(summary.done() + summary.left, 2410, "{summary:?}");
 }
