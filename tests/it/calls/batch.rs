@@ -197,7 +197,8 @@ async fn a_cancelled_batch_stops_at_once_and_says_what_is_left() {
     lab.stand_in.at(TO, FarEnd::Answers);
     let paper = Paper::new((0..200).map(|_| (1, TO)));
     let cancel = CancellationToken::new();
-    let limits = Limits { calls_per_second: 50.0, ..unlimited() };
+    // Few in the air, so that how busy the machine is hardly counts.
+    let limits = Limits { calls_per_second: 50.0, concurrency: 2, ..unlimited() };
     let batch = Batch::new(&lab.dispatcher, ENGINE, limits, cancel.clone());
     let mut stopped_at = None;
     let tell = |_: Option<&Value>, summary: &Summary| {
@@ -208,11 +209,9 @@ async fn a_cancelled_batch_stops_at_once_and_says_what_is_left() {
     };
     let summary = batch.run(|| paper.open(), paper.begin(), tell).await.unwrap();
     let took = stopped_at.unwrap().elapsed();
-    // A second for those that are in the air, and what a busy machine takes.
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_millis(900), "{took:?}");
     assert_eq!(summary.done() + summary.left, 200, "{summary:?}");
-    let in_the_air = Limits::default().concurrency as u64;
-    assert!((5..=5 + in_the_air).contains(&summary.done()), "{summary:?}");
+    assert!((5..10).contains(&summary.done()), "{summary:?}");
     assert_eq!(
         lab.stand_in.dialled().len() as u64,
         summary.done(),
@@ -488,7 +487,7 @@ async fn an_entry_that_waited_goes_over_the_trunk_that_its_number_has_by_then() 
     let lab = Lab::patient().await;
     lab.stand_in.at(TO, FarEnd::Answers);
     let paper = Paper::new((0..20).map(|_| (1, TO)));
-    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
+    let limits = Limits { calls_per_second: 10.0, ..unlimited() };
     let trunks = Mutex::new(Vec::new());
     let moved = tokio::sync::Notify::new();
     let tell = |result: Option<&Value>, _: &Summary| {
@@ -511,5 +510,5 @@ async fn an_entry_that_waited_goes_over_the_trunk_that_its_number_has_by_then() 
     assert_eq!(summary.of(Outcome::Placed), 20, "{summary:?}");
     let trunks = trunks.into_inner().unwrap();
     let over_new = trunks.iter().filter(|trunk| *trunk == "ST_any").count();
-    assert!((3..=15).contains(&over_new), "{trunks:?}");
+    assert!((10..=15).contains(&over_new), "{trunks:?}");
 }
