@@ -86,6 +86,16 @@ fn what_is_no_number_is_refused_and_so_is_a_number_of_no_country() {
     }
 }
 
+/// With its zero it would be a number of Switzerland.
+#[test]
+fn what_a_spreadsheet_made_of_a_number_is_not_read_as_one_digit_more() {
+    for to in ["4155552671.0", "4155552671.", "4155552671.5"] {
+        assert_eq!(verdict(&route(USA, to, &json!({}))), "not_a_number", "{to}");
+    }
+    let dots = route(USA, "415.555.2671", &json!({}));
+    assert_eq!(verdict(&dots), "+14155552671", "people write points as well");
+}
+
 #[test]
 fn the_rules_say_where_to_and_one_country_is_where_bare_numbers_are_read() {
     for (allowed, from, to, expected) in [
