@@ -3,22 +3,24 @@
 //! Every figure is measured in that very run. What is compared are rows of one run: machines differ,
 //! and so do the minutes of one machine.
 
+mod row;
+
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::settings::{Settings, Values};
 use trunkline::store::Migrations;
 use trunkline::{Caller, Change, E164, KeyRing, Resolver};
 
+use self::row::{Row, axis, nanos, new_histogram};
 use super::db::sow;
 use super::failure::{Done, Exit, Failure};
-use super::output::{json_line, line, short, table};
+use super::output::{json_line, line, table};
 use super::{Context, open};
 
 #[derive(Args)]
@@ -39,17 +41,6 @@ pub(crate) struct Bench {
     /// file is made and removed
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-}
-
-/// A row: what was asked how, and how long it took.
-struct Row {
-    what: &'static str,
-    asked: u64,
-    /// Of all threads together.
-    took: Duration,
-    threads: u16,
-    /// Nanoseconds of single questions, less what looking at the clock takes.
-    times: Histogram<u64>,
 }
 
 impl Bench {
@@ -296,62 +287,6 @@ impl Lab<'_> {
     }
 }
 
-impl Row {
-    /// Nanoseconds a question on one thread.
-    fn mean(&self) -> u64 {
-        nanos(self.took) / self.asked.max(1)
-    }
-
-    fn a_second(&self) -> u64 {
-        u64::from(self.threads) * 1_000_000_000 / self.mean().max(1)
-    }
-
-    fn figures(&self) -> [u64; 4] {
-        let at = |quantile| self.times.value_at_quantile(quantile);
-        [at(0.5), at(0.99), at(0.999), self.times.max()]
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let time = |nanos| short(Duration::from_nanos(nanos));
-        let mut cells = vec![self.what.to_owned(), self.a_second().to_string(), time(self.mean())];
-        cells.extend(self.figures().map(time));
-        cells
-    }
-
-    fn json(&self) -> Value {
-        let [p50, p99, p999, max] = self.figures();
-        json!({
-            "what": self.what, "asked": self.asked, "per_second": self.a_second(),
-            "mean_ns": self.mean(), "p50_ns": p50, "p99_ns": p99, "p999_ns": p999, "max_ns": max,
-        })
-    }
-
-    /// How many answers took how long: a column for each sixth of a decade, from 10 ns to 68 ms.
-    fn chart(&self) -> String {
-        let bounds: Vec<u64> = bounds().collect();
-        let counts: Vec<u64> =
-            bounds.windows(2).map(|pair| self.times.count_between(pair[0], pair[1] - 1)).collect();
-        let most = counts.iter().copied().max().unwrap_or(0).max(1);
-        let column = |&count: &u64| match count {
-            0 => ' ',
-            _ => COLUMNS[usize::try_from(count * 7 / most).unwrap_or(7)],
-        };
-        counts.iter().map(column).collect()
-    }
-}
-
-/// The bounds of the columns, in nanoseconds: six a decade.
-fn bounds() -> impl Iterator<Item = u64> {
-    (0..7).flat_map(|decade| [10, 15, 22, 33, 47, 68].map(|step| step * 10_u64.pow(decade)))
-}
-
-/// What stands under the columns.
-fn axis() -> String {
-    ["10ns", "100ns", "1µs", "10µs", "100µs", "1ms", "10ms"]
-        .map(|mark| format!("{mark:<6}"))
-        .concat()
-}
-
 /// Which number is next.
 #[derive(Clone, Copy)]
 enum Pick {
@@ -405,14 +340,6 @@ fn looking_at_the_clock(clock: &SystemClock) -> u64 {
     (0..1000).map(|_| look()).min().unwrap_or(0)
 }
 
-fn new_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are in order")
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// A line on a terminal that says what is measured.
 struct Progress(Option<ProgressBar>);
 
@@ -442,5 +369,4 @@ impl Progress {
     }
 }
 
-const COLUMNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const PATIENCE: Duration = Duration::from_secs(10);
