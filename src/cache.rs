@@ -2,7 +2,7 @@
 //!
 //! A hit reads the index and nothing else: no lock, no await, no allocation. moka knows only the
 //! keys. It bounds how many there are and for how long, and tells through its eviction listener
-//! what must go; one hit in 64 tells it what is in use. Its own loader is never called.
+//! what must go; samples of the hits tell it what is in use. Its own loader is never called.
 //!
 //! **Invariants.** A hit counts only while the fence admits its stamp. What leaves the index is
 //! retired at once, and credentials that no answer uses any more are wiped in place: moka may drop
@@ -10,11 +10,11 @@
 
 pub(crate) mod fence;
 pub(crate) mod flight;
+mod index;
 pub(crate) mod shared;
 mod sweep;
 mod table;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
@@ -22,8 +22,8 @@ use std::time::Duration;
 use self::fence::{Fence, Stamp};
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
-use self::table::{Entry, Table};
-pub(crate) use self::table::{Outcome, Unanswered};
+pub(crate) use self::table::{Entry, Outcome, Unanswered};
+use self::table::{Kept, Table};
 use crate::changes::Change;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
@@ -84,7 +84,7 @@ pub(crate) struct Fresh {
 
 /// An answer that may serve when the database cannot.
 pub(crate) struct LastGood {
-    answer: Arc<Answer>,
+    answer: Resolution,
     stamp: Stamp,
     keep_until: Moment,
 }
@@ -101,9 +101,9 @@ pub(crate) struct NumberPart {
 }
 
 impl LastGood {
-    /// It, marked stale.
-    pub(crate) fn stale(&self) -> Resolution {
-        Resolution(Arc::new(Answer {
+    /// It, marked stale, and counting as one more user of its credentials.
+    fn stale(&self) -> Resolution {
+        Resolution::new(Answer {
             credentials: Arc::clone(&self.answer.credentials),
             trunk: self.answer.trunk.clone(),
             agent: Arc::clone(&self.answer.agent),
@@ -111,9 +111,8 @@ impl LastGood {
             rules: self.answer.rules.clone(),
             loaded_at: self.answer.loaded_at,
             stale: true,
-            counted: AtomicBool::new(false),
-            entry_gone: AtomicBool::new(false),
-        }))
+            counted: AtomicBool::new(true),
+        })
     }
 }
 
@@ -149,80 +148,93 @@ impl Cache {
         }
     }
 
-    /// The answer for a caller, if it is proven to be what the database would say. `sampled`: this
-    /// one of many tells moka what is in use.
-    pub(crate) fn hit(&self, caller: Caller, now: Moment, sampled: bool) -> Option<Outcome> {
-        let index = self.table.index.pin();
-        let entry = index.get(&caller).filter(|entry| self.counts(entry, now))?;
-        entry.use_at(now);
-        if sampled {
-            self.keeper.get(&caller);
-        }
-        Some(entry.outcome.clone())
+    /// Looks at the answer for a caller, if it is proven to be what the database would say.
+    /// `sampled`: this one of many tells moka what is in use.
+    #[inline(always)]
+    pub(crate) fn hit<T>(
+        &self,
+        caller: Caller,
+        now: Moment,
+        sampled: bool,
+        look: impl FnOnce(&Arc<Entry>) -> T,
+    ) -> Option<T> {
+        let look = |entry: &Arc<Entry>, kept: &Kept| {
+            if !self.counts(kept, now) {
+                return None;
+            }
+            // What is asked for all the time need not be told of all the time.
+            if kept.use_at(now) && sampled {
+                self.keeper.get(&caller);
+            }
+            Some(look(entry))
+        };
+        self.table.read(caller, look).flatten()
     }
 
     /// What an answer says of its number, where only its config is known to have changed.
     pub(crate) fn number_part(&self, caller: Caller, now: Moment) -> Option<NumberPart> {
-        let index = self.table.index.pin();
-        let entry = index.get(&caller)?;
-        let answer = entry.database_answer().filter(|_| {
-            entry.needs_lease
-                && now < entry.fresh_until
-                && self.fence.lease_is_live(now)
-                && self.fence.admits_number(entry.stamp)
-                && !self.fence.admits(entry.stamp)
-        })?;
-        let Origin::Database { id, .. } = answer.origin else { return None };
-        Some(NumberPart {
-            config: id,
-            rules: answer.rules.clone(),
-            loaded_at: answer.loaded_at,
-            stamp: entry.stamp,
-            serve_until: entry.fresh_until,
-            keep_until: entry.keep_until,
-            refresh_at: entry.refresh_at,
-        })
+        let part = |entry: &Arc<Entry>, kept: &Kept| {
+            let answer = entry.database_answer().filter(|_| {
+                kept.needs_lease
+                    && now < kept.fresh_until
+                    && self.fence.lease_is_live(now)
+                    && self.fence.admits_number(kept.stamp)
+                    && !self.fence.admits(kept.stamp)
+            })?;
+            let Origin::Database { id, .. } = answer.origin else { return None };
+            Some(NumberPart {
+                config: id,
+                rules: answer.rules.clone(),
+                loaded_at: answer.loaded_at,
+                stamp: kept.stamp,
+                serve_until: kept.fresh_until,
+                keep_until: kept.keep_until,
+                refresh_at: kept.refresh_at,
+            })
+        };
+        self.table.read(caller, part).flatten()
     }
 
     /// What [`hit`](Self::hit) would answer from the database, without using it.
     pub(crate) fn proven(&self, caller: Caller, now: Moment) -> Option<(Outcome, u64)> {
-        let index = self.table.index.pin();
-        let entry = index.get(&caller).filter(|entry| self.counts(entry, now))?;
-        entry.needs_lease.then(|| (entry.outcome.clone(), entry.serial))
+        let proven = |entry: &Arc<Entry>, kept: &Kept| {
+            let proven = kept.needs_lease && self.counts(kept, now);
+            proven.then(|| (entry.outcome(), kept.serial))
+        };
+        self.table.read(caller, proven).flatten()
     }
 
     /// Whether this very entry would answer.
-    pub(crate) fn still_counts(&self, (caller, serial): Place, now: Moment) -> bool {
-        let index = self.table.index.pin();
-        index.get(&caller).is_some_and(|entry| entry.serial == serial && self.counts(entry, now))
+    pub(crate) fn still_counts(&self, place: Place, now: Moment) -> bool {
+        self.table.read_exact(place, |_, kept| self.counts(kept, now)).unwrap_or(false)
     }
 
     /// When a caller last asked for this very entry.
-    pub(crate) fn used_at(&self, (caller, serial): Place) -> Option<Moment> {
-        let index = self.table.index.pin();
-        let entry = index.get(&caller).filter(|entry| entry.serial == serial)?;
-        Some(entry.used_at())
+    pub(crate) fn used_at(&self, place: Place) -> Option<Moment> {
+        self.table.read_exact(place, |_, kept| kept.used_at())
     }
 
     /// Whether an entry is fresh, and proven.
-    fn counts(&self, entry: &Entry, now: Moment) -> bool {
-        let proven = if entry.needs_lease {
-            self.fence.lease_is_live(now) && self.fence.admits(entry.stamp)
+    #[inline(always)]
+    fn counts(&self, kept: &Kept, now: Moment) -> bool {
+        let proven = if kept.needs_lease {
+            self.fence.lease_is_live(now) && self.fence.admits(kept.stamp)
         } else {
-            !self.fence.knows_better(entry.stamp)
+            !self.fence.knows_better(kept.stamp)
         };
-        now < entry.fresh_until && proven
+        now < kept.fresh_until && proven
     }
 
     /// What the database said when it last could, unless it is known to have changed since or is
     /// too old. Holding it keeps it from being wiped for its age.
     pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<LastGood> {
-        let index = self.table.index.pin();
-        let entry = index.get(&caller)?;
-        let (stamp, keep_until) = (entry.stamp, entry.keep_until);
-        let usable = now < keep_until && !self.fence.knows_better(stamp);
-        let answer = Arc::clone(entry.database_answer().filter(|_| usable)?);
-        Some(LastGood { answer, stamp, keep_until })
+        let last = |entry: &Arc<Entry>, kept: &Kept| {
+            let (stamp, keep_until) = (kept.stamp, kept.keep_until);
+            let usable = now < keep_until && !self.fence.knows_better(stamp);
+            entry.database_answer().filter(|_| usable)?;
+            Some(LastGood { answer: Resolution(Arc::clone(entry)), stamp, keep_until })
+        };
+        self.table.read(caller, last).flatten()
     }
 
     /// Lets the last good answer serve without asking the database, until then. `None`: it is known
@@ -238,9 +250,7 @@ impl Cache {
         if self.fence.knows_better(*stamp) || !answer.credentials.acquire() {
             return None;
         }
-        let stale = last.stale();
-        stale.0.counted.store(true, Ordering::Release);
-        let outcome = Ok(stale);
+        let outcome = Ok(last.stale());
         let fresh = Fresh {
             outcome: outcome.clone(),
             stamp: *stamp,
@@ -258,30 +268,30 @@ impl Cache {
     pub(crate) fn keep(&self, caller: Caller, fresh: Fresh, now: Moment) {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let stamp = fresh.stamp;
-        let entry = Entry {
-            outcome: fresh.outcome,
-            stamp,
-            fresh_until: fresh.serve_until,
-            keep_until: fresh.keep_until,
-            needs_lease: fresh.needs_lease,
-            refresh_at: fresh.refresh_at,
-            used: AtomicU32::new(table::coarse(fresh.used_at)),
-            serial,
-            retired: AtomicBool::new(false),
-        };
+        let entry = Entry::of(fresh.outcome);
         // What is known to be outdated by now is wiped at once, and not when its time is up.
         if self.fence.knows_better(stamp) {
-            return self.table.retire(&entry);
+            return self.table.retire(entry);
         }
-        let next = entry.refresh_at.min(self.ends_at(&entry));
+        let kept = Kept {
+            caller,
+            stamp,
+            fresh_until: fresh.serve_until,
+            used: AtomicU32::new(table::coarse(fresh.used_at)),
+            needs_lease: fresh.needs_lease,
+            keep_until: fresh.keep_until,
+            refresh_at: fresh.refresh_at,
+            serial,
+        };
+        let next = kept.refresh_at.min(self.ends_at(&entry, &kept));
         // Only what the database said outranks: what is older, and, for as long as it counts, what
         // was made for want of an answer.
-        let outranks = |there: &Entry, entry: &Entry| {
+        let outranks = |there: &Kept, kept: &Kept| {
             there.needs_lease
-                && (there.stamp.born > entry.stamp.born
-                    || !entry.needs_lease && self.counts(there, now))
+                && (there.stamp.born > kept.stamp.born
+                    || !kept.needs_lease && self.counts(there, now))
         };
-        if !self.table.insert(caller, entry, outranks) {
+        if !self.table.insert(entry, kept, outranks) {
             return;
         }
         // A change that was bumped since the look above may have found nothing to remove yet.
@@ -292,9 +302,9 @@ impl Cache {
         self.look_again(next, (caller, serial));
     }
 
-    /// Looks at what is cached for a caller, whether it counts or not.
-    pub(crate) fn peek<T>(&self, caller: Caller, look: impl FnOnce(&Outcome) -> T) -> Option<T> {
-        self.table.index.pin().get(&caller).map(|entry| look(&entry.outcome))
+    /// What is cached for a caller, whether it counts or not.
+    pub(crate) fn peek(&self, caller: Caller) -> Option<Outcome> {
+        self.table.read(caller, |entry, _| entry.outcome())
     }
 
     /// Drops what many changes make wrong, each thing once.
@@ -343,13 +353,13 @@ impl Cache {
 
     /// Removes what the fence does not admit any more.
     fn clear(&self) {
-        self.table.remove_all(|entry| self.fence.knows_better(entry.stamp));
+        self.table.remove_all(|kept| self.fence.knows_better(kept.stamp));
         self.keeper.invalidate_all();
     }
 
     /// How many answers are cached.
     pub(crate) fn len(&self) -> usize {
-        self.table.index.len()
+        self.table.len()
     }
 }
 
@@ -359,13 +369,4 @@ pub(crate) fn dice(key: impl Hash) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     let fraction = (hash >> 11) as f64 / (1_u64 << 53) as f64;
     fraction
-}
-
-/// Whether a hit is one to look at more closely.
-pub(crate) fn one_in_64() -> bool {
-    thread_local!(static HITS: Cell<u8> = const { Cell::new(0) });
-    HITS.with(|hits| {
-        hits.set(hits.get().wrapping_add(1));
-        hits.get() % 64 == 0
-    })
 }

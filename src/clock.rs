@@ -5,12 +5,20 @@
 //! only the `nbf` and `exp` of a token and the stamp inside a sealed secret need the wall clock.
 //! Both come through [`Clock`], which an embedder or a test may replace.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
 pub trait Clock: Send + Sync + 'static {
     /// Time since a fixed but arbitrary moment. Never goes back.
     fn now(&self) -> Moment;
+
+    /// The same for less, and rather ahead of it than behind: by some thousandths of a second.
+    fn coarse(&self) -> Moment {
+        self.now()
+    }
 
     /// Time since 1970 by the wall clock.
     fn unix_time(&self) -> Duration;
@@ -108,6 +116,59 @@ impl Clock for SystemClock {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
+
+/// The machine's clocks, with a coarse one that a thread of its own keeps.
+///
+/// A task would not do: where the tasks of a process are held up, those that prove that no change
+/// was missed are as well, and that must be noticed. Should the thread be held up too, whoever
+/// reads the exact clock sets the coarse one right: every hit that is sampled, and every load.
+pub(crate) struct TickingClock {
+    exact: SystemClock,
+    coarse: AtomicU64,
+}
+
+impl TickingClock {
+    /// Starts it. The thread ends with the clock. Where there can be no thread, it is exact always.
+    pub(crate) fn start() -> Arc<dyn Clock> {
+        let exact = SystemClock::default();
+        let clock = Arc::new(Self { exact, coarse: AtomicU64::new(0) });
+        let ticking = Arc::downgrade(&clock);
+        let tick = move || {
+            while let Some(clock) = ticking.upgrade() {
+                clock.now();
+                drop(clock);
+                thread::sleep(TICK);
+            }
+        };
+        match thread::Builder::new().name("trunkline-clock".into()).spawn(tick) {
+            Ok(_) => clock,
+            Err(_) => Arc::new(exact),
+        }
+    }
+}
+
+impl Clock for TickingClock {
+    fn now(&self) -> Moment {
+        let now = self.exact.now();
+        // Ahead by a tick that may come late.
+        let coarse = now.after(TICK * 2).0;
+        if self.coarse.load(Ordering::Relaxed) < coarse {
+            self.coarse.fetch_max(coarse, Ordering::Relaxed);
+        }
+        now
+    }
+
+    #[inline]
+    fn coarse(&self) -> Moment {
+        Moment(self.coarse.load(Ordering::Relaxed))
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.exact.unix_time()
+    }
+}
+
+const TICK: Duration = Duration::from_millis(4);
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

@@ -1,17 +1,19 @@
 //! The answer: where a call is placed, with which key, trunk and agent, and where that came from.
 //!
 //! A [`Resolution`] redacts itself, signs tokens inside, and is one `Arc` to share. The secret's
-//! text is not kept: [`Resolution::token`] needs midstates only, and [`Resolution::api_secret`]
+//! text is not kept: [`Answer::token`] needs midstates only, and [`Answer::api_secret`]
 //! opens the sealed token anew, into a buffer that is wiped.
 //!
 //! **Invariant:** credentials that were wiped never sign again, whoever still holds them. One wipe
 //! serves every number that shares the config, because they share the [`Credentials`].
 
 use std::fmt;
+use std::ops::Deref;
 
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use crate::cache::Entry;
 use crate::clock::{Clock, Moment};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::number::ConfigId;
@@ -43,28 +45,44 @@ pub enum TrunkOrigin {
     Environment,
 }
 
-/// The answer for one caller: usable credentials, trunk and agent, and their source.
+/// The answer for one caller, to keep for as long as it is needed. Cloning shares it.
+#[derive(Clone)]
+pub struct Resolution(pub(crate) Arc<Entry>);
+
+impl Resolution {
+    /// One that stands nowhere yet.
+    pub(crate) fn new(answer: Answer) -> Self {
+        Self(Arc::new(Entry::from(Ok(answer))))
+    }
+}
+
+impl Deref for Resolution {
+    type Target = Answer;
+
+    fn deref(&self) -> &Answer {
+        match &self.0.said {
+            Ok(answer) => answer,
+            Err(_) => unreachable!("a resolution is made of an answer"),
+        }
+    }
+}
+
+/// What is known of one caller: usable credentials, trunk and agent, and their source.
 ///
-/// Cloning shares it. It stays usable for as long as it is held, unless its config changes: then
+/// It stays usable for as long as it is held, unless its config changes: then
 /// [`token`](Self::token) says [`CredentialError::Wiped`], and resolving again gives what holds
 /// now.
-#[derive(Clone)]
-pub struct Resolution(pub(crate) Arc<Answer>);
-
-/// What a resolution shares.
-pub(crate) struct Answer {
+pub struct Answer {
     pub(crate) credentials: Arc<Credentials>,
-    pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
-    pub(crate) agent: Arc<str>,
     pub(crate) origin: Origin,
-    /// What the number's row says, where it is known and there is one.
-    pub(crate) rules: Option<Arc<Rules>>,
-    pub(crate) loaded_at: Moment,
     pub(crate) stale: bool,
     /// Whether it counts as a user of its credentials.
     pub(crate) counted: AtomicBool,
-    /// Set once the cache entry that held this answer is gone from memory.
-    pub(crate) entry_gone: AtomicBool,
+    pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
+    pub(crate) agent: Arc<str>,
+    /// What the number's row says, where it is known and there is one.
+    pub(crate) rules: Option<Arc<Rules>>,
+    pub(crate) loaded_at: Moment,
 }
 
 impl Answer {
@@ -86,7 +104,6 @@ impl Answer {
             loaded_at,
             stale: false,
             counted: AtomicBool::new(true),
-            entry_gone: AtomicBool::new(false),
         }
     }
 
@@ -111,17 +128,18 @@ pub(crate) enum Origin {
     Environment { reason: Reason },
 }
 
-impl Resolution {
+impl Answer {
     /// The URL of the LiveKit server.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
-        &self.0.credentials.url
+        &self.credentials.url
     }
 
     /// The API key. Public by nature: it stands in every token as `iss`.
     #[must_use]
+    #[inline]
     pub fn api_key(&self) -> &str {
-        &self.0.credentials.api_key
+        &self.credentials.api_key
     }
 
     /// Mints a LiveKit access token (HS256).
@@ -130,7 +148,7 @@ impl Resolution {
     ///
     /// [`CredentialError::Wiped`] when these credentials are withdrawn: resolve again.
     pub fn token(&self, request: &TokenRequest) -> Result<AccessToken, CredentialError> {
-        self.0.credentials.token(request)
+        self.credentials.token(request)
     }
 
     /// The API secret in the clear, opened for this call into a buffer that is wiped when dropped.
@@ -141,38 +159,39 @@ impl Resolution {
     ///
     /// [`CredentialError::Wiped`], or [`CredentialError::Key`] where the key ring has lost the key.
     pub fn api_secret(&self) -> Result<Secret, CredentialError> {
-        self.0.credentials.api_secret()
+        self.credentials.api_secret()
     }
 
     /// The outbound SIP trunk: the config's, else the rules', else the environment's.
     #[must_use]
     pub fn trunk_id(&self) -> Option<&str> {
-        self.0.trunk.as_ref().map(|(trunk, _)| &**trunk)
+        self.trunk.as_ref().map(|(trunk, _)| &**trunk)
     }
 
     /// Who named the trunk.
     #[must_use]
     pub fn trunk_origin(&self) -> Option<TrunkOrigin> {
-        self.0.trunk.as_ref().map(|&(_, origin)| origin)
+        self.trunk.as_ref().map(|&(_, origin)| origin)
     }
 
     /// The agent that takes the call: the config's worker name, else `VOICE_AGENT_NAME`.
     #[must_use]
     pub fn agent_name(&self) -> &str {
-        &self.0.agent
+        &self.agent
     }
 
     /// What the number's row says: its carrier, its trunk and which calls it allows. `None`: it has
     /// no row, or the database was not asked or not reached; [`reason`](Self::reason) tells which.
     #[must_use]
     pub fn rules(&self) -> Option<&Rules> {
-        self.0.rules.as_deref()
+        self.rules.as_deref()
     }
 
     /// Which side answered.
     #[must_use]
+    #[inline]
     pub fn source(&self) -> Source {
-        match self.0.origin {
+        match self.origin {
             Origin::Database { .. } => Source::Database,
             Origin::Environment { .. } => Source::Environment,
         }
@@ -180,8 +199,9 @@ impl Resolution {
 
     /// Why it was the environment. `None` when the database answered.
     #[must_use]
+    #[inline]
     pub fn reason(&self) -> Option<Reason> {
-        match self.0.origin {
+        match self.origin {
             Origin::Database { .. } => None,
             Origin::Environment { reason } => Some(reason),
         }
@@ -190,7 +210,7 @@ impl Resolution {
     /// The config that answered.
     #[must_use]
     pub fn config_id(&self) -> Option<ConfigId> {
-        match self.0.origin {
+        match self.origin {
             Origin::Database { id, .. } => Some(id),
             Origin::Environment { .. } => None,
         }
@@ -199,7 +219,7 @@ impl Resolution {
     /// The name of the config that answered.
     #[must_use]
     pub fn config_name(&self) -> Option<&str> {
-        match &self.0.origin {
+        match &self.origin {
             Origin::Database { name, .. } => Some(name),
             Origin::Environment { .. } => None,
         }
@@ -208,23 +228,30 @@ impl Resolution {
     /// Whether another answer stands on the very same credentials.
     #[cfg(feature = "dispatch")]
     pub(crate) fn shares_credentials_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0.credentials, &other.0.credentials)
+        Arc::ptr_eq(&self.credentials, &other.credentials)
     }
 
     /// Whether this is the last good answer of a database that cannot be asked at present.
     #[must_use]
+    #[inline]
     pub fn stale(&self) -> bool {
-        self.0.stale
+        self.stale
     }
 
     /// When it was read from the database, on the resolver's clock.
     #[must_use]
     pub fn loaded_at(&self) -> Moment {
-        self.0.loaded_at
+        self.loaded_at
     }
 }
 
 impl fmt::Debug for Resolution {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, out)
+    }
+}
+
+impl fmt::Debug for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Resolution")
             .field("source", &self.source())

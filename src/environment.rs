@@ -125,7 +125,7 @@ impl Environment {
             Err(error) => return Err(Unanswered { error, rules }),
         };
         let rules_trunk = rules.as_ref().and_then(|rules| rules.trunk.as_deref());
-        Ok(Resolution(Arc::new(Answer {
+        Ok(Resolution::new(Answer {
             credentials,
             trunk: self.trunk(None, rules_trunk),
             agent: self.agent.clone(),
@@ -134,8 +134,7 @@ impl Environment {
             loaded_at: now,
             stale: false,
             counted: AtomicBool::new(false),
-            entry_gone: AtomicBool::new(true),
-        })))
+        }))
     }
 
     /// The trunk by precedence: the config's, else the rules', else `OUTBOUND_TRUNK_ID`.

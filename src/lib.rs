@@ -31,7 +31,7 @@
 //! `postgres` and `sqlite` bring the two databases, `dispatch` the calls, `server` metrics and health
 //! over HTTP, `cli` the program; all are on by default, and each only adds. An embedder takes
 //! `default-features = false, features = ["postgres"]`. Off by default are `livekit-api`, which brings
-//! `Resolution::livekit_api`, the official client, and `otel`, with which the program traces.
+//! `Answer::livekit_api`, the official client, and `otel`, with which the program traces.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -71,7 +71,7 @@ mod sync;
 pub mod telemetry;
 
 pub use self::changes::{Change, Hearing};
-pub use self::credentials::{CredentialError, Resolution, Source, TrunkOrigin};
+pub use self::credentials::{Answer, CredentialError, Resolution, Source, TrunkOrigin};
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy, ResolveError};
 pub use self::keyring::{
     Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,

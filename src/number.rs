@@ -7,6 +7,7 @@
 //! two of them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -245,12 +246,20 @@ id_text!(TenantId: "a tenant", ConfigId: "a LiveKit config id");
 /// assert_eq!(caller.number.as_u64(), 971_501_234_567);
 /// # Ok::<(), trunkline::CallerError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// Whose number it is.
     pub tenant: TenantId,
     /// The number that calls.
     pub number: E164,
+}
+
+impl Hash for Caller {
+    /// In two words, not byte by byte: every look-up waits for it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(*self.tenant.0.as_bytes()));
+        state.write_u64(self.number.0);
+    }
 }
 
 impl Caller {

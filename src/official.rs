@@ -5,11 +5,11 @@
 
 use livekit_api::services::LiveKitApi;
 
-use crate::credentials::{CredentialError, Resolution};
+use crate::credentials::{Answer, CredentialError};
 use crate::dispatch::livekit::http_base;
 use crate::keyring::ExposeSecret;
 
-impl Resolution {
+impl Answer {
     /// The official client with these credentials.
     ///
     /// Make it once and keep it for as long as it serves: each has a pool of connections of its own,
@@ -19,7 +19,7 @@ impl Resolution {
     ///
     /// # Errors
     ///
-    /// [`CredentialError`], as for [`Resolution::api_secret`].
+    /// [`CredentialError`], as for [`Answer::api_secret`].
     pub fn livekit_api(&self) -> Result<LiveKitApi, CredentialError> {
         let secret = self.api_secret()?;
         let (url, secret) = (http_base(self.url()), secret.expose_secret());

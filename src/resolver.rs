@@ -16,7 +16,7 @@ mod reload;
 mod telling;
 mod upkeep;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,10 +35,10 @@ use self::telling::Told;
 use self::upkeep::Upkeep;
 pub use self::upkeep::{Health, NotReady};
 use crate::cache::flight::Flights;
-use crate::cache::{Cache, Outcome, one_in_64};
+use crate::cache::{Cache, Entry, Outcome, Unanswered};
 use crate::changes::{Change, Teller};
 use crate::clock::Clock;
-use crate::credentials::Resolution;
+use crate::credentials::{Answer, Resolution};
 use crate::environment::{Environment, ResolveError};
 use crate::keyring::KeyRing;
 use crate::lifecycle::Lifecycle;
@@ -71,8 +71,10 @@ struct Engine {
     cold: Cold,
     /// Held by a reload, so that two of them do not cross.
     reloading: Mutex<()>,
-    /// Whether changes are to be listened for: the flag.
-    enabled: watch::Sender<bool>,
+    /// The flag, for those who answer from memory.
+    enabled: AtomicBool,
+    /// The flag, for those who listen for changes.
+    listens: watch::Sender<bool>,
     /// Until when the database is left alone by those who have a last good answer.
     pause_until: AtomicU64,
     /// Who tells of changes. `None`: whoever has the store.
@@ -89,7 +91,7 @@ struct Running {
     ring: Option<Arc<KeyRing>>,
     environment: Environment,
     /// What everybody is told while the flag is off.
-    off: Outcome,
+    off: Arc<Entry>,
 }
 
 impl Resolver {
@@ -114,8 +116,8 @@ impl Resolver {
     /// The same, with what the number's row says where there are no credentials.
     pub(crate) async fn outcome(&self, caller: Caller) -> Outcome {
         let engine = &self.engine;
-        if let Some(outcome) = engine.at_once(caller) {
-            return engine.counted(outcome, true);
+        if let Some(outcome) = engine.at_once(caller, Entry::outcome) {
+            return outcome;
         }
         let asked_at = engine.clock.now();
         let span = tracing::debug_span!("resolve", number = %caller.number.masked());
@@ -127,15 +129,35 @@ impl Resolver {
     /// The answer for `caller` if it is in memory and proven: the warm part of
     /// [`resolve`](Self::resolve), without a future. `None`: it would have to be loaded.
     #[must_use]
+    #[inline]
     pub fn try_resolve(&self, caller: Caller) -> Option<Result<Resolution, ResolveError>> {
-        let outcome = self.engine.at_once(caller)?;
-        Some(self.engine.counted(outcome, true).map_err(ResolveError::from))
+        self.engine.at_once(caller, Entry::outcome).map(|outcome| outcome.map_err(Into::into))
+    }
+
+    /// Lets `use_it` have the answer that [`try_resolve`](Self::try_resolve) would give, where it
+    /// stands in memory. Quicker, since threads that ask for the same number then share nothing
+    /// that any of them writes to. The answer is held meanwhile, so be brief, and clone what is to
+    /// be kept.
+    ///
+    /// ```no_run
+    /// # fn dial(resolver: &trunkline::Resolver, caller: trunkline::Caller) -> Option<()> {
+    /// let request = trunkline::TokenRequest::join("room", "caller");
+    /// let token = resolver.try_resolve_with(caller, |answer| answer.ok()?.token(&request).ok())?;
+    /// # let _ = token; None }
+    /// ```
+    #[inline]
+    pub fn try_resolve_with<T>(
+        &self,
+        caller: Caller,
+        use_it: impl FnOnce(Result<&Answer, &ResolveError>) -> T,
+    ) -> Option<T> {
+        self.engine.at_once(caller, |entry| use_it(entry.said.as_ref().map_err(|why| &why.error)))
     }
 
     /// What is in memory for a caller, whether it counts or not, without using it.
     #[cfg(feature = "dispatch")]
     pub(crate) fn peek(&self, caller: Caller) -> Option<Resolution> {
-        self.engine.cache.peek(caller, |outcome| outcome.as_ref().ok().cloned())?
+        self.engine.cache.peek(caller)?.ok()
     }
 
     /// How destinations are read, by the settings that hold now.
@@ -201,22 +223,33 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// The flag, then the cache.
-    fn at_once(&self, caller: Caller) -> Option<Outcome> {
-        let running = self.running.load();
-        if !running.enabled {
-            return Some(running.off.clone());
+    /// The flag, then the cache. Whatever is looked at is counted.
+    #[inline]
+    fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
+        if !self.enabled.load(Ordering::Acquire) {
+            let off = &self.running.load().off;
+            self.count(off.said.as_ref(), true);
+            return Some(look(off));
         }
-        let (now, sampled) = (self.clock.now(), one_in_64());
-        let outcome = self.cache.hit(caller, now, sampled);
-        if sampled && outcome.is_some() {
-            self.telemetry.warm.record(self.clock.now().since(now));
-        }
-        outcome.or_else(|| self.with_new_config(caller, now))
+        let sampled = self.telemetry.hits().next_is_sampled();
+        let began = sampled.then(|| self.clock.now());
+        let now = began.unwrap_or_else(|| self.clock.coarse());
+        let mut look = Some(look);
+        let mut answer = |entry: &Arc<Entry>| {
+            if let Some(began) = began {
+                self.telemetry.warm.record(self.clock.now().since(began));
+            }
+            self.count(entry.said.as_ref(), true);
+            look.take().map(|look| look(entry))
+        };
+        let found = self.cache.hit(caller, now, sampled, &mut answer);
+        let anew = || Some(Entry::of(self.with_new_config(caller, now)?));
+        found.or_else(|| Some(answer(&anew()?))).flatten()
     }
 
-    fn counted(&self, outcome: Outcome, in_memory: bool) -> Outcome {
-        match &outcome {
+    #[inline]
+    fn count(&self, said: Result<&Answer, &Unanswered>, in_memory: bool) {
+        match said {
             Ok(answer) => self.telemetry.answered(answer, in_memory),
             Err(unanswered) => {
                 if let Some(reason) = unanswered.error.reason() {
@@ -224,6 +257,10 @@ impl Engine {
                 }
             }
         }
+    }
+
+    fn counted(&self, outcome: Outcome, in_memory: bool) -> Outcome {
+        self.count(outcome.as_deref(), in_memory);
         outcome
     }
 }
@@ -231,7 +268,7 @@ impl Engine {
 impl Running {
     fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
         let environment = Environment::new(settings.environment, Arc::clone(clock));
-        let off = environment.answer(Reason::FlagOff, None, clock.now());
+        let off = Entry::of(environment.answer(Reason::FlagOff, None, clock.now()));
         Self {
             enabled: settings.enabled,
             #[cfg(feature = "dispatch")]

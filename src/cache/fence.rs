@@ -50,6 +50,7 @@ impl Stamp {
         Self { config_born, ..self }
     }
 
+    #[inline(always)]
     fn oldest(self) -> u64 {
         self.born.min(self.config_born).0
     }
@@ -108,12 +109,14 @@ impl Fence {
     }
 
     /// Whether nothing has changed, or may have, since the answer was read.
+    #[inline(always)]
     pub(crate) fn admits(&self, stamp: Stamp) -> bool {
         self.doubt.load(Ordering::Acquire) <= stamp.oldest() && !self.knows_better(stamp)
     }
 
     /// Whether a change of what the answer depends on is known. Then it may not even be served as
     /// the last good one.
+    #[inline(always)]
     pub(crate) fn knows_better(&self, stamp: Stamp) -> bool {
         let newest = |place: &AtomicU64, born: u64| place.load(Ordering::Acquire) > born;
         newest(&self.all, stamp.oldest())
@@ -145,6 +148,7 @@ impl Fence {
     }
 
     /// Whether it is proven that no change was missed.
+    #[inline(always)]
     pub(crate) fn lease_is_live(&self, now: Moment) -> bool {
         now.0 < self.lease.load(Ordering::Acquire)
     }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::table::Entry;
+use super::table::{Entry, Kept};
 use super::{Cache, Place};
 use crate::clock::Moment;
 use crate::number::Caller;
@@ -31,27 +31,34 @@ impl Cache {
         let trusted =
             self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
         let mut in_use = Vec::new();
-        let index = self.table.index.pin();
         for place in due.into_values().flatten() {
-            let (caller, serial) = place;
-            let Some(entry) = index.get(&caller).filter(|entry| entry.serial == serial) else {
-                continue;
-            };
-            let ends_at = self.ends_at(entry);
-            if now < ends_at {
-                if now >= entry.refresh_at && entry.was_used() {
-                    in_use.push(place);
+            let judged = self.table.read_exact(place, |entry, kept| {
+                let ends_at = self.ends_at(entry, kept);
+                if now < ends_at {
+                    // Since it was loaded for its first caller, or anew for nobody.
+                    let loaded_at = entry.database_answer().map(|answer| answer.loaded_at);
+                    let used = loaded_at.is_some_and(|then| kept.was_used_since(then));
+                    if now >= kept.refresh_at && used {
+                        in_use.push(place);
+                    }
+                    let next = if now < kept.refresh_at { kept.refresh_at } else { ends_at };
+                    Ok(next.min(ends_at))
+                } else if trusted || now >= kept.keep_until {
+                    let aged = now >= kept.fresh_until;
+                    Err(if aged { &self.evicted.for_age } else { &self.evicted.unused })
+                } else {
+                    Ok(now.after(LOOK_AGAIN).min(kept.keep_until))
                 }
-                let next = if now < entry.refresh_at { entry.refresh_at } else { ends_at };
-                self.look_again(next.min(ends_at), place);
-            } else if trusted || now >= entry.keep_until {
-                let aged = now >= entry.fresh_until;
-                let cause = if aged { &self.evicted.for_age } else { &self.evicted.unused };
-                cause.fetch_add(1, Ordering::Relaxed);
-                self.table.remove_exact(caller, serial);
-                self.keeper.invalidate(&caller);
-            } else {
-                self.look_again(now.after(LOOK_AGAIN).min(entry.keep_until), place);
+            });
+            match judged {
+                Some(Ok(next)) => self.look_again(next, place),
+                Some(Err(cause)) => {
+                    cause.fetch_add(1, Ordering::Relaxed);
+                    let (caller, serial) = place;
+                    self.table.remove_exact(caller, serial);
+                    self.keeper.invalidate(&caller);
+                }
+                None => {}
             }
         }
         self.keeper.run_pending_tasks();
@@ -61,10 +68,10 @@ impl Cache {
 
     /// When nobody has a claim to an entry any more: its time is up, or it holds a secret that nobody
     /// has used for long.
-    pub(super) fn ends_at(&self, entry: &Entry) -> Moment {
+    pub(super) fn ends_at(&self, entry: &Entry, kept: &Kept) -> Moment {
         match entry.database_answer() {
-            Some(_) => entry.fresh_until.min(entry.used_at().after(self.idle)),
-            None => entry.fresh_until,
+            Some(_) => kept.fresh_until.min(kept.used_at().after(self.idle)),
+            None => kept.fresh_until,
         }
     }
 

@@ -1,18 +1,17 @@
-//! The index that serves hits, and the care that nothing secret outlives its place in it.
+//! What stands in the index, and the care that nothing secret outlives its place there.
 //!
-//! The map frees what is removed from it when no reader can see it any more, which may be late. So
-//! an entry that leaves is *retired*: its answer's credentials are released then and there, or, if
-//! callers still hold the answer, as soon as the last of them lets go.
+//! An entry that leaves is *retired*: its answer's credentials are released then and there, or, if
+//! callers still hold the answer or are just reading it, as soon as the last of them lets go.
 
+use super::Place;
 use super::fence::Stamp;
+use super::index::Index;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::environment::ResolveError;
 use crate::number::Caller;
 use crate::rules::Rules;
-use crate::sync::{
-    Arc, AtomicBool, AtomicU32, Index, Mutex, MutexGuard, Ordering, PoisonError, Weak,
-};
+use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak};
 
 /// What resolving came to.
 pub(crate) type Outcome = Result<Resolution, Unanswered>;
@@ -36,122 +35,186 @@ impl From<Unanswered> for ResolveError {
     }
 }
 
-/// A cached answer.
-pub(super) struct Entry {
-    pub(super) outcome: Outcome,
+/// What resolving came to, in one place with what the cache knows of it: a hit then follows one
+/// pointer. What a hit reads comes first, so that it is close together.
+#[repr(C)]
+pub(crate) struct Entry {
+    /// Set once, when it is kept.
+    kept: OnceLock<Kept>,
+    pub(crate) said: Result<Answer, Unanswered>,
+}
+
+/// What the cache knows of an entry.
+#[repr(C)]
+pub(super) struct Kept {
+    pub(super) caller: Caller,
     pub(super) stamp: Stamp,
     pub(super) fresh_until: Moment,
-    pub(super) keep_until: Moment,
-    pub(super) needs_lease: bool,
-    /// When it is to be loaded anew if it is in use.
-    pub(super) refresh_at: Moment,
     /// When it last answered, coarsely: readers share this place and seldom write to it.
     pub(super) used: AtomicU32,
+    pub(super) needs_lease: bool,
+    pub(super) keep_until: Moment,
+    /// When it is to be loaded anew if it is in use.
+    pub(super) refresh_at: Moment,
     /// Tells this entry from another one under the same key.
     pub(super) serial: u64,
-    pub(super) retired: AtomicBool,
+}
+
+impl From<Result<Answer, Unanswered>> for Entry {
+    fn from(said: Result<Answer, Unanswered>) -> Self {
+        Self { kept: OnceLock::new(), said }
+    }
 }
 
 impl Entry {
+    /// What it says, to hold.
+    #[inline(always)]
+    pub(crate) fn outcome(self: &Arc<Self>) -> Outcome {
+        match &self.said {
+            Ok(_) => Ok(Resolution(Arc::clone(self))),
+            Err(unanswered) => Err(unanswered.clone()),
+        }
+    }
+
+    /// It again, of what it said.
+    pub(crate) fn of(outcome: Outcome) -> Arc<Self> {
+        match outcome {
+            Ok(Resolution(entry)) => entry,
+            Err(unanswered) => Arc::new(Self::from(Err(unanswered))),
+        }
+    }
+
+    /// `false`: it is kept already.
+    pub(super) fn keep(&self, kept: Kept) -> bool {
+        self.kept.set(kept).is_ok()
+    }
+
+    /// What the cache knows of it; something, where it stands in the index.
+    #[inline(always)]
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.get()
+    }
+
     /// The answer, where it came from the database.
-    pub(super) fn database_answer(&self) -> Option<&Arc<Answer>> {
-        let Ok(Resolution(answer)) = &self.outcome else { return None };
+    pub(super) fn database_answer(&self) -> Option<&Answer> {
+        let answer = self.said.as_ref().ok()?;
         matches!(answer.origin, Origin::Database { .. }).then_some(answer)
     }
 }
 
-impl Entry {
-    /// Notes that it answers.
-    pub(super) fn use_at(&self, now: Moment) {
+impl Kept {
+    /// Notes that it answers. `true`: for the first time in a while.
+    #[inline(always)]
+    pub(super) fn use_at(&self, now: Moment) -> bool {
         let now = coarse(now);
-        if self.used.load(Ordering::Relaxed) != now {
+        let first = self.used.load(Ordering::Relaxed) != now;
+        if first {
             self.used.store(now, Ordering::Relaxed);
         }
-    }
-
-    /// Whether it has answered since it was loaded for its first caller, or anew for nobody.
-    pub(super) fn was_used(&self) -> bool {
-        let used = self.used.load(Ordering::Relaxed);
-        self.database_answer().is_some_and(|answer| used > coarse(answer.loaded_at))
+        first
     }
 
     /// When it last answered.
     pub(super) fn used_at(&self) -> Moment {
         Moment(u64::from(self.used.load(Ordering::Relaxed)) << COARSE)
     }
+
+    /// Whether it has answered since then.
+    pub(super) fn was_used_since(&self, then: Moment) -> bool {
+        self.used.load(Ordering::Relaxed) > coarse(then)
+    }
 }
 
 /// A moment in units of 2^26 ns, which are 67 ms.
+#[inline(always)]
 pub(super) fn coarse(at: Moment) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "9 years fit")]
     let coarse = (at.0 >> COARSE) as u32;
     coarse
 }
 
-impl Drop for Entry {
-    fn drop(&mut self) {
-        if let Some(answer) = self.database_answer() {
-            answer.entry_gone.store(true, Ordering::Release);
-        }
+/// Entries by caller.
+pub(super) struct Table {
+    index: Index,
+    /// Retired answers that callers still hold.
+    lingering: Mutex<Vec<Weak<Entry>>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { index: Index::new(FIRST_BUCKETS), lingering: Mutex::default() }
     }
 }
 
-/// Entries by caller.
-#[derive(Default)]
-pub(super) struct Table {
-    pub(super) index: Index<Caller, Entry, foldhash::fast::RandomState>,
-    /// Held while an entry is put in, so that what it was judged against is what it replaces.
-    placing: Mutex<()>,
-    /// Retired answers that callers still hold.
-    lingering: Mutex<Vec<Weak<Answer>>>,
-}
-
 impl Table {
-    /// Puts an entry in its place and retires what stood there. `false`: that outranks it, and
-    /// stays.
-    pub(super) fn insert(
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Looks at the entry of a caller.
+    #[inline(always)]
+    pub(super) fn read<T>(
         &self,
         caller: Caller,
-        entry: Entry,
-        outranks: impl FnOnce(&Entry, &Entry) -> bool,
+        look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
+    ) -> Option<T> {
+        self.index.read(caller, look)
+    }
+
+    /// Looks at one very entry.
+    pub(super) fn read_exact<T>(
+        &self,
+        (caller, serial): Place,
+        look: impl FnOnce(&Entry, &Kept) -> T,
+    ) -> Option<T> {
+        let look =
+            |entry: &Arc<Entry>, kept: &Kept| (kept.serial == serial).then(|| look(entry, kept));
+        self.index.read(caller, look).flatten()
+    }
+
+    /// Puts an entry in its place and retires what stood there. `false`: that outranks it, and
+    /// stays; or it stands somewhere already.
+    pub(super) fn insert(
+        &self,
+        entry: Arc<Entry>,
+        kept: Kept,
+        outranks: impl FnOnce(&Kept, &Kept) -> bool,
     ) -> bool {
-        let index = self.index.pin();
-        let placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
-        if index.get(&caller).is_some_and(|there| outranks(there, &entry)) {
-            drop(placing);
-            self.retire(&entry);
+        if !entry.keep(kept) {
             return false;
         }
-        let replaced = index.insert(caller, entry);
-        drop(placing);
-        if let Some(replaced) = replaced {
-            self.retire(replaced);
+        let inserted = self.index.insert(entry, outranks);
+        let placed = inserted.is_ok();
+        if let Some(goes) = inserted.unwrap_or_else(Some) {
+            self.retire(goes);
         }
-        true
+        placed
     }
 
     /// Removes whatever stands under a key.
     pub(super) fn remove(&self, caller: Caller) {
-        if let Some(entry) = self.index.pin().remove(&caller) {
+        if let Some(entry) = self.index.remove(caller, |_| true) {
             self.retire(entry);
         }
     }
 
     /// Removes one very entry, never whatever stands under its key by now.
     pub(super) fn remove_exact(&self, caller: Caller, serial: u64) {
-        let index = self.index.pin();
-        if let Ok(Some((_, entry))) = index.remove_if(&caller, |_, entry| entry.serial == serial) {
+        if let Some(entry) = self.index.remove(caller, |kept| kept.serial == serial) {
             self.retire(entry);
         }
     }
 
     /// Removes what `outdated` says.
-    pub(super) fn remove_all(&self, outdated: impl Fn(&Entry) -> bool) {
-        let index = self.index.pin();
-        for (caller, entry) in &index {
-            if outdated(entry) {
-                self.remove_exact(*caller, entry.serial);
+    pub(super) fn remove_all(&self, outdated: impl Fn(&Kept) -> bool) {
+        let mut places = Vec::new();
+        self.index.for_each(|kept| {
+            if outdated(kept) {
+                places.push((kept.caller, kept.serial));
             }
+        });
+        for (caller, serial) in places {
+            self.remove_exact(caller, serial);
         }
     }
 
@@ -160,38 +223,35 @@ impl Table {
         self.lingering().retain(|answer| !released(answer));
     }
 
-    /// Leaves an entry's credentials, once.
-    pub(super) fn retire(&self, entry: &Entry) {
-        if entry.retired.swap(true, Ordering::AcqRel) {
+    /// Leaves the credentials of an entry that is in the index no more, or never was.
+    pub(super) fn retire(&self, entry: Arc<Entry>) {
+        if entry.database_answer().is_none() {
             return;
         }
-        if let Some(answer) = entry.database_answer() {
-            let answer = Arc::downgrade(answer);
-            if !released(&answer) {
-                self.lingering().push(answer);
-            }
+        let retired = Arc::downgrade(&entry);
+        drop(entry);
+        if !released(&retired) {
+            self.lingering().push(retired);
         }
     }
 
-    fn lingering(&self) -> MutexGuard<'_, Vec<Weak<Answer>>> {
+    fn lingering(&self) -> MutexGuard<'_, Vec<Weak<Entry>>> {
         self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Releases the credentials of a retired answer if no caller holds it. One who is just now reading
-/// it from the index may find it wiped, and resolves again.
-fn released(retired: &Weak<Answer>) -> bool {
-    let Some(answer) = retired.upgrade() else {
+/// Releases the credentials of a retired answer if nobody holds it, nor is just reading it.
+fn released(retired: &Weak<Entry>) -> bool {
+    let Some(entry) = retired.upgrade() else {
         // Its last holder has let go, and released it by that.
         return true;
     };
-    // This upgrade, and the entry while that is still in memory.
-    let own = 1 + usize::from(!answer.entry_gone.load(Ordering::Acquire));
-    let unheld = Arc::strong_count(&answer) <= own;
-    if unheld {
+    let unheld = Arc::strong_count(&entry) == 1;
+    if unheld && let Ok(answer) = &entry.said {
         answer.release();
     }
     unheld
 }
 
 const COARSE: u32 = 26;
+const FIRST_BUCKETS: usize = 16;

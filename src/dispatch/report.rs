@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::livekit::SipStatus;
 use super::{Call, CallRequest, Failed, Outcome};
-use crate::credentials::Resolution;
+use crate::credentials::{Answer, Resolution};
 use crate::routing::CallRouting;
 
 /// What became of a call, and all that was decided on the way.
@@ -68,7 +68,7 @@ impl Report {
 impl Serialize for Report {
     /// Writes an object whose members are always there.
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let answer = self.resolution.as_ref();
+        let answer = self.resolution.as_deref();
         let routing = self.routing.as_ref();
         let dialled = routing.and_then(|routing| routing.verdict.as_ref().ok());
         json!({
@@ -76,13 +76,13 @@ impl Serialize for Report {
             "message": self.message,
             "job_id": self.job,
             "room": self.call.as_ref().map(|call| &call.room),
-            "config_id": answer.and_then(Resolution::config_id),
-            "config_name": answer.and_then(Resolution::config_name),
-            "source": answer.map(Resolution::source),
-            "reason": answer.and_then(Resolution::reason),
+            "config_id": answer.and_then(Answer::config_id),
+            "config_name": answer.and_then(Answer::config_name),
+            "source": answer.map(Answer::source),
+            "reason": answer.and_then(Answer::reason),
             "url": answer.map(|answer| answer.url().as_str()),
-            "trunk_id": answer.and_then(Resolution::trunk_id),
-            "agent_name": answer.map(Resolution::agent_name),
+            "trunk_id": answer.and_then(Answer::trunk_id),
+            "agent_name": answer.map(Answer::agent_name),
             "carrier": routing.and_then(|routing| routing.carrier.as_ref()),
             "country": routing.and_then(|routing| routing.country),
             "phone_number": dialled.map(|dialled| &dialled.formatted),

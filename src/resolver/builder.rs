@@ -12,7 +12,7 @@ use super::{Engine, Resolver, Running};
 use crate::cache::Cache;
 use crate::cache::flight::Flights;
 use crate::changes::Teller;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, TickingClock};
 use crate::lifecycle::Lifecycle;
 use crate::settings::Settings;
 use crate::store::{OpenStore, Store};
@@ -28,7 +28,7 @@ pub struct ResolverBuilder {
 
 impl ResolverBuilder {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, store: None, database: None, clock: Arc::new(SystemClock::default()) }
+        Self { settings, store: None, database: None, clock: TickingClock::start() }
     }
 
     /// A store in place of the database that the settings name. Nobody listens for its changes:
@@ -71,7 +71,8 @@ impl ResolverBuilder {
             .time_to_live(tuning.max_stale.max(tuning.ttl))
             .build_with_hasher(foldhash::fast::RandomState::default());
         let telemetry = Telemetry::new();
-        let (enabled, hears_flag) = watch::channel(settings.enabled);
+        let enabled = settings.enabled;
+        let (listens, hears_flag) = watch::channel(enabled);
 
         let mut teller = None;
         let store = given.or_else(|| {
@@ -96,7 +97,8 @@ impl ResolverBuilder {
             tuning,
             cold,
             reloading: Mutex::default(),
-            enabled,
+            enabled: enabled.into(),
+            listens,
             pause_until: 0.into(),
             teller,
             upkeep: Upkeep::default(),

@@ -84,7 +84,7 @@ impl Resolver {
     /// are dropped, and the next caller loads what the config says now.
     pub fn refused(&self, answer: &Resolution) {
         if let Some(id) = answer.config_id()
-            && self.engine.cache.shared.holds(id, &answer.0.credentials)
+            && self.engine.cache.shared.holds(id, &answer.credentials)
         {
             self.engine.telemetry.refused_by_server.increment(1);
             self.engine.cache.apply(Change::Config(id));

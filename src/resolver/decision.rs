@@ -163,8 +163,8 @@ impl Decision {
 }
 
 impl Chosen {
-    fn is(&self, answer: &Resolution, rules: Option<&Rules>, environment: &Environment) -> bool {
-        let Answer { credentials, trunk, agent, origin, .. } = &*answer.0;
+    fn is(&self, answer: &Answer, rules: Option<&Rules>, environment: &Environment) -> bool {
+        let Answer { credentials, trunk, agent, origin, .. } = answer;
         let rules_trunk = rules.and_then(|rules| rules.trunk.as_deref());
         let (config, facts) = (&self.config, self.facts());
         let sealed = config.api_secret.expose_secret();
@@ -227,7 +227,7 @@ pub(super) fn answer(
     let trunk = environment.trunk(facts.trunk.as_deref(), rules_trunk);
     let agent = environment.agent(facts.agent.as_deref());
     let origin = Origin::Database { id, name: Arc::clone(&facts.name) };
-    Resolution(Arc::new(Answer::new(credentials, trunk, agent, origin, rules, loaded_at)))
+    Resolution::new(Answer::new(credentials, trunk, agent, origin, rules, loaded_at))
 }
 
 /// A text with something in it.

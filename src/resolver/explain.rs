@@ -42,10 +42,10 @@ impl Resolver {
         say("caller", format!("{:?} of tenant {}", caller.number, caller.tenant));
         if !running.enabled {
             say("flag", "USE_SELFHOST_ROUTING_TABLE is off: the environment answers".into());
-            return Explanation { steps, outcome: running.off.clone().map_err(Into::into) };
+            return Explanation { steps, outcome: running.off.outcome().map_err(Into::into) };
         }
         say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
-        let cached = if engine.cache.hit(caller, now, false).is_some() {
+        let cached = if engine.cache.hit(caller, now, false, |_| ()).is_some() {
             "would answer"
         } else {
             "has none"

@@ -43,7 +43,7 @@ impl Resolver {
         let engine = &self.engine;
         let running = engine.running.load_full();
         if !running.enabled {
-            return Ok(engine.counted(running.off.clone(), true)?);
+            return Ok(engine.counted(running.off.outcome(), true)?);
         }
         let reason = match engine.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,

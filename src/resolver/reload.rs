@@ -1,5 +1,6 @@
 //! Settings that change while the resolver runs: read anew, checked as a whole, swapped or refused.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ impl Resolver {
             engine.telemetry.by_reload.increment(1);
             engine.cache.apply(change);
         }
-        engine.enabled.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
+        engine.enabled.store(enabled, Ordering::Release);
+        engine.listens.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
         Ok(())
     }
 }

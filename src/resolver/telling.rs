@@ -72,7 +72,7 @@ impl Engine {
             Ok(answer) => (answer.config_id(), answer.reason()),
             Err(unanswered) => (None, unanswered.error.reason()),
         };
-        if self.cache.peek(caller, gist) != Some(gist(outcome)) {
+        if self.cache.peek(caller).as_ref().map(gist) != Some(gist(outcome)) {
             self.tell_source(caller.number, outcome);
         }
     }

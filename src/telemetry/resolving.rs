@@ -14,7 +14,7 @@ use super::{
 };
 use crate::cache::Evicted;
 use crate::changes::Hearing;
-use crate::credentials::{Resolution, Source};
+use crate::credentials::{Answer, Source};
 use crate::keyring::KeyError;
 use crate::reason::Reason;
 
@@ -86,6 +86,22 @@ impl ChangesCounted {
 
     pub(crate) fn doubted(&self) {
         self.doubts.increment(1);
+    }
+}
+
+/// The warm answers of one thread, which nobody else counts.
+pub(crate) struct Hits<'a>(&'a AtomicU64);
+
+impl Hits<'_> {
+    #[inline(always)]
+    pub(crate) fn count(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the next one is one of those that are looked at more closely.
+    #[inline(always)]
+    pub(crate) fn next_is_sampled(&self) -> bool {
+        self.0.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
     }
 }
 
@@ -163,11 +179,12 @@ impl Telemetry {
     }
 
     /// Counts an answer, which was in memory or not.
-    pub(crate) fn answered(&self, answer: &Resolution, in_memory: bool) {
+    #[inline(always)]
+    pub(crate) fn answered(&self, answer: &Answer, in_memory: bool) {
         let reason = answer.reason();
         let counter = match (answer.source(), in_memory) {
             (Source::Database, _) if answer.stale() => &self.stale,
-            (Source::Database, true) => return self.hit(),
+            (Source::Database, true) => return self.hits().count(),
             (Source::Database, false) => &self.from_load,
             (Source::Environment, _) if reason == Some(Reason::FlagOff) => {
                 &self.environment_by_settings
@@ -181,10 +198,10 @@ impl Telemetry {
         }
     }
 
-    fn hit(&self) {
-        let hits = self.hits.get_or_default();
-        // Only this thread writes it.
-        hits.store(hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// What this thread counts warm answers with.
+    #[inline(always)]
+    pub(crate) fn hits(&self) -> Hits<'_> {
+        Hits(self.hits.get_or_default())
     }
 
     /// Adds up what threads have counted each for itself.
@@ -245,6 +262,9 @@ impl Telemetry {
         }
     }
 }
+
+/// One in so many warm answers is timed, and told of to moka.
+const SAMPLED: u64 = 64;
 
 fn one_if(yes: bool) -> f64 {
     f64::from(u8::from(yes))

@@ -7,8 +7,7 @@ use crate::changes::Change;
 use crate::clock::Moment;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{CONFIG, LATER, Lab, NOW, caller, rows_of};
-use crate::number::Caller;
-use crate::sync::{AtomicBool, AtomicU64, Index, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Slot};
 
 models! {
     fn a_change_of_the_config_is_not_outlived_by_what_was_read_before_it() {
@@ -211,12 +210,12 @@ impl Keeping for ToldEarly {
 struct CheckThenInsert {
     row: AtomicU64,
     fence: Fence,
-    index: Index<Caller, u64, foldhash::fast::RandomState>,
+    slot: Slot<u64>,
 }
 
 impl CheckThenInsert {
     fn new() -> Self {
-        Self { row: AtomicU64::new(1), fence: Fence::new(), index: Index::default() }
+        Self { row: AtomicU64::new(1), fence: Fence::new(), slot: Slot::default() }
     }
 }
 
@@ -225,32 +224,32 @@ impl Keeping for CheckThenInsert {
         let born = self.fence.generation();
         let version = self.row.load(Ordering::SeqCst);
         if self.fence.generation() == born {
-            self.index.pin().insert(caller(1), version);
+            self.slot.store(Some(Arc::new(version)));
         }
     }
 
     fn change(&self) {
         self.row.store(2, Ordering::SeqCst);
         self.fence.bump(Change::Number(caller(1)));
-        self.index.pin().remove(&caller(1));
+        self.slot.store(None);
     }
 
     fn served(&self) -> Option<u64> {
-        self.index.pin().get(&caller(1)).copied()
+        self.slot.load_full().as_deref().copied()
     }
 }
 
 /// A load that looks again after it has inserted, and a change: whether anything outdated stands
-/// in the index when both are over.
+/// there when both are over.
 fn left_behind(bump_first: bool) -> Verdict {
     let fence = Fence::new();
-    let index = Index::<Caller, Stamp, foldhash::fast::RandomState>::default();
+    let slot = Slot::<Stamp>::default();
     scope(|threads| {
         threads.spawn(|| {
             let stamp = Stamp::new(fence.generation(), caller(1), None);
-            index.pin().insert(caller(1), stamp);
+            slot.store(Some(Arc::new(stamp)));
             if fence.knows_better(stamp) {
-                index.pin().remove(&caller(1));
+                slot.store(None);
             }
         });
         threads.spawn(|| {
@@ -258,14 +257,13 @@ fn left_behind(bump_first: bool) -> Verdict {
             if bump_first {
                 bump();
             }
-            index.pin().remove(&caller(1));
+            slot.store(None);
             if !bump_first {
                 bump();
             }
         });
     });
-    let index = index.pin();
-    match index.get(&caller(1)) {
+    match slot.load_full().as_deref() {
         Some(stamp) if fence.knows_better(*stamp) => Err("an outdated answer was left standing"),
         _ => Ok(()),
     }

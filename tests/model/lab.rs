@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
-use crate::cache::{Cache, Fresh, LastGood, Outcome};
+use crate::cache::{Cache, Entry, Fresh, LastGood, Outcome};
 use crate::changes::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, CredentialError, Credentials, Origin, Resolution, TrunkOrigin};
@@ -175,12 +175,12 @@ impl Lab {
 
     /// What the cache would serve.
     pub(crate) fn hit(&self, caller: Caller) -> Option<Outcome> {
-        self.cache.hit(caller, NOW, true)
+        self.cache.hit(caller, NOW, true, Entry::outcome)
     }
 
     /// What stands in the cache, whether it would be served or not.
     pub(crate) fn standing(&self, caller: Caller) -> Option<Outcome> {
-        self.cache.peek(caller, Outcome::clone)
+        self.cache.peek(caller)
     }
 }
 
@@ -192,7 +192,7 @@ fn answer(
     let mut rules = Rules::read(None, &serde_json::Value::Null);
     rules.trunk = trunk.as_ref().map(|(trunk, _)| trunk.clone());
     let rules = Some(Arc::new(rules));
-    Resolution(Arc::new(Answer::new(credentials, trunk, "agent".into(), origin, rules, NOW)))
+    Resolution::new(Answer::new(credentials, trunk, "agent".into(), origin, rules, NOW))
 }
 
 /// Which rows an answer was made of. `None`: of none.

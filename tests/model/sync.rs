@@ -1,12 +1,14 @@
 //! What `src/sync.rs` names, for models: every use is a step at which another thread may go on.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{Hash, RandomState};
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::time::Duration;
 
 use shuttle::rand::Rng;
 pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::Ordering;
 
 /// Lets another thread go on.
@@ -47,67 +49,46 @@ atomics! {
     AtomicBool of bool: swap fetch_or;
     AtomicU32 of u32:;
     AtomicU64 of u64: fetch_add fetch_max;
+    AtomicUsize of usize: fetch_add fetch_sub;
 }
 
-/// papaya's map, each operation of it one step.
-pub(crate) struct Index<K, V, S> {
-    map: papaya::HashMap<K, V, S>,
-}
+/// A place for one shared thing, each use of it one step.
+pub(crate) struct Slot<T>(std::sync::Mutex<Option<Arc<T>>>);
 
-impl<K, V, S: Default> Default for Index<K, V, S> {
+impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { map: papaya::HashMap::default() }
+        Self(std::sync::Mutex::default())
     }
 }
 
-/// An [`Index`] in use.
-pub(crate) struct Pinned<'a, K, V, S> {
-    map: papaya::HashMapRef<'a, K, V, S, papaya::LocalGuard<'a>>,
-}
-
-impl<K: Hash + Eq, V, S: BuildHasher> Index<K, V, S> {
-    pub(crate) fn pin(&self) -> Pinned<'_, K, V, S> {
-        Pinned { map: self.map.pin() }
+impl<T> Slot<T> {
+    pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
+        Guard(self.load_full())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.map.len()
-    }
-}
-
-impl<K: Hash + Eq, V, S: BuildHasher> Pinned<'_, K, V, S> {
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn load_full(&self) -> Option<Arc<T>> {
         step();
-        self.map.get(key)
+        self.0.lock().unwrap().clone()
     }
 
-    pub(crate) fn insert(&self, key: K, value: V) -> Option<&V> {
+    pub(crate) fn swap(&self, new: Option<Arc<T>>) -> Option<Arc<T>> {
         step();
-        self.map.insert(key, value)
+        std::mem::replace(&mut *self.0.lock().unwrap(), new)
     }
 
-    pub(crate) fn remove(&self, key: &K) -> Option<&V> {
-        step();
-        self.map.remove(key)
-    }
-
-    pub(crate) fn remove_if(
-        &self,
-        key: &K,
-        condition: impl FnMut(&K, &V) -> bool,
-    ) -> Result<Option<(&K, &V)>, (&K, &V)> {
-        step();
-        self.map.remove_if(key, condition)
+    pub(crate) fn store(&self, new: Option<Arc<T>>) {
+        drop(self.swap(new));
     }
 }
 
-impl<'a, K: Hash + Eq, V, S: BuildHasher> IntoIterator for &'a Pinned<'_, K, V, S> {
-    type Item = (&'a K, &'a V);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
+/// What was found in a [`Slot`].
+pub(crate) struct Guard<T>(T);
 
-    fn into_iter(self) -> Self::IntoIter {
-        step();
-        self.map.iter().collect::<Vec<_>>().into_iter()
+impl<T> Deref for Guard<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 

@@ -121,7 +121,7 @@ fn asking_again(change: Change) -> Verdict {
             }
             match (first, lab.hit(caller(1))) {
                 (Ok(first), Some(Ok(again)))
-                    if Arc::ptr_eq(&first.0.credentials, &again.0.credentials) =>
+                    if Arc::ptr_eq(&first.credentials, &again.credentials) =>
                 {
                     Err("an answer that was wiped was served once more")
                 }
@@ -136,7 +136,7 @@ fn asking_again(change: Change) -> Verdict {
 fn leaving() -> Verdict {
     let lab = Lab::new();
     let Ok(answer) = lab.load(caller(1)).outcome else { return Err("no answer") };
-    let shared = Arc::clone(&answer.0.credentials);
+    let shared = Arc::clone(&answer.credentials);
     drop(answer);
     // Once more: what that replaces has to leave as well.
     lab.load(caller(1));
@@ -156,7 +156,7 @@ fn taking_up(change: Change) -> Verdict {
     let lab = Lab::new();
     let outcome = lab.load(caller(1)).outcome;
     let Ok(answer) = &outcome else { return Err("no answer") };
-    let shared = &answer.0.credentials;
+    let shared = &answer.credentials;
     let over = AtomicBool::new(false);
     scope(|threads| {
         threads.spawn(|| {
