@@ -11,6 +11,7 @@
 pub(crate) mod fence;
 pub(crate) mod flight;
 mod index;
+mod near;
 pub(crate) mod shared;
 mod sweep;
 mod table;
@@ -20,6 +21,7 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use self::fence::{Fence, Stamp};
+pub(crate) use self::near::Near;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
 pub(crate) use self::table::{Entry, Outcome, Unanswered};
@@ -156,19 +158,32 @@ impl Cache {
         caller: Caller,
         now: Moment,
         sampled: bool,
+        near: &Near,
         look: impl FnOnce(&Arc<Entry>) -> T,
     ) -> Option<T> {
-        let look = |entry: &Arc<Entry>, kept: &Kept| {
-            if !self.counts(kept, now) {
-                return None;
-            }
+        let used = |kept: &Kept| {
             // What is asked for all the time need not be told of all the time.
             if kept.use_at(now) && sampled {
                 self.keeper.get(&caller);
             }
+        };
+        let hash = self.table.hash(caller);
+        if let Some(entry) = near.find(hash, caller)
+            && let Some(kept) = entry.kept()
+            && self.counts(kept, now)
+        {
+            used(kept);
+            return Some(look(&entry));
+        }
+        let look = |entry: &Arc<Entry>, kept: &Kept| {
+            if !self.counts(kept, now) {
+                return None;
+            }
+            used(kept);
+            near.may_keep(hash, entry);
             Some(look(entry))
         };
-        self.table.read(caller, look).flatten()
+        self.table.read_hashed(hash, caller, look).flatten()
     }
 
     /// What an answer says of its number, where only its config is known to have changed.
@@ -279,6 +294,8 @@ impl Cache {
             fresh_until: fresh.serve_until,
             used: AtomicU32::new(table::coarse(fresh.used_at)),
             needs_lease: fresh.needs_lease,
+            retired: AtomicBool::new(false),
+            near: AtomicU32::new(0),
             keep_until: fresh.keep_until,
             refresh_at: fresh.refresh_at,
             serial,
@@ -300,6 +317,11 @@ impl Cache {
         }
         self.keeper.insert(caller, serial);
         self.look_again(next, (caller, serial));
+    }
+
+    /// Makes room for so many answers more at once.
+    pub(crate) fn reserve(&self, more: usize) {
+        self.table.reserve(more);
     }
 
     /// What is cached for a caller, whether it counts or not.

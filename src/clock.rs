@@ -135,11 +135,12 @@ impl TickingClock {
         let ticking = Arc::downgrade(&clock);
         let tick = move || {
             while let Some(clock) = ticking.upgrade() {
-                clock.now();
+                clock.set(clock.exact.now());
                 drop(clock);
                 thread::sleep(TICK);
             }
         };
+        clock.set(exact.now());
         match thread::Builder::new().name("trunkline-clock".into()).spawn(tick) {
             Ok(_) => clock,
             Err(_) => Arc::new(exact),
@@ -147,13 +148,19 @@ impl TickingClock {
     }
 }
 
+impl TickingClock {
+    fn set(&self, now: Moment) {
+        // Ahead, by the tick that comes next and one that is late.
+        self.coarse.fetch_max(now.after(TICK * 2).0, Ordering::Relaxed);
+    }
+}
+
 impl Clock for TickingClock {
     fn now(&self) -> Moment {
         let now = self.exact.now();
-        // Ahead by a tick that may come late.
-        let coarse = now.after(TICK * 2).0;
-        if self.coarse.load(Ordering::Relaxed) < coarse {
-            self.coarse.fetch_max(coarse, Ordering::Relaxed);
+        // Looked at first: what is read by every hit is written to as seldom as can be.
+        if self.coarse() < now {
+            self.set(now);
         }
         now
     }
@@ -173,6 +180,28 @@ const TICK: Duration = Duration::from_millis(4);
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_coarse_clock_is_ahead_and_goes_on_and_never_falls_behind_what_was_seen() {
+        let clock = TickingClock::start();
+        let first = clock.coarse();
+        let deadline = clock.now().after(Duration::from_secs(10));
+        while clock.coarse() == first {
+            assert!(clock.now() < deadline, "it ticks");
+            thread::yield_now();
+        }
+        for _ in 0..1000 {
+            let now = clock.now();
+            assert!(now <= clock.coarse() && clock.coarse() <= clock.now().after(TICK * 3));
+        }
+    }
+
+    #[test]
+    fn whoever_reads_the_exact_clock_sets_right_a_coarse_one_that_was_held_up() {
+        let clock = TickingClock { exact: SystemClock::default(), coarse: AtomicU64::new(0) };
+        let now = clock.now();
+        assert!(clock.coarse() > now);
+    }
 
     #[test]
     fn the_clock_counts_the_time_that_the_machine_sleeps() {

@@ -72,6 +72,7 @@ impl Deref for Resolution {
 /// It stays usable for as long as it is held, unless its config changes: then
 /// [`token`](Self::token) says [`CredentialError::Wiped`], and resolving again gives what holds
 /// now.
+#[repr(C)]
 pub struct Answer {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) origin: Origin,

@@ -106,6 +106,8 @@ pub struct Tuning {
     pub store_deadline: Duration,
     /// `CACHE_CAPACITY`, in answers.
     pub capacity: u64,
+    /// `WARM`.
+    pub warm: Warm,
     /// `CACHE_TTL`.
     pub ttl: Duration,
     /// `CACHE_TTL_JITTER`, as a fraction from 0 to 1.
@@ -134,6 +136,18 @@ pub struct Tuning {
     pub livekit_connect: Duration,
     /// `LIVEKIT_TIMEOUT`.
     pub livekit: Duration,
+}
+
+/// Which numbers are loaded before anyone asks for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Warm {
+    /// None: each is loaded when it is asked for.
+    #[default]
+    None,
+    /// Those that changed lately, as far as the change log tells.
+    Recent,
+    /// All that there is room for.
+    All,
 }
 
 impl Default for Settings {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
@@ -44,6 +45,12 @@ use crate::settings::{Database, Tuning};
 pub trait Store: Send + Sync + 'static {
     /// All that answers a cold resolve, in one statement: the number joined with its config.
     async fn route(&self, caller: Caller) -> Result<Option<Route>, StoreError>;
+
+    /// The same for many, in their order. Where a store has no statement for that, each is asked
+    /// for by itself.
+    async fn routes(&self, callers: &[Caller]) -> Result<Vec<Option<Route>>, StoreError> {
+        try_join_all(callers.iter().map(|&caller| self.route(caller))).await
+    }
 
     /// The tenants that own a number; two at the most, since more are as ambiguous.
     async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError>;
@@ -82,6 +89,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// The numbers of a tenant, or of all.
     async fn numbers(&self, tenant: Option<TenantId>) -> Result<Vec<Number>, StoreError>;
+
+    /// So many numbers of all tenants, in an order of the store's own: those that come after this
+    /// one, or the first ones. Nobody pages through a store that tells of all of them at once.
+    async fn numbers_after(
+        &self,
+        after: Option<&Number>,
+        most: usize,
+    ) -> Result<Vec<Number>, StoreError> {
+        let _ = most;
+        if after.is_none() { self.numbers(None).await } else { Ok(Vec::new()) }
+    }
+
+    /// So many of the numbers that changed lately, as far as the change log tells; the last ones
+    /// first.
+    async fn changed_lately(&self, most: usize) -> Result<Vec<Caller>, StoreError> {
+        let _ = most;
+        Ok(Vec::new())
+    }
 
     /// Makes a config answer for a number, or none. The other rules stay as they are; rules that
     /// are no object are replaced. `false`: there is no such number.

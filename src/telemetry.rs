@@ -27,7 +27,7 @@ use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogra
 
 #[cfg(feature = "dispatch")]
 pub(crate) use self::calling::{BatchGauges, CallsCounted};
-pub(crate) use self::resolving::{ChangesCounted, Telemetry};
+pub(crate) use self::resolving::{ChangesCounted, Hits, Telemetry};
 pub(crate) use self::storing::StoreCounted;
 
 /// A metric as people need to know it.

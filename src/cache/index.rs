@@ -66,14 +66,20 @@ impl Index {
         self.len.load(Ordering::Relaxed)
     }
 
+    /// What a caller is looked for by.
+    #[inline(always)]
+    pub(super) fn hash(&self, caller: Caller) -> u64 {
+        self.hasher.hash_one(caller)
+    }
+
     /// Looks at the entry of a caller, which stays as it is for as long as that takes.
     #[inline(always)]
     pub(super) fn read<T>(
         &self,
+        hash: u64,
         caller: Caller,
         look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
     ) -> Option<T> {
-        let hash = self.hasher.hash_one(caller);
         loop {
             let level = self.level.load(Ordering::Acquire);
             if let Some(found) = find(self.buckets(level), hash, caller) {
@@ -136,6 +142,12 @@ impl Index {
                 look(kept);
             }
         }
+    }
+
+    /// Makes room for so many more at once, which is less work than bit by bit.
+    pub(super) fn reserve(&self, more: usize) {
+        let _writing = self.lock();
+        self.make_room(more);
     }
 
     fn make_room(&self, more: usize) {
@@ -285,7 +297,7 @@ mod tests {
     use crate::clock::Moment;
     use crate::environment::ResolveError;
     use crate::reason::Reason;
-    use crate::sync::AtomicU32;
+    use crate::sync::{AtomicBool, AtomicU32};
 
     fn caller(at: u64) -> Caller {
         let number = format!("+{}", 971_500_000_000 + at);
@@ -300,6 +312,8 @@ mod tests {
             stamp: Stamp::new(Fence::new().generation(), caller(at), None),
             fresh_until: Moment::NEVER,
             used: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+            near: AtomicU32::new(0),
             needs_lease: true,
             keep_until: Moment::NEVER,
             refresh_at: Moment::NEVER,
@@ -310,7 +324,7 @@ mod tests {
     }
 
     fn serial(index: &Index, at: u64) -> Option<u64> {
-        index.read(caller(at), |_, kept| kept.serial)
+        index.read(index.hash(caller(at)), caller(at), |_, kept| kept.serial)
     }
 
     #[test]
@@ -376,5 +390,15 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn room_is_made_once() {
+        let index = Index::new(1);
+        index.reserve(1000);
+        let level = index.level.load(Ordering::Relaxed);
+        (0..1000).for_each(|at| assert!(index.insert(entry(at, 1), |_, _| false).is_ok()));
+        assert_eq!(index.level.load(Ordering::Relaxed), level);
+        assert_eq!(index.levels.iter().filter(|level| level.get().is_some()).count(), 2);
     }
 }

@@ -11,7 +11,9 @@ use crate::credentials::{Answer, Origin, Resolution};
 use crate::environment::ResolveError;
 use crate::number::Caller;
 use crate::rules::Rules;
-use crate::sync::{Arc, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak,
+};
 
 /// What resolving came to.
 pub(crate) type Outcome = Result<Resolution, Unanswered>;
@@ -53,6 +55,10 @@ pub(super) struct Kept {
     /// When it last answered, coarsely: readers share this place and seldom write to it.
     pub(super) used: AtomicU32,
     pub(super) needs_lease: bool,
+    /// Whether it has left the index, or never was in it.
+    pub(super) retired: AtomicBool,
+    /// In how many places near a thread it stands.
+    pub(super) near: AtomicU32,
     pub(super) keep_until: Moment,
     /// When it is to be loaded anew if it is in use.
     pub(super) refresh_at: Moment,
@@ -114,6 +120,19 @@ impl Kept {
         first
     }
 
+    #[inline(always)]
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(super) fn came_near(&self) {
+        self.near.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn goes_from_near(&self) {
+        self.near.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// When it last answered.
     pub(super) fn used_at(&self) -> Moment {
         Moment(u64::from(self.used.load(Ordering::Relaxed)) << COARSE)
@@ -158,7 +177,24 @@ impl Table {
         caller: Caller,
         look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
     ) -> Option<T> {
-        self.index.read(caller, look)
+        self.index.read(self.index.hash(caller), caller, look)
+    }
+
+    /// The same, by what [`hash`](Self::hash) has said.
+    #[inline(always)]
+    pub(super) fn read_hashed<T>(
+        &self,
+        hash: u64,
+        caller: Caller,
+        look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
+    ) -> Option<T> {
+        self.index.read(hash, caller, look)
+    }
+
+    /// What a caller is looked for by.
+    #[inline(always)]
+    pub(super) fn hash(&self, caller: Caller) -> u64 {
+        self.index.hash(caller)
     }
 
     /// Looks at one very entry.
@@ -169,7 +205,12 @@ impl Table {
     ) -> Option<T> {
         let look =
             |entry: &Arc<Entry>, kept: &Kept| (kept.serial == serial).then(|| look(entry, kept));
-        self.index.read(caller, look).flatten()
+        self.read(caller, look).flatten()
+    }
+
+    /// Makes room for so many more.
+    pub(super) fn reserve(&self, more: usize) {
+        self.index.reserve(more);
     }
 
     /// Puts an entry in its place and retires what stood there. `false`: that outranks it, and
@@ -225,6 +266,9 @@ impl Table {
 
     /// Leaves the credentials of an entry that is in the index no more, or never was.
     pub(super) fn retire(&self, entry: Arc<Entry>) {
+        if let Some(kept) = entry.kept() {
+            kept.retired.store(true, Ordering::Release);
+        }
         if entry.database_answer().is_none() {
             return;
         }
@@ -246,7 +290,11 @@ fn released(retired: &Weak<Entry>) -> bool {
         // Its last holder has let go, and released it by that.
         return true;
     };
-    let unheld = Arc::strong_count(&entry) == 1;
+    // What comes near is held first and counted then, and goes the other way round. So with as many
+    // near before as after, there is nobody else if nobody else was counted in between.
+    let near = || entry.kept().map_or(0, |kept| kept.near.load(Ordering::Acquire) as usize);
+    let before = near();
+    let unheld = Arc::strong_count(&entry) == 1 + before && near() == before;
     if unheld && let Ok(answer) = &entry.said {
         answer.release();
     }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use thread_local::ThreadLocal;
 use tokio::sync::watch;
 
+use super::gathering::Gathering;
 use super::telling::Told;
 use super::upkeep::Upkeep;
 use super::{Engine, Resolver, Running};
@@ -91,9 +93,11 @@ impl ResolverBuilder {
             owners,
             owner_flights: Flights::new(),
             store,
+            gathering: Gathering::new(tuning.connections),
             clock,
             lifecycle: Lifecycle::new(),
             telemetry,
+            threads: ThreadLocal::new(),
             tuning,
             cold,
             reloading: Mutex::default(),

@@ -22,7 +22,7 @@ use crate::reason::Reason;
 use crate::store::StoreError;
 
 /// A use of credentials until answers use them.
-pub(super) struct Visit(Arc<Credentials>);
+pub(super) struct Visit(pub(super) Arc<Credentials>);
 
 impl Drop for Visit {
     fn drop(&mut self) {

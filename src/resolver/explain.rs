@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Resolver;
 use super::decision::{decide, given};
 use super::loading::reason_of;
+use crate::cache::Near;
 use crate::credentials::Resolution;
 use crate::environment::ResolveError;
 use crate::number::Caller;
@@ -45,7 +46,7 @@ impl Resolver {
             return Explanation { steps, outcome: running.off.outcome().map_err(Into::into) };
         }
         say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
-        let cached = if engine.cache.hit(caller, now, false, |_| ()).is_some() {
+        let cached = if engine.cache.hit(caller, now, false, &Near::default(), |_| ()).is_some() {
             "would answer"
         } else {
             "has none"

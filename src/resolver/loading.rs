@@ -126,7 +126,7 @@ impl Engine {
         let running = self.running.load_full();
         let asked_at = self.clock.now();
         let route = match &self.store {
-            Some(store) => store.route(caller).await,
+            Some(store) => self.gathering.route(&**store, caller).await,
             None => {
                 let decision = Decision::no_database();
                 return self.land(caller, born, (asked_at, asked_at), &running, decision);
@@ -170,22 +170,33 @@ impl Engine {
         let (outcome, config_born) = decision.outcome(born, self, running, asked_at);
         let stamp = stamp.with_config_of(config_born);
         self.tell(caller, &outcome);
+        let fresh = self.fresh(caller, outcome.clone(), stamp, (asked_at, used_at));
+        self.cache.keep(caller, fresh, self.clock.now());
+        Landed { outcome, stamp, asked_at }
+    }
+
+    /// What the database said, to be kept for its time.
+    pub(super) fn fresh(
+        &self,
+        caller: Caller,
+        outcome: Outcome,
+        stamp: Stamp,
+        (asked_at, used_at): (Moment, Moment),
+    ) -> Fresh {
         let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
         let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
         let ttl = ttl.mul_f64(1.0 - self.tuning.ttl_jitter * dice((caller, asked_at.0)));
         let refresh_at =
             if answered { asked_at.after(ttl.mul_f64(REFRESH_AT)) } else { Moment::NEVER };
-        let fresh = Fresh {
-            outcome: outcome.clone(),
+        Fresh {
+            outcome,
             stamp,
             serve_until: asked_at.after(ttl),
             keep_until: asked_at.after(self.tuning.max_stale),
             refresh_at,
             used_at,
             needs_lease: true,
-        };
-        self.cache.keep(caller, fresh, self.clock.now());
-        Landed { outcome, stamp, asked_at }
+        }
     }
 
     /// The last good answer, else the environment: for when the database is in the way. Either

@@ -14,9 +14,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::decision::decide;
 use super::loading::Purpose;
+use super::warming::warm_up;
 use super::{Engine, Resolver};
 use crate::cache::{Place, SWEEP};
 use crate::changes::{Change, Hearing};
+use crate::settings::Warm;
 use crate::store::StoreError;
 
 /// What the tasks have found.
@@ -24,6 +26,8 @@ use crate::store::StoreError;
 pub(super) struct Upkeep {
     /// Whether changes have been heard at least once.
     has_heard: AtomicBool,
+    /// Whether what was to be loaded at the start has been, as far as it could be.
+    pub(super) warmed: AtomicBool,
     checked: AtomicU64,
     found_stale: AtomicU64,
     /// Whether the last self-check found a stale answer.
@@ -63,6 +67,9 @@ pub enum NotReady {
     /// It has just begun.
     #[error("nothing has proven yet that changes are heard")]
     HasNotHeard,
+    /// What `WARM` names is being loaded.
+    #[error("the numbers that WARM names are being loaded")]
+    Warming,
     /// The database is away, nothing is in memory, and the environment has no credentials.
     #[error("there is nothing to answer with: no database, nothing in memory, and no environment")]
     NothingToAnswerWith,
@@ -90,6 +97,8 @@ impl Engine {
             Some(NotReady::HasNotHeard)
         } else if hearing == Hearing::Nothing && self.has_nothing_to_answer_with() {
             Some(NotReady::NothingToAnswerWith)
+        } else if self.tuning.warm != Warm::None && !found.warmed.load(Ordering::Acquire) {
+            Some(NotReady::Warming)
         } else {
             found.stale_now.load(Ordering::Acquire).then_some(NotReady::Stale)
         };
@@ -134,6 +143,9 @@ impl Engine {
             });
             self.start("self-check", enabled, check_now_and_then);
             self.start("prune", enabled, prune_now_and_then);
+        }
+        if self.tuning.warm != Warm::None && self.store.is_some() {
+            self.start("warm-up", enabled, warm_up);
         }
         let always = watch::channel(true).1;
         let (in_use, wanted) = mpsc::channel(REFRESHES_WAITING);

@@ -54,6 +54,7 @@ impl Unready {
             Self::NotReached(_) => "not_reached",
             Self::NotMigrated => "not_migrated",
             Self::Resolver(NotReady::HasNotHeard) => "has_not_heard",
+            Self::Resolver(NotReady::Warming) => "warming",
             Self::Resolver(NotReady::NothingToAnswerWith) => "nothing_to_answer_with",
             Self::Resolver(NotReady::Stale) => "stale",
         }

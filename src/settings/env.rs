@@ -96,6 +96,8 @@ variables! {
     "Cache": {
         CACHE_CAPACITY = "1000000"
             "How many answers are kept at the most."
+        WARM = "none"
+            "Which numbers are loaded when the process starts: none, recent (those that changed lately, by the change log) or all, up to CACHE_CAPACITY. It is not ready before they are."
         CACHE_TTL = "5m"
             "How long an answer counts when no change ends it. The bound on staleness after an edit that fires no trigger."
         CACHE_TTL_JITTER = "10"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::env::Values;
-use super::{Database, Problem, Tuning};
+use super::{Database, Problem, Tuning, Warm};
 use crate::environment::{EnvironmentValues, FallbackPolicy};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
@@ -107,6 +107,7 @@ impl<'a> Reader<'a> {
             connections: self.number("DATABASE_CONNECTIONS", 1..=1000),
             store_deadline: self.duration("STORE_DEADLINE", "10ms", "10m"),
             capacity: self.number("CACHE_CAPACITY", 1..=1_000_000_000),
+            warm: self.warm(),
             ttl: self.duration("CACHE_TTL", "1s", "7d"),
             ttl_jitter: f64::from(self.number::<u32>("CACHE_TTL_JITTER", 0..=50)) / 100.0,
             negative_ttl: self.duration("NEGATIVE_TTL", "10ms", "1d"),
@@ -134,6 +135,16 @@ impl<'a> Reader<'a> {
             }
         }
         tuning
+    }
+
+    fn warm(&mut self) -> Warm {
+        let read = |text: &str| match text {
+            "none" => Ok(Warm::None),
+            "recent" => Ok(Warm::Recent),
+            "all" => Ok(Warm::All),
+            _ => Err("is none, recent or all".to_owned()),
+        };
+        self.with("WARM", read).unwrap_or_default()
     }
 
     fn number<T: FromStr + PartialOrd + fmt::Display + Copy>(

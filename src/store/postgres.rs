@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row};
 use uuid::Uuid;
@@ -283,6 +284,35 @@ const ROUTE: &str = "
     end
     where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = $1 and n.tenant_id = $2
     order by n.id limit 1";
+
+/// For each of many, as above.
+const ROUTES: &str = "
+    select wanted.place - 1 as place, cast(n.rules as text) as rules, n.provider, c.id,
+        coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
+        coalesce(c.livekit_api_key, '') as api_key,
+        coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name
+    from unnest($1, $2) with ordinality as wanted (digits, tenant_id, place)
+    cross join lateral (
+        select rules, provider from voice_agent_numbers as n
+        where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = wanted.digits
+            and n.tenant_id = wanted.tenant_id
+        order by n.id limit 1
+    ) as n
+    left join voice_agent_livekit as c on c.id = case
+        when n.rules ->> 'livekit_config'
+            ~* '^([0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}|[{][0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}[}])$'
+        then cast(n.rules ->> 'livekit_config' as uuid)
+    end";
+
+/// Binds what [`ROUTES`] looks for.
+fn wanted<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    callers: &[Caller],
+) -> Query<'q, Postgres, PgArguments> {
+    let digits: Vec<_> = callers.iter().map(|caller| caller.number.digits()).collect();
+    let tenants: Vec<_> = callers.iter().map(|caller| caller.tenant.0).collect();
+    query.bind(digits).bind(tenants)
+}
 
 const ASSIGN: &str = "
     update voice_agent_numbers set rules =

@@ -101,6 +101,25 @@ pub(super) const NUMBERS_OF: &str = "
     where tenant_id = $1
     order by digits, id";
 
+/// By the columns of an index, so that no page is sorted.
+pub(super) const NUMBERS_AFTER: &str = "
+    select id, tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text) as digits,
+        provider, cast(rules as text) as rules
+    from voice_agent_numbers
+    where (ltrim(country_code, '+0 ') || cast(base_number as text), tenant_id) > ($1, $2)
+    order by ltrim(country_code, '+0 ') || cast(base_number as text), tenant_id, id
+    limit $3";
+
+/// Among the newest changes only: the log may be long.
+pub(super) const CHANGED_LATELY: &str = "
+    select tenant_id, digits from (
+        select seq, tenant_id, digits from voice_agent_changes order by seq desc limit 100000
+    ) as newest
+    where tenant_id is not null and digits is not null
+    group by tenant_id, digits
+    order by max(seq) desc
+    limit $1";
+
 pub(super) const REMOVE_NUMBER: &str = "
     delete from voice_agent_numbers
     where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
@@ -137,6 +156,21 @@ macro_rules! implement_store {
                     .try_map(|row: $row| read_route(&row))
                     .fetch_optional(db))?;
                 Ok(row)
+            }
+
+            async fn routes(&self, callers: &[Caller]) -> Result<Vec<Option<Route>>, StoreError> {
+                let found: Vec<(i64, Route)> = ask!(read self.lanes, "routes", |db, keep| {
+                    wanted(sqlx::query(ROUTES).persistent(keep), callers)
+                        .try_map(|row: $row| Ok((row.try_get("place")?, read_route(&row)?)))
+                        .fetch_all(db)
+                })?;
+                let mut routes: Vec<_> = callers.iter().map(|_| None).collect();
+                for (place, route) in found {
+                    if let Some(at) = usize::try_from(place).ok().and_then(|at| routes.get_mut(at)) {
+                        *at = Some(route);
+                    }
+                }
+                Ok(routes)
             }
 
             async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
@@ -261,6 +295,38 @@ macro_rules! implement_store {
                         .try_map(|row: $row| read_number(&row))
                         .fetch_all(db)),
                 }
+            }
+
+            async fn numbers_after(
+                &self,
+                after: Option<&Number>,
+                most: usize,
+            ) -> Result<Vec<Number>, StoreError> {
+                let (digits, tenant) = match after {
+                    Some(last) => (last.digits.as_str(), last.tenant.0),
+                    None => ("", Uuid::nil()),
+                };
+                ask!(read self.lanes, "numbers_after", |db, keep| {
+                    sqlx::query(sql::NUMBERS_AFTER).persistent(keep)
+                        .bind(digits)
+                        .bind(tenant)
+                        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                        .try_map(|row: $row| read_number(&row))
+                        .fetch_all(db)
+                })
+            }
+
+            async fn changed_lately(&self, most: usize) -> Result<Vec<Caller>, StoreError> {
+                let changed: Vec<(Uuid, String)> = ask!(read self.lanes, "changed_lately", |db, keep| {
+                    sqlx::query_as(sql::CHANGED_LATELY).persistent(keep)
+                        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                        .fetch_all(db)
+                })?;
+                // What is no number is nobody's number.
+                let caller = |(tenant, digits): (_, String)| {
+                    Some(Caller::new(TenantId(tenant), E164::from_digits(&digits).ok()?))
+                };
+                Ok(changed.into_iter().filter_map(caller).collect())
             }
 
             async fn assign(

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::types::Json;
 use sqlx::{Connection, Row, Sqlite};
@@ -100,6 +102,34 @@ const ROUTE: &str = "
         on c.id = unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')
     where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = $1 and n.tenant_id = $2
     order by n.id limit 1";
+
+/// For each of many, as above. They come as JSON, since SQLite binds no lists.
+const ROUTES: &str = "
+    select wanted.key as place, cast(n.rules as text) as rules, n.provider, c.id, c.name,
+        c.livekit_url as url, c.livekit_api_key as api_key, c.livekit_api_secret as api_secret,
+        c.trunk_id, c.worker_name
+    from json_each($1) as wanted
+    join voice_agent_numbers as n on n.id = (
+        select id from voice_agent_numbers as one
+        where ltrim(one.country_code, '+0 ') || cast(one.base_number as text)
+                = wanted.value ->> 0
+            and one.tenant_id = unhex(wanted.value ->> 1)
+        order by one.id limit 1
+    )
+    left join voice_agent_livekit as c
+        on c.id = unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')";
+
+/// Binds what [`ROUTES`] looks for.
+fn wanted<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    callers: &[Caller],
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let wanted: Vec<_> = callers
+        .iter()
+        .map(|caller| [caller.number.digits(), caller.tenant.0.simple().to_string()])
+        .collect();
+    query.bind(Json(wanted))
+}
 
 const ASSIGN: &str = "
     update voice_agent_numbers set rules = json_set(

@@ -1,10 +1,10 @@
 //! What a resolver records.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use thread_local::ThreadLocal;
 
 use super::{
     CHANGE_DELAY, CHANGE_SEQUENCE, CHANGES, CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS,
@@ -23,7 +23,7 @@ pub(crate) struct Telemetry {
     from_index: Counter,
     /// Warm answers by the thread that gave them, so that threads do not share what each of them
     /// writes to every time. Added up now and then.
-    hits: ThreadLocal<AtomicU64>,
+    hits: Mutex<Vec<Arc<Counted>>>,
     from_load: Counter,
     stale: Counter,
     environment_by_settings: Counter,
@@ -90,18 +90,24 @@ impl ChangesCounted {
 }
 
 /// The warm answers of one thread, which nobody else counts.
-pub(crate) struct Hits<'a>(&'a AtomicU64);
+pub(crate) struct Hits(Arc<Counted>);
 
-impl Hits<'_> {
+/// In a place of its own: threads whose counters share a line of cache wait for each other.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counted(AtomicU64);
+
+impl Hits {
     #[inline(always)]
     pub(crate) fn count(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let Counted(hits) = &*self.0;
+        hits.store(hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Whether the next one is one of those that are looked at more closely.
     #[inline(always)]
     pub(crate) fn next_is_sampled(&self) -> bool {
-        self.0.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
+        self.0.0.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
     }
 }
 
@@ -127,7 +133,7 @@ impl Telemetry {
         let drops = |trigger| at_zero(counter!(INVALIDATIONS, "trigger" => trigger));
         let telemetry = Self {
             from_index: answers("database", "index"),
-            hits: ThreadLocal::new(),
+            hits: Mutex::default(),
             from_load: answers("database", "loaded"),
             stale: answers("database", "stale"),
             environment_by_settings: answers("environment", "settings"),
@@ -178,14 +184,13 @@ impl Telemetry {
         telemetry
     }
 
-    /// Counts an answer, which was in memory or not.
-    #[inline(always)]
+    /// Counts an answer, which was in memory or not. A warm one of the database is counted by its
+    /// thread.
     pub(crate) fn answered(&self, answer: &Answer, in_memory: bool) {
         let reason = answer.reason();
         let counter = match (answer.source(), in_memory) {
             (Source::Database, _) if answer.stale() => &self.stale,
-            (Source::Database, true) => return self.hits().count(),
-            (Source::Database, false) => &self.from_load,
+            (Source::Database, _) => &self.from_load,
             (Source::Environment, _) if reason == Some(Reason::FlagOff) => {
                 &self.environment_by_settings
             }
@@ -198,15 +203,21 @@ impl Telemetry {
         }
     }
 
-    /// What this thread counts warm answers with.
-    #[inline(always)]
-    pub(crate) fn hits(&self) -> Hits<'_> {
-        Hits(self.hits.get_or_default())
+    /// What one more thread counts warm answers with.
+    pub(crate) fn new_hits(&self) -> Hits {
+        let hits = Arc::default();
+        self.hits().push(Arc::clone(&hits));
+        Hits(hits)
+    }
+
+    fn hits(&self) -> MutexGuard<'_, Vec<Arc<Counted>>> {
+        self.hits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds up what threads have counted each for itself.
     pub(crate) fn add_up(&self) {
-        self.from_index.absolute(self.hits.iter().map(|hits| hits.load(Ordering::Relaxed)).sum());
+        self.from_index
+            .absolute(self.hits().iter().map(|hits| hits.0.load(Ordering::Relaxed)).sum());
     }
 
     /// Counts a question that nobody could answer.

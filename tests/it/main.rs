@@ -14,6 +14,7 @@ mod embed;
 mod faults;
 mod freshness;
 mod interop;
+mod many;
 mod migrations;
 mod observed;
 mod on_livekit;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
-use crate::cache::{Cache, Entry, Fresh, LastGood, Outcome};
+use crate::cache::{Cache, Entry, Fresh, LastGood, Near, Outcome};
 use crate::changes::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, CredentialError, Credentials, Origin, Resolution, TrunkOrigin};
@@ -175,7 +175,19 @@ impl Lab {
 
     /// What the cache would serve.
     pub(crate) fn hit(&self, caller: Caller) -> Option<Outcome> {
-        self.cache.hit(caller, NOW, true, Entry::outcome)
+        self.hit_near(&Near::default(), caller)
+    }
+
+    /// What it would serve a thread that has this for itself.
+    pub(crate) fn hit_near(&self, near: &Near, caller: Caller) -> Option<Outcome> {
+        self.cache.hit(caller, NOW, true, near, Entry::outcome)
+    }
+
+    /// What a thread has for itself after it has asked for a caller a few times.
+    pub(crate) fn near(&self, caller: Caller) -> Near {
+        let near = Near::default();
+        (0..5).for_each(|_| drop(self.hit_near(&near, caller)));
+        near
     }
 
     /// What stands in the cache, whether it would be served or not.

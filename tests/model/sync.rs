@@ -47,7 +47,7 @@ macro_rules! atomics {
 }
 atomics! {
     AtomicBool of bool: swap fetch_or;
-    AtomicU32 of u32:;
+    AtomicU32 of u32: fetch_add fetch_sub;
     AtomicU64 of u64: fetch_add fetch_max;
     AtomicUsize of usize: fetch_add fetch_sub;
 }

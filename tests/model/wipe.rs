@@ -66,6 +66,12 @@ models! {
         holds(leaving);
     }
 
+    fn what_stands_near_a_thread_does_not_keep_a_secret() {
+        holds(|| near(None));
+        holds(|| near(Some(Change::Number(caller(1)))));
+        holds(|| near(Some(Change::All)));
+    }
+
     fn what_is_wiped_is_not_taken_up_again() {
         holds(|| taking_up(Change::Config(CONFIG)));
         holds(|| taking_up(Change::All));
@@ -149,6 +155,45 @@ fn leaving() -> Verdict {
     });
     lab.cache.sweep(NOW);
     if shared.acquire() { Err("credentials that nobody uses were not wiped") } else { Ok(()) }
+}
+
+/// A number leaves, for its age or for a change, while one thread has it near and another one ends.
+/// Whoever holds the answer can sign for as long as he does, unless it was withdrawn; when he has
+/// let go, nobody can.
+fn near(change: Option<Change>) -> Verdict {
+    let lab = Lab::new();
+    lab.load(caller(1));
+    let (near, other) = (lab.near(caller(1)), lab.near(caller(1)));
+    let held = lab.hit_near(&near, caller(1)).ok_or("it is not warm")?;
+    let shared = held.as_ref().map(|answer| Arc::clone(&answer.credentials));
+    let Ok(shared) = shared else { return Err("no answer") };
+    let last = scope(|threads| {
+        threads.spawn(|| match change {
+            Some(change) => lab.cache.apply(change),
+            None => drop(lab.cache.sweep(MUCH_LATER)),
+        });
+        threads.spawn(move || drop(other));
+        let held = threads.spawn(move || (signs(&held), held).0);
+        let again = lab.hit_near(&near, caller(1));
+        let held_signs = held.join().expect("nothing panics");
+        (held_signs, again)
+    });
+    match &last {
+        (false, _) if change != Some(Change::All) => {
+            return Err("it was wiped in a caller's hands");
+        }
+        // Who was just being handed it may find it wiped, and asks again.
+        (_, Some(again)) if !signs(again) && lab.hit_near(&near, caller(1)).is_some() => {
+            return Err("an answer that was wiped was served once more");
+        }
+        _ => {}
+    }
+    drop(last);
+    lab.cache.sweep(MUCH_LATER);
+    if lab.hit_near(&near, caller(1)).is_some() {
+        return Err("what has left is still served from near");
+    }
+    if shared.acquire() { Err("what stands near keeps its secret") } else { Ok(()) }
 }
 
 /// Credentials are taken part in while their config changes.

@@ -33,7 +33,8 @@ async fn ten_thousand_callers_of_one_cold_key_make_one_load() {
 async fn a_hung_database_returns_every_caller_at_its_deadline() {
     let lab = Lab::new(Kind::Sqlite).await;
     tokio::time::pause();
-    let (resolver, gated, _) = lab.gated(&[("RESOLVE_DEADLINE", "50ms")]);
+    let (resolver, gated, _) =
+        lab.gated(&[("RESOLVE_DEADLINE", "50ms"), ("DATABASE_CONNECTIONS", "10")]);
     gated.set(Fault::Hung);
     let began = tokio::time::Instant::now();
     let herd = (0..1000).map(|at| resolver.resolve(caller(1, at % 10)));

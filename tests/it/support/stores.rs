@@ -22,6 +22,8 @@ pub enum Fault {
     Hung,
     /// The connection is refused.
     Away,
+    /// Among several numbers, one has a row that cannot be read.
+    OneRow,
     Panics,
 }
 
@@ -71,6 +73,12 @@ impl Gated {
         self.routes() + self.others.load(Ordering::SeqCst)
     }
 
+    async fn hold(&self, fault: Fault) {
+        if fault == Fault::Held {
+            self.gate.acquire().await.unwrap().forget();
+        }
+    }
+
     fn other(&self) -> &dyn Store {
         self.others.fetch_add(1, Ordering::SeqCst);
         &*self.inner
@@ -94,14 +102,43 @@ impl Store for Gated {
             Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
             Fault::Panics => panic!("a test says so"),
             Fault::Hung => std::future::pending::<()>().await,
-            Fault::None | Fault::Held => {}
+            Fault::None | Fault::Held | Fault::OneRow => {}
         }
         let route = self.inner.route(caller).await;
         self.read.fetch_add(1, Ordering::SeqCst);
-        if fault == Fault::Held {
-            self.gate.acquire().await.unwrap().forget();
-        }
+        self.hold(fault).await;
         route
+    }
+
+    async fn routes(&self, callers: &[Caller]) -> Result<Vec<Option<Route>>, StoreError> {
+        self.routes.fetch_add(1, Ordering::SeqCst);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
+            Fault::Panics => panic!("a test says so"),
+            Fault::Hung => std::future::pending::<()>().await,
+            Fault::OneRow => return Err(StoreError::Row { statement: "routes" }),
+            Fault::None | Fault::Held => {}
+        }
+        let routes = self.inner.routes(callers).await;
+        self.read.fetch_add(callers.len(), Ordering::SeqCst);
+        self.hold(fault).await;
+        routes
+    }
+
+    async fn numbers_after(
+        &self,
+        after: Option<&Number>,
+        most: usize,
+    ) -> Result<Vec<Number>, StoreError> {
+        let fault = *self.fault.lock().unwrap();
+        let page = self.other_unless_away()?.numbers_after(after, most).await;
+        self.hold(fault).await;
+        page
+    }
+
+    async fn changed_lately(&self, most: usize) -> Result<Vec<Caller>, StoreError> {
+        self.other_unless_away()?.changed_lately(most).await
     }
 
     async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {

@@ -1,0 +1,94 @@
+//! What a thread was asked for lately, close to it: a hit here writes to nothing that threads share.
+//!
+//! The index keeps what is being read from being freed, at the price of two writes that the processor
+//! has to wait for. An entry that stands here is held anyway. It is judged like any other: by the
+//! fence, by its time, and by whether it has left the index since.
+//!
+//! **Invariant:** an entry knows in how many places of this kind it stands, so that these do not
+//! count as holders of it when it leaves. They keep a little memory, and no secret.
+
+use std::cell::{Cell, Ref, RefCell};
+
+use super::table::Entry;
+use crate::number::Caller;
+use crate::sync::Arc;
+
+/// The entries of one thread, by their hashes.
+#[derive(Default)]
+pub(crate) struct Near {
+    /// None before the first is kept.
+    slots: RefCell<Box<[Slot]>>,
+    /// How many look-ups have found nothing here.
+    missed: Cell<u8>,
+}
+
+#[derive(Default)]
+struct Slot {
+    hash: u64,
+    entry: Option<Arc<Entry>>,
+}
+
+impl Near {
+    /// The entry of a caller, if it stands here and in the index, too.
+    #[inline(always)]
+    pub(super) fn find(&self, hash: u64, caller: Caller) -> Option<Ref<'_, Arc<Entry>>> {
+        let slots = self.slots.try_borrow().ok()?;
+        Ref::filter_map(slots, |slots| {
+            let slot = slots.get(place_of(hash)).filter(|slot| slot.hash == hash)?;
+            let entry = slot.entry.as_ref()?;
+            let kept = entry.kept()?;
+            (kept.caller == caller && !kept.is_retired()).then_some(entry)
+        })
+        .ok()
+    }
+
+    /// Keeps one of several entries that were not found here, so that what is asked for often comes
+    /// to stand here, and what is not costs nothing.
+    pub(super) fn may_keep(&self, hash: u64, entry: &Arc<Entry>) {
+        self.missed.set(self.missed.get().wrapping_add(1));
+        if !self.missed.get().is_multiple_of(KEPT_OF_MISSED) {
+            return;
+        }
+        // Somebody who is looking at an entry may have asked for another one.
+        let Ok(mut slots) = self.slots.try_borrow_mut() else { return };
+        if slots.is_empty() {
+            *slots = (0..SLOTS).map(|_| Slot::default()).collect();
+        }
+        let new = Slot { hash, entry: Some(Arc::clone(entry)) };
+        new.came();
+        std::mem::replace(&mut slots[place_of(hash)], new).goes();
+    }
+}
+
+impl Slot {
+    /// After it holds the entry: for a moment it looks like a holder.
+    fn came(&self) {
+        if let Some(kept) = self.entry.as_ref().and_then(|entry| entry.kept()) {
+            kept.came_near();
+        }
+    }
+
+    /// Before it lets go, for the same reason.
+    fn goes(&self) {
+        if let Some(kept) = self.entry.as_ref().and_then(|entry| entry.kept()) {
+            kept.goes_from_near();
+        }
+    }
+}
+
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.slots.get_mut().iter().for_each(Slot::goes);
+    }
+}
+
+#[inline(always)]
+fn place_of(hash: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+    let place = hash as usize & (SLOTS - 1);
+    place
+}
+
+/// A power of two. 4096 of them are 64 KiB, which stay in the second nearest cache.
+const SLOTS: usize = 4096;
+const KEPT_OF_MISSED: u8 = 4;

@@ -1,0 +1,80 @@
+//! Numbers that wait for a connection to the database are asked for together, in one statement.
+//!
+//! Nothing waits for company: a number that finds a connection free is asked for at once, by itself.
+//! Those that come while all are busy gather, and the next one to be free asks for all of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::number::Caller;
+use crate::store::{Route, Store, StoreError};
+
+/// What the database said of one number.
+pub(super) type Asked = Result<Option<Route>, Arc<StoreError>>;
+
+/// The numbers that wait.
+pub(super) struct Gathering {
+    waiting: Mutex<Vec<(Caller, oneshot::Sender<Asked>)>>,
+    /// How many may ask at once.
+    turns: Semaphore,
+}
+
+impl Gathering {
+    pub(super) fn new(connections: u32) -> Self {
+        Self { waiting: Mutex::default(), turns: Semaphore::new(connections as usize) }
+    }
+
+    /// Asks for a number, with those that wait or by one of them.
+    pub(super) async fn route(&self, store: &dyn Store, caller: Caller) -> Asked {
+        let (tell, mut told) = oneshot::channel();
+        self.waiting().push((caller, tell));
+        loop {
+            tokio::select! {
+                biased;
+                asked = &mut told => match asked {
+                    Ok(asked) => return asked,
+                    // Whoever asked for it has crashed, or met a row that cannot be read, which may
+                    // be another number's.
+                    Err(_) => return store.route(caller).await.map_err(Arc::new),
+                },
+                Ok(_turn) = self.turns.acquire() => self.ask(store).await,
+            }
+        }
+    }
+
+    /// Asks for those that wait, and tells them.
+    async fn ask(&self, store: &dyn Store) {
+        let (callers, tell): (Vec<_>, Vec<_>) = {
+            let mut waiting = self.waiting();
+            let many = waiting.len().min(MOST_AT_ONCE);
+            waiting.drain(..many).unzip()
+        };
+        let asked = match callers[..] {
+            [] => return,
+            [caller] => store.route(caller).await.map(|route| vec![route]),
+            _ => store.routes(&callers).await,
+        };
+        match asked {
+            Ok(routes) => {
+                for (tell, route) in tell.into_iter().zip(routes) {
+                    let _gone = tell.send(Ok(route));
+                }
+            }
+            Err(StoreError::Row { .. }) if callers.len() > 1 => {}
+            Err(error) => {
+                let error = Arc::new(error);
+                for tell in tell {
+                    let _gone = tell.send(Err(Arc::clone(&error)));
+                }
+            }
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Caller, oneshot::Sender<Asked>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many come back within a deadline that was meant for one.
+const MOST_AT_ONCE: usize = 1000;
