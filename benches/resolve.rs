@@ -5,11 +5,10 @@
 
 mod lab;
 
-use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use trunkline::{Caller, Change, KeyRing};
+use trunkline::{Caller, Change};
 
 use self::lab::Lab;
 
@@ -61,28 +60,9 @@ fn resolve(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn keyring(criterion: &mut Criterion) {
-    let keys: Vec<_> = (0..3).map(|_| KeyRing::generate().expect("a key").to_string()).collect();
-    let ring = |keys: &[String]| KeyRing::parse(&keys.join(",")).expect("a ring");
-    let secret = "x".repeat(64);
-    let sealed = ring(&keys[2..]).seal(&secret, 0).expect("sealed");
-    let mut group = criterion.benchmark_group("open a secret of 64 bytes");
-    for (name, ring) in [("one key", ring(&keys[2..])), ("the last of three", ring(&keys))] {
-        group.bench_function(name, |bench| {
-            bench.iter(|| ring.open(black_box(sealed.as_str())).expect("opens"));
-        });
-    }
-    let theirs = fernet::Fernet::new(&keys[2]).expect("a key");
-    let token = &sealed.as_str()[trunkline::PREFIX.len()..];
-    group.bench_function("the fernet crate, one key", |bench| {
-        bench.iter(|| theirs.decrypt_at_time(black_box(token), None, 0).expect("opens"));
-    });
-    group.finish();
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
-    targets = resolve, keyring
+    targets = resolve
 }
 criterion_main!(benches);
