@@ -175,7 +175,7 @@ impl KeyRing {
             return Err(KeyError::NoKeyFits { ring: self.key_ids() });
         };
         let mut plaintext =
-            key.open(token).ok_or(KeyError::TokenMalformed { why: "padding is broken" })?;
+            key.open(&token).ok_or(KeyError::TokenMalformed { why: "padding is broken" })?;
         let text = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
             error.into_bytes().zeroize();
             KeyError::NotText

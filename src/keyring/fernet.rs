@@ -9,18 +9,19 @@
 
 use aes::Aes128;
 use aes::cipher::block_padding::Pkcs7;
-use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
-use base64::Engine;
+use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit};
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, decoded_len_estimate};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-/// One Fernet key: 16 bytes that sign, 16 that encrypt. Wiped when dropped.
+/// One Fernet key: the state that 16 bytes of it made for signing, and the round keys that the other
+/// 16 made for encrypting. Wiped when dropped.
 pub(super) struct Key {
     signing: Hmac<Sha256>,
-    encryption: Zeroizing<[u8; 16]>,
+    encryption: Aes128,
     id: [u8; 4],
 }
 
@@ -34,16 +35,12 @@ impl Key {
 
     fn from_bytes(bytes: &[u8]) -> Self {
         let (signing, encryption) = bytes.split_at(16);
-        let mut key = Self {
-            signing: <Hmac<Sha256> as KeyInit>::new_from_slice(signing)
-                .expect("HMAC takes a key of any length"),
-            encryption: Zeroizing::new([0; 16]),
-            id: [0; 4],
-        };
-        key.encryption.copy_from_slice(encryption);
         let digest = Sha256::new().chain_update(ID_DOMAIN).chain_update(bytes).finalize();
-        key.id.copy_from_slice(&digest[..4]);
-        key
+        Self {
+            signing: KeyInit::new_from_slice(signing).expect("HMAC takes a key of any length"),
+            encryption: KeyInit::new_from_slice(encryption).expect("AES-128 takes 16 bytes"),
+            id: std::array::from_fn(|at| digest[at]),
+        }
     }
 
     /// A name for the key that does not reveal it: the first 32 bits of a domain-separated SHA-256.
@@ -59,8 +56,7 @@ impl Key {
         token.extend_from_slice(&iv);
         token.extend_from_slice(plaintext);
         token.resize(HEADER + padded, 0);
-        cbc::Encryptor::<Aes128>::new_from_slices(&*self.encryption, &iv)
-            .expect("key and iv are 16 bytes each")
+        cbc::Encryptor::inner_iv_init(&self.encryption, &iv.into())
             .encrypt_padded::<Pkcs7>(&mut token[HEADER..], plaintext.len())
             .expect("the buffer has room for the padding");
         let tag = self.signing.clone().chain_update(token.as_slice()).finalize().into_bytes();
@@ -74,25 +70,22 @@ impl Key {
         self.signing.clone().chain_update(signed).verify_slice(tag).is_ok()
     }
 
-    /// Decrypts a token that this key signed, in place. `None`: its padding is broken, which only
-    /// the holder of the signing half can have done.
-    pub(super) fn open(&self, mut token: Token) -> Option<Zeroizing<Vec<u8>>> {
-        let iv: [u8; 16] = token.0[9..HEADER].try_into().expect("a token has a whole header");
-        let end = token.0.len() - TAG;
-        let length = cbc::Decryptor::<Aes128>::new_from_slices(&*self.encryption, &iv)
-            .expect("key and iv are 16 bytes each")
-            .decrypt_padded::<Pkcs7>(&mut token.0[HEADER..end])
+    /// Decrypts a token that this key signed. `None`: its padding is broken, which only the holder
+    /// of the signing half can have done.
+    pub(super) fn open(&self, token: &Token) -> Option<Zeroizing<Vec<u8>>> {
+        let iv = token.0[HEADER - 16..HEADER].try_into().expect("a token has a whole header");
+        let mut plaintext = Zeroizing::new(token.0[HEADER..token.0.len() - TAG].to_vec());
+        let length = cbc::Decryptor::inner_iv_init(&self.encryption, iv)
+            .decrypt_padded::<Pkcs7>(&mut plaintext)
             .ok()?
             .len();
-        token.0.copy_within(HEADER..HEADER + length, 0);
-        token.0[length..].zeroize();
-        token.0.truncate(length);
-        Some(token.0)
+        plaintext.truncate(length);
+        Some(plaintext)
     }
 }
 
 /// The bytes of a token whose shape has been checked and whose signature has not.
-pub(super) struct Token(Zeroizing<Vec<u8>>);
+pub(super) struct Token(Vec<u8>);
 
 impl Token {
     /// Decodes the text of a token, or says what is wrong with it.
@@ -100,7 +93,8 @@ impl Token {
         if text.len() > MAX_TEXT {
             return Err("longer than 16 KiB");
         }
-        let bytes = Zeroizing::new(BASE64.decode(text).map_err(|_| "not base64url")?);
+        let mut bytes = Vec::with_capacity(decoded_len_estimate(text.len()));
+        BASE64.decode_vec(text, &mut bytes).map_err(|_| "not base64url")?;
         match bytes.first() {
             None => Err("empty"),
             Some(&VERSION) if bytes.len() < HEADER + 16 + TAG => Err("too short; it was cut off"),
