@@ -277,7 +277,7 @@ pub(crate) struct Credentials {
 
 /// What a wipe takes away, and who still needs it.
 struct Held {
-    signer: Option<Signer>,
+    signer: Option<Arc<Signer>>,
     /// How many cached answers use it; the last one that goes wipes.
     users: usize,
 }
@@ -301,7 +301,7 @@ impl Credentials {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let text = SecretText::Sealed { token: sealed.into(), ring };
-        Self::new(url, api_key, Signer::new(opened.expose_secret()), text, clock)
+        Self::new(url, api_key, Signer::new(api_key, opened.expose_secret()), text, clock)
     }
 
     /// Credentials of the environment.
@@ -311,7 +311,7 @@ impl Credentials {
         secret: Arc<Secret>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let signer = Signer::new(secret.expose_secret());
+        let signer = Signer::new(api_key, secret.expose_secret());
         Self::new(url, api_key, signer, SecretText::Held(secret), clock)
     }
 
@@ -322,7 +322,7 @@ impl Credentials {
         text: SecretText,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let held = Mutex::new(Held { signer: Some(signer), users: 1 });
+        let held = Mutex::new(Held { signer: Some(Arc::new(signer)), users: 1 });
         Self { url, api_key: api_key.into(), held, text, clock }
     }
 
@@ -370,12 +370,12 @@ impl Credentials {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn signer(&self) -> Result<Signer, CredentialError> {
+    fn signer(&self) -> Result<Arc<Signer>, CredentialError> {
         self.lock().signer.clone().ok_or(CredentialError::Wiped)
     }
 
     fn token(&self, request: &TokenRequest) -> Result<AccessToken, CredentialError> {
-        Ok(self.signer()?.mint(&self.api_key, request, self.clock.unix_seconds()))
+        Ok(self.signer()?.mint(request, self.clock.unix_seconds()))
     }
 
     fn api_secret(&self) -> Result<Secret, CredentialError> {

@@ -4,13 +4,14 @@
 //! text: [`Signer`] keeps those, and the API secret that made them is wiped. Who steals midstates
 //! can mint tokens until the secret is rotated; the secret itself they do not give.
 
+mod claims;
+
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine, encoded_len};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Serialize;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -85,39 +86,31 @@ impl From<SipGrant> for TokenRequest {
 }
 
 /// Rights on rooms, in LiveKit's words.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VideoGrant {
     /// May create and delete rooms.
-    #[serde(skip_serializing_if = "is_false")]
     pub room_create: bool,
     /// May list rooms.
-    #[serde(skip_serializing_if = "is_false")]
     pub room_list: bool,
     /// May administer `room`, agent dispatches included.
-    #[serde(skip_serializing_if = "is_false")]
     pub room_admin: bool,
     /// May join `room`.
-    #[serde(skip_serializing_if = "is_false")]
     pub room_join: bool,
     /// The room that the rights above are about.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
 }
 
 /// Rights on telephony, in LiveKit's words.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SipGrant {
     /// May manage trunks and dispatch rules.
-    #[serde(skip_serializing_if = "is_false")]
     pub admin: bool,
     /// May place calls.
-    #[serde(skip_serializing_if = "is_false")]
     pub call: bool,
 }
 
 /// A signed token. `Debug` hides it, dropping wipes it.
-pub struct AccessToken(Zeroizing<String>);
+pub struct AccessToken(Zeroizing<Box<str>>);
 
 impl AccessToken {
     /// The token's text, for an `Authorization: Bearer` header.
@@ -134,72 +127,46 @@ impl fmt::Debug for AccessToken {
 }
 
 /// Signs tokens without knowing the secret's text. Wiped when dropped.
-#[derive(Clone)]
-pub(crate) struct Signer(Hmac<Sha256>);
+pub(crate) struct Signer {
+    /// What every token of these credentials begins with: the header, and the issuer's claim.
+    start: Box<str>,
+    /// The midstates of the secret, with `start` hashed.
+    state: Hmac<Sha256>,
+}
 
 impl Signer {
-    pub(crate) fn new(api_secret: &str) -> Self {
-        Self(
-            <Hmac<Sha256> as KeyInit>::new_from_slice(api_secret.as_bytes())
-                .expect("HMAC takes a key of any length"),
-        )
+    pub(crate) fn new(api_key: &str, api_secret: &str) -> Self {
+        let start = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode(claims::first(api_key)));
+        let state = <Hmac<Sha256> as KeyInit>::new_from_slice(api_secret.as_bytes())
+            .expect("HMAC takes a key of any length")
+            .chain_update(&start);
+        Self { start: start.into(), state }
     }
 
     /// Mints a token, valid from `unix_seconds` on.
-    pub(crate) fn mint(
-        &self,
-        api_key: &str,
-        request: &TokenRequest,
-        unix_seconds: u64,
-    ) -> AccessToken {
-        let claims = Claims {
-            iss: api_key,
-            sub: request.identity.as_deref(),
-            nbf: unix_seconds,
-            exp: unix_seconds.saturating_add(request.ttl.as_secs()),
-            name: request.name.as_deref(),
-            metadata: request.metadata.as_deref(),
-            video: &request.video,
-            sip: (request.sip != SipGrant::default()).then_some(request.sip),
-        };
-        let claims = serde_json::to_vec(&claims).expect("strings, numbers and booleans are JSON");
-        let mut token = Zeroizing::new(String::with_capacity(
-            HEADER.len() + 2 + (claims.len() + 32) * 4 / 3 + 8,
-        ));
-        token.push_str(HEADER);
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let tag = self.0.clone().chain_update(token.as_bytes()).finalize().into_bytes();
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(tag, &mut token);
-        AccessToken(token)
+    pub(crate) fn mint(&self, request: &TokenRequest, unix_seconds: u64) -> AccessToken {
+        let claims = claims::rest(request, unix_seconds);
+        let start = self.start.len();
+        let dot = start + encoded_len(claims.len(), false).expect("claims fit into memory");
+        // Of the length that it will have, so that no copy is left behind unwiped.
+        let mut token = Vec::with_capacity(dot + SIGNATURE);
+        token.extend_from_slice(self.start.as_bytes());
+        token.resize(dot + SIGNATURE, b'.');
+        URL_SAFE_NO_PAD.encode_slice(claims, &mut token[start..dot]).expect("there is room");
+        let mut state = self.state.clone();
+        state.update(&token[start..dot]);
+        let signature = state.finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode_slice(signature, &mut token[dot + 1..]).expect("there is room");
+        let token = String::from_utf8(token).expect("base64 is text");
+        AccessToken(Zeroizing::new(token.into_boxed_str()))
     }
-}
-
-#[derive(Serialize)]
-struct Claims<'a> {
-    iss: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<&'a str>,
-    nbf: u64,
-    exp: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a str>,
-    video: &'a VideoGrant,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sip: Option<SipGrant>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
 /// `{"alg":"HS256","typ":"JWT"}` in base64url.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+/// A dot and 32 bytes of base64url.
+const SIGNATURE: usize = 1 + 43;
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +191,7 @@ mod tests {
             name: Some("Dialler".into()),
             ..TokenRequest::join("call-1", "dialler")
         };
-        let token = Signer::new(SECRET).mint("APIkey", &request, now());
+        let token = Signer::new("APIkey", SECRET).mint(&request, now());
         let claims = TokenVerifier::with_api_key("APIkey", SECRET).verify(token.as_str()).unwrap();
         assert_eq!((claims.iss.as_str(), claims.sub.as_str()), ("APIkey", "dialler"));
         assert_eq!(
@@ -242,9 +209,9 @@ mod tests {
         let request = TokenRequest::join("call-1", "dialler");
         let verifier = TokenVerifier::with_api_key("APIkey", SECRET);
         for token in [
-            Signer::new("another secret").mint("APIkey", &request, now()),
-            Signer::new(SECRET).mint("APIother", &request, now()),
-            Signer::new(SECRET).mint("APIkey", &request, now() - 3600),
+            Signer::new("APIkey", "another secret").mint(&request, now()),
+            Signer::new("APIother", SECRET).mint(&request, now()),
+            Signer::new("APIkey", SECRET).mint(&request, now() - 3600),
         ] {
             assert!(verifier.verify(token.as_str()).is_err());
         }
@@ -252,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_token_does_not_show_itself() {
-        let token = Signer::new(SECRET).mint("APIkey", &TokenRequest::default(), now());
+        let token = Signer::new("APIkey", SECRET).mint(&TokenRequest::default(), now());
         assert_eq!(format!("{token:?}"), "AccessToken(hidden)");
     }
 }
