@@ -150,40 +150,56 @@ impl Cache {
         }
     }
 
-    /// Looks at the answer for a caller, if it is proven to be what the database would say.
-    /// `sampled`: this one of many tells moka what is in use.
+    /// Looks at the answer for a caller, if it is proven to be what the database would say. `Err`
+    /// returns what would have looked. `sampled`: this one of many tells moka what is in use.
     #[inline(always)]
-    pub(crate) fn hit<T>(
+    pub(crate) fn hit<T, F: FnOnce(&Arc<Entry>) -> T>(
         &self,
         caller: Caller,
         now: Moment,
         sampled: bool,
         near: &Near,
-        look: impl FnOnce(&Arc<Entry>) -> T,
-    ) -> Option<T> {
-        let used = |kept: &Kept| {
-            // What is asked for all the time need not be told of all the time.
-            if kept.use_at(now) && sampled {
-                self.keeper.get(&caller);
-            }
-        };
+        look: F,
+    ) -> Result<T, Option<F>> {
         let hash = self.table.hash(caller);
         if let Some(entry) = near.find(hash, caller)
             && let Some(kept) = entry.kept()
             && self.counts(kept, now)
         {
-            used(kept);
-            return Some(look(&entry));
+            self.note_use(kept, now, sampled);
+            return Ok(look(&entry));
         }
-        let look = |entry: &Arc<Entry>, kept: &Kept| {
+        self.hit_far((hash, caller), now, sampled, near, look)
+    }
+
+    /// The same in the index. Out of line, so that the registers are for what stands near.
+    #[inline(never)]
+    fn hit_far<T, F: FnOnce(&Arc<Entry>) -> T>(
+        &self,
+        (hash, caller): (u64, Caller),
+        now: Moment,
+        sampled: bool,
+        near: &Near,
+        look: F,
+    ) -> Result<T, Option<F>> {
+        let mut look = Some(look);
+        let found = self.table.read_hashed(hash, caller, |entry, kept| {
             if !self.counts(kept, now) {
                 return None;
             }
-            used(kept);
+            self.note_use(kept, now, sampled);
             near.may_keep(hash, entry);
-            Some(look(entry))
-        };
-        self.table.read_hashed(hash, caller, look).flatten()
+            look.take().map(|look| look(entry))
+        });
+        found.flatten().ok_or(look)
+    }
+
+    #[inline(always)]
+    fn note_use(&self, kept: &Kept, now: Moment, sampled: bool) {
+        // What is asked for all the time need not be told of all the time.
+        if kept.use_at(now) && sampled {
+            self.keeper.get(&kept.caller);
+        }
     }
 
     /// What an answer says of its number, where only its config is known to have changed.
@@ -316,7 +332,7 @@ impl Cache {
             return self.table.remove_exact(caller, serial);
         }
         self.keeper.insert(caller, serial);
-        self.look_again(next, (caller, serial));
+        self.look_again(now, next, (caller, serial));
     }
 
     /// Makes room for so many answers more at once.

@@ -41,7 +41,7 @@ pub use self::upkeep::{Health, NotReady};
 use crate::cache::flight::Flights;
 use crate::cache::{Cache, Entry, Near, Outcome, Unanswered};
 use crate::changes::{Change, Teller};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::credentials::{Answer, Resolution, Source};
 use crate::environment::{Environment, ResolveError};
 use crate::keyring::KeyRing;
@@ -181,7 +181,7 @@ impl Resolver {
 
     /// What time it is by the resolver's clock.
     #[cfg(feature = "dispatch")]
-    pub(crate) fn now(&self) -> crate::clock::Moment {
+    pub(crate) fn now(&self) -> Moment {
         self.engine.clock.now()
     }
 
@@ -240,18 +240,14 @@ impl Engine {
     #[inline]
     fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
         if !self.enabled.load(Ordering::Acquire) {
-            let off = &self.running.load().off;
-            self.count(off.said.as_ref(), true);
-            return Some(look(off));
+            return Some(look(&self.off()));
         }
         let Thread { hits, near } = self.thread();
         let sampled = hits.next_is_sampled();
-        let began = sampled.then(|| self.clock.now());
-        let now = began.unwrap_or_else(|| self.clock.coarse());
-        let mut look = Some(look);
-        let mut answer = |entry: &Arc<Entry>| {
-            if let Some(began) = began {
-                self.telemetry.warm.record(self.clock.now().since(began));
+        let began = if sampled { self.clock.now() } else { self.clock.coarse() };
+        let look = |entry: &Arc<Entry>| {
+            if sampled {
+                self.record_warm(began);
             }
             match &entry.said {
                 Ok(answer) if answer.source() == Source::Database && !answer.stale() => {
@@ -259,11 +255,25 @@ impl Engine {
                 }
                 said => self.count(said.as_ref(), true),
             }
-            look.take().map(|look| look(entry))
+            look(entry)
         };
-        let found = self.cache.hit(caller, now, sampled, near, &mut answer);
-        let anew = || Some(Entry::of(self.with_new_config(caller, now)?));
-        found.or_else(|| Some(answer(&anew()?))).flatten()
+        match self.cache.hit(caller, began, sampled, near, look) {
+            Ok(answer) => Some(answer),
+            Err(look) => Some(look?(&Entry::of(self.with_new_config(caller, began)?))),
+        }
+    }
+
+    /// What everybody is told while the flag is off.
+    #[cold]
+    fn off(&self) -> Arc<Entry> {
+        let off = Arc::clone(&self.running.load().off);
+        self.count(off.said.as_ref(), true);
+        off
+    }
+
+    #[cold]
+    fn record_warm(&self, began: Moment) {
+        self.telemetry.warm.record(self.clock.now().since(began));
     }
 
     #[inline(always)]
@@ -272,6 +282,7 @@ impl Engine {
         self.threads.get_or(new)
     }
 
+    #[cold]
     fn count(&self, said: Result<&Answer, &Unanswered>, in_memory: bool) {
         match said {
             Ok(answer) => self.telemetry.answered(answer, in_memory),

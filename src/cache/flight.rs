@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -117,10 +118,16 @@ impl<K: Destination, T: Clone + Send + Sync + 'static> Flights<K, T> {
         let (land, landing) = watch::channel(None);
         air.insert(to, Flight { born, landing: landing.clone() });
         drop(air);
-        let load = AssertUnwindSafe(load(born)).catch_unwind();
+        let mut load = Box::pin(AssertUnwindSafe(load(born)).catch_unwind());
+        // The first step is taken here, so that the database is at work while a task is started; that
+        // takes the second one, whether there is something to wake it or not.
+        let first = load.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let air = Arc::clone(&self.air);
         lifecycle.spawn("load", async move {
-            let result = load.await;
+            let result = match first {
+                Poll::Ready(result) => result,
+                Poll::Pending => load.await,
+            };
             drop(room);
             // Out of the air before it is announced: who comes from here on takes the next one.
             let mut air = lock(&air);

@@ -51,7 +51,7 @@ impl Cache {
                 }
             });
             match judged {
-                Some(Ok(next)) => self.look_again(next, place),
+                Some(Ok(next)) => self.look_again(now, next, place),
                 Some(Err(cause)) => {
                     cause.fetch_add(1, Ordering::Relaxed);
                     let (caller, serial) = place;
@@ -91,9 +91,13 @@ impl Cache {
         places.get(at).map(|&(caller, _)| caller)
     }
 
-    /// Notes when something is to become of an entry.
-    pub(super) fn look_again(&self, at: Moment, place: Place) {
-        self.due().entry(tick(at)).or_default().push(place);
+    /// Notes when something is to become of an entry. What is far away is noted for a moment somewhat
+    /// before that, at which it is noted again: so a million of them share a few lists.
+    pub(super) fn look_again(&self, now: Moment, at: Moment, place: Place) {
+        let (now, at) = (tick(now), tick(at));
+        let apart = at.saturating_sub(now) / LISTS;
+        let together = if apart > 1 { u64::MAX << apart.ilog2() } else { u64::MAX };
+        self.due().entry(at & together).or_default().push(place);
     }
 
     fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Place>>> {
@@ -109,3 +113,5 @@ fn tick(at: Moment) -> u64 {
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
 /// How soon an entry that outlived its time for want of a lease is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Into how many lists, about, goes what is to be looked at between now and any later moment.
+const LISTS: u64 = 64;

@@ -46,7 +46,7 @@ impl Resolver {
             return Explanation { steps, outcome: running.off.outcome().map_err(Into::into) };
         }
         say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
-        let cached = if engine.cache.hit(caller, now, false, &Near::default(), |_| ()).is_some() {
+        let cached = if engine.cache.hit(caller, now, false, &Near::default(), |_| ()).is_ok() {
             "would answer"
         } else {
             "has none"

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::config::Visit;
@@ -44,6 +45,13 @@ struct Opened {
     born: Generation,
 }
 
+/// Numbers, and when they were read.
+struct Page {
+    numbers: Vec<Number>,
+    born: Generation,
+    asked_at: Moment,
+}
+
 impl Engine {
     async fn warm_up(&self) {
         let Some(store) = &self.store else { return };
@@ -51,7 +59,7 @@ impl Engine {
         let warmed = match self.tuning.warm {
             Warm::None => Ok(()),
             Warm::Recent => self.warm_recent(&**store).await,
-            Warm::All => self.warm_all(&**store).await,
+            Warm::All => self.warm_all(store).await,
         };
         let (numbers, took) = (self.cache.len(), self.clock.now().since(began));
         match warmed {
@@ -83,26 +91,42 @@ impl Engine {
         Ok(())
     }
 
-    async fn warm_all(&self, store: &dyn Store) -> Result<(), StoreError> {
+    async fn warm_all(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
         let running = self.running.load_full();
-        let configs = self.open_all(store, &running).await?;
-        let mut last: Option<Number> = None;
-        loop {
-            let (born, asked_at) = (self.cache.fence.generation(), self.clock.now());
-            let page = store.numbers_after(last.as_ref(), self.room().min(PAGE)).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            self.cache.reserve(page.len());
+        let configs = self.open_all(&**store, &running).await?;
+        let mut room = self.room();
+        let mut next = self.page(store, None, room.min(PAGE));
+        while let Some(page) = next.await {
+            let Page { numbers, born, asked_at } = page?;
+            let Some(last) = numbers.last() else { break };
+            room -= numbers.len().min(room);
+            // It is read while this one is kept.
+            next = self.page(store, Some(last.clone()), room.min(PAGE));
+            self.cache.reserve(numbers.len());
             // Of several rows with one number, the first one answers.
-            for number in
-                page.chunk_by(|one, next| (one.tenant, &one.digits) == (next.tenant, &next.digits))
+            for rows in numbers
+                .chunk_by(|one, next| (one.tenant, &one.digits) == (next.tenant, &next.digits))
             {
-                self.warm(&number[0], &configs, &running, (born, asked_at));
+                self.warm(&rows[0], &configs, &running, (born, asked_at));
             }
-            last = page.into_iter().next_back();
-            tokio::task::yield_now().await;
         }
+        Ok(())
+    }
+
+    /// Begins to read a page. `None`: whoever reads it has crashed.
+    fn page(
+        &self,
+        store: &Arc<dyn Store>,
+        after: Option<Number>,
+        most: usize,
+    ) -> impl Future<Output = Option<Result<Page, StoreError>>> + use<> {
+        let (born, asked_at) = (self.cache.fence.generation(), self.clock.now());
+        let (store, (send, page)) = (Arc::clone(store), oneshot::channel());
+        self.lifecycle.spawn("warm-up page", async move {
+            let numbers = store.numbers_after(after.as_ref(), most).await;
+            let _stopped = send.send(numbers.map(|numbers| Page { numbers, born, asked_at }));
+        });
+        async { page.await.ok() }
     }
 
     /// How many more answers there is room for.

@@ -270,39 +270,62 @@ const CHANGES_AFTER: &str = "
     where seq >= $1
     order by seq limit $2";
 
-/// A text that is no UUID must not reach the cast, so the pattern guards it: every form that
-/// Postgres reads, braces and missing hyphens included.
-const ROUTE: &str = "
-    select cast(n.rules as text) as rules, n.provider, c.id, coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
-        coalesce(c.livekit_api_key, '') as api_key,
-        coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name
-    from voice_agent_numbers as n
-    left join voice_agent_livekit as c on c.id = case
-        when n.rules ->> 'livekit_config'
-            ~* '^([0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}|[{][0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}[}])$'
-        then cast(n.rules ->> 'livekit_config' as uuid)
-    end
-    where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = $1 and n.tenant_id = $2
-    order by n.id limit 1";
+/// What a route is made of.
+macro_rules! route {
+    () => {
+        "cast(n.rules as text) as rules, n.provider, c.id, coalesce(c.name, '') as name,
+        coalesce(c.livekit_url, '') as url, coalesce(c.livekit_api_key, '') as api_key,
+        coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name"
+    };
+}
+
+/// The id that the rules name; null for what is none. A text that is no UUID must not reach the cast,
+/// so a pattern guards it: every form that Postgres reads, braces and missing hyphens included. The
+/// usual form is known without it, since it takes longer than all else.
+macro_rules! config_named {
+    () => {
+        "case
+            when rules ->> 'livekit_config' like '________-____-____-____-____________'
+                and length(translate(rules ->> 'livekit_config', '-', '')) = 32
+                and translate(rules ->> 'livekit_config', '-0123456789abcdefABCDEF', '') = ''
+            then cast(rules ->> 'livekit_config' as uuid)
+            when rules ->> 'livekit_config'
+                ~* '^([0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}|[{][0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}[}])$'
+            then cast(rules ->> 'livekit_config' as uuid)
+        end"
+    };
+}
+
+const ROUTE: &str = concat!(
+    "select ",
+    route!(),
+    " from (
+        select rules, provider, ",
+    config_named!(),
+    " as config
+        from voice_agent_numbers
+        where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2
+        order by id limit 1
+    ) as n
+    left join voice_agent_livekit as c on c.id = n.config"
+);
 
 /// For each of many, as above.
-const ROUTES: &str = "
-    select wanted.place - 1 as place, cast(n.rules as text) as rules, n.provider, c.id,
-        coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
-        coalesce(c.livekit_api_key, '') as api_key,
-        coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name
-    from unnest($1, $2) with ordinality as wanted (digits, tenant_id, place)
+const ROUTES: &str = concat!(
+    "select wanted.place - 1 as place, ",
+    route!(),
+    " from unnest($1, $2) with ordinality as wanted (digits, tenant_id, place)
     cross join lateral (
-        select rules, provider from voice_agent_numbers as n
-        where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = wanted.digits
-            and n.tenant_id = wanted.tenant_id
-        order by n.id limit 1
+        select rules, provider, ",
+    config_named!(),
+    " as config
+        from voice_agent_numbers
+        where ltrim(country_code, '+0 ') || cast(base_number as text) = wanted.digits
+            and voice_agent_numbers.tenant_id = wanted.tenant_id
+        order by id limit 1
     ) as n
-    left join voice_agent_livekit as c on c.id = case
-        when n.rules ->> 'livekit_config'
-            ~* '^([0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}|[{][0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}[}])$'
-        then cast(n.rules ->> 'livekit_config' as uuid)
-    end";
+    left join voice_agent_livekit as c on c.id = n.config"
+);
 
 /// Binds what [`ROUTES`] looks for.
 fn wanted<'q>(

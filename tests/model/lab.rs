@@ -180,7 +180,7 @@ impl Lab {
 
     /// What it would serve a thread that has this for itself.
     pub(crate) fn hit_near(&self, near: &Near, caller: Caller) -> Option<Outcome> {
-        self.cache.hit(caller, NOW, true, near, Entry::outcome)
+        self.cache.hit(caller, NOW, true, near, Entry::outcome).ok()
     }
 
     /// What a thread has for itself after it has asked for a caller a few times.
