@@ -93,7 +93,7 @@ fn tell() {
     let mut report = Report::new("token");
     println!("a token");
     let (mine, rival) = (("ours", ours), ("livekit-api", official));
-    report.ratio(8, "minting a token", mine, rival, "ns", Asked::AtLeast(3.0));
+    report.ratio(7, "minting a token", mine, rival, "ns", Asked::AtLeast(3.0));
     report.figure("Minting a LiveKit access token, ns", "Trunkline", "time", ours);
     report.figure("Minting a LiveKit access token, ns", "livekit-api", "time", official);
     report.save();

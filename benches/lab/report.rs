@@ -1,7 +1,7 @@
 //! What a bench has found: printed as it is found, and left in `target/performance/` for
 //! `scripts/performance`, which makes `docs/performance.md` of it.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -16,13 +16,19 @@ pub(crate) enum Asked {
 /// The findings of one bench.
 pub(crate) struct Report {
     bench: &'static str,
+    command: String,
     verdicts: Vec<Value>,
     figures: Vec<Value>,
 }
 
 impl Report {
     pub(crate) fn new(bench: &'static str) -> Self {
-        Self { bench, verdicts: Vec::new(), figures: Vec::new() }
+        Self::run_by(format!("cargo bench --bench {bench}"), bench)
+    }
+
+    /// Of a bench that another command runs.
+    pub(crate) fn run_by(command: String, bench: &'static str) -> Self {
+        Self { bench, command, verdicts: Vec::new(), figures: Vec::new() }
     }
 
     /// One cell of a table.
@@ -87,17 +93,17 @@ impl Report {
     }
 
     /// Leaves it for the document, unless the bench only looked whether it runs.
-    #[expect(clippy::disallowed_methods, reason = "a report says when it was made")]
+    #[expect(clippy::disallowed_methods, reason = "a bench reads the real time")]
     pub(crate) fn save(self) {
         if is_trial() {
             return;
         }
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/performance");
+        let folder = project().join("target/performance");
         std::fs::create_dir_all(&folder).expect("the folder can be made");
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let report = json!({
             "bench": self.bench,
-            "command": format!("cargo bench --bench {}", self.bench),
+            "command": self.command,
             "finished_at": seconds,
             "verdicts": self.verdicts,
             "figures": self.figures,
@@ -114,6 +120,12 @@ fn met(value: f64, asked: Asked) -> String {
         Asked::AtMost(bound) => format!("{value:.2}, MISSED: at most {bound}"),
         Asked::AtLeast(bound) => format!("{value:.2}, MISSED: at least {bound}"),
     }
+}
+
+/// The folder of the project, which a bench that is a crate of its own lies in.
+fn project() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().find(|folder| folder.join("benches/lab").is_dir()).unwrap_or(own)
 }
 
 /// Whether it is only to be seen that the bench runs: `cargo bench -- --test`.
