@@ -25,7 +25,7 @@ pub(crate) use self::near::Near;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
 pub(crate) use self::table::{Entry, Outcome, Unanswered};
-use self::table::{Kept, Table};
+use self::table::{Kept, Noted, Table};
 use crate::changes::Change;
 use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
@@ -43,7 +43,7 @@ pub(crate) struct Cache {
     /// Until when the database is not trusted to give an answer again that was wiped.
     distrust_until: AtomicU64,
     /// Which entries are to be looked at when, in ticks of [`SWEEP`].
-    due: Mutex<BTreeMap<u64, Vec<Place>>>,
+    due: Mutex<BTreeMap<u64, Vec<Noted>>>,
     /// How long an answer stays that nobody uses.
     idle: Duration,
     pub(crate) evicted: Arc<Evicted>,
@@ -237,12 +237,14 @@ impl Cache {
 
     /// Whether this very entry would answer.
     pub(crate) fn still_counts(&self, place: Place, now: Moment) -> bool {
-        self.table.read_exact(place, |_, kept| self.counts(kept, now)).unwrap_or(false)
+        self.table
+            .read_exact(self.table.note(place), |_, kept| self.counts(kept, now))
+            .unwrap_or(false)
     }
 
     /// When a caller last asked for this very entry.
     pub(crate) fn used_at(&self, place: Place) -> Option<Moment> {
-        self.table.read_exact(place, |_, kept| kept.used_at())
+        self.table.read_exact(self.table.note(place), |_, kept| kept.used_at())
     }
 
     /// Whether an entry is fresh, and proven.
@@ -332,7 +334,7 @@ impl Cache {
             return self.table.remove_exact(caller, serial);
         }
         self.keeper.insert(caller, serial);
-        self.look_again(now, next, (caller, serial));
+        self.look_again(now, next, self.table.note((caller, serial)));
     }
 
     /// Makes room for so many answers more at once.

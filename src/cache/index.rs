@@ -72,17 +72,17 @@ impl Index {
         self.hasher.hash_one(caller)
     }
 
-    /// Looks at the entry of a caller, which stays as it is for as long as that takes.
+    /// Looks at the entry of this hash that is meant, which stays as it is for as long as that takes.
     #[inline(always)]
     pub(super) fn read<T>(
         &self,
         hash: u64,
-        caller: Caller,
+        is_it: impl Fn(&Kept) -> bool,
         look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
     ) -> Option<T> {
         loop {
             let level = self.level.load(Ordering::Acquire);
-            if let Some(found) = find(self.buckets(level), hash, caller) {
+            if let Some(found) = find(self.buckets(level), hash, &is_it) {
                 let entry = found.entry.as_ref()?;
                 return Some(look(entry, entry.kept()?));
             }
@@ -103,7 +103,7 @@ impl Index {
         let Some(kept) = entry.kept() else { return Err(entry) };
         let hash = self.hasher.hash_one(kept.caller);
         let _writing = self.lock();
-        if let Some(found) = find(self.in_use(), hash, kept.caller) {
+        if let Some(found) = find(self.in_use(), hash, |there| there.caller == kept.caller) {
             if kept_in(found.entry.as_ref()).is_some_and(|there| outranks(there, kept)) {
                 return Err(entry);
             }
@@ -123,7 +123,8 @@ impl Index {
     ) -> Option<Arc<Entry>> {
         let hash = self.hasher.hash_one(caller);
         let _writing = self.lock();
-        let Found { entry, bucket, at } = find(self.in_use(), hash, caller)?;
+        let Found { entry, bucket, at } =
+            find(self.in_use(), hash, |there| there.caller == caller)?;
         if !kept_in(entry.as_ref()).is_some_and(is_meant) {
             return None;
         }
@@ -217,9 +218,9 @@ impl Bucket {
     }
 }
 
-/// Looks for a caller in the buckets where it may stand.
+/// Looks for an entry in the buckets where one of its hash may stand.
 #[inline(always)]
-fn find(buckets: &[Bucket], hash: u64, caller: Caller) -> Option<Found<'_>> {
+fn find(buckets: &[Bucket], hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<Found<'_>> {
     let tag = u64::from(tag_of(hash)) * EVERY_BYTE;
     for bucket in path(buckets, hash) {
         let tags = bucket.tags.load(Ordering::Acquire);
@@ -229,7 +230,7 @@ fn find(buckets: &[Bucket], hash: u64, caller: Caller) -> Option<Found<'_>> {
         while same != 0 {
             let at = same.trailing_zeros() as usize / 8;
             let entry = bucket.slots[at].load();
-            if kept_in(entry.as_ref()).is_some_and(|kept| kept.caller == caller) {
+            if kept_in(entry.as_ref()).is_some_and(&is_it) {
                 return Some(Found { entry, bucket, at });
             }
             same &= same - 1;
@@ -324,7 +325,8 @@ mod tests {
     }
 
     fn serial(index: &Index, at: u64) -> Option<u64> {
-        index.read(index.hash(caller(at)), caller(at), |_, kept| kept.serial)
+        let is_it = |kept: &Kept| kept.caller == caller(at);
+        index.read(index.hash(caller(at)), is_it, |_, kept| kept.serial)
     }
 
     #[test]

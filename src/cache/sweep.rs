@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::table::{Entry, Kept};
+use super::table::{Entry, Kept, Noted};
 use super::{Cache, Place};
 use crate::clock::Moment;
 use crate::number::Caller;
@@ -31,8 +31,9 @@ impl Cache {
         let trusted =
             self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
         let mut in_use = Vec::new();
-        for place in due.into_values().flatten() {
-            let judged = self.table.read_exact(place, |entry, kept| {
+        for noted in due.into_values().flatten() {
+            let judged = self.table.read_exact(noted, |entry, kept| {
+                let place = (kept.caller, kept.serial);
                 let ends_at = self.ends_at(entry, kept);
                 if now < ends_at {
                     // Since it was loaded for its first caller, or anew for nobody.
@@ -45,16 +46,15 @@ impl Cache {
                     Ok(next.min(ends_at))
                 } else if trusted || now >= kept.keep_until {
                     let aged = now >= kept.fresh_until;
-                    Err(if aged { &self.evicted.for_age } else { &self.evicted.unused })
+                    Err((if aged { &self.evicted.for_age } else { &self.evicted.unused }, place))
                 } else {
                     Ok(now.after(LOOK_AGAIN).min(kept.keep_until))
                 }
             });
             match judged {
-                Some(Ok(next)) => self.look_again(now, next, place),
-                Some(Err(cause)) => {
+                Some(Ok(next)) => self.look_again(now, next, noted),
+                Some(Err((cause, (caller, serial)))) => {
                     cause.fetch_add(1, Ordering::Relaxed);
-                    let (caller, serial) = place;
                     self.table.remove_exact(caller, serial);
                     self.keeper.invalidate(&caller);
                 }
@@ -88,19 +88,22 @@ impl Cache {
         let from = first + dice % (last - first + 1);
         let (_, places) = due.range(from..).next()?;
         let at = usize::try_from(dice >> 32).unwrap_or(0) % places.len().max(1);
-        places.get(at).map(|&(caller, _)| caller)
+        // Some were replaced since they were noted.
+        let (before, from) = places.split_at(at);
+        let caller = |&noted: &Noted| self.table.read_exact(noted, |_, kept| kept.caller);
+        from.iter().chain(before).find_map(caller)
     }
 
     /// Notes when something is to become of an entry. What is far away is noted for a moment somewhat
     /// before that, at which it is noted again: so a million of them share a few lists.
-    pub(super) fn look_again(&self, now: Moment, at: Moment, place: Place) {
+    pub(super) fn look_again(&self, now: Moment, at: Moment, noted: Noted) {
         let (now, at) = (tick(now), tick(at));
         let apart = at.saturating_sub(now) / LISTS;
         let together = if apart > 1 { u64::MAX << apart.ilog2() } else { u64::MAX };
-        self.due().entry(at & together).or_default().push(place);
+        self.due().entry(at & together).or_default().push(noted);
     }
 
-    fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Place>>> {
+    fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Noted>>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

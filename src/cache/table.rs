@@ -152,6 +152,13 @@ pub(super) fn coarse(at: Moment) -> u32 {
     coarse
 }
 
+/// One very entry, in half the room of its [`Place`].
+#[derive(Clone, Copy)]
+pub(super) struct Noted {
+    hash: u64,
+    serial: u64,
+}
+
 /// Entries by caller.
 pub(super) struct Table {
     index: Index,
@@ -177,7 +184,7 @@ impl Table {
         caller: Caller,
         look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
     ) -> Option<T> {
-        self.index.read(self.index.hash(caller), caller, look)
+        self.read_hashed(self.hash(caller), caller, look)
     }
 
     /// The same, by what [`hash`](Self::hash) has said.
@@ -188,7 +195,7 @@ impl Table {
         caller: Caller,
         look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
     ) -> Option<T> {
-        self.index.read(hash, caller, look)
+        self.index.read(hash, |kept| kept.caller == caller, look)
     }
 
     /// What a caller is looked for by.
@@ -200,12 +207,15 @@ impl Table {
     /// Looks at one very entry.
     pub(super) fn read_exact<T>(
         &self,
-        (caller, serial): Place,
+        Noted { hash, serial }: Noted,
         look: impl FnOnce(&Entry, &Kept) -> T,
     ) -> Option<T> {
-        let look =
-            |entry: &Arc<Entry>, kept: &Kept| (kept.serial == serial).then(|| look(entry, kept));
-        self.read(caller, look).flatten()
+        self.index.read(hash, |kept| kept.serial == serial, |entry, kept| look(entry, kept))
+    }
+
+    /// One very entry, in less room.
+    pub(super) fn note(&self, (caller, serial): Place) -> Noted {
+        Noted { hash: self.hash(caller), serial }
     }
 
     /// Makes room for so many more.
