@@ -31,7 +31,9 @@ use crate::clock::Moment;
 use crate::credentials::{Answer, Origin, Resolution};
 use crate::number::{Caller, ConfigId};
 use crate::rules::Rules;
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Gone, Keeper, Mutex, Ordering};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU16, AtomicU32, AtomicU64, Gone, Keeper, Mutex, Ordering,
+};
 
 /// The answers of one process.
 pub(crate) struct Cache {
@@ -313,7 +315,7 @@ impl Cache {
             used: AtomicU32::new(table::coarse(fresh.used_at)),
             needs_lease: fresh.needs_lease,
             retired: AtomicBool::new(false),
-            near: AtomicU32::new(0),
+            near: AtomicU16::new(0),
             keep_until: fresh.keep_until,
             refresh_at: fresh.refresh_at,
             serial,

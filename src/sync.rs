@@ -5,7 +5,9 @@
 //! that try another order of steps each time. Nothing but names may stand here: the models would
 //! not see it.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// A place for one shared thing, read without a lock, and the thing in the hands of a reader.

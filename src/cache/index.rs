@@ -298,7 +298,7 @@ mod tests {
     use crate::clock::Moment;
     use crate::environment::ResolveError;
     use crate::reason::Reason;
-    use crate::sync::{AtomicBool, AtomicU32};
+    use crate::sync::{AtomicBool, AtomicU16, AtomicU32};
 
     fn caller(at: u64) -> Caller {
         let number = format!("+{}", 971_500_000_000 + at);
@@ -314,7 +314,7 @@ mod tests {
             fresh_until: Moment::NEVER,
             used: AtomicU32::new(0),
             retired: AtomicBool::new(false),
-            near: AtomicU32::new(0),
+            near: AtomicU16::new(0),
             needs_lease: true,
             keep_until: Moment::NEVER,
             refresh_at: Moment::NEVER,

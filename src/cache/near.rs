@@ -89,6 +89,6 @@ fn place_of(hash: u64) -> usize {
     place
 }
 
-/// A power of two. 4096 of them are 64 KiB, which stay in the second nearest cache.
-const SLOTS: usize = 4096;
+/// A power of two. 8192 of them are 128 KiB, which stay in the second nearest cache.
+const SLOTS: usize = 8192;
 const KEPT_OF_MISSED: u8 = 4;

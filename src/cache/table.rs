@@ -12,7 +12,7 @@ use crate::environment::ResolveError;
 use crate::number::Caller;
 use crate::rules::Rules;
 use crate::sync::{
-    Arc, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak,
+    Arc, AtomicBool, AtomicU16, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Weak,
 };
 
 /// What resolving came to.
@@ -54,11 +54,11 @@ pub(super) struct Kept {
     pub(super) fresh_until: Moment,
     /// When it last answered, coarsely: readers share this place and seldom write to it.
     pub(super) used: AtomicU32,
+    /// Near how many threads it stands.
+    pub(super) near: AtomicU16,
     pub(super) needs_lease: bool,
     /// Whether it has left the index, or never was in it.
     pub(super) retired: AtomicBool,
-    /// In how many places near a thread it stands.
-    pub(super) near: AtomicU32,
     pub(super) keep_until: Moment,
     /// When it is to be loaded anew if it is in use.
     pub(super) refresh_at: Moment,
@@ -302,7 +302,7 @@ fn released(retired: &Weak<Entry>) -> bool {
     };
     // What comes near is held first and counted then, and goes the other way round. So with as many
     // near before as after, there is nobody else if nobody else was counted in between.
-    let near = || entry.kept().map_or(0, |kept| kept.near.load(Ordering::Acquire) as usize);
+    let near = || entry.kept().map_or(0, |kept| usize::from(kept.near.load(Ordering::Acquire)));
     let before = near();
     let unheld = Arc::strong_count(&entry) == 1 + before && near() == before;
     if unheld && let Ok(answer) = &entry.said {

@@ -19,7 +19,7 @@ fn step() {
 
 /// shuttle's own atomics take microseconds to make, and a fence has two thousand.
 macro_rules! atomics {
-    ($($atomic:ident of $value:ty: $($change:ident)*;)*) => {$(
+    ($($atomic:ident of $value:ty: $($store:ident)? | $($change:ident)*;)*) => {$(
         #[derive(Default)]
         pub(crate) struct $atomic(std::sync::atomic::$atomic);
 
@@ -33,10 +33,10 @@ macro_rules! atomics {
                 self.0.load(order)
             }
 
-            pub(crate) fn store(&self, value: $value, order: Ordering) {
+            $(pub(crate) fn $store(&self, value: $value, order: Ordering) {
                 step();
-                self.0.store(value, order);
-            }
+                self.0.$store(value, order);
+            })?
 
             $(pub(crate) fn $change(&self, value: $value, order: Ordering) -> $value {
                 step();
@@ -46,10 +46,11 @@ macro_rules! atomics {
     )*};
 }
 atomics! {
-    AtomicBool of bool: swap fetch_or;
-    AtomicU32 of u32: fetch_add fetch_sub;
-    AtomicU64 of u64: fetch_add fetch_max;
-    AtomicUsize of usize: fetch_add fetch_sub;
+    AtomicBool of bool: store | swap fetch_or;
+    AtomicU16 of u16: | fetch_add fetch_sub;
+    AtomicU32 of u32: store |;
+    AtomicU64 of u64: store | fetch_add fetch_max;
+    AtomicUsize of usize: store | fetch_add fetch_sub;
 }
 
 /// A place for one shared thing, each use of it one step.
