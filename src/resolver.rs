@@ -129,7 +129,7 @@ impl Resolver {
     /// The same, with what the number's row says where there are no credentials.
     pub(crate) async fn outcome(&self, caller: Caller) -> Outcome {
         let engine = &self.engine;
-        if let Some(outcome) = engine.at_once(caller, Entry::outcome) {
+        if let Some(outcome) = engine.own_at_once(caller) {
             return outcome;
         }
         let asked_at = engine.clock.now();
@@ -144,13 +144,14 @@ impl Resolver {
     #[must_use]
     #[inline]
     pub fn try_resolve(&self, caller: Caller) -> Option<Result<Resolution, ResolveError>> {
-        self.engine.at_once(caller, Entry::outcome).map(|outcome| outcome.map_err(Into::into))
+        self.engine.own_at_once(caller).map(|outcome| outcome.map_err(Into::into))
     }
 
     /// Lets `use_it` have the answer that [`try_resolve`](Self::try_resolve) would give, where it
     /// stands in memory. Quicker, since threads that ask for the same number then share nothing
-    /// that any of them writes to. The answer is held meanwhile, so be brief, and clone what is to
-    /// be kept.
+    /// that any of them writes to. Be brief, and clone what is to be kept. An answer that leaves
+    /// memory meanwhile may be withdrawn in `use_it`'s hands: then [`Answer::token`] says so, and
+    /// resolving again gives what holds now.
     ///
     /// ```no_run
     /// # fn dial(resolver: &trunkline::Resolver, caller: trunkline::Caller) -> Option<()> {
@@ -236,6 +237,16 @@ impl Drop for Engine {
 }
 
 impl Engine {
+    /// What is handed over, and stays usable for as long as it is held. What left memory while it was
+    /// being handed over may not, and is looked for once more.
+    #[inline]
+    fn own_at_once(&self, caller: Caller) -> Option<Outcome> {
+        match self.at_once(caller, Entry::outcome)? {
+            Ok(Resolution(entry)) if entry.is_retired() => self.at_once(caller, Entry::outcome),
+            outcome => Some(outcome),
+        }
+    }
+
     /// The flag, then the cache. Whatever is looked at is counted.
     #[inline]
     fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {

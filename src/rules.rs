@@ -84,7 +84,9 @@ fn credentials(
     };
     let config = text("livekit_config")
         .map_err(|_| RulesError::ConfigNoUuid)?
-        .map(|id| id.parse().map_err(|_| RulesError::ConfigNoUuid))
+        // A URN is one that the databases do not read.
+        .map(|id| Some(id).filter(|id| !id.starts_with("urn:")).and_then(|id| id.parse().ok()))
+        .map(|id| id.ok_or(RulesError::ConfigNoUuid))
         .transpose()?;
     let trunk = text("outbound_trunk_id").map_err(|_| RulesError::TrunkNoText)?;
     Ok((config, trunk.map(Into::into)))
@@ -150,6 +152,10 @@ mod tests {
             (json!([1]), RulesError::NoObject),
             (json!("text"), RulesError::NoObject),
             (json!({"livekit_config": "default"}), RulesError::ConfigNoUuid),
+            (
+                json!({"livekit_config": "urn:uuid:6f1c0a52-8d3e-4b7a-9c55-0e2f4a6b8d10"}),
+                RulesError::ConfigNoUuid,
+            ),
             (json!({"livekit_config": 7}), RulesError::ConfigNoUuid),
             (json!({"outbound_trunk_id": ["ST_1"]}), RulesError::TrunkNoText),
             (json!({"outbound": 1}), RulesError::OutboundNoBool),

@@ -136,11 +136,19 @@ impl Index {
         bucket.slots[at].swap(None)
     }
 
-    /// Looks at every entry, in no order. What comes or goes meanwhile may be seen or not.
+    /// Looks at every entry, in no order, at some perhaps twice. What comes or goes meanwhile may be
+    /// seen or not.
     pub(super) fn for_each(&self, mut look: impl FnMut(&Kept)) {
-        for slot in self.in_use().iter().flat_map(|bucket| &bucket.slots) {
-            if let Some(kept) = kept_in(slot.load().as_ref()) {
-                look(kept);
+        loop {
+            let level = self.level.load(Ordering::Acquire);
+            for slot in self.buckets(level).iter().flat_map(|bucket| &bucket.slots) {
+                if let Some(kept) = kept_in(slot.load().as_ref()) {
+                    look(kept);
+                }
+            }
+            // What was taken to another level meanwhile is looked at there.
+            if self.level.load(Ordering::Acquire) == level {
+                return;
             }
         }
     }

@@ -90,6 +90,12 @@ impl Entry {
         }
     }
 
+    /// Whether it was kept, and has left the index since.
+    #[inline(always)]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.kept().is_some_and(Kept::is_retired)
+    }
+
     /// `false`: it is kept already.
     pub(super) fn keep(&self, kept: Kept) -> bool {
         self.kept.set(kept).is_ok()
@@ -277,7 +283,8 @@ impl Table {
     /// Leaves the credentials of an entry that is in the index no more, or never was.
     pub(super) fn retire(&self, entry: Arc<Entry>) {
         if let Some(kept) = entry.kept() {
-            kept.retired.store(true, Ordering::Release);
+            // Seen by whoever is handed it now, before it is counted who holds it.
+            kept.retired.swap(true, Ordering::SeqCst);
         }
         if entry.database_answer().is_none() {
             return;

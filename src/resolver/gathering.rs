@@ -29,29 +29,37 @@ impl Gathering {
     pub(super) async fn route(&self, store: &dyn Store, caller: Caller) -> Asked {
         let (tell, mut told) = oneshot::channel();
         self.waiting().push((caller, tell));
-        loop {
+        let asked = loop {
             tokio::select! {
                 biased;
-                asked = &mut told => match asked {
-                    Ok(asked) => return asked,
-                    // Whoever asked for it has crashed, or met a row that cannot be read, which may
-                    // be another number's.
-                    Err(_) => return store.route(caller).await.map_err(Arc::new),
-                },
-                Ok(_turn) = self.turns.acquire() => self.ask(store).await,
+                asked = &mut told => break asked,
+                Ok(turn) = self.turns.acquire() => {
+                    let somebody_waited = self.ask(store).await;
+                    drop(turn);
+                    // Else it is being asked for, by whoever took it from those that wait.
+                    if !somebody_waited {
+                        break (&mut told).await;
+                    }
+                }
             }
+        };
+        match asked {
+            Ok(asked) => asked,
+            // Whoever asked for it has crashed, or met a row that cannot be read, which may be
+            // another number's.
+            Err(_) => store.route(caller).await.map_err(Arc::new),
         }
     }
 
-    /// Asks for those that wait, and tells them.
-    async fn ask(&self, store: &dyn Store) {
+    /// Asks for those that wait, and tells them. `false`: nobody waits.
+    async fn ask(&self, store: &dyn Store) -> bool {
         let (callers, tell): (Vec<_>, Vec<_>) = {
             let mut waiting = self.waiting();
             let many = waiting.len().min(MOST_AT_ONCE);
             waiting.drain(..many).unzip()
         };
         let asked = match callers[..] {
-            [] => return,
+            [] => return false,
             [caller] => store.route(caller).await.map(|route| vec![route]),
             _ => store.routes(&callers).await,
         };
@@ -69,6 +77,7 @@ impl Gathering {
                 }
             }
         }
+        true
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Caller, oneshot::Sender<Asked>)>> {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -21,17 +22,87 @@ use crate::credentials::Source;
 use crate::number::{Caller, ConfigId, E164};
 use crate::rules::Rules;
 use crate::settings::Warm;
-use crate::store::{Number, Store, StoreError};
+use crate::store::{Config, Number, Route, Store, StoreError};
 
-/// Loads what `WARM` names, once it is proven that changes are heard.
+/// Loads what `WARM` names, once it is proven that changes are heard. Holds the engine for a page at a
+/// time, so that one that nobody wants any more can go.
 pub(super) async fn warm_up(engine: Weak<Engine>) {
-    loop {
+    let (store, began, warm) = loop {
         let Some(engine) = engine.upgrade() else { return };
-        if engine.cache.fence.lease_is_live(engine.clock.now()) {
-            return engine.warm_up().await;
+        let now = engine.clock.now();
+        if engine.cache.fence.lease_is_live(now) {
+            break (engine.store.clone(), now, engine.tuning.warm);
         }
         drop(engine);
         sleep(LOOK).await;
+    };
+    let warmed = match (warm, &store) {
+        (Warm::Recent, Some(store)) => warm_recent(&engine, &**store).await,
+        (Warm::All, Some(store)) => warm_all(&engine, store).await,
+        (Warm::None, _) | (_, None) => Ok(()),
+    };
+    let Some(engine) = engine.upgrade() else { return };
+    let (numbers, took) = (engine.cache.len(), engine.clock.now().since(began));
+    match warmed {
+        Ok(()) => tracing::info!(numbers, ?took, "numbers are warm"),
+        Err(error) => tracing::warn!(%error, numbers, "not all numbers could be warmed"),
+    }
+    engine.upkeep.warmed.store(true, Ordering::Release);
+}
+
+async fn warm_recent(engine: &Weak<Engine>, store: &dyn Store) -> Result<(), StoreError> {
+    let Some(room) = engine.upgrade().map(|engine| engine.room()) else { return Ok(()) };
+    let callers = store.changed_lately(room.min(MOST_RECENT)).await?;
+    for callers in callers.chunks(ROUTES) {
+        let born = |engine: Arc<Engine>| (engine.cache.fence.generation(), engine.clock.now());
+        let Some(read) = engine.upgrade().map(born) else { return Ok(()) };
+        let routes = match store.routes(callers).await {
+            // One of them cannot be read: that one is left to its callers.
+            Err(StoreError::Row { .. }) => {
+                let each = callers.iter().map(|&caller| store.route(caller));
+                join_all(each).await.into_iter().map(|route| route.ok().flatten()).collect()
+            }
+            routes => routes?,
+        };
+        let Some(engine) = engine.upgrade() else { return Ok(()) };
+        for (&caller, route) in callers.iter().zip(routes) {
+            engine.warm_route(caller, route, read);
+        }
+    }
+    Ok(())
+}
+
+async fn warm_all(engine: &Weak<Engine>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    let begin = |engine: Arc<Engine>| {
+        let room = engine.room();
+        let next = engine.page(store, None, room.min(PAGE));
+        (room, next, engine.cache.fence.generation())
+    };
+    let Some((mut room, mut next, born)) = engine.upgrade().map(begin) else { return Ok(()) };
+    let configs = store.configs().await?;
+    let open = |engine: Arc<Engine>| {
+        let running = engine.running.load_full();
+        (engine.open_all(configs, born, &running), running)
+    };
+    let Some((configs, running)) = engine.upgrade().map(open) else { return Ok(()) };
+    loop {
+        let Some(page) = next.await else {
+            tracing::error!("a page of the warm-up crashed; the rest is left to callers");
+            return Ok(());
+        };
+        let Page { numbers, born, asked_at } = page?;
+        let Some(engine) = engine.upgrade() else { return Ok(()) };
+        let Some(last) = numbers.last() else { return Ok(()) };
+        room -= numbers.len().min(room);
+        // It is read while this one is kept.
+        next = engine.page(store, Some(last.clone()), room.min(PAGE));
+        engine.cache.reserve(numbers.len());
+        // Of several rows with one number, the first one answers.
+        for rows in
+            numbers.chunk_by(|one, next| (one.tenant, &one.digits) == (next.tenant, &next.digits))
+        {
+            engine.warm(&rows[0], &configs, &running, (born, asked_at));
+        }
     }
 }
 
@@ -53,64 +124,30 @@ struct Page {
 }
 
 impl Engine {
-    async fn warm_up(&self) {
-        let Some(store) = &self.store else { return };
-        let began = self.clock.now();
-        let warmed = match self.tuning.warm {
-            Warm::None => Ok(()),
-            Warm::Recent => self.warm_recent(&**store).await,
-            Warm::All => self.warm_all(store).await,
-        };
-        let (numbers, took) = (self.cache.len(), self.clock.now().since(began));
-        match warmed {
-            Ok(()) => tracing::info!(numbers, ?took, "numbers are warm"),
-            Err(error) => tracing::warn!(%error, numbers, "not all numbers could be warmed"),
-        }
-        self.upkeep.warmed.store(true, Ordering::Release);
-    }
-
-    async fn warm_recent(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let callers = store.changed_lately(self.room().min(MOST_RECENT)).await?;
-        for callers in callers.chunks(ROUTES) {
-            let (born, asked_at) = (self.cache.fence.generation(), self.clock.now());
-            let running = self.running.load_full();
-            for (&caller, route) in callers.iter().zip(store.routes(callers).await?) {
-                let decision = decide(route, running.ring.as_ref());
-                if decision.verdict.is_err() {
-                    continue;
-                }
-                let stamp = Stamp::new(born, caller, decision.depends_on);
-                let (outcome, config_born) = decision.outcome(born, self, &running, asked_at);
-                if matches!(&outcome, Ok(answer) if answer.source() == Source::Database) {
-                    let stamp = stamp.with_config_of(config_born);
-                    let fresh = self.fresh(caller, outcome, stamp, (asked_at, asked_at));
-                    self.cache.keep(caller, fresh, self.clock.now());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn warm_all(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    /// Keeps what the rows say of a number, if that is an answer: callers find out what else there is.
+    fn warm_route(
+        &self,
+        caller: Caller,
+        route: Option<Route>,
+        (born, asked_at): (Generation, Moment),
+    ) {
         let running = self.running.load_full();
-        let configs = self.open_all(&**store, &running).await?;
-        let mut room = self.room();
-        let mut next = self.page(store, None, room.min(PAGE));
-        while let Some(page) = next.await {
-            let Page { numbers, born, asked_at } = page?;
-            let Some(last) = numbers.last() else { break };
-            room -= numbers.len().min(room);
-            // It is read while this one is kept.
-            next = self.page(store, Some(last.clone()), room.min(PAGE));
-            self.cache.reserve(numbers.len());
-            // Of several rows with one number, the first one answers.
-            for rows in numbers
-                .chunk_by(|one, next| (one.tenant, &one.digits) == (next.tenant, &next.digits))
-            {
-                self.warm(&rows[0], &configs, &running, (born, asked_at));
-            }
+        let decision = decide(route, running.ring.as_ref());
+        if decision.verdict.is_err() || self.is_warm(caller) {
+            return;
         }
-        Ok(())
+        let stamp = Stamp::new(born, caller, decision.depends_on);
+        let (outcome, config_born) = decision.outcome(born, self, &running, asked_at);
+        if matches!(&outcome, Ok(answer) if answer.source() == Source::Database) {
+            let stamp = stamp.with_config_of(config_born);
+            let fresh = self.fresh(caller, outcome, stamp, (asked_at, asked_at));
+            self.cache.keep(caller, fresh, self.clock.now());
+        }
+    }
+
+    /// Whether a caller was quicker: what it has loaded may be newer.
+    fn is_warm(&self, caller: Caller) -> bool {
+        self.cache.proven(caller, self.clock.now()).is_some()
     }
 
     /// Begins to read a page. `None`: whoever reads it has crashed.
@@ -135,18 +172,17 @@ impl Engine {
         capacity.saturating_sub(self.cache.len())
     }
 
-    async fn open_all(&self, store: &dyn Store, running: &Running) -> Result<Configs, StoreError> {
-        let born = self.cache.fence.generation();
-        let open = |config: crate::store::Config| {
+    fn open_all(&self, configs: Vec<Config>, born: Generation, running: &Running) -> Configs {
+        let open = |config: Config| {
             let id = config.id;
             let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
             let (credentials, born) = chosen.credentials(born, &self.cache, &self.clock).ok()?;
             Some((id, Opened { credentials: Visit(credentials), facts: chosen.facts(), born }))
         };
-        Ok(store.configs().await?.into_iter().filter_map(open).collect())
+        configs.into_iter().filter_map(open).collect()
     }
 
-    /// Keeps the answer for a number, if there is one: callers find out what else there is.
+    /// The same of a row and of the configs that are known.
     fn warm(
         &self,
         number: &Number,
@@ -163,7 +199,7 @@ impl Engine {
         else {
             return;
         };
-        if !credentials.acquire() {
+        if self.is_warm(caller) || !credentials.acquire() {
             return;
         }
         let (credentials, rules) = (Arc::clone(credentials), Some(Arc::new(rules)));

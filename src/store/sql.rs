@@ -107,6 +107,7 @@ pub(super) const NUMBERS_AFTER: &str = "
         provider, cast(rules as text) as rules
     from voice_agent_numbers
     where (ltrim(country_code, '+0 ') || cast(base_number as text), tenant_id) > ($1, $2)
+        and tenant_id is not null
     order by ltrim(country_code, '+0 ') || cast(base_number as text), tenant_id, id
     limit $3";
 

@@ -121,6 +121,33 @@ async fn numbers_that_wait_for_a_connection_are_asked_for_together() {
     }
 }
 
+/// Whoever waits for an answer that somebody else asks for must not look for work all the time.
+#[tokio::test]
+async fn those_who_wait_for_a_statement_leave_the_processor_alone() {
+    let lab = Lab::new(Kind::Sqlite, 300).await;
+    let resolver = lab.resolver(&[("DATABASE_CONNECTIONS", "4")]);
+    lab.gated.set(Fault::Held);
+    let burst = join_all((0..300).map(|at| resolver.resolve(caller(1, at))));
+    tokio::pin!(burst);
+    assert!((&mut burst).now_or_never().is_none());
+    for _ in 0..3 {
+        lab.gated.open();
+    }
+    eventually("gathered", async || lab.gated.read() == 300).await;
+    // Of this thread, which runs all the tasks.
+    let worked = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+    };
+    let before = worked();
+    // Not waited for: this is how long it is looked at.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let worked = worked().saturating_sub(before);
+    assert!(worked < Duration::from_millis(100), "{worked:?} of 200 ms");
+    (0..300).for_each(|_| lab.gated.open());
+    assert!(burst.await.into_iter().all(|answer| answer.is_ok()));
+}
+
 #[tokio::test]
 async fn what_fails_for_many_fails_for_each_and_a_row_that_cannot_be_read_for_none_but_its_own() {
     let lab = Lab::new(Kind::Sqlite, 20).await;
@@ -180,6 +207,37 @@ async fn only_what_changed_lately_is_warm_where_that_is_wanted() {
         let lately: &[_] = if kind == Kind::Postgres { &[3, 30] } else { &[3, 30, 99] };
         assert_eq!(warm.collect::<Vec<_>>(), lately, "{kind:?}");
     }
+}
+
+#[tokio::test]
+async fn a_row_without_a_tenant_keeps_no_other_number_cold() {
+    let lab = Lab::new(Kind::Postgres, 50).await;
+    // As a table may be that was there before.
+    lab.database
+        .sql(
+            "alter table voice_agent_numbers alter column tenant_id drop not null;
+             insert into voice_agent_numbers (tenant_id, base_number) values (null, 500000007)",
+        )
+        .await;
+    let resolver = lab.resolver(&[("WARM", "all")]);
+    eventually("ready", async || resolver.health().not_ready.is_none()).await;
+    assert_eq!(resolver.cached(), 50);
+}
+
+#[tokio::test]
+async fn what_a_caller_has_loaded_is_not_replaced_by_what_was_read_before() {
+    let lab = Lab::new(Kind::Sqlite, 10).await;
+    lab.gated.set(Fault::Held);
+    let resolver = lab.resolver(&[("WARM", "all")]);
+    eventually("read", async || lab.gated.statements() >= 2).await;
+    lab.gated.set(Fault::None);
+    // Nobody tells of it.
+    let us = lab.database.store().create_config(&config(&lab.ring, "us")).await.unwrap();
+    lab.database.store().assign(caller(1, 4), Some(us)).await.unwrap();
+    assert_eq!(resolver.resolve(caller(1, 4)).await.unwrap().config_id(), Some(us));
+    lab.gated.open();
+    eventually("ready", async || resolver.health().not_ready.is_none()).await;
+    assert_eq!(resolver.resolve(caller(1, 4)).await.unwrap().config_id(), Some(us));
 }
 
 #[tokio::test]
