@@ -1,7 +1,7 @@
 //! Where threads meet: the locks, counters and maps of the cache, named in one place.
 //!
-//! `fence`, `flight`, `index`, `shared`, `table` and the credentials take these from here and not from where
-//! they are made, because `tests/model` compiles those very files once more, against primitives
+//! `fence`, `flight`, `index`, `near`, `shared`, `table` and the credentials take these from here and
+//! not from where they are made, because `tests/model` compiles those very files once more, against primitives
 //! that try another order of steps each time. Nothing but names may stand here: the models would
 //! not see it.
 

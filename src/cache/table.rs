@@ -1,7 +1,8 @@
 //! What stands in the index, and the care that nothing secret outlives its place there.
 //!
 //! An entry that leaves is *retired*: its answer's credentials are released then and there, or, if
-//! callers still hold the answer or are just reading it, as soon as the last of them lets go.
+//! callers still hold the answer, as soon as the last of them lets go. One who is just now lent it
+//! near its thread may find it wiped, and resolves again.
 
 use super::Place;
 use super::fence::Stamp;
@@ -301,7 +302,7 @@ impl Table {
     }
 }
 
-/// Releases the credentials of a retired answer if nobody holds it, nor is just reading it.
+/// Releases the credentials of a retired answer if nobody holds it, nor reads it in the index.
 fn released(retired: &Weak<Entry>) -> bool {
     let Some(entry) = retired.upgrade() else {
         // Its last holder has let go, and released it by that.

@@ -73,6 +73,19 @@ impl Gated {
         self.routes() + self.others.load(Ordering::SeqCst)
     }
 
+    /// What a statement of the cold path meets, before it is asked.
+    async fn met(&self) -> Result<Fault, StoreError> {
+        self.routes.fetch_add(1, Ordering::SeqCst);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
+            Fault::Panics => panic!("a test says so"),
+            Fault::Hung => std::future::pending::<()>().await,
+            Fault::None | Fault::Held | Fault::OneRow => {}
+        }
+        Ok(fault)
+    }
+
     async fn hold(&self, fault: Fault) {
         if fault == Fault::Held {
             self.gate.acquire().await.unwrap().forget();
@@ -96,14 +109,7 @@ impl Gated {
 #[async_trait]
 impl Store for Gated {
     async fn route(&self, caller: Caller) -> Result<Option<Route>, StoreError> {
-        self.routes.fetch_add(1, Ordering::SeqCst);
-        let fault = *self.fault.lock().unwrap();
-        match fault {
-            Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
-            Fault::Panics => panic!("a test says so"),
-            Fault::Hung => std::future::pending::<()>().await,
-            Fault::None | Fault::Held | Fault::OneRow => {}
-        }
+        let fault = self.met().await?;
         let route = self.inner.route(caller).await;
         self.read.fetch_add(1, Ordering::SeqCst);
         self.hold(fault).await;
@@ -111,14 +117,9 @@ impl Store for Gated {
     }
 
     async fn routes(&self, callers: &[Caller]) -> Result<Vec<Option<Route>>, StoreError> {
-        self.routes.fetch_add(1, Ordering::SeqCst);
-        let fault = *self.fault.lock().unwrap();
-        match fault {
-            Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
-            Fault::Panics => panic!("a test says so"),
-            Fault::Hung => std::future::pending::<()>().await,
-            Fault::OneRow => return Err(StoreError::Row { statement: "routes" }),
-            Fault::None | Fault::Held => {}
+        let fault = self.met().await?;
+        if fault == Fault::OneRow {
+            return Err(StoreError::Row { statement: "routes" });
         }
         let routes = self.inner.routes(callers).await;
         self.read.fetch_add(callers.len(), Ordering::SeqCst);
