@@ -8,10 +8,11 @@
 //! retired at once, and credentials that no answer uses any more are wiped in place: moka may drop
 //! its share seconds later, and finds nothing in it.
 
+mod entry;
 pub(crate) mod fence;
 pub(crate) mod flight;
 mod index;
-mod near;
+mod local;
 pub(crate) mod shared;
 mod sweep;
 mod table;
@@ -20,15 +21,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
+pub use self::entry::Resolution;
+pub(crate) use self::entry::{Entry, Outcome, Place};
+use self::entry::{Kept, Noted, coarse};
 use self::fence::{Fence, Stamp};
-pub(crate) use self::near::Near;
+pub(crate) use self::local::Near;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
-pub(crate) use self::table::{Entry, Outcome, Unanswered};
-use self::table::{Kept, Noted, Table};
-use crate::changes::Change;
+use self::table::Table;
+use crate::answer::{Answer, Origin};
+use crate::change::Change;
 use crate::clock::Moment;
-use crate::credentials::{Answer, Origin, Resolution};
 use crate::number::{Caller, ConfigId};
 use crate::rules::Rules;
 use crate::sync::{
@@ -65,9 +68,6 @@ impl Evicted {
         [&self.for_room, &self.for_age, &self.unused].map(|many| many.load(Ordering::Relaxed))
     }
 }
-
-/// One very entry under a key.
-pub(crate) type Place = (Caller, u64);
 
 /// An answer to be cached.
 pub(crate) struct Fresh {
@@ -267,7 +267,7 @@ impl Cache {
             let (stamp, keep_until) = (kept.stamp, kept.keep_until);
             let usable = now < keep_until && !self.fence.knows_better(stamp);
             entry.database_answer().filter(|_| usable)?;
-            Some(LastGood { answer: Resolution(Arc::clone(entry)), stamp, keep_until })
+            Some(LastGood { answer: Resolution::of(entry)?, stamp, keep_until })
         };
         self.table.read(caller, last).flatten()
     }
@@ -312,7 +312,7 @@ impl Cache {
             caller,
             stamp,
             fresh_until: fresh.serve_until,
-            used: AtomicU32::new(table::coarse(fresh.used_at)),
+            used: AtomicU32::new(coarse(fresh.used_at)),
             needs_lease: fresh.needs_lease,
             retired: AtomicBool::new(false),
             near: AtomicU16::new(0),

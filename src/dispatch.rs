@@ -16,6 +16,7 @@ mod attempt;
 pub mod batch;
 pub mod check;
 pub mod livekit;
+mod metrics;
 mod outcome;
 mod placed;
 mod report;
@@ -28,16 +29,19 @@ use tracing::Instrument;
 
 use self::attempt::Attempt;
 use self::livekit::{LiveKit, LiveKitError, SipStatus};
+#[cfg(feature = "server")]
+pub(crate) use self::metrics::BatchGauges;
+pub(crate) use self::metrics::CallsCounted;
 pub use self::outcome::Outcome;
 pub use self::placed::{Call, Found, HangUpError};
 pub use self::report::Report;
 pub use self::request::{CallRequest, Dial, EngineDial, MOST_METADATA, OWN_FIELDS, WrongRequest};
 use self::trunks::Trunks;
-use crate::credentials::{CredentialError, Resolution};
-use crate::environment::ResolveError;
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
+use crate::credentials::CredentialError;
 use crate::number::{Caller, ConfigId};
 use crate::resolver::Resolver;
-use crate::telemetry::CallsCounted;
 
 /// Places calls. Cloning shares it.
 #[derive(Clone)]

@@ -6,11 +6,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use crate::cache::{Outcome, Unanswered};
+use crate::answer::{Answer, ResolveError, TrunkOrigin, Unanswered};
 use crate::clock::{Clock, Moment};
-use crate::credentials::{Answer, Credentials, Origin, Resolution, TrunkOrigin};
+use crate::credentials::Credentials;
 use crate::keyring::Secret;
 use crate::reason::Reason;
 use crate::rules::Rules;
@@ -112,7 +111,12 @@ impl Environment {
     ///
     /// [`ResolveError::FallbackDenied`] by policy, [`ResolveError::EnvironmentIncomplete`] when
     /// there is nothing to fall back to.
-    pub(crate) fn answer(&self, reason: Reason, rules: Option<Arc<Rules>>, now: Moment) -> Outcome {
+    pub(crate) fn answer(
+        &self,
+        reason: Reason,
+        rules: Option<Arc<Rules>>,
+        now: Moment,
+    ) -> Result<Answer, Unanswered> {
         let credentials = match &self.credentials {
             _ if self.policy.denies(reason) => Err(ResolveError::FallbackDenied { reason }),
             Err(missing) => {
@@ -125,16 +129,9 @@ impl Environment {
             Err(error) => return Err(Unanswered { error, rules }),
         };
         let rules_trunk = rules.as_ref().and_then(|rules| rules.trunk.as_deref());
-        Ok(Resolution::new(Answer {
-            credentials,
-            trunk: self.trunk(None, rules_trunk),
-            agent: self.agent.clone(),
-            origin: Origin::Environment { reason },
-            rules,
-            loaded_at: now,
-            stale: false,
-            counted: AtomicBool::new(false),
-        }))
+        let trunk = self.trunk(None, rules_trunk);
+        let agent = self.agent.clone();
+        Ok(Answer::of_environment(credentials, trunk, agent, reason, rules, now))
     }
 
     /// The trunk by precedence: the config's, else the rules', else `OUTBOUND_TRUNK_ID`.
@@ -188,58 +185,6 @@ impl fmt::Debug for Environment {
             .field("agent", &self.agent)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why nobody could answer, by what a caller can do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResolveError {
-    /// The database had no answer and the policy keeps the environment from giving one.
-    #[error("no credentials: {reason}, and FALLBACK_DENY keeps the environment from answering")]
-    FallbackDenied {
-        /// Why the database did not answer.
-        reason: Reason,
-    },
-    /// The database had no answer and the environment is not complete.
-    #[error(
-        "no credentials: {reason}, and the environment lacks {}; it needs LIVEKIT_URL, \
-         LIVEKIT_API_KEY and LIVEKIT_API_SECRET together",
-        missing.join(", ")
-    )]
-    EnvironmentIncomplete {
-        /// Why the database did not answer.
-        reason: Reason,
-        /// The variables that are not set.
-        missing: Vec<&'static str>,
-    },
-    /// A config was asked for by its id, and cannot be used. The environment never stands in for it.
-    #[error("no credentials: {reason}")]
-    ConfigUnusable {
-        /// Why.
-        reason: Reason,
-    },
-    /// A number was given without a tenant, and more than one tenant owns it.
-    #[error("more than one tenant owns this number; name the tenant")]
-    TenantNeeded,
-}
-
-impl ResolveError {
-    /// Why the database did not answer, where it was asked.
-    #[must_use]
-    pub fn reason(&self) -> Option<Reason> {
-        match self {
-            Self::FallbackDenied { reason }
-            | Self::EnvironmentIncomplete { reason, .. }
-            | Self::ConfigUnusable { reason } => Some(*reason),
-            Self::TenantNeeded => None,
-        }
-    }
-
-    /// Whether asking again later may help without anybody changing anything.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        self.reason().is_some_and(Reason::is_recoverable)
     }
 }
 

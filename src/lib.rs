@@ -44,6 +44,7 @@ mod number;
 mod rules;
 mod server_url;
 // Credentials out.
+mod answer;
 mod credentials;
 mod environment;
 mod keyring;
@@ -51,6 +52,7 @@ mod reason;
 mod token;
 // How one becomes the other.
 mod cache;
+mod change;
 mod changes;
 mod resolver;
 pub mod store;
@@ -70,9 +72,12 @@ pub mod settings;
 mod sync;
 pub mod telemetry;
 
-pub use self::changes::{Change, Hearing};
-pub use self::credentials::{Answer, CredentialError, Resolution, Source, TrunkOrigin};
-pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy, ResolveError};
+pub use self::answer::{Answer, ResolveError, Source, TrunkOrigin};
+pub use self::cache::Resolution;
+pub use self::change::Change;
+pub use self::changes::Hearing;
+pub use self::credentials::CredentialError;
+pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{
     Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
 };

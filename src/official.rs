@@ -5,7 +5,8 @@
 
 use livekit_api::services::LiveKitApi;
 
-use crate::credentials::{Answer, CredentialError};
+use crate::answer::Answer;
+use crate::credentials::CredentialError;
 use crate::dispatch::livekit::http_base;
 use crate::keyring::ExposeSecret;
 

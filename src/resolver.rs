@@ -11,11 +11,16 @@ mod config;
 mod decision;
 mod explain;
 mod gathering;
+mod health;
 mod loading;
+mod metrics;
 mod owner;
 mod reload;
-mod telling;
-mod upkeep;
+#[cfg(feature = "dispatch")]
+mod route;
+mod self_check;
+mod source_log;
+mod tasks;
 mod warming;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,25 +37,26 @@ pub use self::builder::ResolverBuilder;
 use self::config::Visit;
 pub use self::explain::{Explanation, Step};
 use self::gathering::Gathering;
+use self::health::Vitals;
+pub use self::health::{Health, NotReady};
 use self::loading::Landed;
+use self::metrics::{Hits, Telemetry};
 use self::owner::{Owned, Owners};
 pub use self::reload::{ReloadError, follow};
-use self::telling::Told;
-use self::upkeep::Upkeep;
-pub use self::upkeep::{Health, NotReady};
+use self::source_log::SourceLog;
+use crate::answer::{Answer, ResolveError, Source, Unanswered};
 use crate::cache::flight::Flights;
-use crate::cache::{Cache, Entry, Near, Outcome, Unanswered};
-use crate::changes::{Change, Teller};
+use crate::cache::{Cache, Entry, Near, Outcome, Resolution};
+use crate::change::Change;
+use crate::changes::ChangeFeed;
 use crate::clock::{Clock, Moment};
-use crate::credentials::{Answer, Resolution, Source};
-use crate::environment::{Environment, ResolveError};
+use crate::environment::Environment;
 use crate::keyring::KeyRing;
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId, E164};
 use crate::reason::Reason;
 use crate::settings::{Cold, Settings, Tuning};
 use crate::store::Store;
-use crate::telemetry::{Hits, Telemetry};
 
 /// Resolves callers to LiveKit credentials. Cloning shares it.
 #[derive(Clone)]
@@ -84,9 +90,9 @@ struct Engine {
     /// Until when the database is left alone by those who have a last good answer.
     pause_until: AtomicU64,
     /// Who tells of changes. `None`: whoever has the store.
-    teller: Option<Arc<Teller>>,
-    upkeep: Upkeep,
-    told: Told,
+    feed: Option<Arc<ChangeFeed>>,
+    vitals: Vitals,
+    source_log: SourceLog,
 }
 
 /// What a thread has for itself, with nobody else in the same line of cache.
@@ -242,7 +248,7 @@ impl Engine {
     #[inline]
     fn own_at_once(&self, caller: Caller) -> Option<Outcome> {
         match self.at_once(caller, Entry::outcome)? {
-            Ok(Resolution(entry)) if entry.is_retired() => self.at_once(caller, Entry::outcome),
+            Ok(resolution) if resolution.is_retired() => self.at_once(caller, Entry::outcome),
             outcome => Some(outcome),
         }
     }
@@ -312,9 +318,14 @@ impl Engine {
 }
 
 impl Running {
+    /// What the environment answers for a reason, without any rules.
+    fn without_database(&self, reason: Reason, now: Moment) -> Outcome {
+        self.environment.answer(reason, None, now).map(Resolution::new)
+    }
+
     fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
         let environment = Environment::new(settings.environment, Arc::clone(clock));
-        let off = Entry::of(environment.answer(Reason::FlagOff, None, clock.now()));
+        let off = Arc::new(Entry::from(environment.answer(Reason::FlagOff, None, clock.now())));
         Self {
             enabled: settings.enabled,
             #[cfg(feature = "dispatch")]

@@ -9,10 +9,8 @@ mod destination;
 use serde::Serialize;
 
 use self::destination::Number;
-use crate::credentials::Resolution;
-use crate::number::{Caller, ConfigId, E164};
+use crate::number::{ConfigId, E164};
 use crate::reason::Reason;
-use crate::resolver::Resolver;
 use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
 
 /// How a destination without a country code is read: `ROUTING`.
@@ -123,7 +121,7 @@ impl CallRouting {
     }
 
     /// Applies rules to a destination as a person wrote it.
-    fn decide(
+    pub(crate) fn decide(
         from: E164,
         to: &str,
         rules: Option<&Rules>,
@@ -148,28 +146,6 @@ impl CallRouting {
             },
             verdict,
         }
-    }
-}
-
-impl Resolver {
-    /// Whether `caller` may call a destination, and what is dialled then. Resolves the caller; that
-    /// there are no credentials for it does not matter here.
-    pub async fn route(&self, caller: Caller, to: &str) -> CallRouting {
-        let reading = self.reading();
-        match self.outcome(caller).await {
-            Ok(answer) => self.route_with(&answer, caller, to),
-            Err(unanswered) => {
-                let (rules, reason) = (unanswered.rules.as_deref(), unanswered.error.reason());
-                CallRouting::decide(caller.number, to, rules, reason, reading)
-            }
-        }
-    }
-
-    /// The same for an answer that is there already.
-    #[must_use]
-    pub fn route_with(&self, answer: &Resolution, caller: Caller, to: &str) -> CallRouting {
-        let (rules, reason) = (answer.rules(), answer.reason());
-        CallRouting::decide(caller.number, to, rules, reason, self.reading())
     }
 }
 

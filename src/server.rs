@@ -29,10 +29,10 @@ use tokio::net::TcpListener;
 pub use self::exporter::Exporter;
 use self::health::Health;
 pub use self::health::Unready;
+#[cfg(feature = "dispatch")]
+use crate::dispatch::{BatchGauges, CallsCounted};
 use crate::resolver::Resolver;
 use crate::store::OpenStore;
-#[cfg(feature = "dispatch")]
-use crate::telemetry::{BatchGauges, CallsCounted};
 use crate::telemetry::{REQUESTS, at_zero};
 
 /// A bound address with all that is answered there.

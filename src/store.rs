@@ -5,8 +5,9 @@
 
 #[cfg(feature = "postgres")]
 mod change_log;
-mod lanes;
+mod metrics;
 mod migrations;
+mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sql;
@@ -31,7 +32,7 @@ pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub use self::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
-use crate::changes::Change;
+use crate::change::Change;
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
 use crate::server_url::ServerUrl;
@@ -417,5 +418,5 @@ impl StoreError {
 
 /// A driver error of a listener in words that carry no value of a row.
 pub(crate) fn lost_connection(error: &sqlx::Error) -> StoreError {
-    lanes::typed(error, "listen")
+    pool::typed(error, "listen")
 }

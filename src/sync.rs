@@ -1,9 +1,9 @@
 //! Where threads meet: the locks, counters and maps of the cache, named in one place.
 //!
-//! `fence`, `flight`, `index`, `near`, `shared`, `table` and the credentials take these from here and
-//! not from where they are made, because `tests/model` compiles those very files once more, against primitives
-//! that try another order of steps each time. Nothing but names may stand here: the models would
-//! not see it.
+//! The files of the cache, the credentials and their tokens take these from here and not from where
+//! they are made, because `tests/model` compiles those very files once more, against primitives that
+//! try another order of steps each time. Nothing but names may stand here: the models would not see
+//! it.
 
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,

@@ -18,17 +18,7 @@
 //! **Invariants.** Every series is there from the start, at zero. No label carries a tenant, a
 //! number, a config or a URL, and a process has fewer than 300 series.
 
-#[cfg(feature = "dispatch")]
-mod calling;
-mod resolving;
-mod storing;
-
 use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogram};
-
-#[cfg(feature = "dispatch")]
-pub(crate) use self::calling::{BatchGauges, CallsCounted};
-pub(crate) use self::resolving::{ChangesCounted, Hits, Telemetry};
-pub(crate) use self::storing::StoreCounted;
 
 /// A metric as people need to know it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::changes::Change;
+use crate::change::Change;
 use crate::clock::Moment;
 use crate::number::{Caller, ConfigId, E164};
 use crate::sync::{AtomicU64, Ordering};

@@ -160,7 +160,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::changes::Change;
+    use crate::change::Change;
     use crate::number::TenantId;
 
     struct Lab {

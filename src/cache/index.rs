@@ -13,7 +13,7 @@
 
 use std::hash::BuildHasher;
 
-use super::table::{Entry, Kept};
+use super::entry::{Entry, Kept};
 use crate::number::Caller;
 use crate::sync::{
     Arc, AtomicU64, AtomicUsize, Guard, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Slot,
@@ -302,9 +302,9 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::answer::ResolveError;
     use crate::cache::fence::{Fence, Stamp};
     use crate::clock::Moment;
-    use crate::environment::ResolveError;
     use crate::reason::Reason;
     use crate::sync::{AtomicBool, AtomicU16, AtomicU32};
 

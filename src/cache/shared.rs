@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::fence::{Fence, Generation};
-use crate::changes::Change;
+use crate::change::Change;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

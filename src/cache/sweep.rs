@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::table::{Entry, Kept, Noted};
-use super::{Cache, Place};
+use super::Cache;
+use super::entry::{Entry, Kept, Noted, Place};
 use crate::clock::Moment;
 use crate::number::Caller;
 use crate::sync::{MutexGuard, Ordering, PoisonError};

@@ -20,8 +20,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bell::Bell;
-use super::teller::Ear;
-use super::wire::{BEAT, Sound};
+use super::watch::Watcher;
 use crate::clock::{Clock, Moment};
 use crate::store::PostgresStore;
 
@@ -34,7 +33,7 @@ pub(crate) struct Listener {
     pub(crate) lease: Duration,
 }
 
-impl Ear for Listener {
+impl Watcher for Listener {
     type Ended = LifeEnded;
 
     async fn life(&self) -> Result<Infallible, LifeEnded> {
@@ -144,6 +143,22 @@ impl Beats {
     }
 }
 
+/// What a payload says, read without trust: anyone who may connect can send one.
+#[derive(Debug, PartialEq, Eq)]
+enum Sound<'a> {
+    /// Somebody's heartbeat, and the word by which its sender knows it.
+    Beat(&'a str),
+    /// Anything else: there may be something to read.
+    Ring,
+}
+
+impl<'a> Sound<'a> {
+    /// Reads a payload.
+    fn of(payload: &'a str) -> Self {
+        payload.strip_prefix(BEAT).map_or(Self::Ring, Self::Beat)
+    }
+}
+
 /// Why a life ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LifeEnded {
@@ -169,9 +184,13 @@ pub(crate) enum LifeEnded {
 const CHANNEL: &str =
     "select 'trunkline_' || md5(cast(nspname as text)) from pg_namespace where nspname = $1";
 const MOST_BEATS: usize = 16;
+/// What a heartbeat begins with.
+const BEAT: &str = "beat:";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -190,5 +209,13 @@ mod tests {
         }
         assert_eq!(recognized(&ours, &sent[0].0), None, "too old to be remembered");
         assert_eq!(recognized(&ours, "beat:"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_does_not_begin_as_a_heartbeat_rings(payload in any::<String>()) {
+            let expected = payload.strip_prefix(BEAT).map_or(Sound::Ring, Sound::Beat);
+            prop_assert_eq!(Sound::of(&payload), expected);
+        }
     }
 }

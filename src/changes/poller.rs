@@ -12,12 +12,12 @@ use std::time::Duration;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::MissedTickBehavior;
 
-use super::Change;
-use super::teller::Ear;
+use super::metrics::ChangesCounted;
+use super::watch::Watcher;
 use crate::cache::Cache;
+use crate::change::Change;
 use crate::clock::Clock;
 use crate::store::{SqliteStore, Store, StoreError};
-use crate::telemetry::ChangesCounted;
 
 /// What a life needs.
 pub(crate) struct Poller {
@@ -29,7 +29,7 @@ pub(crate) struct Poller {
     pub(crate) lease: Duration,
 }
 
-impl Ear for Poller {
+impl Watcher for Poller {
     type Ended = LifeEnded;
 
     async fn life(&self) -> Result<Infallible, LifeEnded> {

@@ -13,17 +13,17 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::backoff;
 use super::bell::Bell;
+use super::metrics::ChangesCounted;
+use super::watch::backoff;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::store::{ChangeLog, News, PostgresStore, Reach, StoreError, may_be_the_connection};
-use crate::telemetry::ChangesCounted;
 
 /// What reading needs.
 pub(crate) struct Reader {
     pub(crate) store: Arc<PostgresStore>,
-    /// Kept between tellings, so that a gap is caught up and not doubted.
+    /// Kept while nobody polls, so that a gap is caught up and not doubted.
     pub(crate) log: Mutex<ChangeLog>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) cache: Arc<Cache>,

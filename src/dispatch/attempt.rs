@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::livekit::{LiveKitError, Room, SipDial};
 use super::{Call, CallRequest, Dial, Dispatcher, EngineDial, Failed, Ledger, Outcome, Report};
-use crate::credentials::Resolution;
+use crate::cache::Resolution;
 use crate::routing::Dialled;
 
 /// What the steps of an attempt share.

@@ -26,8 +26,8 @@ pub use self::pace::Limits;
 use self::pace::Pace;
 use self::queue::Next;
 use self::run::Run;
+use super::metrics::BatchGauges;
 use super::{Dial, Dispatcher, Outcome};
-use crate::telemetry::BatchGauges;
 
 /// A batch to be run.
 pub struct Batch<'a> {

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::livekit::{Answered, LiveKit, LiveKitError, SipTrunk};
 use super::trunks::named;
+use crate::cache::Resolution;
 use crate::clock::{Clock, Moment, SystemClock};
-use crate::credentials::Resolution;
 use crate::environment::{Environment, EnvironmentValues};
 use crate::keyring::{ExposeSecret, KeyError, Secret};
 use crate::number::E164;
@@ -206,7 +206,7 @@ fn shape(subject: &Subject<'_>, findings: &mut Findings) -> Result<(ServerUrl, R
         let missing = unanswered.error.to_string();
         findings.fail(STEP, "empty", missing, "URL, key and secret belong together")
     })?;
-    Ok((parsed, credentials))
+    Ok((parsed, Resolution::new(credentials)))
 }
 
 /// Name, address, encryption, and what answers there.

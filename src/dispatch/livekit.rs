@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use tracing::Instrument;
 
 pub use self::error::{Answered, LiveKitError, SipStatus};
-use crate::credentials::Resolution;
+use crate::cache::Resolution;
 use crate::server_url::ServerUrl;
 use crate::token::{SipGrant, TokenRequest, VideoGrant};
 

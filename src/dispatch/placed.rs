@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 
 use super::Dispatcher;
 use super::livekit::{LiveKitError, Room};
-use crate::credentials::Resolution;
-use crate::environment::ResolveError;
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
 use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::store::StoreError;

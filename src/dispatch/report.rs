@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::livekit::SipStatus;
 use super::{Call, CallRequest, Failed, Outcome};
-use crate::credentials::{Answer, Resolution};
+use crate::answer::Answer;
+use crate::cache::Resolution;
 use crate::routing::CallRouting;
 
 /// What became of a call, and all that was decided on the way.

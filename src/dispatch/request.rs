@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Failed, Outcome};
-use crate::credentials::Resolution;
+use crate::cache::Resolution;
 use crate::number::Caller;
 use crate::routing::{CallRouting, Dialled};
 

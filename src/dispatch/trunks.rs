@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::livekit::{LiveKit, LiveKitError, SipTrunk};
 use super::{Failed, Outcome};
-use crate::credentials::Resolution;
+use crate::cache::Resolution;
 use crate::number::E164;
 
 /// What is known of trunks, by server, API key and trunk.

@@ -8,17 +8,17 @@ use thread_local::ThreadLocal;
 use tokio::sync::watch;
 
 use super::gathering::Gathering;
-use super::telling::Told;
-use super::upkeep::Upkeep;
+use super::health::Vitals;
+use super::metrics::Telemetry;
+use super::source_log::SourceLog;
 use super::{Engine, Resolver, Running};
 use crate::cache::Cache;
 use crate::cache::flight::Flights;
-use crate::changes::Teller;
+use crate::changes::ChangeFeed;
 use crate::clock::{Clock, TickingClock};
 use crate::lifecycle::Lifecycle;
 use crate::settings::Settings;
 use crate::store::{OpenStore, Store};
-use crate::telemetry::Telemetry;
 
 /// Builds a [`Resolver`].
 pub struct ResolverBuilder {
@@ -76,13 +76,13 @@ impl ResolverBuilder {
         let enabled = settings.enabled;
         let (listens, hears_flag) = watch::channel(enabled);
 
-        let mut teller = None;
+        let mut feed = None;
         let store = given.or_else(|| {
             let new = || Some(OpenStore::new(settings.database.as_ref()?, &tuning));
             let opened = database.or_else(new)?;
             let store = opened.store();
             let counted = telemetry.changes.clone();
-            teller = Some(Arc::new(Teller::new(opened, &tuning, &cache, &clock, counted)));
+            feed = Some(Arc::new(ChangeFeed::new(opened, &tuning, &cache, &clock, counted)));
             Some(store)
         });
         let engine = Arc::new(Engine {
@@ -104,12 +104,12 @@ impl ResolverBuilder {
             enabled: enabled.into(),
             listens,
             pause_until: 0.into(),
-            teller,
-            upkeep: Upkeep::default(),
-            told: Told::default(),
+            feed,
+            vitals: Vitals::default(),
+            source_log: SourceLog::default(),
         });
         engine.telemetry.reloaded(Some(engine.clock.unix_time()));
-        engine.start_upkeep(&hears_flag);
+        engine.start_tasks(&hears_flag);
         Resolver { engine }
     }
 }

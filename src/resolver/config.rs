@@ -10,12 +10,13 @@ use tracing::Instrument;
 use super::decision::{answer, choose};
 use super::loading::{Landed, reason_of};
 use super::{Engine, Resolver};
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
 use crate::cache::fence::Generation;
 use crate::cache::{Fresh, NumberPart, Outcome};
-use crate::changes::Change;
+use crate::change::Change;
 use crate::clock::Moment;
-use crate::credentials::{Credentials, Resolution};
-use crate::environment::ResolveError;
+use crate::credentials::Credentials;
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
 #[cfg(feature = "dispatch")]
@@ -70,7 +71,7 @@ impl Resolver {
     /// [`ResolveError::EnvironmentIncomplete`], [`ResolveError::FallbackDenied`].
     pub fn resolve_environment(&self) -> Result<Resolution, ResolveError> {
         let running = self.engine.running.load();
-        Ok(running.environment.answer(Reason::FlagOff, None, self.engine.clock.now())?)
+        Ok(running.without_database(Reason::FlagOff, self.engine.clock.now())?)
     }
 
     /// The ids of all configs.

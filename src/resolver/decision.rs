@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use super::telling::Topic;
+use super::source_log::Topic;
 use super::{Engine, Running};
+use crate::answer::{Answer, Origin};
+use crate::cache::Resolution;
 use crate::cache::fence::Generation;
 use crate::cache::shared::Facts;
 use crate::cache::{Cache, Outcome};
 use crate::clock::{Clock, Moment};
-use crate::credentials::{Answer, Credentials, Origin, Resolution};
+use crate::credentials::Credentials;
 use crate::environment::Environment;
 use crate::keyring::{KeyError, KeyRing};
 use crate::number::ConfigId;
@@ -149,14 +151,15 @@ impl Decision {
             Err(why) => {
                 if let Refused::Secret(error) = &why {
                     engine.telemetry.unopened(error);
-                    if let Some(kept_back) = engine.told.may_tell(Topic::Secret, now) {
+                    if let Some(kept_back) = engine.source_log.may_tell(Topic::Secret, now) {
                         let config = self.depends_on.map(tracing::field::display);
                         tracing::error!(config, %error, kept_back, "a secret does not open");
                     }
                 } else {
                     tracing::debug!(why = %why, "the database has no answer");
                 }
-                (environment.answer(why.reason(), self.rules, now), born)
+                let answer = environment.answer(why.reason(), self.rules, now);
+                (answer.map(Resolution::new), born)
             }
         }
     }

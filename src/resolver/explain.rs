@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::Resolver;
 use super::decision::{decide, given};
 use super::loading::reason_of;
+use crate::answer::ResolveError;
 use crate::cache::Near;
-use crate::credentials::Resolution;
-use crate::environment::ResolveError;
+use crate::cache::Resolution;
 use crate::number::Caller;
 use crate::reason::Reason;
 
@@ -53,7 +53,7 @@ impl Resolver {
         };
         say("cache", format!("{cached}; it is passed over here"));
 
-        let refuse = |reason: Reason| (running.environment.answer(reason, None, now), reason);
+        let refuse = |reason: Reason| (running.without_database(reason, now), reason);
         let (outcome, fell_back) = match &engine.store {
             None => {
                 say("database", "no DATABASE_URL is set".into());

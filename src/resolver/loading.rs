@@ -10,11 +10,11 @@ use tracing::Instrument;
 
 use super::decision::{Decision, decide};
 use super::{Engine, Running};
+use crate::answer::Source;
 use crate::cache::fence::{Fence, Generation, Stamp};
 use crate::cache::flight::Crashed;
 use crate::cache::{Fresh, LastGood, Outcome, dice};
 use crate::clock::Moment;
-use crate::credentials::Source;
 use crate::number::Caller;
 use crate::reason::Reason;
 use crate::store::StoreError;
@@ -78,7 +78,7 @@ impl Engine {
     /// Whether a load has failed a moment ago, and nothing has proven since that the database
     /// answers.
     pub(super) fn database_is_left_alone(&self, now: Moment) -> bool {
-        let proven = self.teller.is_some() && self.cache.fence.lease_is_live(now);
+        let proven = self.feed.is_some() && self.cache.fence.lease_is_live(now);
         now.0 < self.pause_until.load(Ordering::Acquire) && !proven
     }
 
@@ -212,8 +212,7 @@ impl Engine {
         if let Some(stale) = kept {
             return stale;
         }
-        let environment = &self.running.load().environment;
-        let outcome = environment.answer(reason, None, now);
+        let outcome = self.running.load().without_database(reason, now);
         self.tell(caller, &outcome);
         let stamp = Stamp::new(born, caller, None);
         let fresh = Fresh {
@@ -261,8 +260,8 @@ const REFRESH_AT: f64 = 0.85;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changes::Change;
-    use crate::environment::ResolveError;
+    use crate::answer::ResolveError;
+    use crate::change::Change;
     use crate::number::TenantId;
 
     #[test]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::loading::reason_of;
 use super::{Engine, Resolver};
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::Crashed;
 use crate::clock::Moment;
-use crate::credentials::Resolution;
-use crate::environment::ResolveError;
 use crate::number::{Caller, E164, TenantId};
 use crate::reason::Reason;
 
@@ -51,7 +51,7 @@ impl Resolver {
             Ok(Owner::Nobody) => Reason::NumberUnknown,
             Err(reason) => reason,
         };
-        let outcome = running.environment.answer(reason, None, engine.clock.now());
+        let outcome = running.without_database(reason, engine.clock.now());
         engine.tell_source(number, &outcome);
         Ok(engine.counted(outcome, false)?)
     }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::{Resolver, Running};
-use crate::changes::Change;
+use crate::change::Change;
 use crate::settings::{Settings, SettingsError, SettingsFiles};
 
 impl Resolver {

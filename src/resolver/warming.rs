@@ -15,10 +15,10 @@ use tokio::time::sleep;
 use super::config::Visit;
 use super::decision::{answer, choose, decide};
 use super::{Engine, Running};
+use crate::answer::Source;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
 use crate::clock::Moment;
-use crate::credentials::Source;
 use crate::number::{Caller, ConfigId, E164};
 use crate::rules::Rules;
 use crate::settings::Warm;
@@ -47,7 +47,7 @@ pub(super) async fn warm_up(engine: Weak<Engine>) {
         Ok(()) => tracing::info!(numbers, ?took, "numbers are warm"),
         Err(error) => tracing::warn!(%error, numbers, "not all numbers could be warmed"),
     }
-    engine.upkeep.warmed.store(true, Ordering::Release);
+    engine.vitals.warmed.store(true, Ordering::Release);
 }
 
 async fn warm_recent(engine: &Weak<Engine>, store: &dyn Store) -> Result<(), StoreError> {

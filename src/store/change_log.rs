@@ -17,10 +17,10 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::lanes::{Session, is_of_connection, typed};
+use super::pool::{Session, is_of_connection, typed};
 use super::postgres::{PostgresSession, read_change};
 use super::{LoggedChange, MOST_CHANGES, PostgresStore, StoreError};
-use crate::changes::Change;
+use crate::change::Change;
 
 /// A reader of the change log.
 pub(crate) struct ChangeLog {

@@ -478,7 +478,7 @@ macro_rules! implement_store {
 
         pub(super) fn read_change(row: &$row) -> Result<LoggedChange, sqlx::Error> {
             let digits: Option<String> = row.try_get("digits")?;
-            let change = crate::changes::wire::change(
+            let change = crate::change::change(
                 row.try_get("entity")?,
                 row.try_get("fields")?,
                 row.try_get("config_id")?,

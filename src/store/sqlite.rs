@@ -11,8 +11,8 @@ use sqlx::types::Json;
 use sqlx::{Connection, Row, Sqlite};
 use uuid::Uuid;
 
-use super::lanes::{Lanes, Session, ask, typed};
 use super::migrations;
+use super::pool::{Lanes, Session, ask, typed};
 use super::sql::{self, implement_store};
 use super::{
     Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,

@@ -3,7 +3,7 @@
 use shuttle::thread::scope;
 
 use crate::cache::fence::{Fence, Generation, Stamp};
-use crate::changes::Change;
+use crate::change::Change;
 use crate::clock::Moment;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{CONFIG, LATER, Lab, NOW, caller, rows_of};

@@ -8,7 +8,7 @@ use shuttle::thread::scope;
 
 use crate::cache::fence::{Fence, Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
-use crate::changes::Change;
+use crate::change::Change;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{CONFIG, caller};
 use crate::lifecycle::Lifecycle;

@@ -4,13 +4,13 @@ use std::sync::LazyLock;
 
 use uuid::Uuid;
 
+use crate::answer::{Answer, Origin, ResolveError, TrunkOrigin};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
-use crate::cache::{Cache, Entry, Fresh, LastGood, Near, Outcome};
-use crate::changes::Change;
+use crate::cache::{Cache, Entry, Fresh, LastGood, Near, Outcome, Resolution};
+use crate::change::Change;
 use crate::clock::{Clock, Moment};
-use crate::credentials::{Answer, CredentialError, Credentials, Origin, Resolution, TrunkOrigin};
-use crate::environment::ResolveError;
+use crate::credentials::{CredentialError, Credentials};
 use crate::keyring::{KeyRing, Secret};
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;

@@ -28,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use self::explore::Model;
-use self::real::{cache, credentials, token};
+use self::real::{answer, cache, credentials, token};
 pub(crate) use trunkline::clock;
 
 /// The files of the product.
@@ -36,17 +36,15 @@ pub(crate) use trunkline::clock;
 #[expect(dead_code, unreachable_pub, reason = "the rest of the product uses more of it")]
 #[expect(unused_imports, reason = "without a harness, the unit tests in them are left out")]
 mod real {
+    pub(crate) mod answer;
     pub(crate) mod cache;
     pub(crate) mod credentials;
     pub(crate) mod token;
 }
 
 // What those files find under `crate` and the library shows to everybody.
-mod changes {
+mod change {
     pub(crate) use trunkline::Change;
-}
-mod environment {
-    pub(crate) use trunkline::ResolveError;
 }
 mod keyring {
     pub(crate) use trunkline::{KeyError, KeyRing, Secret};

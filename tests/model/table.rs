@@ -2,7 +2,7 @@
 
 use shuttle::thread::scope;
 
-use crate::changes::Change;
+use crate::change::Change;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{LATER, Lab, MUCH_LATER, NOW, caller, rows_of};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Slot};

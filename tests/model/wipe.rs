@@ -3,7 +3,7 @@
 use shuttle::thread::scope;
 
 use crate::cache::Outcome;
-use crate::changes::Change;
+use crate::change::Change;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{CONFIG, LATER, Lab, MUCH_LATER, NOW, caller, rows_of, signs};
 use crate::sync::{Arc, AtomicBool, Ordering};

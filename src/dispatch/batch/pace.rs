@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::super::Outcome;
-use crate::credentials::Resolution;
-use crate::environment::ResolveError;
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
 
 /// The limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]

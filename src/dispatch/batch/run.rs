@@ -14,10 +14,10 @@ use super::journal::{Begun, Key, Pen, State};
 use super::pace::{GivenUp, Leave, Pace};
 use super::queue::{Next, Place, Queue};
 use super::{Batch, BatchError, Course, Ended, Entry, Step, breathe};
-use crate::credentials::Resolution;
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
 use crate::dispatch::placed::Trace;
 use crate::dispatch::{Call, CallRequest, Dial, Ledger, Outcome};
-use crate::environment::ResolveError;
 use crate::number::{Caller, ConfigId};
 
 /// What the entries of a run share.

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::{BATCH, CALL_TIME, CALLS, at_zero};
-use crate::dispatch::{Outcome, Report};
+use super::{Outcome, Report};
+use crate::telemetry::{BATCH, CALL_TIME, CALLS, at_zero};
 
 /// The handles of one dispatcher.
 pub(crate) struct CallsCounted {

@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::{
-    CHANGE_DELAY, CHANGE_SEQUENCE, CHANGES, CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS,
-    FALLBACKS, HEARING, INVALIDATIONS, LEASE_AGE, LEASE_LIVE, LISTENER_UP, LIVES_ENDED, LOADS,
-    LOADS_IN_FLIGHT, LOADS_JOINED, REFUSALS, RELOADED, RELOADED_AT, RESOLUTIONS, RESTARTS,
-    STALE_FOUND, STALENESS, UNOPENABLE, WARM, at_zero,
-};
+use crate::answer::{Answer, Source};
 use crate::cache::Evicted;
-use crate::changes::Hearing;
-use crate::credentials::{Answer, Source};
+use crate::changes::{ChangesCounted, Hearing};
 use crate::keyring::KeyError;
 use crate::reason::Reason;
+use crate::telemetry::{
+    CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS, FALLBACKS, HEARING, INVALIDATIONS, LEASE_AGE,
+    LEASE_LIVE, LISTENER_UP, LOADS, LOADS_IN_FLIGHT, LOADS_JOINED, REFUSALS, RELOADED, RELOADED_AT,
+    RESOLUTIONS, RESTARTS, STALE_FOUND, STALENESS, UNOPENABLE, WARM, at_zero,
+};
 
 /// The handles of one resolver.
-pub(crate) struct Telemetry {
+pub(super) struct Telemetry {
     from_index: Counter,
     /// Warm answers by the thread that gave them, so that threads do not share what each of them
     /// writes to every time. Added up now and then.
@@ -32,65 +31,33 @@ pub(crate) struct Telemetry {
     fallbacks: Vec<Counter>,
     refusals: Vec<Counter>,
     unopenable: [(&'static str, Counter); KeyError::OF_OPENING.len()],
-    pub(crate) warm: Histogram,
-    pub(crate) cold: Histogram,
-    pub(crate) loads: Counter,
-    pub(crate) config_loads: Counter,
+    pub(super) warm: Histogram,
+    pub(super) cold: Histogram,
+    pub(super) loads: Counter,
+    pub(super) config_loads: Counter,
     in_flight: Gauge,
-    pub(crate) joined: Counter,
+    pub(super) joined: Counter,
     entries: Gauge,
     evictions: [Counter; 3],
-    pub(crate) refused_by_server: Counter,
-    pub(crate) by_embedder: Counter,
-    pub(crate) by_reload: Counter,
-    pub(crate) by_self_check: Counter,
+    pub(super) refused_by_server: Counter,
+    pub(super) by_embedder: Counter,
+    pub(super) by_reload: Counter,
+    pub(super) by_self_check: Counter,
     hearing: [Gauge; Hearing::ALL.len()],
     listener_up: Gauge,
     lease_live: Gauge,
     lease_age: Gauge,
-    pub(crate) checks: Counter,
-    pub(crate) stale_found: Counter,
-    pub(crate) staleness: Gauge,
-    pub(crate) restarts: Counter,
+    pub(super) checks: Counter,
+    pub(super) stale_found: Counter,
+    pub(super) staleness: Gauge,
+    pub(super) restarts: Counter,
     reloaded: Gauge,
     reloaded_at: Gauge,
-    pub(crate) changes: ChangesCounted,
-}
-
-/// What those who tell of changes count.
-#[derive(Clone)]
-pub(crate) struct ChangesCounted {
-    applied: Counter,
-    drops: Counter,
-    doubts: Counter,
-    delay: Histogram,
-    sequence: Gauge,
-    pub(crate) lives_ended: Counter,
-}
-
-impl ChangesCounted {
-    /// Counts changes that were applied: how long ago each was written, and the newest place in the
-    /// log that is known.
-    pub(crate) fn applied(&self, delays: &[Duration], newest: i64) {
-        #[expect(clippy::cast_precision_loss, reason = "nobody makes 2^53 changes")]
-        self.sequence.set(newest as f64);
-        if delays.is_empty() {
-            return;
-        }
-        self.drops.increment(1);
-        self.applied.increment(delays.len() as u64);
-        for delay in delays {
-            self.delay.record(*delay);
-        }
-    }
-
-    pub(crate) fn doubted(&self) {
-        self.doubts.increment(1);
-    }
+    pub(super) changes: ChangesCounted,
 }
 
 /// The warm answers of one thread, which nobody else counts.
-pub(crate) struct Hits(Arc<Counted>);
+pub(super) struct Hits(Arc<Counted>);
 
 /// In a place of its own: threads whose counters share a line of cache wait for each other.
 #[derive(Default)]
@@ -99,20 +66,20 @@ struct Counted(AtomicU64);
 
 impl Hits {
     #[inline(always)]
-    pub(crate) fn count(&self) {
+    pub(super) fn count(&self) {
         let Counted(hits) = &*self.0;
         hits.store(hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Whether the next one is one of those that are looked at more closely.
     #[inline(always)]
-    pub(crate) fn next_is_sampled(&self) -> bool {
+    pub(super) fn next_is_sampled(&self) -> bool {
         self.0.0.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
     }
 }
 
 /// Counts as under way for as long as it is there.
-pub(crate) struct InFlight(Gauge);
+pub(super) struct InFlight(Gauge);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -122,8 +89,8 @@ impl Drop for InFlight {
 
 impl Telemetry {
     /// Describes every metric and makes the handles of a resolver, all series at zero.
-    pub(crate) fn new() -> Self {
-        super::describe();
+    pub(super) fn new() -> Self {
+        crate::telemetry::describe();
         let by_reason = |name: &'static str| {
             let of = |reason: &Reason| at_zero(counter!(name, "reason" => reason.as_str()));
             Reason::ALL.iter().map(of).collect()
@@ -166,16 +133,9 @@ impl Telemetry {
             restarts: at_zero(counter!(RESTARTS)),
             reloaded: gauge!(RELOADED),
             reloaded_at: gauge!(RELOADED_AT),
-            changes: ChangesCounted {
-                applied: at_zero(counter!(CHANGES)),
-                drops: drops("change"),
-                doubts: drops("doubt"),
-                delay: histogram!(CHANGE_DELAY),
-                sequence: gauge!(CHANGE_SEQUENCE),
-                lives_ended: at_zero(counter!(LIVES_ENDED)),
-            },
+            changes: ChangesCounted::new(),
         };
-        for gauge in [&telemetry.staleness, &telemetry.in_flight, &telemetry.changes.sequence] {
+        for gauge in [&telemetry.staleness, &telemetry.in_flight] {
             gauge.set(0.0);
         }
         telemetry.cached(0);
@@ -186,7 +146,7 @@ impl Telemetry {
 
     /// Counts an answer, which was in memory or not. A warm one of the database is counted by its
     /// thread.
-    pub(crate) fn answered(&self, answer: &Answer, in_memory: bool) {
+    pub(super) fn answered(&self, answer: &Answer, in_memory: bool) {
         let reason = answer.reason();
         let counter = match (answer.source(), in_memory) {
             (Source::Database, _) if answer.stale() => &self.stale,
@@ -204,7 +164,7 @@ impl Telemetry {
     }
 
     /// What one more thread counts warm answers with.
-    pub(crate) fn new_hits(&self) -> Hits {
+    pub(super) fn new_hits(&self) -> Hits {
         let hits = Arc::default();
         self.hits().push(Arc::clone(&hits));
         Hits(hits)
@@ -215,44 +175,44 @@ impl Telemetry {
     }
 
     /// Adds up what threads have counted each for itself.
-    pub(crate) fn add_up(&self) {
+    pub(super) fn add_up(&self) {
         self.from_index
             .absolute(self.hits().iter().map(|hits| hits.0.load(Ordering::Relaxed)).sum());
     }
 
     /// Counts a question that nobody could answer.
-    pub(crate) fn refused(&self, reason: Reason) {
+    pub(super) fn refused(&self, reason: Reason) {
         self.refusals[place(reason)].increment(1);
     }
 
     /// Counts a secret that did not open.
-    pub(crate) fn unopened(&self, error: &KeyError) {
+    pub(super) fn unopened(&self, error: &KeyError) {
         if let Some((_, counter)) = self.unopenable.iter().find(|(code, _)| *code == error.code()) {
             counter.increment(1);
         }
     }
 
     /// Counts a load as under way until what is returned is dropped.
-    pub(crate) fn take_off(&self) -> InFlight {
+    pub(super) fn take_off(&self) -> InFlight {
         self.in_flight.increment(1.0);
         InFlight(self.in_flight.clone())
     }
 
     /// Says how many answers are cached.
-    pub(crate) fn cached(&self, entries: usize) {
+    pub(super) fn cached(&self, entries: usize) {
         #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 numbers")]
         self.entries.set(entries as f64);
     }
 
     /// Says how many answers have left memory by now, and why.
-    pub(crate) fn evicted(&self, evicted: &Evicted) {
+    pub(super) fn evicted(&self, evicted: &Evicted) {
         for (counter, many) in self.evictions.iter().zip(evicted.by_cause()) {
             counter.absolute(many);
         }
     }
 
     /// Says by which way changes are learned of.
-    pub(crate) fn hears_by(&self, hearing: Hearing) {
+    pub(super) fn hears_by(&self, hearing: Hearing) {
         for (way, gauge) in Hearing::ALL.iter().zip(&self.hearing) {
             gauge.set(one_if(*way == hearing));
         }
@@ -260,13 +220,13 @@ impl Telemetry {
     }
 
     /// Says whether it is proven that no change was missed, and how long ago it was.
-    pub(crate) fn proven(&self, live: bool, age: Duration) {
+    pub(super) fn proven(&self, live: bool, age: Duration) {
         self.lease_live.set(one_if(live));
         self.lease_age.set(age.as_secs_f64());
     }
 
     /// Says how the last reload of the settings went. `None`: in vain; else when it was, since 1970.
-    pub(crate) fn reloaded(&self, at: Option<Duration>) {
+    pub(super) fn reloaded(&self, at: Option<Duration>) {
         self.reloaded.set(one_if(at.is_some()));
         if let Some(at) = at {
             self.reloaded_at.set(at.as_secs_f64().floor());

@@ -12,7 +12,7 @@ use crate::reason::Reason;
 
 /// How much was told of lately, by topic.
 #[derive(Default)]
-pub(super) struct Told(Mutex<[Window; Reason::ALL.len() + 2]>);
+pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 2]>);
 
 /// What there may be much of to tell.
 #[derive(Clone, Copy)]
@@ -48,7 +48,7 @@ impl Default for Window {
     }
 }
 
-impl Told {
+impl SourceLog {
     /// Whether one more may be told of; then also how many were not since the last one.
     pub(super) fn may_tell(&self, topic: Topic, now: Moment) -> Option<u64> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +83,9 @@ impl Engine {
         match outcome {
             Ok(answer) => match answer.reason() {
                 None => {
-                    let Some(kept_back) = self.told.may_tell(Topic::Database, now) else { return };
+                    let Some(kept_back) = self.source_log.may_tell(Topic::Database, now) else {
+                        return;
+                    };
                     tracing::info!(
                         config = answer.config_name(),
                         %number,
@@ -93,14 +95,14 @@ impl Engine {
                 }
                 Some(reason) => {
                     let topic = Topic::Fallback(reason);
-                    let Some(kept_back) = self.told.may_tell(topic, now) else { return };
+                    let Some(kept_back) = self.source_log.may_tell(topic, now) else { return };
                     tracing::warn!(%reason, %number, kept_back, "Falling back to environment variables");
                 }
             },
             Err(unanswered) => {
                 let reason = unanswered.error.reason().unwrap_or(Reason::LoadPanicked);
                 let topic = Topic::Fallback(reason);
-                let Some(kept_back) = self.told.may_tell(topic, now) else { return };
+                let Some(kept_back) = self.source_log.may_tell(topic, now) else { return };
                 let error = &unanswered.error;
                 tracing::error!(%number, %error, kept_back, "no credentials for a call");
             }
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_of_so_often_and_then_counted() {
-        let told = Told::default();
+        let told = SourceLog::default();
         let at = |seconds| Moment(0).after(Duration::from_secs(seconds));
         let tell = |reason, seconds| told.may_tell(Topic::Fallback(reason), at(seconds));
         for _ in 0..MOST {

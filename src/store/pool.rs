@@ -14,8 +14,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
+use super::metrics::StoreCounted;
 use super::{StoreError, Taken};
-use crate::telemetry::StoreCounted;
 
 /// A connection, and what surrounds each statement on it.
 pub(super) trait Session: Send + Sized + 'static {
@@ -327,7 +327,7 @@ macro_rules! ask {
                 };
                 let again = lane.may_be_outdated();
                 match lane.leave(outcome) {
-                    Err(error) if again && $crate::store::lanes::is_of_connection(&error) => {}
+                    Err(error) if again && $crate::store::pool::is_of_connection(&error) => {}
                     outcome => break outcome,
                 }
             }

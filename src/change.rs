@@ -1,30 +1,24 @@
-//! What the database says of changes, read without trust: payloads of notifications, which anyone
-//! who may connect can send, and rows of the log, which a newer version may have written.
+//! A change: one committed edit, as far as those who answer from memory must know.
 
 use uuid::Uuid;
 
-use crate::changes::Change;
 use crate::number::{Caller, ConfigId, E164, TenantId};
 
-/// What a payload says.
-#[cfg(feature = "postgres")]
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Sound<'a> {
-    /// Somebody's heartbeat, and the word by which its sender knows it.
-    Beat(&'a str),
-    /// Anything else: there may be something to read.
-    Ring,
+/// One committed edit, as far as the cache must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A config was made, changed or removed.
+    Config(ConfigId),
+    /// A number was made, changed, moved or removed.
+    Number(Caller),
+    /// Many numbers at once.
+    Numbers,
+    /// Many configs at once, or something that cannot be told apart: everything.
+    All,
 }
 
-#[cfg(feature = "postgres")]
-impl<'a> Sound<'a> {
-    /// Reads a payload.
-    pub(crate) fn of(payload: &'a str) -> Self {
-        payload.strip_prefix(BEAT).map_or(Self::Ring, Self::Beat)
-    }
-}
-
-/// What a row of the log says. What this version does not know is a change of everything.
+/// What a row of the change log says, read without trust: a newer version may have written it. What
+/// this version does not know is a change of everything.
 pub(crate) fn change(
     entity: &str,
     fields: &str,
@@ -46,11 +40,7 @@ pub(crate) fn change(
     }
 }
 
-/// What a heartbeat begins with.
-#[cfg(feature = "postgres")]
-pub(crate) const BEAT: &str = "beat:";
-
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -84,12 +74,6 @@ mod tests {
                     prop_assert!(!a_number && (entity != "config" || config.is_none()));
                 }
             }
-        }
-
-        #[test]
-        fn whatever_does_not_begin_as_a_heartbeat_rings(payload in any::<String>()) {
-            let expected = payload.strip_prefix(BEAT).map_or(Sound::Ring, Sound::Beat);
-            prop_assert_eq!(Sound::of(&payload), expected);
         }
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use super::{CONNECTIONS, QUERIES, STORE_ERRORS, at_zero};
-use crate::store::StoreError;
+use super::StoreError;
+use crate::telemetry::{CONNECTIONS, QUERIES, STORE_ERRORS, at_zero};
 
 /// The handles of one database.
-pub(crate) struct StoreCounted {
+pub(super) struct StoreCounted {
     queries: [(&'static str, Histogram); STATEMENTS.len()],
     errors: [(&'static str, Counter); StoreError::KINDS.len()],
     used: Gauge,
@@ -17,7 +17,7 @@ pub(crate) struct StoreCounted {
 
 impl StoreCounted {
     /// For a database to which there may be so many connections.
-    pub(crate) fn new(most: u32) -> Self {
+    pub(super) fn new(most: u32) -> Self {
         let of = |state| gauge!(CONNECTIONS, "state" => state);
         of("max").set(f64::from(most));
         let counted = Self {
@@ -32,7 +32,7 @@ impl StoreCounted {
     }
 
     /// Records what became of a statement.
-    pub(crate) fn asked<T>(
+    pub(super) fn asked<T>(
         &self,
         statement: &str,
         took: Duration,
@@ -49,7 +49,7 @@ impl StoreCounted {
     }
 
     /// Says how many connections there are.
-    pub(crate) fn connections(&self, used: usize, idle: usize) {
+    pub(super) fn connections(&self, used: usize, idle: usize) {
         let number = |many| f64::from(u32::try_from(many).unwrap_or(u32::MAX));
         self.used.set(number(used));
         self.idle.set(number(idle));

@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 
-use super::table::Entry;
+use super::entry::Entry;
 use crate::number::Caller;
 use crate::sync::Arc;
 

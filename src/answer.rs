@@ -1,0 +1,320 @@
+//! The answer: where a call is placed, with which key, trunk and agent, and where that came from;
+//! or why there is none.
+//!
+//! An [`Answer`] redacts itself and signs tokens inside. It never outlives a wipe: whoever holds one
+//! whose credentials were withdrawn is told so.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::clock::Moment;
+use crate::credentials::{CredentialError, Credentials};
+use crate::keyring::Secret;
+use crate::number::ConfigId;
+use crate::reason::Reason;
+use crate::rules::Rules;
+use crate::server_url::ServerUrl;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::token::{AccessToken, TokenRequest};
+
+/// Which side answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A LiveKit config of the database.
+    Database,
+    /// The `LIVEKIT_*` variables.
+    Environment,
+}
+
+/// Where the trunk of an answer was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrunkOrigin {
+    /// `trunk_id` of the LiveKit config.
+    Config,
+    /// `outbound_trunk_id` of the number's rules.
+    Rules,
+    /// `OUTBOUND_TRUNK_ID`.
+    Environment,
+}
+
+/// What is known of one caller: usable credentials, trunk and agent, and their source.
+///
+/// It stays usable for as long as it is held, unless its config changes: then
+/// [`token`](Self::token) says [`CredentialError::Wiped`], and resolving again gives what holds
+/// now.
+#[repr(C)]
+pub struct Answer {
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) origin: Origin,
+    pub(crate) stale: bool,
+    /// Whether it counts as a user of its credentials.
+    pub(crate) counted: AtomicBool,
+    pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
+    pub(crate) agent: Arc<str>,
+    /// What the number's row says, where it is known and there is one.
+    pub(crate) rules: Option<Arc<Rules>>,
+    pub(crate) loaded_at: Moment,
+}
+
+impl Answer {
+    /// An answer that counts as a user of its credentials.
+    pub(crate) fn new(
+        credentials: Arc<Credentials>,
+        trunk: Option<(Box<str>, TrunkOrigin)>,
+        agent: Arc<str>,
+        origin: Origin,
+        rules: Option<Arc<Rules>>,
+        loaded_at: Moment,
+    ) -> Self {
+        Self {
+            credentials,
+            trunk,
+            agent,
+            origin,
+            rules,
+            loaded_at,
+            stale: false,
+            counted: AtomicBool::new(true),
+        }
+    }
+
+    /// An answer of the environment, whose credentials stay whoever uses them.
+    pub(crate) fn of_environment(
+        credentials: Arc<Credentials>,
+        trunk: Option<(Box<str>, TrunkOrigin)>,
+        agent: Arc<str>,
+        reason: Reason,
+        rules: Option<Arc<Rules>>,
+        now: Moment,
+    ) -> Self {
+        let origin = Origin::Environment { reason };
+        let mut answer = Self::new(credentials, trunk, agent, origin, rules, now);
+        answer.counted = AtomicBool::new(false);
+        answer
+    }
+
+    /// Leaves its credentials, once.
+    pub(crate) fn release(&self) {
+        if self.counted.swap(false, Ordering::AcqRel) {
+            self.credentials.release();
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The source with what belongs to it.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    Database { id: ConfigId, name: Arc<str> },
+    Environment { reason: Reason },
+}
+
+impl Answer {
+    /// The URL of the LiveKit server.
+    #[must_use]
+    pub fn url(&self) -> &ServerUrl {
+        self.credentials.url()
+    }
+
+    /// The API key. Public by nature: it stands in every token as `iss`.
+    #[must_use]
+    #[inline]
+    pub fn api_key(&self) -> &str {
+        self.credentials.api_key()
+    }
+
+    /// Mints a LiveKit access token (HS256).
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Wiped`] when these credentials are withdrawn: resolve again.
+    pub fn token(&self, request: &TokenRequest) -> Result<AccessToken, CredentialError> {
+        self.credentials.token(request)
+    }
+
+    /// The API secret in the clear, opened for this call into a buffer that is wiped when dropped.
+    ///
+    /// For embedders whose LiveKit client insists on the text. Prefer [`token`](Self::token).
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Wiped`], or [`CredentialError::Key`] where the key ring has lost the key.
+    pub fn api_secret(&self) -> Result<Secret, CredentialError> {
+        self.credentials.api_secret()
+    }
+
+    /// The outbound SIP trunk: the config's, else the rules', else the environment's.
+    #[must_use]
+    pub fn trunk_id(&self) -> Option<&str> {
+        self.trunk.as_ref().map(|(trunk, _)| &**trunk)
+    }
+
+    /// Who named the trunk.
+    #[must_use]
+    pub fn trunk_origin(&self) -> Option<TrunkOrigin> {
+        self.trunk.as_ref().map(|&(_, origin)| origin)
+    }
+
+    /// The agent that takes the call: the config's worker name, else `VOICE_AGENT_NAME`.
+    #[must_use]
+    pub fn agent_name(&self) -> &str {
+        &self.agent
+    }
+
+    /// What the number's row says: its carrier, its trunk and which calls it allows. `None`: it has
+    /// no row, or the database was not asked or not reached; [`reason`](Self::reason) tells which.
+    #[must_use]
+    pub fn rules(&self) -> Option<&Rules> {
+        self.rules.as_deref()
+    }
+
+    /// Which side answered.
+    #[must_use]
+    #[inline]
+    pub fn source(&self) -> Source {
+        match self.origin {
+            Origin::Database { .. } => Source::Database,
+            Origin::Environment { .. } => Source::Environment,
+        }
+    }
+
+    /// Why it was the environment. `None` when the database answered.
+    #[must_use]
+    #[inline]
+    pub fn reason(&self) -> Option<Reason> {
+        match self.origin {
+            Origin::Database { .. } => None,
+            Origin::Environment { reason } => Some(reason),
+        }
+    }
+
+    /// The config that answered.
+    #[must_use]
+    pub fn config_id(&self) -> Option<ConfigId> {
+        match self.origin {
+            Origin::Database { id, .. } => Some(id),
+            Origin::Environment { .. } => None,
+        }
+    }
+
+    /// The name of the config that answered.
+    #[must_use]
+    pub fn config_name(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Database { name, .. } => Some(name),
+            Origin::Environment { .. } => None,
+        }
+    }
+
+    /// Whether another answer stands on the very same credentials.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn shares_credentials_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.credentials, &other.credentials)
+    }
+
+    /// Whether this is the last good answer of a database that cannot be asked at present.
+    #[must_use]
+    #[inline]
+    pub fn stale(&self) -> bool {
+        self.stale
+    }
+
+    /// When it was read from the database, on the resolver's clock.
+    #[must_use]
+    pub fn loaded_at(&self) -> Moment {
+        self.loaded_at
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Resolution")
+            .field("source", &self.source())
+            .field("reason", &self.reason())
+            .field("url", self.url())
+            .field("config", &self.config_name())
+            .field("trunk", &self.trunk_id())
+            .field("agent", &self.agent_name())
+            .field("stale", &self.stale())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why nobody could answer, by what a caller can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// The database had no answer and the policy keeps the environment from giving one.
+    #[error("no credentials: {reason}, and FALLBACK_DENY keeps the environment from answering")]
+    FallbackDenied {
+        /// Why the database did not answer.
+        reason: Reason,
+    },
+    /// The database had no answer and the environment is not complete.
+    #[error(
+        "no credentials: {reason}, and the environment lacks {}; it needs LIVEKIT_URL, \
+         LIVEKIT_API_KEY and LIVEKIT_API_SECRET together",
+        missing.join(", ")
+    )]
+    EnvironmentIncomplete {
+        /// Why the database did not answer.
+        reason: Reason,
+        /// The variables that are not set.
+        missing: Vec<&'static str>,
+    },
+    /// A config was asked for by its id, and cannot be used. The environment never stands in for it.
+    #[error("no credentials: {reason}")]
+    ConfigUnusable {
+        /// Why.
+        reason: Reason,
+    },
+    /// A number was given without a tenant, and more than one tenant owns it.
+    #[error("more than one tenant owns this number; name the tenant")]
+    TenantNeeded,
+}
+
+impl ResolveError {
+    /// Why the database did not answer, where it was asked.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::FallbackDenied { reason }
+            | Self::EnvironmentIncomplete { reason, .. }
+            | Self::ConfigUnusable { reason } => Some(*reason),
+            Self::TenantNeeded => None,
+        }
+    }
+
+    /// Whether asking again later may help without anybody changing anything.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.reason().is_some_and(Reason::is_recoverable)
+    }
+}
+
+/// Why there are no credentials, and what the number's row says none the less.
+#[derive(Debug, Clone)]
+pub(crate) struct Unanswered {
+    pub(crate) error: ResolveError,
+    pub(crate) rules: Option<Arc<Rules>>,
+}
+
+impl From<ResolveError> for Unanswered {
+    fn from(error: ResolveError) -> Self {
+        Self { error, rules: None }
+    }
+}
+
+impl From<Unanswered> for ResolveError {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.error
+    }
+}

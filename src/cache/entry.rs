@@ -1,0 +1,187 @@
+//! An entry: what resolving came to, with what the cache knows of it, in one place.
+//!
+//! A hit follows one pointer to it and reads what stands first. A [`Resolution`] is such an entry
+//! that holds an answer, so handing one over is one `Arc` to share.
+//!
+//! **Invariant:** what an entry says never changes; what is known of it is set once, when it is kept.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::fence::Stamp;
+use crate::answer::{Answer, Origin, Unanswered};
+use crate::clock::Moment;
+use crate::number::Caller;
+use crate::sync::{Arc, AtomicBool, AtomicU16, AtomicU32, OnceLock, Ordering};
+
+/// The answer for one caller, to keep for as long as it is needed. Cloning shares it.
+// Private, and made in two places only: of an answer, and of an entry that was seen to hold one.
+#[derive(Clone)]
+pub struct Resolution(Arc<Entry>);
+
+impl Resolution {
+    /// One that stands nowhere yet.
+    pub(crate) fn new(answer: Answer) -> Self {
+        Self(Arc::new(Entry::from(Ok(answer))))
+    }
+
+    /// The one that stands in an entry.
+    pub(super) fn of(entry: &Arc<Entry>) -> Option<Self> {
+        entry.said.is_ok().then(|| Self(Arc::clone(entry)))
+    }
+
+    /// Whether it has left the index since it was kept.
+    #[inline(always)]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.0.kept().is_some_and(Kept::is_retired)
+    }
+}
+
+impl Deref for Resolution {
+    type Target = Answer;
+
+    fn deref(&self) -> &Answer {
+        match &self.0.said {
+            Ok(answer) => answer,
+            Err(_) => {
+                unreachable!("`new` and `of` take an answer, and what an entry says never changes")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Resolution {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, out)
+    }
+}
+
+/// What resolving came to.
+pub(crate) type Outcome = Result<Resolution, Unanswered>;
+
+/// What resolving came to, in one place with what the cache knows of it: a hit then follows one
+/// pointer. What a hit reads comes first, so that it is close together.
+#[repr(C)]
+pub(crate) struct Entry {
+    /// Set once, when it is kept.
+    kept: OnceLock<Kept>,
+    pub(crate) said: Result<Answer, Unanswered>,
+}
+
+/// What the cache knows of an entry.
+#[repr(C)]
+pub(super) struct Kept {
+    pub(super) caller: Caller,
+    pub(super) stamp: Stamp,
+    pub(super) fresh_until: Moment,
+    /// When it last answered, coarsely: readers share this place and seldom write to it.
+    pub(super) used: AtomicU32,
+    /// Near how many threads it stands.
+    pub(super) near: AtomicU16,
+    pub(super) needs_lease: bool,
+    /// Whether it has left the index, or never was in it.
+    pub(super) retired: AtomicBool,
+    pub(super) keep_until: Moment,
+    /// When it is to be loaded anew if it is in use.
+    pub(super) refresh_at: Moment,
+    /// Tells this entry from another one under the same key.
+    pub(super) serial: u64,
+}
+
+impl From<Result<Answer, Unanswered>> for Entry {
+    fn from(said: Result<Answer, Unanswered>) -> Self {
+        Self { kept: OnceLock::new(), said }
+    }
+}
+
+impl Entry {
+    /// What it says, to hold.
+    #[inline(always)]
+    pub(crate) fn outcome(self: &Arc<Self>) -> Outcome {
+        match &self.said {
+            Ok(_) => Ok(Resolution(Arc::clone(self))),
+            Err(unanswered) => Err(unanswered.clone()),
+        }
+    }
+
+    /// It again, of what it said.
+    pub(crate) fn of(outcome: Outcome) -> Arc<Self> {
+        match outcome {
+            Ok(Resolution(entry)) => entry,
+            Err(unanswered) => Arc::new(Self::from(Err(unanswered))),
+        }
+    }
+
+    /// `false`: it is kept already.
+    pub(super) fn keep(&self, kept: Kept) -> bool {
+        self.kept.set(kept).is_ok()
+    }
+
+    /// What the cache knows of it; something, where it stands in the index.
+    #[inline(always)]
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.get()
+    }
+
+    /// The answer, where it came from the database.
+    pub(super) fn database_answer(&self) -> Option<&Answer> {
+        let answer = self.said.as_ref().ok()?;
+        matches!(answer.origin, Origin::Database { .. }).then_some(answer)
+    }
+}
+
+impl Kept {
+    /// Notes that it answers. `true`: for the first time in a while.
+    #[inline(always)]
+    pub(super) fn use_at(&self, now: Moment) -> bool {
+        let now = coarse(now);
+        let first = self.used.load(Ordering::Relaxed) != now;
+        if first {
+            self.used.store(now, Ordering::Relaxed);
+        }
+        first
+    }
+
+    #[inline(always)]
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(super) fn came_near(&self) {
+        self.near.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn goes_from_near(&self) {
+        self.near.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// When it last answered.
+    pub(super) fn used_at(&self) -> Moment {
+        Moment(u64::from(self.used.load(Ordering::Relaxed)) << COARSE)
+    }
+
+    /// Whether it has answered since then.
+    pub(super) fn was_used_since(&self, then: Moment) -> bool {
+        self.used.load(Ordering::Relaxed) > coarse(then)
+    }
+}
+
+/// A moment in units of 2^26 ns, which are 67 ms.
+#[inline(always)]
+pub(super) fn coarse(at: Moment) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "9 years fit")]
+    let coarse = (at.0 >> COARSE) as u32;
+    coarse
+}
+
+/// One very entry under a key.
+pub(crate) type Place = (Caller, u64);
+
+/// One very entry, in half the room of its [`Place`].
+#[derive(Clone, Copy)]
+pub(super) struct Noted {
+    pub(super) hash: u64,
+    pub(super) serial: u64,
+}
+
+const COARSE: u32 = 26;

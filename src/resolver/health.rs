@@ -1,0 +1,124 @@
+//! How a resolver fares: by which way it learns of changes, what the self-check has found, and
+//! whether it should be given calls to answer.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Engine, Resolver};
+use crate::changes::Hearing;
+use crate::settings::Warm;
+
+/// What the tasks have found.
+#[derive(Default)]
+pub(super) struct Vitals {
+    /// Whether changes have been heard at least once.
+    pub(super) has_heard: AtomicBool,
+    /// Whether what was to be loaded at the start has been, as far as it could be.
+    pub(super) warmed: AtomicBool,
+    pub(super) checked: AtomicU64,
+    pub(super) found_stale: AtomicU64,
+    /// Whether the last self-check found a stale answer.
+    pub(super) stale_now: AtomicBool,
+    /// In nanoseconds.
+    pub(super) max_staleness: AtomicU64,
+}
+
+/// How a resolver fares.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether the database is asked at all: the flag.
+    pub enabled: bool,
+    /// By which way it learns of changes at present.
+    pub hearing: Hearing,
+    /// Why it is not the quicker one, where that is known.
+    pub trouble: Option<String>,
+    /// How many answers are in memory.
+    pub cached: usize,
+    /// How many answers the self-check has held against the database.
+    pub checked: u64,
+    /// How many of them were staler than `LEASE` allows.
+    pub found_stale: u64,
+    /// For how long at most an answer was seen to count after the database said otherwise.
+    pub max_staleness: Duration,
+    /// Why it should not be given calls to answer. Not for want of a database while it knows
+    /// answers.
+    pub not_ready: Option<NotReady>,
+}
+
+/// Why a resolver should not be given calls to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NotReady {
+    /// It has just begun.
+    #[error("nothing has proven yet that changes are heard")]
+    HasNotHeard,
+    /// What `WARM` names is being loaded.
+    #[error("the numbers that WARM names are being loaded")]
+    Warming,
+    /// The database is away, nothing is in memory, and the environment has no credentials.
+    #[error("there is nothing to answer with: no database, nothing in memory, and no environment")]
+    NothingToAnswerWith,
+    /// The self-check says so.
+    #[error("the last self-check found an answer that is staler than it may be")]
+    Stale,
+}
+
+impl Resolver {
+    /// Records at once what is else recorded twenty times a second: for a scrape.
+    #[cfg(feature = "server")]
+    pub(crate) fn tell_metrics(&self) {
+        self.engine.tell_metrics(self.engine.hearing());
+    }
+}
+
+impl Engine {
+    pub(super) fn health(&self) -> Health {
+        let found = &self.vitals;
+        let hearing = self.hearing();
+        let enabled = self.running.load().enabled;
+        let not_ready = if !enabled {
+            None
+        } else if hearing == Hearing::Nothing && !found.has_heard.load(Ordering::Acquire) {
+            Some(NotReady::HasNotHeard)
+        } else if hearing == Hearing::Nothing && self.has_nothing_to_answer_with() {
+            Some(NotReady::NothingToAnswerWith)
+        } else if self.tuning.warm != Warm::None && !found.warmed.load(Ordering::Acquire) {
+            Some(NotReady::Warming)
+        } else {
+            found.stale_now.load(Ordering::Acquire).then_some(NotReady::Stale)
+        };
+        Health {
+            enabled,
+            hearing,
+            trouble: self.feed.as_ref().and_then(|feed| feed.trouble()),
+            cached: self.cache.len(),
+            checked: found.checked.load(Ordering::Acquire),
+            found_stale: found.found_stale.load(Ordering::Acquire),
+            max_staleness: Duration::from_nanos(found.max_staleness.load(Ordering::Acquire)),
+            not_ready,
+        }
+    }
+
+    fn has_nothing_to_answer_with(&self) -> bool {
+        self.cache.len() == 0 && !self.running.load().environment.missing().is_empty()
+    }
+
+    pub(super) fn hearing(&self) -> Hearing {
+        self.feed.as_ref().map_or(Hearing::Embedder, |feed| feed.hearing())
+    }
+
+    /// Records what is not recorded where it happens.
+    pub(super) fn tell_metrics(&self, hearing: Hearing) {
+        let (telemetry, now) = (&self.telemetry, self.clock.now());
+        telemetry.add_up();
+        telemetry.hears_by(hearing);
+        telemetry.cached(self.cache.len());
+        telemetry.evicted(&self.cache.evicted);
+        let fence = &self.cache.fence;
+        telemetry.proven(fence.lease_is_live(now), fence.lease_age(now, self.tuning.lease));
+    }
+}

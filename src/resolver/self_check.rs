@@ -1,0 +1,96 @@
+//! The self-check: now and then one answer in memory is held against the database.
+//!
+//! **Invariant:** what would not be served cannot be stale, and an answer that nobody can be held
+//! against says nothing.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Engine;
+use super::decision::decide;
+use super::health::Vitals;
+use crate::cache::Place;
+use crate::change::Change;
+use crate::clock::Moment;
+
+/// Checks for as long as it is polled and the engine is there, if the settings want it.
+pub(super) async fn check_now_and_then(engine: Weak<Engine>) {
+    loop {
+        let rhythm = engine.upgrade().map(|engine| engine.tuning.self_check);
+        let Some(Some(rhythm)) = rhythm else { return };
+        sleep(rhythm).await;
+        let Some(engine) = engine.upgrade() else { return };
+        engine.check().await;
+    }
+}
+
+impl Engine {
+    /// Holds one answer against the database.
+    async fn check(&self) {
+        let (Some(store), Ok(dice)) = (&self.store, getrandom::u64()) else { return };
+        let asked_at = self.clock.now();
+        let sample = self.cache.any(dice).and_then(|caller| {
+            let (outcome, serial) = self.cache.proven(caller, asked_at)?;
+            Some((caller, outcome, serial))
+        });
+        let Some((caller, outcome, serial)) = sample else {
+            // What would not be served cannot be stale.
+            return found_nothing(&self.vitals);
+        };
+        let running = self.running.load_full();
+        let Ok(route) = store.route(caller).await else {
+            // What was found before says nothing of an answer that nobody can be held against now.
+            return found_nothing(&self.vitals);
+        };
+        let decision = decide(route, running.ring.as_ref());
+        let place = (caller, serial);
+        let staleness = if decision.says(&outcome, &running.environment) {
+            Duration::ZERO
+        } else {
+            self.until_it_counts_no_more(place, asked_at).await
+        };
+        // Held against what the settings said before, it says nothing.
+        if !Arc::ptr_eq(&running, &self.running.load_full()) {
+            return;
+        }
+        let found = &self.vitals;
+        let stale = staleness > self.tuning.lease;
+        found.checked.fetch_add(1, Ordering::AcqRel);
+        self.telemetry.checks.increment(1);
+        let nanos = u64::try_from(staleness.as_nanos()).unwrap_or(u64::MAX);
+        let most = found.max_staleness.fetch_max(nanos, Ordering::AcqRel).max(nanos);
+        self.telemetry.staleness.set(Duration::from_nanos(most).as_secs_f64());
+        found.stale_now.store(stale, Ordering::Release);
+        if stale {
+            found.found_stale.fetch_add(1, Ordering::AcqRel);
+            self.telemetry.stale_found.increment(1);
+            tracing::error!(?staleness, "an answer in memory was stale; it is dropped");
+            self.telemetry.by_self_check.increment(1);
+            self.cache.apply(Change::Number(caller));
+            if let Some(id) = outcome.ok().and_then(|answer| answer.config_id()) {
+                self.cache.apply(Change::Config(id));
+            }
+        }
+    }
+
+    /// Waits until an answer that is known to be old is refused, and returns how long after the
+    /// database had said otherwise that was.
+    async fn until_it_counts_no_more(&self, place: Place, asked_at: Moment) -> Duration {
+        loop {
+            let now = self.clock.now();
+            let staleness = now.since(asked_at);
+            if !self.cache.still_counts(place, now) || staleness > self.tuning.lease * 2 {
+                return staleness;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn found_nothing(vitals: &Vitals) {
+    vitals.stale_now.store(false, Ordering::Release);
+}

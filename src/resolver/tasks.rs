@@ -1,0 +1,157 @@
+//! The tasks beside the callers: the change feed, sweeping, refreshing, pruning, the self-check and
+//! the warm-up. Each is a task that is started again should it panic.
+//!
+//! **Invariant:** none of them keeps a resolver alive that nobody holds any more.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::Engine;
+use super::loading::Purpose;
+use super::self_check::check_now_and_then;
+use super::warming::warm_up;
+use crate::cache::{Place, SWEEP};
+use crate::changes::Hearing;
+use crate::settings::Warm;
+use crate::store::StoreError;
+
+impl Engine {
+    /// Starts every task that runs beside the callers.
+    pub(super) fn start_tasks(self: &Arc<Self>, enabled: &watch::Receiver<bool>) {
+        if let Some(feed) = &self.feed {
+            let feed = Arc::clone(feed);
+            self.start("changes", enabled, move |_| {
+                let feed = Arc::clone(&feed);
+                async move { match Box::pin(feed.tell()).await {} }
+            });
+            self.start("self-check", enabled, check_now_and_then);
+            self.start("prune", enabled, prune_now_and_then);
+        }
+        if self.tuning.warm != Warm::None && self.store.is_some() {
+            self.start("warm-up", enabled, warm_up);
+        }
+        let always = watch::channel(true).1;
+        let (in_use, wanted) = mpsc::channel(REFRESHES_WAITING);
+        let wanted = Arc::new(tokio::sync::Mutex::new(wanted));
+        self.start("sweeper", &always, move |engine| sweep(engine, in_use.clone()));
+        self.start("refresh", &always, move |engine| refresh(engine, Arc::clone(&wanted)));
+    }
+
+    /// Runs a task while `enabled` says so, until the resolver stops.
+    fn start<F>(
+        self: &Arc<Self>,
+        name: &'static str,
+        enabled: &watch::Receiver<bool>,
+        task: impl Fn(Weak<Self>) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (engine, enabled) = (Arc::downgrade(self), enabled.clone());
+        let (stopping, restarts) = (self.lifecycle.stopping(), self.telemetry.restarts.clone());
+        let task = Arc::new(task);
+        let supervised = move || {
+            let (engine, mut enabled) = (Weak::clone(&engine), enabled.clone());
+            let (stopping, task) = (stopping.clone(), Arc::clone(&task));
+            async move {
+                let while_enabled = async {
+                    loop {
+                        // With its sender gone, the flag stays as it is.
+                        if enabled.wait_for(|on| *on).await.is_err() && !*enabled.borrow() {
+                            return;
+                        }
+                        tokio::select! {
+                            () = task(Weak::clone(&engine)) => return,
+                            Ok(_) = enabled.wait_for(|on| !*on) => {}
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = stopping.cancelled() => {}
+                    () = while_enabled => {}
+                }
+            }
+        };
+        self.lifecycle.supervise(name, move || restarts.increment(1), supervised);
+    }
+
+    /// Loads anew what is in use, unless the database is in the way.
+    async fn refresh(self: &Arc<Self>, place: Place) {
+        let now = self.clock.now();
+        if self.database_is_left_alone(now) {
+            return;
+        }
+        let Some(used_at) = self.cache.used_at(place) else { return };
+        let (engine, (caller, _)) = (Arc::clone(self), place);
+        let last = self.cache.last_good(caller, now);
+        let take_off = |born| engine.fly(caller, born, last, Purpose::Refresh { used_at });
+        let _landed =
+            self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off).await;
+    }
+}
+
+/// Wipes what is due, notes by which way changes are heard, and passes on what is in use.
+async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<Place>) {
+    let mut due = interval(SWEEP);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        let Some(engine) = engine.upgrade() else { return };
+        for place in engine.cache.sweep(engine.clock.now()) {
+            // With so many waiting, callers load the rest themselves.
+            if in_use.try_send(place).is_err() {
+                break;
+            }
+        }
+        let hearing = engine.hearing();
+        engine.tell_metrics(hearing);
+        if hearing != Hearing::Nothing {
+            engine.vitals.has_heard.store(true, Ordering::Release);
+        }
+    }
+}
+
+async fn refresh(engine: Weak<Engine>, wanted: Arc<tokio::sync::Mutex<mpsc::Receiver<Place>>>) {
+    let mut wanted = wanted.lock().await;
+    futures_util::stream::poll_fn(|context| wanted.poll_recv(context))
+        .for_each_concurrent(REFRESHES_AT_ONCE, |place| {
+            let engine = engine.upgrade();
+            async move {
+                if let Some(engine) = engine {
+                    engine.refresh(place).await;
+                }
+            }
+        })
+        .await;
+}
+
+async fn prune_now_and_then(engine: Weak<Engine>) {
+    loop {
+        let keep = engine.upgrade().map(|engine| engine.tuning.keep_changes);
+        let Some(Some(keep)) = keep else { return };
+        // Not all nodes at once, nor right at their start.
+        let dice = getrandom::u64().unwrap_or(0) % PRUNE_EVERY.as_secs();
+        sleep(PRUNE_EVERY / 2 + Duration::from_secs(dice)).await;
+        let Some(engine) = engine.upgrade() else { return };
+        let Some(store) = &engine.store else { return };
+        match store.prune_changes(keep).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "the change log was pruned"),
+            Err(StoreError::Refused { code, .. }) if MAY_NOT_WRITE.contains(&&*code) => {
+                tracing::debug!("the change log is not pruned from here");
+            }
+            Err(error) => tracing::warn!(%error, "the change log could not be pruned"),
+        }
+    }
+}
+
+/// A role without the right to delete, and a replica.
+const MAY_NOT_WRITE: [&str; 2] = ["42501", "25006"];
+const REFRESHES_WAITING: usize = 4096;
+/// Callers come first: they have the other connections.
+const REFRESHES_AT_ONCE: usize = 2;
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
