@@ -1,26 +1,26 @@
 //! `trunkline batch`: places the calls of a file.
 
-use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+mod failure;
+mod progress;
+mod results;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use trunkline::clock::{Clock, Moment, SystemClock};
-use trunkline::dispatch::Outcome;
 use trunkline::dispatch::batch::{
-    Batch as Running, BatchError, Defaults, Entries, Journal, Limits, Summary,
+    Batch as Running, BatchError, Defaults, Entries, Journal, Limits,
 };
 use trunkline::{E164, TenantId};
 
+use self::failure::conclude;
+use self::progress::Progress;
+use self::results::Results;
 use super::Context;
 use super::call::Dialling;
-use super::failure::{Done, Exit, Failure};
-use super::output::{json_line, line};
+use super::failure::{Done, Failure};
 use super::serve::{bind, exporter};
 use super::signals::told_to_end;
 
@@ -149,7 +149,7 @@ impl Run {
         let summary = ended.map_err(|error| self.failure(&error))?;
         results.finish()?;
         wrong.map_or(Ok(()), Err)?;
-        Self::conclude(context, &summary)
+        conclude(context, &summary)
     }
 
     /// Refuses results that would be written over the batch or its journal.
@@ -189,196 +189,6 @@ impl Run {
             from: from.map_err(|error| Failure::usage("number_malformed", error.to_string()))?,
         })
     }
-
-    /// Says how it went; what has no result is a failure, since somebody has to go on with it.
-    fn conclude(context: &Context, summary: &Summary) -> Done {
-        let told = told(summary);
-        if summary.left == 0 {
-            if !context.json {
-                eprintln!("{told}");
-            }
-            return Ok(());
-        }
-        Err(Failure::new("batch_incomplete", told, Exit::Failed)
-            .hint("the same command with --resume goes on with them"))
-    }
-
-    fn failure(&self, error: &BatchError) -> Failure {
-        let (file, journal) = (self.file.display(), self.journal());
-        let journal = journal.display();
-        let (code, exit, hint) = match error {
-            BatchError::NoBatch(_) => ("batch_malformed", Exit::Failed, None),
-            BatchError::JournalThere => (
-                "batch_begun",
-                Exit::Conflict,
-                Some(format!(
-                    "--resume goes on with it; to call all of them once more, remove {journal}"
-                )),
-            ),
-            BatchError::NoJournal => {
-                ("no_journal", Exit::Failed, Some(format!("without --resume, {file} is begun")))
-            }
-            BatchError::Running => ("batch_running", Exit::Conflict, None),
-            BatchError::Changed { .. } => (
-                "batch_changed",
-                Exit::Conflict,
-                Some(format!("put {file} back as it was; entries may only be added at its end")),
-            ),
-            BatchError::Journal(_) => (
-                "journal_failed",
-                Exit::Failed,
-                Some(format!("nothing is dialled without {journal}")),
-            ),
-            _ => (
-                "journal_malformed",
-                Exit::Failed,
-                Some(format!("is {journal} a batch's journal?")),
-            ),
-        };
-        let failure = Failure::new(code, format!("{file}: {error}"), exit);
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    }
-}
-
-/// Where results go.
-struct Results {
-    file: Option<BufWriter<File>>,
-    json: bool,
-}
-
-impl Results {
-    /// Nothing is written yet, and nothing that is there is lost, until it is known that the batch
-    /// goes on.
-    fn open(path: Option<&Path>, json: bool) -> Result<Self, Failure> {
-        let open = |path: &Path| {
-            let file = File::options().write(true).create(true).truncate(false).open(path);
-            file.map_err(|error| {
-                let message = format!("--results {}: {error}", path.display());
-                Failure::new("results_failed", message, Exit::Failed)
-            })
-        };
-        Ok(Self { file: path.map(open).transpose()?.map(BufWriter::new), json })
-    }
-
-    /// The file is written anew: the results of earlier runs come first, from the journal.
-    fn begin(&mut self) -> Done {
-        match &self.file {
-            // A pipe or a device has no length.
-            Some(file) if file.get_ref().metadata().is_ok_and(|there| there.is_file()) => {
-                file.get_ref().set_len(0).map_err(|error| failed(&error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&mut self, result: &Value) -> Done {
-        let Some(file) = &mut self.file else {
-            return if self.json { json_line(result) } else { line(in_words(result)) };
-        };
-        writeln!(file, "{result}").map_err(|error| failed(&error))
-    }
-
-    fn finish(mut self) -> Done {
-        self.file.as_mut().map_or(Ok(()), |file| file.flush().map_err(|error| failed(&error)))
-    }
-}
-
-fn failed(error: &std::io::Error) -> Failure {
-    let message = format!("--results: {error}");
-    Failure::new("results_failed", message, Exit::Failed)
-        .hint("the journal has them: --resume writes them anew")
-}
-
-/// A result in one line of words.
-fn in_words(result: &Value) -> String {
-    let text = |member: &str| result[member].as_str().unwrap_or("-").to_owned();
-    let mut words = format!(
-        "line {}: {}, {} to {}",
-        result["line"],
-        text("outcome"),
-        text("from"),
-        text("to"),
-    );
-    for member in ["room", "message"] {
-        if let Some(more) = result[member].as_str() {
-            words.push_str(", ");
-            words.push_str(more);
-        }
-    }
-    words
-}
-
-/// How it stands, in words.
-fn told(summary: &Summary) -> String {
-    let outcomes: Vec<_> =
-        summary.outcomes.iter().map(|(outcome, many)| format!("{many} {outcome}")).collect();
-    let earlier = match summary.earlier {
-        0 => String::new(),
-        many => format!(" ({many} of them by an earlier run)"),
-    };
-    let nothing = if outcomes.is_empty() { "nothing done" } else { "" };
-    format!(
-        "{} entries: {}{nothing}{earlier}; {} left",
-        summary.entries,
-        outcomes.join(", "),
-        summary.left
-    )
-}
-
-/// A bar on a terminal, a line every few seconds elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-    clock: SystemClock,
-    next: Moment,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let clock = SystemClock::default();
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let template = "{bar:40} {pos}/{len} {msg} {per_sec}, {eta} to go";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar
-        });
-        let next = clock.now().after(EVERY);
-        Self { bar, clock, next }
-    }
-
-    /// Prints without drawing over the bar.
-    fn around(&self, print: impl FnOnce() -> Done) -> Done {
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
-    }
-
-    fn show(&mut self, summary: &Summary) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(summary.entries);
-            bar.set_position(summary.done() + summary.left);
-            let others = summary.done() - summary.of(Outcome::Placed);
-            bar.set_message(format!("{} placed, {others} not", summary.of(Outcome::Placed)));
-            return;
-        }
-        let now = self.clock.now();
-        if now > self.next {
-            self.next = now.after(EVERY);
-            let (done, all) = (summary.done(), summary.entries);
-            tracing::info!(done, all, placed = summary.of(Outcome::Placed), "batch");
-        }
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 fn concurrency(text: &str) -> Result<usize, String> {
@@ -395,6 +205,3 @@ fn calls_per_second(text: &str) -> Result<f64, String> {
         _ => Err("a number from 0.001 to 10000, such as 0.5; 0 is as many as come".to_owned()),
     }
 }
-
-/// How often a line tells how it stands where there is no terminal.
-const EVERY: Duration = Duration::from_secs(5);
