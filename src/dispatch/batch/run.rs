@@ -1,7 +1,7 @@
 //! One run of a batch: which entries go when, and what becomes of each.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -13,7 +13,7 @@ use super::entry::hash;
 use super::journal::{Begun, Key, Pen, State};
 use super::pace::{GivenUp, Leave, Pace};
 use super::queue::{Next, Place, Queue};
-use super::{Batch, BatchError, Course, Ended, Entry, Step, breathe};
+use super::{Batch, BatchError, Course, Ended, Entry, Step};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::dispatch::placed::Trace;
@@ -28,60 +28,73 @@ pub(super) struct Run<'a> {
     pub(super) pace: &'a Pace,
 }
 
+/// What a run has read and not ended yet.
+struct Flow<F> {
+    queue: Queue,
+    under_way: FuturesUnordered<F>,
+    /// How many may be under way.
+    window: usize,
+    all_read: bool,
+}
+
+impl<F> Flow<F> {
+    fn may_read(&self) -> bool {
+        !self.all_read && self.under_way.len() < self.window && self.queue.has_room()
+    }
+}
+
 impl Run<'_> {
-    /// Reads entries and brings them to their end, until there are no more or it is to stop.
+    /// Reads entries and brings them to their end, until there are no more or it is to stop. It
+    /// reads on only while nothing that is under way can go on, so that reading delays no call.
     pub(super) async fn go(&self, course: &mut Course<'_>) -> Result<(), BatchError> {
         let Batch { cancel, limits, .. } = self.batch;
         let window = WINDOW.max(limits.concurrency.saturating_mul(2));
-        let mut under_way = FuturesUnordered::new();
-        let (mut queue, mut read, mut all_read) = (Queue::new(limits.concurrency), 0, false);
+        let (queue, under_way) = (Queue::new(limits.concurrency), FuturesUnordered::new());
+        let mut flow = Flow { queue, under_way, window, all_read: false };
         let mut stop_at = None;
         loop {
-            while stop_at.is_none() && !all_read && under_way.len() < window && queue.has_room() {
-                read += 1;
-                breathe(read).await;
-                if cancel.is_cancelled() {
-                    break;
-                }
-                match course.next()? {
-                    Step::Next(next) => {
-                        let place = self.place_of(&next.0);
-                        under_way
-                            .extend(queue.admit(&place, *next).map(|next| self.step(place, next)));
-                    }
-                    Step::Earlier => {}
-                    Step::End => all_read = true,
-                }
-            }
-            if under_way.is_empty() {
+            let reads = stop_at.is_none() && flow.may_read();
+            if !reads && flow.under_way.is_empty() {
                 return Ok(());
             }
-            let grace = async {
-                match stop_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                Some((place, came)) = under_way.next() => match came {
+                () = cancel.cancelled(), if stop_at.is_none() => {
+                    stop_at = Some(Instant::now() + GRACE);
+                }
+                Some((place, came)) = flow.under_way.next() => match came {
                     Came::Known(next) => {
-                        for next in std::iter::once(*next).chain(queue.known(&place)) {
+                        for next in std::iter::once(*next).chain(flow.queue.known(&place)) {
                             let place = self.trunk_of(&next.0).unwrap_or_else(nowhere);
-                            under_way.extend(queue.admit(&place, next).map(|next| self.step(place, next)));
+                            let goes = flow.queue.admit(&place, next);
+                            flow.under_way.extend(goes.map(|next| self.step(place, next)));
                         }
                     }
                     Came::Ended(ended) => {
                         course.ended(ended)?;
                         if stop_at.is_none() {
-                            under_way.extend(queue.ended(&place).map(|next| self.step(place, next)));
+                            let goes = flow.queue.ended(&place);
+                            flow.under_way.extend(goes.map(|next| self.step(place, next)));
                         }
                     }
                 },
-                () = cancel.cancelled(), if stop_at.is_none() => {
-                    stop_at = Some(Instant::now() + GRACE);
+                () = passed(stop_at) => return Ok(()),
+                () = tokio::task::yield_now(), if reads => {
+                    for _ in 0..AT_ONCE {
+                        if !flow.may_read() {
+                            break;
+                        }
+                        match course.next()? {
+                            Step::Next(next) => {
+                                let place = self.place_of(&next.0);
+                                let goes = flow.queue.admit(&place, *next);
+                                flow.under_way.extend(goes.map(|next| self.step(place, next)));
+                            }
+                            Step::Earlier => {}
+                            Step::End => flow.all_read = true,
+                        }
+                    }
                 }
-                () = grace => return Ok(()),
             }
         }
     }
@@ -196,7 +209,7 @@ impl Run<'_> {
     /// Places a call, again if nothing was dialled and that may help. `noted`: the journal says that
     /// it is about to be dialled.
     async fn place(&self, key: Key, mut request: CallRequest, mut noted: bool) -> Ended {
-        let Batch { dispatcher, limits, cancel, dial } = self.batch;
+        let Batch { dispatcher, limits, cancel, .. } = self.batch;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -219,22 +232,13 @@ impl Run<'_> {
                     }
                 },
             };
-            let note = Note {
-                pen: self.pen,
-                key,
-                engine: *dial != Dial::Agent,
-                cancel,
-                written: AtomicBool::new(noted),
-                stopped: AtomicBool::new(false),
-                failed: std::sync::Mutex::new(None),
-            };
+            let note = Note::new(self, key, noted);
             let report = dispatcher.call_noted(&request, answer, &note).await;
-            noted = note.written.load(Ordering::Acquire);
-            if note.stopped.load(Ordering::Acquire) {
-                return self.left(key, noted, None).await;
-            }
-            if let Some(error) = note.failure() {
-                return Ended::Failed(error);
+            match note.into_noted() {
+                Noted::No => {}
+                Noted::Yes => noted = true,
+                Noted::Stopped { before } => return self.left(key, before, None).await,
+                Noted::Failed(error) => return Ended::Failed(error),
             }
             if let Some(leave) = leave {
                 leave.ended(report.outcome);
@@ -335,35 +339,71 @@ struct Note<'a> {
     key: Key,
     engine: bool,
     cancel: &'a CancellationToken,
-    written: AtomicBool,
-    stopped: AtomicBool,
-    failed: std::sync::Mutex<Option<io::Error>>,
+    noted: Mutex<Noted>,
 }
 
-impl Note<'_> {
-    fn failure(&self) -> Option<io::Error> {
-        self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+/// What became of writing an entry down.
+enum Noted {
+    /// The journal does not say that it is about to be dialled.
+    No,
+    /// The journal says so.
+    Yes,
+    /// The batch is to stop, so it was not dialled. Whether the journal says otherwise.
+    Stopped { before: bool },
+    /// The journal failed.
+    Failed(io::Error),
+}
+
+impl<'a> Note<'a> {
+    /// `before`: whether the journal says by now that it is about to be dialled.
+    fn new(run: &Run<'a>, key: Key, before: bool) -> Self {
+        let Batch { dial, cancel, .. } = run.batch;
+        let noted = Mutex::new(if before { Noted::Yes } else { Noted::No });
+        Self { pen: run.pen, key, engine: *dial != Dial::Agent, cancel, noted }
+    }
+
+    fn set(&self, now: Noted) -> Noted {
+        std::mem::replace(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    fn into_noted(self) -> Noted {
+        self.noted.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger for Note<'_> {
     async fn about_to_dial(&self, room: &str, config: Option<ConfigId>) -> io::Result<()> {
         if self.cancel.is_cancelled() {
-            self.stopped.store(true, Ordering::Release);
+            let before = matches!(self.set(Noted::No), Noted::Yes);
+            self.set(Noted::Stopped { before });
             return Err(io::Error::other("the batch is cancelled"));
         }
-        let noted = self.pen.about_to_dial(self.key, room, config, self.engine).await;
-        self.written.store(true, Ordering::Release);
-        noted.map_err(|error| {
-            let told = io::Error::new(error.kind(), error.to_string());
-            *self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-            told
-        })
+        match self.pen.about_to_dial(self.key, room, config, self.engine).await {
+            Ok(()) => {
+                self.set(Noted::Yes);
+                Ok(())
+            }
+            Err(error) => {
+                let told = io::Error::new(error.kind(), error.to_string());
+                self.set(Noted::Failed(error));
+                Err(told)
+            }
+        }
+    }
+}
+
+/// Ends at this time, if there is one.
+async fn passed(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
 /// How many entries are under way at the most, waiting for their trunk's turn included.
 const WINDOW: usize = 1024;
+/// How many entries are read before those that are under way are looked at again.
+const AT_ONCE: usize = 16;
 /// How long those that are being dialled may take to end once the batch is cancelled.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long to wait before the second try; then twice, three times as long.

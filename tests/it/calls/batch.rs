@@ -123,6 +123,35 @@ async fn each_trunk_goes_at_its_own_rate() {
     assert!(other >= Duration::from_millis(130) && other < slow, "{other:?} {slow:?}");
 }
 
+/// How fast they go is measured in `benches/dispatch.rs`.
+#[tokio::test]
+async fn thousands_of_entries_are_each_called_once_in_the_order_of_the_file() {
+    const MANY: u64 = 2_000;
+    let lab = Lab::patient().await;
+    let paper = Paper::new([]);
+    let caller = caller(1, 1);
+    let line = |at| format!("+9198765{at:05},{},{},{at}\n", caller.number, caller.tenant);
+    let text = (0..MANY).map(line).collect::<String>();
+    fs::write(&paper.file, format!("to,from,tenant,at\n{text}")).unwrap();
+    let (summary, results) = paper.run(&lab, Dial::Agent, unlimited(), paper.begin()).await;
+    assert_eq!((summary.of(Outcome::Placed), summary.left), (MANY, 0), "{summary:?}");
+    let sent = lab.stand_in.requests();
+    let sent = sent.iter().filter(|request| request.word().ends_with("/CreateDispatch"));
+    let metadata = sent.map(|request| {
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        serde_json::from_str::<Value>(body["metadata"].as_str().unwrap()).unwrap()
+    });
+    let order: Vec<u64> =
+        metadata.map(|told| told["at"].as_str().unwrap().parse().unwrap()).collect();
+    let each: std::collections::BTreeSet<_> = order.iter().copied().collect();
+    assert_eq!((order.len() as u64, each.len() as u64), (MANY, MANY));
+    // Those that are placed at the same time may overtake each other.
+    let most = Limits::default().concurrency as u64;
+    let early = (0..).zip(&order).find(|&(turn, &at)| at > turn + most);
+    assert_eq!(early, None, "nobody goes before their turn");
+    assert_eq!(results.len() as u64, MANY);
+}
+
 #[tokio::test]
 async fn no_more_calls_are_under_way_on_a_server_than_allowed() {
     let lab = Lab::patient().await;

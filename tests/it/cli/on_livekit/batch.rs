@@ -174,25 +174,6 @@ fn what_is_no_batch_is_refused_before_anything_is_placed() {
     assert!(out.starts_with("line 2: placed, "), "{out}");
 }
 
-/// The limits set the pace, and not the engine. On its own, since it measures:
-/// `cargo test --test it ten_thousand_entries -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures, so nothing else may run beside it; scripts/test runs it on its own"]
-#[expect(clippy::disallowed_methods, reason = "it measures the real time of a real program")]
-fn ten_thousand_entries_go_as_fast_as_the_limits_say() {
-    const RATE: u32 = 250;
-    let (site, _) = Site::calling(Kind::Sqlite);
-    let file = leads(&site, "leads.csv", 10_000);
-    let path = site.folder.path().join("results.jsonl").display().to_string();
-    let began = std::time::Instant::now();
-    let run = site.run(&["batch", "run", &file, "--cps", &RATE.to_string(), "--results", &path]);
-    let took = began.elapsed();
-    assert!(run.err.contains("10000 entries: 10000 placed; 0 left"), "{run:?}");
-    let rate = 10_000.0 / took.as_secs_f64();
-    println!("10,000 entries in {took:.1?}: {rate:.0} calls a second, where {RATE} are allowed");
-    assert!(rate > f64::from(RATE) * 0.95 && rate <= f64::from(RATE) * 1.01, "{rate}");
-}
-
 #[test]
 fn results_are_written_over_nothing_that_is_read() {
     let (site, _) = Site::calling(Kind::Sqlite);
