@@ -35,6 +35,7 @@ pub(crate) use self::metrics::CallsCounted;
 pub use self::outcome::Outcome;
 pub use self::placed::{Call, Found, HangUpError};
 pub use self::report::Report;
+use self::report::{Draft, Placed};
 pub use self::request::{CallRequest, Dial, EngineDial, MOST_METADATA, OWN_FIELDS, WrongRequest};
 use self::trunks::Trunks;
 use crate::answer::ResolveError;
@@ -113,13 +114,10 @@ impl Dispatcher {
         ledger: &impl Ledger,
     ) -> Report {
         let began = self.resolver.now();
-        let mut report = Report::of(request);
-        let span = tracing::debug_span!("call", job = report.job);
-        let placing = self.place(request, answer, ledger, &mut report);
-        if let Err(failed) = placing.instrument(span).await {
-            report.fail(failed);
-        }
-        report.took = self.resolver.now().since(began);
+        let mut draft = Draft::default();
+        let span = tracing::debug_span!("call", job = request.job);
+        let ended = self.place(request, answer, ledger, &mut draft).instrument(span).await;
+        let report = draft.end(request, ended, self.resolver.now().since(began));
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
         report
     }
@@ -127,21 +125,26 @@ impl Dispatcher {
     /// Whether a call would be tried: the request can be followed, and the rules allow it.
     pub(crate) fn would_try(&self, request: &CallRequest, answer: &Resolution) -> bool {
         let attempt = Attempt { dispatcher: self, request, room: "", answer: answer.clone() };
-        request.check().is_ok() && attempt.prepare(&mut Report::of(request)).is_ok()
+        request.check().is_ok() && attempt.prepare(&mut Draft::default()).is_ok()
     }
 
     /// All that a call would do before it asks a server: resolve, route, and write the metadata. The
     /// outcome of the report is [`Outcome::Placed`] if it would be tried.
     pub async fn rehearse(&self, request: &CallRequest) -> (Report, Option<String>) {
-        let mut report = Report::of(request);
+        let began = self.resolver.now();
+        let mut draft = Draft::default();
         let rehearsed = async {
             request.check()?;
             let answer = self.resolver.resolve(request.caller).await?;
             let room = request.room_name();
             let attempt = Attempt { dispatcher: self, request, room: &room, answer };
-            Ok(attempt.prepare(&mut report)?.1)
+            Ok::<_, Failed>(attempt.prepare(&mut draft)?.1)
         };
-        let metadata = rehearsed.await.map_err(|failed| report.fail(failed)).ok();
+        let (ended, metadata) = match rehearsed.await {
+            Ok(metadata) => (Ok(Placed { sip_call_id: None }), Some(metadata)),
+            Err(failed) => (Err(failed), None),
+        };
+        let report = draft.end(request, ended, self.resolver.now().since(began));
         (report, metadata)
     }
 
@@ -152,8 +155,8 @@ impl Dispatcher {
         request: &CallRequest,
         answer: Option<Resolution>,
         ledger: &impl Ledger,
-        report: &mut Report,
-    ) -> Result<(), Failed> {
+        draft: &mut Draft,
+    ) -> Result<Placed, Failed> {
         request.check()?;
         let room = request.room_name();
         let answer = match answer {
@@ -162,14 +165,15 @@ impl Dispatcher {
         };
         let attempt = |answer| Attempt { dispatcher: self, request, room: &room, answer };
         let first = attempt(answer.clone());
-        let Err(failed) = first.run(request.again, ledger, report).await else {
-            return Ok(());
+        let failed = match first.run(request.again, ledger, draft).await {
+            Err(failed) => failed,
+            placed => return placed,
         };
         if !failed.by_credentials {
             return Err(failed);
         }
         let Some(newer) = self.newer(request.caller, &answer).await else { return Err(failed) };
-        match attempt(newer).run(true, ledger, report).await {
+        match attempt(newer).run(true, ledger, draft).await {
             // Refused before it could look: what the first one left in doubt is so still.
             Err(again) if again.by_credentials && failed.outcome == Outcome::InDoubt => Err(failed),
             ended => ended,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::livekit::{LiveKitError, Room, SipDial};
-use super::{Call, CallRequest, Dial, Dispatcher, EngineDial, Failed, Ledger, Outcome, Report};
+use super::report::{Draft, Placed};
+use super::{Call, CallRequest, Dial, Dispatcher, EngineDial, Failed, Ledger, Outcome};
 use crate::cache::Resolution;
 use crate::routing::Dialled;
 
@@ -23,32 +24,29 @@ impl Attempt<'_> {
         &self,
         careful: bool,
         ledger: &impl Ledger,
-        report: &mut Report,
-    ) -> Result<(), Failed> {
+        draft: &mut Draft,
+    ) -> Result<Placed, Failed> {
         let Self { dispatcher, request, answer, .. } = self;
-        let (dialled, metadata) = self.prepare(report)?;
+        let (dialled, metadata) = self.prepare(draft)?;
         let number = request.caller.number;
         let check = dispatcher.trunks.check(&dispatcher.livekit, answer, number);
-        self.waited(report, check).await?;
+        self.waited(draft, check).await?;
 
-        self.waited(report, self.make_room(&metadata)).await?;
-        report.call = Some(Call::placed(self.room, answer));
+        self.waited(draft, self.make_room(&metadata)).await?;
+        draft.call = Some(Call::placed(self.room, answer));
         ledger.about_to_dial(self.room, answer.config_id()).await.map_err(|error| {
             Failed::new(Outcome::Unreachable, format!("not dialled: the journal: {error}"))
         })?;
-        let sent = self.waited(report, self.send_agent(&metadata, careful)).await;
-        report.dispatch_id = Some(sent?);
-        let Dial::Engine(how) = &request.dial else { return Ok(()) };
+        let sent = self.waited(draft, self.send_agent(&metadata, careful)).await;
+        draft.dispatch_id = Some(sent?);
+        let Dial::Engine(how) = &request.dial else { return Ok(Placed { sip_call_id: None }) };
         let trunk = answer.trunk_id().unwrap_or_default();
-        let dialling = self.waited(report, self.dial(trunk, &dialled, how)).await;
+        let dialling = self.waited(draft, self.dial(trunk, &dialled, how)).await;
         match dialling {
-            Ok(call_id) => {
-                report.sip_call_id = Some(call_id);
-                Ok(())
-            }
+            Ok(call_id) => Ok(Placed { sip_call_id: Some(call_id) }),
             Err(failed) => {
                 if failed.outcome != Outcome::InDoubt && !failed.by_credentials {
-                    self.send_agent_home(report).await;
+                    self.send_agent_home(draft).await;
                 }
                 Err(failed)
             }
@@ -56,11 +54,11 @@ impl Attempt<'_> {
     }
 
     /// What is decided before any server is asked: what is dialled, and the metadata.
-    pub(super) fn prepare(&self, report: &mut Report) -> Result<(Dialled, String), Failed> {
+    pub(super) fn prepare(&self, draft: &mut Draft) -> Result<(Dialled, String), Failed> {
         let Self { dispatcher, request, answer, .. } = self;
-        report.resolution = Some(answer.clone());
+        draft.resolution = Some(answer.clone());
         let routing = dispatcher.resolver.route_with(answer, request.caller, &request.to);
-        let routing = report.routing.insert(routing);
+        let routing = draft.routing.insert(routing);
         let dialled = match &routing.verdict {
             Ok(dialled) => dialled.clone(),
             Err(refusal) => return Err(Failed::new(Outcome::NotAllowed, refusal.to_string())),
@@ -73,11 +71,11 @@ impl Attempt<'_> {
         Ok((dialled, metadata))
     }
 
-    /// Adds to the report how long a step waited for the server.
-    async fn waited<T>(&self, report: &mut Report, step: impl Future<Output = T>) -> T {
+    /// Adds to the draft how long a step waited for the server.
+    async fn waited<T>(&self, draft: &mut Draft, step: impl Future<Output = T>) -> T {
         let began = self.dispatcher.resolver.now();
         let done = step.await;
-        report.waited += self.dispatcher.resolver.now().since(began);
+        draft.waited += self.dispatcher.resolver.now().since(began);
         done
     }
 
@@ -168,11 +166,11 @@ impl Attempt<'_> {
     }
 
     /// Closes the room of a call that did not come about, so that no agent waits in it.
-    async fn send_agent_home(&self, report: &mut Report) {
+    async fn send_agent_home(&self, draft: &mut Draft) {
         let closing = self.dispatcher.livekit.delete_room(&self.answer, self.room);
-        match self.waited(report, closing).await {
-            Ok(()) => report.call = None,
-            Err(LiveKitError::Answered(answer)) if answer.status == 404 => report.call = None,
+        match self.waited(draft, closing).await {
+            Ok(()) => draft.call = None,
+            Err(LiveKitError::Answered(answer)) if answer.status == 404 => draft.call = None,
             Err(error) => tracing::warn!(%error, room = self.room, "a room stays open"),
         }
     }

@@ -41,28 +41,54 @@ pub struct Report {
     pub waited: Duration,
 }
 
-impl Report {
-    pub(super) fn of(request: &CallRequest) -> Self {
-        Self {
-            outcome: Outcome::Placed,
-            message: None,
-            sip: None,
-            job: request.job.clone(),
-            routing: None,
-            resolution: None,
-            call: None,
-            dispatch_id: None,
-            sip_call_id: None,
-            may_retry: false,
-            took: Duration::ZERO,
-            waited: Duration::ZERO,
-        }
-    }
+/// A report under way: what was decided so far, and no outcome yet.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) routing: Option<CallRouting>,
+    pub(super) resolution: Option<Resolution>,
+    pub(super) call: Option<Call>,
+    pub(super) dispatch_id: Option<String>,
+    pub(super) waited: Duration,
+}
 
-    pub(super) fn fail(&mut self, failed: Failed) {
-        let Failed { outcome, message, sip, may_retry, .. } = failed;
-        (self.outcome, self.message, self.sip) = (outcome, Some(message), sip);
-        self.may_retry = may_retry && !outcome.may_have_rung();
+/// That a call was placed. Only the step that placed it can say so.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// The id of the SIP call, where the engine dialled.
+    pub(super) sip_call_id: Option<String>,
+}
+
+impl Draft {
+    /// The report, once it is known how the call ended.
+    pub(super) fn end(
+        self,
+        request: &CallRequest,
+        ended: Result<Placed, Failed>,
+        took: Duration,
+    ) -> Report {
+        let Self { routing, resolution, call, dispatch_id, waited } = self;
+        let (outcome, message, sip, may_retry, sip_call_id) = match ended {
+            Ok(Placed { sip_call_id }) => (Outcome::Placed, None, None, false, sip_call_id),
+            Err(Failed { outcome, message, sip, may_retry, .. }) => {
+                let may_retry = may_retry && !outcome.may_have_rung();
+                (outcome, Some(message), sip, may_retry, None)
+            }
+        };
+        let job = request.job.clone();
+        Report {
+            outcome,
+            message,
+            sip,
+            job,
+            routing,
+            resolution,
+            call,
+            dispatch_id,
+            sip_call_id,
+            may_retry,
+            took,
+            waited,
+        }
     }
 }
 
