@@ -5,6 +5,7 @@
 //! are applied to what it read.
 
 mod destination;
+mod written;
 
 use serde::Serialize;
 
@@ -64,7 +65,7 @@ pub struct Dialled {
     pub formatted: Box<str>,
 }
 
-/// Why a call may not go out. Holds no number.
+/// Why a call may not go out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -89,14 +90,47 @@ pub enum Refusal {
     )]
     CountryUnknown,
     /// The destination is no phone number.
-    #[error("the destination is not a phone number{}", in_country(*region))]
-    NotANumber {
-        /// The country in which it was read, having no country code of its own.
-        region: Option<Country>,
+    #[error("the destination is not a phone number{0}")]
+    NotANumber(#[from] NotANumber),
+    /// It can be read as more than one number.
+    #[error("the destination may be {}; write it with + and its country code", either(numbers))]
+    Ambiguous {
+        /// Which ones.
+        numbers: Box<[E164]>,
     },
+    /// Calls to it cost extra, and the rules do not say that they may.
+    #[error(
+        "the destination is a premium-rate number; it may be called if allow_premium is true in \
+         the rules"
+    )]
+    PremiumRate,
     /// What the rules say of calls cannot be followed.
     #[error("the rules of this number cannot be followed: {0}")]
     RulesMalformed(#[from] RulesError),
+}
+
+/// Why a text is no phone number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotANumber {
+    /// There is something in it that is part of no number, or too much, or too little.
+    #[error("; write it with + and its country code, without letters and extensions")]
+    Unreadable,
+    /// It is none where it was read.
+    #[error("{}", in_country(*region))]
+    Nowhere {
+        /// The country in which it was read, having no plus.
+        region: Option<Country>,
+    },
+    /// A spreadsheet took it for a number to count with.
+    #[error(", but a decimal that a spreadsheet made of one; the column must be text")]
+    Decimal,
+    /// There are two, with a slash between them.
+    #[error(", but two, with a slash between them; write one")]
+    TwoNumbers,
+    /// Its country code is there twice.
+    #[error("; its country code is written twice")]
+    CodeTwice,
 }
 
 impl Refusal {
@@ -107,7 +141,9 @@ impl Refusal {
             Self::OutboundNotAllowed => "outbound_not_allowed",
             Self::CountryNotAllowed { .. } => "country_not_allowed",
             Self::CountryUnknown => "country_unknown",
-            Self::NotANumber { .. } => "not_a_number",
+            Self::NotANumber(_) => "not_a_number",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::PremiumRate => "premium_rate",
             Self::RulesMalformed(_) => "rules_malformed",
         }
     }
@@ -159,7 +195,7 @@ fn judge(
     if !calls.outbound {
         return (None, Err(Refusal::OutboundNotAllowed));
     }
-    let number = match Number::read(to, from, calls.destinations.only(), reading) {
+    let number = match Number::read(to, from, &calls.destinations, reading) {
         Ok(number) => number,
         Err(refusal) => return (None, Err(refusal)),
     };
@@ -169,6 +205,9 @@ fn judge(
     {
         let allowed = allowed.clone();
         return (Some(country), Err(Refusal::CountryNotAllowed { country, allowed }));
+    }
+    if number.premium && !calls.premium {
+        return (Some(country), Err(Refusal::PremiumRate));
     }
     let formatted = format(&number, &calls.format).into();
     (Some(country), Ok(Dialled { e164: number.e164, formatted }))
@@ -185,6 +224,7 @@ fn format(number: &Number, pieces: &[Piece]) -> String {
                 }
                 dialled.push_str(&number.country_code.to_string());
             }
+            Piece::CountryCodeDigits => dialled.push_str(&number.country_code.to_string()),
             Piece::BaseNumber => dialled.push_str(&number.national),
             Piece::Digits(digits) => dialled.push_str(digits),
         }
@@ -198,6 +238,11 @@ fn listed(countries: &[Country]) -> String {
         [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
         names => names.join(", "),
     }
+}
+
+fn either(numbers: &[E164]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(E164::to_string).collect();
+    numbers.join(" or ")
 }
 
 fn in_country(region: Option<Country>) -> String {

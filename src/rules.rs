@@ -114,10 +114,13 @@ pub enum RulesError {
          such as DE, or a list of those"
     )]
     DestinationsUnknown,
+    /// `allow_premium` is there and neither true nor false.
+    #[error("allow_premium in the rules must be true or false")]
+    PremiumNoBool,
     /// `required_lead_format` holds something else than its pieces, or lacks the number.
     #[error(
-        "required_lead_format in the rules is a list of \"country_code\", \"base_number\" and \
-         digits, with base_number among them, such as [\"0\", \"base_number\"]"
+        "required_lead_format in the rules is a list of \"country_code\", \
+         \"country_code_digits\", \"base_number\" and digits, with base_number among them, such as [\"0\", \"base_number\"]"
     )]
     FormatUnknown,
 }

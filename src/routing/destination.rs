@@ -1,16 +1,23 @@
-//! A destination as people write it becomes a number: cleaned, then read by the numbering plans of
-//! the world (`rlibphonenumber`, which carries the metadata of Google's libphonenumber).
+//! A destination becomes a number: every way of reading it is tried, and where two lead to
+//! different phones, nobody is called.
 //!
-//! What is written with a country code is believed if its length is possible. What is not must be
-//! valid where it is read, because reading it there is a guess.
+//! What is written with a plus is believed if its length is possible. Whatever is not must be valid
+//! by the numbering plans of the world (`rlibphonenumber`, which carries the metadata of Google's
+//! libphonenumber), since where it is read is a guess.
 
-use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, Region};
+use rlibphonenumber::interfaces::AsOriginal;
+use rlibphonenumber::{
+    CountryCodeSource, NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber,
+    PhoneNumberType, Region,
+};
 
-use super::{Reading, Refusal};
+use super::written::Written;
+use super::{NotANumber, Reading, Refusal};
 use crate::number::E164;
-use crate::rules::Country;
+use crate::rules::{Country, Destinations};
 
 /// A destination, read.
+#[derive(Clone)]
 pub(super) struct Number {
     pub(super) e164: E164,
     /// Where it is. `None`: in no country, as satellite phones are.
@@ -18,85 +25,241 @@ pub(super) struct Number {
     pub(super) country_code: i32,
     /// The national number, without the zero that some countries dial before it.
     pub(super) national: String,
+    pub(super) premium: bool,
+    valid: bool,
+}
+
+/// One way to read it.
+struct Way {
+    number: Number,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Behind an exit code, which falls into so many groups if the writer set it apart.
+    Exit(Option<u32>),
+    National,
+    OwnCode,
+    NamedCode,
+}
+
+/// Where a number without its plus may be read.
+struct Places<'a> {
+    /// Where the caller is.
+    caller: Option<Region>,
+    /// The only country that may be called, else the caller's.
+    home: Option<Country>,
+    /// Countries that somebody named.
+    named: &'a [Country],
 }
 
 impl Number {
-    /// Reads a destination for a caller, given the only country that the caller may call.
+    /// Reads a destination for a caller, given where that one may call.
     pub(super) fn read(
         text: &str,
         from: E164,
-        only: Option<Country>,
+        allowed: &Destinations,
         reading: Reading,
     ) -> Result<Self, Refusal> {
-        let (plus, digits) = cleaned(text).ok_or(Refusal::NotANumber { region: None })?;
-        if plus {
-            return Self::international(&digits);
-        }
-        if let Some(rest) = digits.strip_prefix("00") {
-            return Self::international(rest);
-        }
-        let guessed = match reading {
-            Reading::Heuristic => by_length(&digits),
-            Reading::Region => None,
+        let written = Written::read(text)?;
+        let caller = parse(&from.digits()).ok().and_then(|parsed| country_of(&parsed));
+        let places = Places {
+            caller: caller.and_then(region),
+            home: allowed.only().or(caller),
+            named: match allowed {
+                Destinations::Global => &[],
+                Destinations::Countries(countries) => countries,
+            },
         };
-        if let Some((code, national)) = guessed {
-            return Self::international(&format!("{code}{national}"));
+        for before in written.before_slashes() {
+            match places.read(&before, reading) {
+                Ok(number) if number.valid => return Err(NotANumber::TwoNumbers.into()),
+                Err(Refusal::Ambiguous { .. }) => return Err(NotANumber::TwoNumbers.into()),
+                _ => {}
+            }
         }
-        let own = || match reading {
-            Reading::Region => country_of(&parse_international(&from.digits()).ok()?),
-            Reading::Heuristic => None,
-        };
-        let region = only.or_else(own);
-        let national = region.and_then(|region| Self::national(&digits, region));
-        // With an exit code, or with a country code that lacks its plus.
-        let international = || match digits.strip_prefix("011") {
-            Some(rest) => Self::international(rest).ok(),
-            None => Self::international(&digits).ok().filter(Self::is_valid),
-        };
-        if let Some(number) = national.or_else(international) {
-            return Ok(number);
-        }
-        match (region, by_length(&digits)) {
-            // No region is known, not even of the caller.
-            (None, Some((code, national))) => Self::international(&format!("{code}{national}")),
-            (None, None) => Err(Refusal::CountryUnknown),
-            (region, _) => Err(Refusal::NotANumber { region }),
-        }
+        places.read(&written, reading)
     }
 
     /// A number with its country code, and without a plus.
     fn international(digits: &str) -> Result<Self, Refusal> {
-        let parsed = parse_international(digits)?;
+        let number = parse(digits).map(|parsed| (Self::of(&parsed), parsed));
+        let (number, parsed) = match number {
+            Ok((Some(number), parsed)) => (number, parsed),
+            Ok((None, _)) => return Err(NotANumber::Unreadable.into()),
+            Err(refusal) => return Err(refusal),
+        };
+        let code = number.country_code.to_string();
+        let written = digits.strip_prefix(&code).unwrap_or_default();
+        let as_written = number.valid && number.national == written;
+        if !as_written && written.starts_with(&code) && Self::valid(written).is_some() {
+            return Err(NotANumber::CodeTwice.into());
+        }
         // Not one that lacks its area code, which is possible as well.
         let possible = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&parsed);
-        let possible = matches!(possible, Ok(NumberLengthType::IsPossible));
-        Self::of(&parsed).filter(|_| possible).ok_or(Refusal::NotANumber { region: None })
+        if matches!(possible, Ok(NumberLengthType::IsPossible)) {
+            return Ok(number);
+        }
+        if code == "52"
+            && let Some(number) = mexican(written, &["1", "01", "044", "045"])
+        {
+            return Ok(number);
+        }
+        Err(NotANumber::Unreadable.into())
     }
 
-    /// A number as it is dialled within a country, if it is one there.
-    fn national(digits: &str, country: Country) -> Option<Self> {
-        let region: Region = country.code().parse().ok()?;
-        let parsed = PHONE_NUMBER_UTIL.parse(digits, Some(region)).ok()?;
-        Self::of(&parsed).filter(Self::is_valid)
+    fn valid(digits: &str) -> Option<Self> {
+        Self::of(&parse(digits).ok()?).filter(|number| number.valid)
     }
 
     fn of(parsed: &PhoneNumber) -> Option<Self> {
         let national = rlibphonenumber::get_national_significant_number_owned(parsed);
         let e164 = E164::from_digits(&format!("{}{national}", parsed.country_code)).ok()?;
-        let country = country_of(parsed);
-        Some(Self { e164, country, country_code: parsed.country_code, national })
-    }
-
-    fn is_valid(&self) -> bool {
-        parse_international(&self.e164.digits())
-            .is_ok_and(|parsed| PHONE_NUMBER_UTIL.is_valid_number(&parsed))
+        let fits = parsed.country_code == 1
+            && national.len() == 10
+            && [0, 3].iter().all(|&at| national.as_bytes()[at] >= b'2');
+        Some(Self {
+            e164,
+            country: country_of(parsed),
+            country_code: parsed.country_code,
+            premium: PHONE_NUMBER_UTIL.get_number_type(parsed) == PhoneNumberType::PremiumRate,
+            // Area codes of North America are newer than the plans.
+            valid: fits || PHONE_NUMBER_UTIL.is_valid_number(parsed),
+            national,
+        })
     }
 }
 
-fn parse_international(digits: &str) -> Result<PhoneNumber, Refusal> {
+impl Places<'_> {
+    fn read(&self, written: &Written, reading: Reading) -> Result<Number, Refusal> {
+        if written.plus {
+            return Number::international(&written.digits);
+        }
+        if reading == Reading::Heuristic
+            && !written.digits.starts_with("00")
+            && let Some((code, national)) = by_length(&written.digits)
+        {
+            return Number::international(&format!("{code}{national}"));
+        }
+        let (mut ways, mut twice) = (Vec::new(), false);
+        self.exits(written, &mut ways, &mut twice);
+        if reading == Reading::Region {
+            self.national(&written.digits, &mut ways);
+            self.codes(&written.digits, &mut ways, &mut twice);
+        }
+        match self.settled(ways, &written.digits)? {
+            Some(number) => Ok(number),
+            None if twice => Err(NotANumber::CodeTwice.into()),
+            None if reading == Reading::Heuristic || self.home.is_none() => {
+                Err(Refusal::CountryUnknown)
+            }
+            None => Err(NotANumber::Nowhere { region: self.home }.into()),
+        }
+    }
+
+    /// Behind an exit code of the caller's region, or behind 00.
+    fn exits(&self, written: &Written, ways: &mut Vec<Way>, twice: &mut bool) {
+        let plan =
+            self.caller.and_then(|at| PHONE_NUMBER_UTIL.as_original().get_metadata_for_region(at));
+        let exit = plan.and_then(|plan| plan.international_prefix().anchor_full().ok().flatten());
+        for length in 1..written.digits.len() {
+            let (code, rest) = written.digits.split_at(length);
+            if code == "00" || exit.is_some_and(|exit| exit.is_match(code)) {
+                let kind = Kind::Exit(written.groups_before(length));
+                add(Number::international(rest), kind, ways, twice);
+            }
+        }
+    }
+
+    /// As people dial it within the country.
+    fn national(&self, digits: &str, ways: &mut Vec<Way>) {
+        let Some(at) = self.home.and_then(region) else { return };
+        let Some(code) = PHONE_NUMBER_UTIL.get_country_code_for_region(at) else { return };
+        let here = PHONE_NUMBER_UTIL.parse_and_keep_raw_input(digits, Some(at)).ok();
+        let here = here
+            .filter(|parsed| parsed.country_code_source() == CountryCodeSource::FromDefaultCountry);
+        let parsed = here.or_else(|| parse(&format!("{code}{digits}")).ok());
+        let number = parsed.as_ref().and_then(Number::of).filter(|number| number.valid);
+        let old = || (code == 52).then(|| mexican(digits, &["01", "044", "045"])).flatten();
+        let own = |number: &Number| number.country_code == code;
+        ways.extend(
+            number.or_else(old).filter(own).map(|number| Way { number, kind: Kind::National }),
+        );
+    }
+
+    /// With the country code of home, or of a country that somebody named, and without its plus.
+    fn codes(&self, digits: &str, ways: &mut Vec<Way>, twice: &mut bool) {
+        let code = |country| PHONE_NUMBER_UTIL.get_country_code_for_region(region(country)?);
+        let own = self.home.and_then(code);
+        if own.is_some_and(|own| digits.starts_with(&own.to_string())) {
+            add(Number::international(digits), Kind::OwnCode, ways, twice);
+        }
+        for &country in self.named {
+            let Some(code) = code(country).filter(|&code| Some(code) != own) else { continue };
+            if digits.starts_with(&code.to_string()) {
+                let number = Number::international(digits);
+                let number = number.and_then(|number| match number.country {
+                    Some(at) if at == country => Ok(number),
+                    _ => Err(Refusal::CountryUnknown),
+                });
+                add(number, Kind::NamedCode, ways, twice);
+            }
+        }
+    }
+
+    /// The one number that it is, none, or a refusal that shows those that it may be.
+    fn settled(&self, ways: Vec<Way>, digits: &str) -> Result<Option<Number>, Refusal> {
+        let mut numbers: Vec<E164> = ways.iter().map(|way| way.number.e164).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.len() <= 1 {
+            return Ok(ways.into_iter().next().map(|way| way.number));
+        }
+        let apart = |way: &&Way| matches!(way.kind, Kind::Exit(Some(_)));
+        let groups = |way: &&Way| if let Kind::Exit(groups) = way.kind { groups } else { None };
+        if let Some(way) = ways.iter().filter(apart).min_by_key(groups) {
+            return Ok(Some(way.number.clone()));
+        }
+        let own = ways.iter().find(|way| way.kind == Kind::OwnCode);
+        if let (Some(own), Some(trunk)) = (own, self.trunk_prefix())
+            && !digits.starts_with(&trunk)
+        {
+            return Ok(Some(own.number.clone()));
+        }
+        Err(Refusal::Ambiguous { numbers: numbers.into() })
+    }
+
+    fn trunk_prefix(&self) -> Option<String> {
+        let at = self.home.and_then(region)?;
+        let prefix = PHONE_NUMBER_UTIL.as_original().get_ndd_prefix_for_region(at, true)?;
+        Some(prefix).filter(|prefix| !prefix.is_empty())
+    }
+}
+
+fn add(number: Result<Number, Refusal>, kind: Kind, ways: &mut Vec<Way>, twice: &mut bool) {
+    match number {
+        Ok(number) if number.valid => ways.push(Way { number, kind }),
+        Err(Refusal::NotANumber(NotANumber::CodeTwice)) => *twice = true,
+        _ => {}
+    }
+}
+
+/// A number of Mexico behind one of the prefixes that went out of use in 2019.
+fn mexican(digits: &str, prefixes: &[&str]) -> Option<Number> {
+    let national = prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix));
+    let national = national.filter(|national| national.len() == 10)?;
+    Number::valid(&format!("52{national}"))
+}
+
+fn region(country: Country) -> Option<Region> {
+    country.code().parse().ok()
+}
+
+fn parse(digits: &str) -> Result<PhoneNumber, Refusal> {
     PHONE_NUMBER_UTIL.parse(format!("+{digits}"), None).map_err(|error| match error {
         ParseError::InvalidCountryCode => Refusal::CountryUnknown,
-        _ => Refusal::NotANumber { region: None },
+        _ => NotANumber::Unreadable.into(),
     })
 }
 
@@ -117,57 +280,7 @@ fn by_length(digits: &str) -> Option<(&'static str, &str)> {
         (9, _) => Some(("971", digits)),
         (10, None) if digits.starts_with(['6', '7', '8', '9']) => Some(("91", digits)),
         (10, None) => Some(("1", digits)),
+        (12, None) if digits.starts_with("971") || digits.starts_with("91") => Some(("", digits)),
         _ => None,
     }
 }
-
-/// Whether there is a plus, and the digits behind it. `None`: there is something that is part of no
-/// number, or nothing at all.
-fn cleaned(text: &str) -> Option<(bool, String)> {
-    let text = text.trim_matches(|mark: char| mark.is_whitespace() || is_invisible(mark));
-    let text = match text.get(..4) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("tel:") => &text[4..],
-        _ => text,
-    };
-    // What a spreadsheet made of a number that it took for one to count with: the zero is no digit
-    // of it. No country writes a single digit behind a point.
-    if let Some((_, last)) = text.rsplit_once('.')
-        && last.chars().count() < 2
-    {
-        return None;
-    }
-    let mut digits = String::with_capacity(20);
-    let mut plus = false;
-    for character in text.chars() {
-        match character {
-            '+' | '＋' if digits.is_empty() && !plus => plus = true,
-            _ if is_separator(character) => {}
-            _ => digits.push(digit(character)?),
-        }
-        if digits.len() > LONGEST {
-            return None;
-        }
-    }
-    (!digits.is_empty()).then_some((plus, digits))
-}
-
-fn is_separator(character: char) -> bool {
-    character.is_whitespace() || is_invisible(character) || "-‐‑‒–—−.·()/".contains(character)
-}
-
-/// Marks that come along when numbers are pasted: of no width, or of writing direction.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
-/// The ASCII form of a digit of ASCII, Arabic, Persian, Devanagari or full width.
-fn digit(character: char) -> Option<char> {
-    let zeros = ['0', '\u{660}', '\u{6f0}', '\u{966}', '\u{ff10}'];
-    zeros.iter().find_map(|&zero| {
-        let value = u32::from(character).checked_sub(u32::from(zero))?;
-        char::from_digit(value, 10)
-    })
-}
-
-/// An exit code and 15 digits, and some to spare for a zero in brackets.
-const LONGEST: usize = 20;

@@ -12,6 +12,8 @@ pub struct CallRules {
     pub outbound: bool,
     /// `allowed_outbound`: where to.
     pub destinations: Destinations,
+    /// `allow_premium`: whether premium-rate numbers may be called. Absent means that they may not.
+    pub premium: bool,
     /// `required_lead_format`: what is dialled, piece by piece.
     pub format: Box<[Piece]>,
 }
@@ -30,6 +32,8 @@ pub enum Destinations {
 pub enum Piece {
     /// `country_code`, such as `+91`; the plus is written only where it comes first.
     CountryCode,
+    /// `country_code_digits`, such as `91`: without a plus wherever it stands.
+    CountryCodeDigits,
     /// `base_number`: the national number without a leading zero.
     BaseNumber,
     /// Digits, such as `0`.
@@ -42,6 +46,7 @@ impl Default for CallRules {
         Self {
             outbound: true,
             destinations: Destinations::Global,
+            premium: false,
             format: [Piece::CountryCode, Piece::BaseNumber].into(),
         }
     }
@@ -60,6 +65,11 @@ impl CallRules {
             destinations: match members.get("allowed_outbound") {
                 None | Some(Value::Null) => default.destinations,
                 Some(value) => Destinations::read(value).ok_or(RulesError::DestinationsUnknown)?,
+            },
+            premium: match members.get("allow_premium") {
+                None | Some(Value::Null) => default.premium,
+                Some(Value::Bool(premium)) => *premium,
+                Some(_) => return Err(RulesError::PremiumNoBool),
             },
             format: match members.get("required_lead_format") {
                 None | Some(Value::Null) => default.format,
@@ -109,6 +119,7 @@ impl Destinations {
 fn read_format(value: &Value) -> Option<Box<[Piece]>> {
     let pieces = value.as_array()?.iter().map(|piece| match piece.as_str()? {
         "country_code" => Some(Piece::CountryCode),
+        "country_code_digits" => Some(Piece::CountryCodeDigits),
         "base_number" => Some(Piece::BaseNumber),
         digits if !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()) => {
             Some(Piece::Digits(digits.into()))
@@ -168,6 +179,7 @@ mod tests {
             (json!({"allowed_outbound": []}), RulesError::DestinationsUnknown),
             (json!({"allowed_outbound": ["IN", 7]}), RulesError::DestinationsUnknown),
             (json!({"allowed_outbound": true}), RulesError::DestinationsUnknown),
+            (json!({"allow_premium": "yes"}), RulesError::PremiumNoBool),
             (json!({"required_lead_format": "0"}), RulesError::FormatUnknown),
             (json!({"required_lead_format": ["0"]}), RulesError::FormatUnknown),
             (json!({"required_lead_format": ["zero", "base_number"]}), RulesError::FormatUnknown),

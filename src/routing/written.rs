@@ -1,0 +1,116 @@
+//! What a person, a program or a spreadsheet wrote becomes digits, and what is remembered of how they
+//! were set. Whose digits they are is not known here.
+
+use rlibphonenumber::PHONE_NUMBER_UTIL;
+
+use super::{NotANumber, Refusal};
+
+/// A destination as it was written.
+pub(super) struct Written {
+    pub(super) plus: bool,
+    pub(super) digits: String,
+    /// Bit n: something a reader can see separates the first n digits from the rest.
+    breaks: u32,
+    /// How many digits stand before each slash.
+    slashes: Vec<usize>,
+}
+
+impl Written {
+    pub(super) fn read(text: &str) -> Result<Self, Refusal> {
+        let text = bare(text);
+        if is_decimal(text) {
+            return Err(NotANumber::Decimal.into());
+        }
+        let nothing = || Refusal::from(NotANumber::Unreadable);
+        let mut written =
+            Self { plus: false, digits: String::with_capacity(24), breaks: 0, slashes: Vec::new() };
+        for character in text.chars() {
+            match character {
+                '+' | '＋' if written.digits.is_empty() && !written.plus => written.plus = true,
+                _ if is_invisible(character) => {}
+                _ if is_separator(character) => {
+                    written.breaks |= 1 << written.digits.len();
+                    if matches!(character, '/' | '／') {
+                        written.slashes.push(written.digits.len());
+                    }
+                }
+                _ => written.digits.push(digit(character).ok_or_else(nothing)?),
+            }
+            if written.digits.len() > LONGEST {
+                return Err(nothing());
+            }
+        }
+        if written.digits.is_empty() { Err(nothing()) } else { Ok(written) }
+    }
+
+    /// What stands before each slash.
+    pub(super) fn before_slashes(&self) -> impl Iterator<Item = Self> + '_ {
+        self.slashes.iter().filter(|&&length| length > 0).map(|&length| Self {
+            plus: self.plus,
+            digits: self.digits[..length].to_owned(),
+            breaks: self.breaks & ((1 << length) - 1),
+            slashes: Vec::new(),
+        })
+    }
+
+    /// Into how many groups the first digits fall, if they are set apart from the rest.
+    pub(super) fn groups_before(&self, length: usize) -> Option<u32> {
+        let apart = self.breaks & (1 << length) != 0;
+        let inner = self.breaks & ((1 << length) - 1) & !1;
+        apart.then(|| inner.count_ones() + 1)
+    }
+}
+
+/// The text without what spreadsheets and links put around a number.
+fn bare(text: &str) -> &str {
+    let trim =
+        |text| str::trim_matches(text, |mark: char| mark.is_whitespace() || is_invisible(mark));
+    let text = trim(text);
+    let text = text.strip_prefix('\'').unwrap_or(text);
+    let text = text.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let text = trim(text);
+    match text.get(..4) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("tel:") => &text[4..],
+        _ => text,
+    }
+}
+
+/// Whether a spreadsheet took it for a number to count with: a single dot with nothing but zeros
+/// behind it, or an exponent. No country writes a single digit behind a dot either.
+fn is_decimal(text: &str) -> bool {
+    let mut parts = text.split(['.', '．', ',']);
+    let (_, Some(behind)) = (parts.next(), parts.next_back()) else { return false };
+    let behind = behind.trim_end();
+    let single = parts.next().is_none();
+    let zeros = behind.chars().all(|character| digit(character) == Some('0'));
+    let exponent = behind.split_once(['e', 'E']).is_some_and(|(digits, power)| {
+        let power = power.trim_start_matches(['+', '-']);
+        [digits, power].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    behind.chars().count() < 2 || single && (zeros || exponent)
+}
+
+fn is_separator(character: char) -> bool {
+    character.is_whitespace() || "-‐‑‒–—―−－ー﹣.．·()（）[]［］/／".contains(character)
+}
+
+/// Marks that come along when numbers are pasted: of no width, or of writing direction.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    )
+}
+
+/// The ASCII form of a decimal digit of any script.
+fn digit(character: char) -> Option<char> {
+    if character.is_ascii() {
+        return character.is_ascii_digit().then_some(character);
+    }
+    let text = PHONE_NUMBER_UTIL.normalize_digits_only(character.to_string());
+    text.chars().next().filter(char::is_ascii_digit)
+}
+
+/// The longest exit code and 15 digits, and some to spare for a zero in brackets.
+const LONGEST: usize = 24;
