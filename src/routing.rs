@@ -65,7 +65,8 @@ pub struct Dialled {
     pub formatted: Box<str>,
 }
 
-/// Why a call may not go out.
+/// Why a call may not go out. `Ambiguous` alone holds numbers, and its message shows them whole: keep
+/// it out of logs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
