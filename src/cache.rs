@@ -11,6 +11,7 @@
 mod entry;
 pub(crate) mod fence;
 pub(crate) mod flight;
+mod fresh;
 mod index;
 mod local;
 pub(crate) mod shared;
@@ -24,16 +25,16 @@ use std::time::Duration;
 pub use self::entry::Resolution;
 pub(crate) use self::entry::{Entry, Outcome, Place};
 use self::entry::{Kept, Noted, coarse};
-use self::fence::{Fence, Stamp};
+use self::fence::Fence;
+pub(crate) use self::fresh::{Fresh, LastGood, Lifetimes, NumberPart};
 pub(crate) use self::local::Near;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
 use self::table::Table;
-use crate::answer::{Answer, Origin};
+use crate::answer::Origin;
 use crate::change::Change;
 use crate::clock::Moment;
-use crate::number::{Caller, ConfigId};
-use crate::rules::Rules;
+use crate::number::Caller;
 use crate::sync::{
     Arc, AtomicBool, AtomicU16, AtomicU32, AtomicU64, Gone, Keeper, Mutex, Ordering,
 };
@@ -66,57 +67,6 @@ impl Evicted {
     /// For want of room, for their age, and because nobody used them.
     pub(crate) fn by_cause(&self) -> [u64; 3] {
         [&self.for_room, &self.for_age, &self.unused].map(|many| many.load(Ordering::Relaxed))
-    }
-}
-
-/// An answer to be cached.
-pub(crate) struct Fresh {
-    pub(crate) outcome: Outcome,
-    pub(crate) stamp: Stamp,
-    /// Until when it may answer.
-    pub(crate) serve_until: Moment,
-    /// Until when it may be the last good answer.
-    pub(crate) keep_until: Moment,
-    /// When to load it anew if it is in use; never, if that is later than `serve_until`.
-    pub(crate) refresh_at: Moment,
-    /// When a caller last asked for it.
-    pub(crate) used_at: Moment,
-    /// Whether it answers only while it is proven that no change was missed. The last good answer
-    /// and errors do without: they are what there is when the database is away.
-    pub(crate) needs_lease: bool,
-}
-
-/// An answer that may serve when the database cannot.
-pub(crate) struct LastGood {
-    answer: Resolution,
-    stamp: Stamp,
-    keep_until: Moment,
-}
-
-/// What is left of an answer whose config has changed: what the number says.
-pub(crate) struct NumberPart {
-    pub(crate) config: ConfigId,
-    pub(crate) rules: Option<Arc<Rules>>,
-    pub(crate) loaded_at: Moment,
-    pub(crate) stamp: Stamp,
-    pub(crate) serve_until: Moment,
-    pub(crate) keep_until: Moment,
-    pub(crate) refresh_at: Moment,
-}
-
-impl LastGood {
-    /// It, marked stale, and counting as one more user of its credentials.
-    fn stale(&self) -> Resolution {
-        Resolution::new(Answer {
-            credentials: Arc::clone(&self.answer.credentials),
-            trunk: self.answer.trunk.clone(),
-            agent: Arc::clone(&self.answer.agent),
-            origin: self.answer.origin.clone(),
-            rules: self.answer.rules.clone(),
-            loaded_at: self.answer.loaded_at,
-            stale: true,
-            counted: AtomicBool::new(true),
-        })
     }
 }
 
@@ -281,21 +231,11 @@ impl Cache {
         now: Moment,
         until: Moment,
     ) -> Option<Outcome> {
-        let LastGood { answer, stamp, keep_until } = last;
-        if self.fence.knows_better(*stamp) || !answer.credentials.acquire() {
+        if self.fence.knows_better(last.stamp) || !last.answer.credentials.acquire() {
             return None;
         }
         let outcome = Ok(last.stale());
-        let fresh = Fresh {
-            outcome: outcome.clone(),
-            stamp: *stamp,
-            serve_until: until,
-            keep_until: *keep_until,
-            refresh_at: Moment::NEVER,
-            used_at: until,
-            needs_lease: false,
-        };
-        self.keep(caller, fresh, now);
+        self.keep(caller, Fresh::last_good(outcome.clone(), last, until), now);
         Some(outcome)
     }
 

@@ -46,7 +46,7 @@ pub use self::reload::{ReloadError, follow};
 use self::source_log::SourceLog;
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
 use crate::cache::flight::Flights;
-use crate::cache::{Cache, Entry, Near, Outcome, Resolution};
+use crate::cache::{Cache, Entry, Lifetimes, Near, Outcome, Resolution};
 use crate::change::Change;
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, Moment};
@@ -79,6 +79,7 @@ struct Engine {
     telemetry: Telemetry,
     threads: ThreadLocal<Thread>,
     tuning: Tuning,
+    lifetimes: Lifetimes,
     /// The settings that only a restart changes.
     cold: Cold,
     /// Held by a reload, so that two of them do not cross.

@@ -53,44 +53,26 @@ impl SharedCredentials {
         make: impl FnOnce() -> Result<Credentials, E>,
     ) -> Result<(Arc<Credentials>, Generation), E> {
         let mut by_config = self.lock();
-        let there = by_config.get_mut(&id).and_then(|shared| {
-            let credentials = shared.credentials.upgrade()?;
-            Some((shared, credentials))
-        });
-        let newer = there.as_ref().is_some_and(|(shared, _)| shared.born > born);
-        // Nothing that is known by now can be lost by taking it for new: changes bump under this
-        // very lock.
-        let bump = || fence.bump(Change::Config(id));
-        let found = || {
-            let still_counts = fence.admits_config(id, born);
-            let bumped = bump();
-            if still_counts { bumped } else { born }
-        };
-        let mut old = None;
-        if let Some((shared, credentials)) = there {
-            if matches(&credentials) && credentials.acquire() {
-                let mut born = born;
-                if !newer {
-                    let was = std::mem::replace(&mut shared.facts, Arc::clone(facts));
-                    if was != *facts {
-                        born = found();
-                    }
-                    shared.born = born;
-                }
-                return Ok((credentials, born));
-            }
-            old = Some(credentials);
+        let mut there = by_config.get_mut(&id).and_then(Shared::in_use);
+        if let Some((shared, credentials)) = &mut there
+            && matches(credentials)
+            && credentials.acquire()
+        {
+            let born = shared.agree(born, facts, || newly_found(fence, id, born));
+            return Ok((Arc::clone(credentials), born));
         }
+        let newer = there.as_ref().is_some_and(|(shared, _)| shared.born > born);
+        let old = there.map(|(_, credentials)| credentials);
         let credentials = Arc::new(make()?);
         let born = match old {
             // An old row that arrives late. Nobody would wipe what is not shared, so its answer must
             // not count from here on, and is not kept.
             Some(_) if newer => {
-                bump();
+                fence.bump(Change::Config(id));
                 return Ok((credentials, born));
             }
             Some(old) => {
-                let born = found();
+                let born = newly_found(fence, id, born);
                 old.wipe();
                 born
             }
@@ -145,6 +127,39 @@ impl SharedCredentials {
     fn lock(&self) -> MutexGuard<'_, ByConfig> {
         self.by_config.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Shared {
+    /// It with its credentials, where somebody still uses them.
+    fn in_use(&mut self) -> Option<(&mut Self, Arc<Credentials>)> {
+        let credentials = self.credentials.upgrade()?;
+        Some((self, credentials))
+    }
+
+    /// Notes that a row with the same credentials was read, unless a newer one was, and returns the
+    /// generation of what it says: `new`, where that is something else than before.
+    fn agree(
+        &mut self,
+        born: Generation,
+        facts: &Arc<Facts>,
+        new: impl FnOnce() -> Generation,
+    ) -> Generation {
+        if self.born > born {
+            return born;
+        }
+        let was = std::mem::replace(&mut self.facts, Arc::clone(facts));
+        self.born = if was == *facts { born } else { new() };
+        self.born
+    }
+}
+
+/// Bumps the fence for a change that nobody told of, and returns the generation of what was found.
+/// Nothing that is known by now can be lost by taking it for new: changes bump under the very lock
+/// under which this is called.
+fn newly_found(fence: &Fence, id: ConfigId, born: Generation) -> Generation {
+    let still_counts = fence.admits_config(id, born);
+    let bumped = fence.bump(Change::Config(id));
+    if still_counts { bumped } else { born }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use super::health::Vitals;
 use super::metrics::Telemetry;
 use super::source_log::SourceLog;
 use super::{Engine, Resolver, Running};
-use crate::cache::Cache;
 use crate::cache::flight::Flights;
+use crate::cache::{Cache, Lifetimes};
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, TickingClock};
 use crate::lifecycle::Lifecycle;
@@ -98,6 +98,12 @@ impl ResolverBuilder {
             lifecycle: Lifecycle::new(),
             telemetry,
             threads: ThreadLocal::new(),
+            lifetimes: Lifetimes {
+                ttl: tuning.ttl,
+                negative_ttl: tuning.negative_ttl,
+                max_stale: tuning.max_stale,
+                jitter: tuning.ttl_jitter,
+            },
             tuning,
             cold,
             reloading: Mutex::default(),

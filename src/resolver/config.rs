@@ -127,15 +127,7 @@ impl Engine {
             part.loaded_at,
         ));
         let stamp = stamp.with_config_of(born);
-        let fresh = Fresh {
-            outcome: outcome.clone(),
-            stamp,
-            serve_until: part.serve_until,
-            keep_until: part.keep_until,
-            refresh_at: part.refresh_at,
-            used_at: now,
-            needs_lease: true,
-        };
+        let fresh = Fresh::remade(outcome.clone(), stamp, part, now);
         self.tell(caller, &outcome);
         self.cache.keep(caller, fresh, now);
         // Both parts are as new as the lease proves that was live now: as if asked for before it.

@@ -10,7 +10,6 @@ use tracing::Instrument;
 
 use super::decision::{Decision, decide};
 use super::{Engine, Running};
-use crate::answer::Source;
 use crate::cache::fence::{Fence, Generation, Stamp};
 use crate::cache::flight::Crashed;
 use crate::cache::{Fresh, LastGood, Outcome, dice};
@@ -170,33 +169,10 @@ impl Engine {
         let (outcome, config_born) = decision.outcome(born, self, running, asked_at);
         let stamp = stamp.with_config_of(config_born);
         self.tell(caller, &outcome);
-        let fresh = self.fresh(caller, outcome.clone(), stamp, (asked_at, used_at));
+        let fresh = Fresh::from_database(caller, outcome.clone(), stamp, asked_at, &self.lifetimes)
+            .used_at(used_at);
         self.cache.keep(caller, fresh, self.clock.now());
         Landed { outcome, stamp, asked_at }
-    }
-
-    /// What the database said, to be kept for its time.
-    pub(super) fn fresh(
-        &self,
-        caller: Caller,
-        outcome: Outcome,
-        stamp: Stamp,
-        (asked_at, used_at): (Moment, Moment),
-    ) -> Fresh {
-        let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
-        let ttl = if answered { self.tuning.ttl } else { self.tuning.negative_ttl };
-        let ttl = ttl.mul_f64(1.0 - self.tuning.ttl_jitter * dice((caller, asked_at.0)));
-        let refresh_at =
-            if answered { asked_at.after(ttl.mul_f64(REFRESH_AT)) } else { Moment::NEVER };
-        Fresh {
-            outcome,
-            stamp,
-            serve_until: asked_at.after(ttl),
-            keep_until: asked_at.after(self.tuning.max_stale),
-            refresh_at,
-            used_at,
-            needs_lease: true,
-        }
     }
 
     /// The last good answer, else the environment: for when the database is in the way. Either
@@ -215,15 +191,7 @@ impl Engine {
         let outcome = self.running.load().without_database(reason, now);
         self.tell(caller, &outcome);
         let stamp = Stamp::new(born, caller, None);
-        let fresh = Fresh {
-            outcome: outcome.clone(),
-            stamp,
-            serve_until: until,
-            keep_until: until,
-            refresh_at: Moment::NEVER,
-            used_at: now,
-            needs_lease: false,
-        };
+        let fresh = Fresh::substitute(outcome.clone(), stamp, now, until);
         self.cache.keep(caller, fresh, now);
         outcome
     }
@@ -254,8 +222,6 @@ pub(super) fn reason_of(error: &StoreError) -> Reason {
 
 /// How long a failed load keeps answers from being wiped for their age alone.
 const DISTRUST: Duration = Duration::from_secs(10);
-/// After which part of its time an answer that is in use is loaded anew.
-const REFRESH_AT: f64 = 0.85;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use super::config::Visit;
 use super::decision::{answer, choose, decide};
 use super::{Engine, Running};
 use crate::answer::Source;
+use crate::cache::Fresh;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
 use crate::clock::Moment;
@@ -140,7 +141,7 @@ impl Engine {
         let (outcome, config_born) = decision.outcome(born, self, &running, asked_at);
         if matches!(&outcome, Ok(answer) if answer.source() == Source::Database) {
             let stamp = stamp.with_config_of(config_born);
-            let fresh = self.fresh(caller, outcome, stamp, (asked_at, asked_at));
+            let fresh = Fresh::from_database(caller, outcome, stamp, asked_at, &self.lifetimes);
             self.cache.keep(caller, fresh, self.clock.now());
         }
     }
@@ -205,7 +206,7 @@ impl Engine {
         let (credentials, rules) = (Arc::clone(credentials), Some(Arc::new(rules)));
         let outcome = Ok(answer(credentials, id, facts, rules, &running.environment, asked_at));
         let stamp = Stamp::new(born, caller, Some(id)).with_config_of(*config_born);
-        let fresh = self.fresh(caller, outcome, stamp, (asked_at, asked_at));
+        let fresh = Fresh::from_database(caller, outcome, stamp, asked_at, &self.lifetimes);
         self.cache.keep(caller, fresh, self.clock.now());
     }
 }

@@ -363,27 +363,7 @@ pub(super) fn is_of_connection(error: &StoreError) -> bool {
 /// Names a driver error without any value of a row in it.
 pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError {
     let error = match error {
-        sqlx::Error::Database(database) => {
-            let code = database.code().unwrap_or_default().into_owned();
-            let constraint = database.constraint().unwrap_or_default();
-            if database.is_unique_violation() {
-                let number = constraint.contains("number") || database.message().contains("number");
-                let taken = if number { Taken::Number } else { Taken::Name };
-                return StoreError::Conflict { taken };
-            }
-            // 42P01, 42703 and 3F000: no such table, column, schema. SQLite has one code for all.
-            let missing = matches!(&*code, "42P01" | "42703" | "3F000")
-                || database.message().starts_with("no such table");
-            // 08: connection, 28 and 3D: not let in, 53: too many, 57P: shutting down or starting;
-            // of SQLite 14: cannot open the file, 26: not a database.
-            let away = ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class))
-                || matches!(&*code, "14" | "26");
-            match () {
-                () if missing => StoreError::NotMigrated { statement },
-                () if away => StoreError::Unreachable { why: server_words(&**database) },
-                () => StoreError::Refused { statement, code },
-            }
-        }
+        sqlx::Error::Database(database) => of_server(&**database, statement),
         sqlx::Error::RowNotFound
         | sqlx::Error::TypeNotFound { .. }
         | sqlx::Error::ColumnIndexOutOfBounds { .. }
@@ -397,6 +377,29 @@ pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError 
     };
     tracing::debug!(statement, error = %error, "a statement failed");
     error
+}
+
+/// What a server refused with, by its code.
+fn of_server(error: &dyn sqlx::error::DatabaseError, statement: &'static str) -> StoreError {
+    let code = error.code().unwrap_or_default().into_owned();
+    if error.is_unique_violation() {
+        let constraint = error.constraint().unwrap_or_default();
+        let number = constraint.contains("number") || error.message().contains("number");
+        return StoreError::Conflict { taken: if number { Taken::Number } else { Taken::Name } };
+    }
+    // No such table, column, schema. SQLite has one code for all.
+    if matches!(&*code, "42P01" | "42703" | "3F000") || error.message().starts_with("no such table")
+    {
+        return StoreError::NotMigrated { statement };
+    }
+    // 08: connection, 28 and 3D: not let in, 53: too many, 57P: shutting down or starting; of SQLite
+    // 14: cannot open the file, 26: not a database.
+    if ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class))
+        || matches!(&*code, "14" | "26")
+    {
+        return StoreError::Unreachable { why: server_words(error) };
+    }
+    StoreError::Refused { statement, code }
 }
 
 /// The server's message where it is about connecting, and so speaks of roles and limits only.

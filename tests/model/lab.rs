@@ -1,13 +1,14 @@
 //! A database of one number's row and one config's row, and a loader without a network.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::answer::{Answer, Origin, ResolveError, TrunkOrigin};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
-use crate::cache::{Cache, Entry, Fresh, LastGood, Near, Outcome, Resolution};
+use crate::cache::{Cache, Entry, Fresh, LastGood, Lifetimes, Near, Outcome, Resolution};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{CredentialError, Credentials};
@@ -90,15 +91,8 @@ impl Lab {
     ) -> Loaded {
         let (outcome, config_born) = self.answer(born, rows);
         let stamp = Stamp::new(born, caller, Some(CONFIG)).with_config_of(config_born);
-        let fresh = Fresh {
-            outcome: outcome.clone(),
-            stamp,
-            serve_until: until,
-            keep_until: MUCH_LATER,
-            refresh_at: Moment::NEVER,
-            used_at: NOW,
-            needs_lease: true,
-        };
+        let lifetimes = Lifetimes { ttl: until.since(NOW), ..LIFETIMES };
+        let fresh = Fresh::from_database(caller, outcome.clone(), stamp, NOW, &lifetimes);
         self.cache.keep(caller, fresh, NOW);
         Loaded { outcome, stamp }
     }
@@ -106,15 +100,9 @@ impl Lab {
     /// Keeps the error of a caller that waited in vain, as the resolver does.
     pub(crate) fn fall_back(&self, caller: Caller) {
         let born = self.cache.fence.generation();
-        let fresh = Fresh {
-            outcome: Err(ResolveError::FallbackDenied { reason: Reason::DatabaseTimeout }.into()),
-            stamp: Stamp::new(born, caller, None),
-            serve_until: LATER,
-            keep_until: LATER,
-            refresh_at: Moment::NEVER,
-            used_at: NOW,
-            needs_lease: false,
-        };
+        let outcome = Err(ResolveError::FallbackDenied { reason: Reason::DatabaseTimeout }.into());
+        let stamp = Stamp::new(born, caller, None);
+        let fresh = Fresh::substitute(outcome, stamp, NOW, LATER);
         self.cache.keep(caller, fresh, NOW);
     }
 
@@ -160,15 +148,7 @@ impl Lab {
         let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
         let stamp = part.stamp.with_config_of(config_born(born));
         let outcome = Ok(answer(credentials, trunk, origin));
-        let fresh = Fresh {
-            outcome: outcome.clone(),
-            stamp,
-            serve_until: part.serve_until,
-            keep_until: part.keep_until,
-            refresh_at: part.refresh_at,
-            used_at: NOW,
-            needs_lease: true,
-        };
+        let fresh = Fresh::remade(outcome.clone(), stamp, &part, NOW);
         self.cache.keep(caller, fresh, NOW);
         Some(Loaded { outcome, stamp })
     }
@@ -233,8 +213,8 @@ impl Clock for Still {
         NOW
     }
 
-    fn unix_time(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -244,6 +224,13 @@ pub(crate) const NOW: Moment = Moment(0);
 pub(crate) const LATER: Moment = Moment(1_000_000_000);
 /// When they are not even the last good ones.
 pub(crate) const MUCH_LATER: Moment = Moment(2_000_000_000);
+/// How long answers last, from [`NOW`] to [`LATER`] and [`MUCH_LATER`].
+const LIFETIMES: Lifetimes = Lifetimes {
+    ttl: Duration::from_secs(1),
+    negative_ttl: Duration::from_secs(1),
+    max_stale: Duration::from_secs(2),
+    jitter: 0.0,
+};
 const TENANT: &str = "0d6f1f2e-52a8-4a35-9b1f-6f7f0c9f2a11";
 const URL: &str = "wss://calls.example";
 static RING: LazyLock<Arc<KeyRing>> = LazyLock::new(|| {
