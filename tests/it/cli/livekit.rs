@@ -1,5 +1,6 @@
 //! LiveKit configs: what is written is what was meant, and a secret never comes out again.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use trunkline::{ConfigId, KeyRing, PREFIX};
 
@@ -16,6 +17,11 @@ fn add(site: &Site, name: &str, url: &str, key: &str, secret: &str) -> Run {
 
 fn show(site: &Site, config: &str) -> Value {
     site.run(&["livekit", "show", "--json", config]).json()
+}
+
+/// When a config was last updated. As a moment: texts of whole seconds sort after those with parts.
+fn updated_at(config: &Value) -> DateTime<Utc> {
+    config["updated_at"].as_str().unwrap().parse().unwrap()
 }
 
 /// The ids of the keys that open the secrets, as the doctor finds them.
@@ -123,7 +129,7 @@ fn edit_changes_one_field_and_leaves_the_others() {
             expected["updated_at"] = after["updated_at"].clone();
             assert_eq!(after, expected, "{kind:?}");
             assert_eq!(after, show(&site, &id), "{kind:?}");
-            let [was, is] = [&before, &after].map(|config| config["updated_at"].as_str().unwrap());
+            let [was, is] = [&before, &after].map(updated_at);
             assert!(is > was, "{kind:?}: {was} to {is}");
         }
         let bare =
