@@ -33,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 use trunkline::dispatch::Dispatcher;
 use trunkline::dispatch::livekit::LiveKit;
 use trunkline::settings::{Settings, SettingsFiles, Values, dot_env_here};
-use trunkline::store::{OpenStore, Store};
+use trunkline::store::{AdminStore, OpenStore};
 use trunkline::{KeyError, KeyRing, Resolver};
 
 use self::failure::{Done, Exit, Failure};
@@ -149,8 +149,8 @@ impl Context {
         open(&self.settings()?)
     }
 
-    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
-        Ok(self.database()?.store())
+    pub(crate) fn store(&self) -> Result<Arc<dyn AdminStore>, Failure> {
+        Ok(self.database()?.admin())
     }
 }
 

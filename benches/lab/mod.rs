@@ -58,7 +58,7 @@ impl Lab {
                 trunk_id: Some("ST_eu".into()),
                 agent: None,
             };
-            let id = opened.store().create_config(&config).await.expect("a config");
+            let id = opened.admin().create_config(&config).await.expect("a config");
             let callers: Vec<_> = (0..numbers as u64).map(caller).collect();
             let rows: Vec<_> = callers
                 .iter()
@@ -69,7 +69,7 @@ impl Lab {
                 })
                 .collect();
             for rows in rows.chunks(1000) {
-                opened.store().import(rows).await.expect("numbers");
+                opened.admin().import(rows).await.expect("numbers");
             }
             let resolver = Resolver::builder(settings).start();
             while resolver.health().not_ready.is_some() {

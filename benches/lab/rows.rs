@@ -1,13 +1,9 @@
 //! A database that has every number, each with a config of its own, and keeps none of them: what
 //! is asked for is made up. Only [`Store::route`] answers; else it is like an empty one.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::json;
-use trunkline::store::{
-    Config, ConfigEdit, LoggedChange, NewConfig, NewNumber, Number, Route, Store, StoreError,
-};
+use trunkline::store::{Config, Route, Store, StoreError};
 use trunkline::{Caller, ConfigId, E164, Sealed, TenantId};
 use uuid::Uuid;
 
@@ -44,71 +40,11 @@ impl Store for Rows {
         Ok(Vec::new())
     }
 
-    async fn create_config(&self, _: &NewConfig) -> Result<ConfigId, StoreError> {
-        Ok(ConfigId(Uuid::nil()))
-    }
-
     async fn config(&self, _: ConfigId) -> Result<Option<Config>, StoreError> {
         Ok(None)
     }
 
-    async fn config_named(&self, _: &str) -> Result<Option<Config>, StoreError> {
-        Ok(None)
-    }
-
-    async fn update_config(&self, _: ConfigId, _: &ConfigEdit) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    async fn delete_config(&self, _: ConfigId) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
     async fn configs(&self) -> Result<Vec<Config>, StoreError> {
         Ok(Vec::new())
-    }
-
-    async fn config_users(&self, _: ConfigId) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
-    async fn add_number(&self, _: &NewNumber) -> Result<Uuid, StoreError> {
-        Ok(Uuid::nil())
-    }
-
-    async fn number(&self, _: Caller) -> Result<Option<Number>, StoreError> {
-        Ok(None)
-    }
-
-    async fn numbers(&self, _: Option<TenantId>) -> Result<Vec<Number>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn assign(&self, _: Caller, _: Option<ConfigId>) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    async fn remove_number(&self, _: Caller) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    async fn import(&self, _: &[NewNumber]) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
-    async fn changes_after(&self, _: i64) -> Result<Option<Vec<LoggedChange>>, StoreError> {
-        Ok(Some(Vec::new()))
-    }
-
-    async fn newest_change(&self) -> Result<i64, StoreError> {
-        Ok(0)
-    }
-
-    async fn prune_changes(&self, _: Duration) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
-    async fn doubles(&self) -> Result<u64, StoreError> {
-        Ok(0)
     }
 }

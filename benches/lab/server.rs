@@ -42,7 +42,7 @@ impl Server {
             trunk_id: None,
             agent: None,
         };
-        let config = database.store().create_config(&config).await.expect("a config");
+        let config = database.admin().create_config(&config).await.expect("a config");
         let server = Self { cluster, url, key, config };
         let sow = format!(
             "insert into voice_agent_numbers (tenant_id, country_code, base_number, rules)

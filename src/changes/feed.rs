@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Hearing;
 #[cfg(feature = "postgres")]
@@ -18,12 +19,13 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::settings::Tuning;
 #[cfg(feature = "postgres")]
-use crate::store::ChangeLog;
-use crate::store::OpenStore;
+use crate::store::LogCursor;
+use crate::store::{ChangeLog, OpenStore, StoreError};
 
 /// Feeds changes to the cache.
 pub(crate) struct ChangeFeed {
     watchers: Watchers,
+    log: Arc<dyn ChangeLog>,
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     /// Of the listener, or of the poller.
@@ -52,6 +54,7 @@ impl ChangeFeed {
         let log_trouble = Arc::<Mutex<_>>::default();
         // No hit counts before something has proven that changes are heard.
         cache.fence.end_lease();
+        let log = opened.change_log();
         let watchers = match opened {
             #[cfg(feature = "postgres")]
             OpenStore::Postgres(store) => {
@@ -66,7 +69,7 @@ impl ChangeFeed {
                 };
                 let reader = Reader {
                     store: Arc::clone(&store),
-                    log: ChangeLog::new(store, lease).into(),
+                    log: LogCursor::new(store, lease).into(),
                     bell: Arc::clone(&bell),
                     cache: Arc::clone(&cache),
                     clock: Arc::clone(&clock),
@@ -86,7 +89,7 @@ impl ChangeFeed {
                 lease: tuning.lease,
             }),
         };
-        Self { watchers, cache, clock, lives, log_trouble }
+        Self { watchers, log, cache, clock, lives, log_trouble }
     }
 
     /// Tells for as long as it is polled.
@@ -102,6 +105,11 @@ impl ChangeFeed {
             #[cfg(feature = "sqlite")]
             Watchers::Sqlite(poller) => self.lives.live(poller).await,
         }
+    }
+
+    /// Forgets the changes that are older than this, and returns how many.
+    pub(crate) async fn prune(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.log.prune_changes(older_than).await
     }
 
     /// By which way changes are learned of.

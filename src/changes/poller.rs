@@ -17,7 +17,7 @@ use super::watch::Watcher;
 use crate::cache::Cache;
 use crate::change::Change;
 use crate::clock::Clock;
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::store::{ChangeLog, SqliteStore, StoreError};
 
 /// What a life needs.
 pub(crate) struct Poller {

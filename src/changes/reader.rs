@@ -18,13 +18,13 @@ use super::metrics::ChangesCounted;
 use super::watch::backoff;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{ChangeLog, News, PostgresStore, Reach, StoreError, may_be_the_connection};
+use crate::store::{LogCursor, News, PostgresStore, Reach, StoreError, may_be_the_connection};
 
 /// What reading needs.
 pub(crate) struct Reader {
     pub(crate) store: Arc<PostgresStore>,
     /// Kept while nobody polls, so that a gap is caught up and not doubted.
-    pub(crate) log: Mutex<ChangeLog>,
+    pub(crate) log: Mutex<LogCursor>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -126,7 +126,7 @@ impl Bench {
         settings: &Settings,
         database: &trunkline::store::OpenStore,
     ) -> Result<Vec<Caller>, Failure> {
-        let store = database.store();
+        let store = database.admin();
         if self.database.is_none() {
             database.migrate(Migrations::Up).await?;
             let ring = settings.ring.as_ref().ok_or(trunkline::KeyError::KeyMissing)?;

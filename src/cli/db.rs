@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::store::{MigrationStatus, Migrations, NewConfig, NewNumber, Store};
+use trunkline::store::{AdminStore, MigrationStatus, Migrations, NewConfig, NewNumber};
 use trunkline::{Caller, ConfigId, E164, KeyRing, TenantId};
 use uuid::Uuid;
 
@@ -73,7 +73,7 @@ impl Db {
                 show(context, &database.migrate(Migrations::DownTo(target)).await?)
             }
             Self::Seed(seed) => {
-                let store = database.store();
+                let store = database.admin();
                 let empty = store.configs().await?.is_empty();
                 if !seed.force && !empty {
                     let message = "there are LiveKit configs already";
@@ -141,7 +141,7 @@ impl Seeded {
 /// Adds two configs, three tenants and numbers that use one config or the other. `run` ends the
 /// names of the configs.
 pub(crate) async fn sow(
-    store: &dyn Store,
+    store: &dyn AdminStore,
     ring: &KeyRing,
     numbers: u32,
     run: &str,

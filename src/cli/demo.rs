@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::server::Exporter;
 use trunkline::settings::Values;
-use trunkline::store::{ConfigEdit, Migrations, Store};
+use trunkline::store::{AdminStore, ConfigEdit, Migrations};
 use trunkline::{
     Caller, KeyRing, Resolution, ResolveError, Resolver, Sealed, Settings, TokenRequest,
 };
@@ -66,7 +66,7 @@ impl Demo {
 struct Stage {
     folder: TempDir,
     resolver: Resolver,
-    store: std::sync::Arc<dyn Store>,
+    store: std::sync::Arc<dyn AdminStore>,
     ring: KeyRing,
     seeded: Seeded,
     clock: SystemClock,
@@ -90,7 +90,7 @@ impl Stage {
         let settings = settings(&folder, true)?;
         let database = open(&settings)?;
         database.migrate(Migrations::Up).await?;
-        let (store, ring) = (database.store(), KeyRing::parse(&key)?);
+        let (store, ring) = (database.admin(), KeyRing::parse(&key)?);
         let seeded = sow(&*store, &ring, NUMBERS, "").await?;
         let resolver = Resolver::builder(settings).start();
         let stage = Self { folder, resolver, store, ring, seeded, clock, json };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
-use trunkline::store::{Config, Migrations, Store};
+use trunkline::store::{Config, Migrations, OpenStore};
 use trunkline::{Hearing, KeyRing, Settings};
 
 use super::failure::{Done, Exit, Failure};
@@ -106,7 +106,7 @@ async fn database(settings: &Settings) -> Vec<Finding> {
         return findings;
     }
     findings.push(good("migrations", format!("up to date ({})", status.newest_applied())));
-    match rows(&*database.store(), settings).await {
+    match rows(&database, settings).await {
         Ok(more) => findings.extend(more),
         Err(failure) => findings.push(failed("rows", failure)),
     }
@@ -114,9 +114,10 @@ async fn database(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-async fn rows(store: &dyn Store, settings: &Settings) -> Result<Vec<Finding>, Failure> {
+async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<Finding>, Failure> {
+    let store = database.admin();
     let configs = store.configs().await?;
-    let newest = store.newest_change().await?;
+    let newest = database.change_log().newest_change().await?;
     let mut findings = vec![
         good("configs", configs.len().to_string()),
         good("change log", format!("can be read, up to place {newest}")),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::store::{Config, ConfigEdit, NewConfig, Store};
+use trunkline::store::{AdminStore, Config, ConfigEdit, NewConfig};
 use trunkline::{ConfigId, KeyRing, PREFIX, Sealed, ServerUrl};
 
 use super::Context;
@@ -243,7 +243,7 @@ async fn remove(context: &Context, config: &str, force: bool) -> Done {
 }
 
 /// Finds a config by id or by name. A text that is neither is not found.
-pub(crate) async fn find(store: &dyn Store, config: &str) -> Result<Config, Failure> {
+pub(crate) async fn find(store: &dyn AdminStore, config: &str) -> Result<Config, Failure> {
     let by_id = match config.parse::<ConfigId>() {
         Ok(id) => store.config(id).await?,
         Err(_) => None,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use trunkline::store::{NewNumber, Store};
+use trunkline::store::{AdminStore, NewNumber};
 use trunkline::{Caller, ConfigId, E164, Rules, TenantId};
 
 use super::Context;
@@ -308,7 +308,7 @@ impl Lines<'_> {
 /// Finds the first line whose number is there already. Asked before anything is added, since an
 /// adopted table would take it twice.
 async fn taken(
-    store: &dyn Store,
+    store: &dyn AdminStore,
     numbers: &[NewNumber],
     lines: &HashMap<Caller, usize>,
 ) -> Result<Option<Failure>, Failure> {

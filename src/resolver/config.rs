@@ -169,7 +169,7 @@ mod tests {
         let settings = Settings::read(&Values::of(variables, None)).unwrap();
         let opened = OpenStore::new(settings.database.as_ref().unwrap(), &settings.tuning);
         opened.migrate(Migrations::Up).await.unwrap();
-        let store = opened.store();
+        let store = opened.admin();
         let config = NewConfig {
             name: "eu".into(),
             description: None,

@@ -137,8 +137,8 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         let dice = getrandom::u64().unwrap_or(0) % PRUNE_EVERY.as_secs();
         sleep(PRUNE_EVERY / 2 + Duration::from_secs(dice)).await;
         let Some(engine) = engine.upgrade() else { return };
-        let Some(store) = &engine.store else { return };
-        match store.prune_changes(keep).await {
+        let Some(feed) = &engine.feed else { return };
+        match feed.prune(keep).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the change log was pruned"),
             Err(StoreError::Refused { code, .. }) if MAY_NOT_WRITE.contains(&&*code) => {

@@ -7,6 +7,10 @@ use sqlx::Connection;
 use sqlx::migrate::{Migrate, MigrateError as MigrateFailure, Migrator};
 
 use super::StoreError;
+use super::pool::Lanes;
+use super::record::Record;
+use super::session::Session;
+use super::statement::Templates;
 
 /// Where migrating should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +84,12 @@ where
 }
 
 /// Holds what the book says is applied against what there is.
-pub(super) fn status(
+pub(super) async fn status<S: Session>(
+    lanes: &Lanes<S>,
     migrator: &Migrator,
-    applied: Result<Vec<i64>, StoreError>,
 ) -> Result<MigrationStatus, MigrateError> {
-    let applied = match applied {
+    let applied = Templates::default().statement("list_migrations", APPLIED);
+    let applied = match lanes.read(&applied, &[], |row| row.own_int("version")).await {
         // The book is not there before the first migration; then nothing is applied.
         Err(StoreError::NotMigrated { .. }) => Vec::new(),
         applied => applied?,
@@ -117,4 +122,4 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 const BOOK: &str = "trunkline_migrations";
-pub(super) const APPLIED: &str = "select version from trunkline_migrations order by version";
+const APPLIED: &str = "select version from trunkline_migrations order by version";

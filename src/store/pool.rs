@@ -9,45 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::Database;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
+use super::StoreError;
+use super::error::typed;
 use super::metrics::StoreCounted;
-use super::{StoreError, Taken};
-
-/// A connection, and what surrounds each statement on it.
-pub(super) trait Session: Send + Sized + 'static {
-    /// The kind of database.
-    type Db: Database;
-    /// What a connection is opened with.
-    type Door: Send + Sync;
-
-    /// Opens one.
-    fn open(door: &Self::Door) -> impl Future<Output = Result<Self, sqlx::Error>> + Send;
-
-    /// The connection itself.
-    fn connection(&mut self) -> &mut <Self::Db as Database>::Connection;
-
-    /// Finds out whether it is alive.
-    fn ping(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
-
-    /// Whether the server keeps for this connection what was prepared on it.
-    fn keeps_statements(&self) -> bool {
-        true
-    }
-
-    /// What comes before each statement.
-    fn before(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-
-    /// What comes after each statement that went well.
-    fn after(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
-        std::future::ready(Ok(()))
-    }
-}
+use super::session::Session;
 
 /// Connections to one database.
 pub(super) struct Lanes<S: Session> {
@@ -249,6 +219,7 @@ impl<S: Session> Lane<S> {
         self.session.as_mut().expect("it is there until the lane is left")
     }
 
+    /// By when its statement must have ended.
     pub(super) fn until(&self) -> Instant {
         self.until
     }
@@ -271,7 +242,7 @@ impl<S: Session> Lane<S> {
     /// Takes the statement's outcome; the connection goes home only if it is sound.
     pub(super) fn leave<T>(
         mut self,
-        outcome: Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed>,
+        outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
         let late = || StoreError::Timeout { after: self.deadline };
         let outcome = match outcome {
@@ -298,111 +269,7 @@ impl<S: Session> Lane<S> {
     }
 }
 
-/// Runs one statement: `ask!(read lanes, "name", |db, keep| query.persistent(keep).fetch_one(db))`.
-/// A read is asked again when it met a connection that had died in its lane; a write never is, and
-/// pings first.
-macro_rules! ask {
-    (@run $lane:ident, $db:ident, $keep:ident, $query:expr) => {{
-        let until = $lane.until();
-        let session = $lane.session();
-        tokio::time::timeout_at(until, async {
-            session.before().await?;
-            let $keep = session.keeps_statements();
-            let $db = session.connection();
-            let outcome = $query.await?;
-            session.after().await?;
-            Ok(outcome)
-        })
-    }};
-    (read $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
-        let until = $lanes.until();
-        let asking = async {
-            loop {
-                let mut lane = $lanes.enter($statement, until).await?;
-                let given_up = lane.given_up();
-                let outcome = tokio::select! {
-                    biased;
-                    outcome = ask!(@run lane, $db, $keep, $query) => outcome,
-                    () = given_up => continue,
-                };
-                let again = lane.may_be_outdated();
-                match lane.leave(outcome) {
-                    Err(error) if again && $crate::store::pool::is_of_connection(&error) => {}
-                    outcome => break outcome,
-                }
-            }
-        };
-        $lanes.asking($statement, asking).await
-    }};
-    (write $lanes:expr, $statement:expr, |$db:ident, $keep:ident| $query:expr) => {{
-        let asking = async {
-            let mut lane = $lanes.enter_alive($statement, $lanes.until()).await?;
-            let outcome = ask!(@run lane, $db, $keep, $query).await;
-            lane.leave(outcome)
-        };
-        $lanes.asking($statement, asking).await
-    }};
-}
-pub(super) use ask;
-
 /// After what time of opening a connection another one's return is better.
 const SLOW_TO_OPEN: Duration = Duration::from_millis(100);
 /// How soon a connection is tried again while others are in use.
 const NEXT_ATTEMPT: Duration = Duration::from_millis(50);
-
-/// Whether an error may be of this one connection: it died, or its plans are of a table that has
-/// changed since (0A000), or a pooler gave it another session (26000).
-pub(super) fn is_of_connection(error: &StoreError) -> bool {
-    match error {
-        StoreError::Unreachable { .. } => true,
-        StoreError::Refused { code, .. } => matches!(code.as_str(), "0A000" | "26000"),
-        _ => false,
-    }
-}
-
-/// Names a driver error without any value of a row in it.
-pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError {
-    let error = match error {
-        sqlx::Error::Database(database) => of_server(&**database, statement),
-        sqlx::Error::RowNotFound
-        | sqlx::Error::TypeNotFound { .. }
-        | sqlx::Error::ColumnIndexOutOfBounds { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::Encode(_) => StoreError::Row { statement },
-        sqlx::Error::Io(error) => StoreError::Unreachable { why: error.to_string() },
-        sqlx::Error::Tls(_) => StoreError::Unreachable { why: "TLS failed".into() },
-        _ => StoreError::Unreachable { why: "the connection failed".into() },
-    };
-    tracing::debug!(statement, error = %error, "a statement failed");
-    error
-}
-
-/// What a server refused with, by its code.
-fn of_server(error: &dyn sqlx::error::DatabaseError, statement: &'static str) -> StoreError {
-    let code = error.code().unwrap_or_default().into_owned();
-    if error.is_unique_violation() {
-        let constraint = error.constraint().unwrap_or_default();
-        let number = constraint.contains("number") || error.message().contains("number");
-        return StoreError::Conflict { taken: if number { Taken::Number } else { Taken::Name } };
-    }
-    // No such table, column, schema. SQLite has one code for all.
-    if matches!(&*code, "42P01" | "42703" | "3F000") || error.message().starts_with("no such table")
-    {
-        return StoreError::NotMigrated { statement };
-    }
-    // 08: connection, 28 and 3D: not let in, 53: too many, 57P: shutting down or starting; of SQLite
-    // 14: cannot open the file, 26: not a database.
-    if ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class))
-        || matches!(&*code, "14" | "26")
-    {
-        return StoreError::Unreachable { why: server_words(error) };
-    }
-    StoreError::Refused { statement, code }
-}
-
-/// The server's message where it is about connecting, and so speaks of roles and limits only.
-fn server_words(error: &dyn sqlx::error::DatabaseError) -> String {
-    error.message().to_owned()
-}

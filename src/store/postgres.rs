@@ -7,22 +7,19 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{Connection, Postgres, Row};
-use uuid::Uuid;
 
-use super::migrations;
-use super::pool::{Lanes, Session, ask, typed};
-use super::sql::{self, implement_store};
-use super::{
-    Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,
-    NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
-};
-use crate::keyring::Sealed;
-use crate::number::{Caller, ConfigId, E164, TenantId};
-use crate::server_url::ServerUrl;
+use super::error::typed;
+use super::pool::Lanes;
+use super::session::Session;
+use super::sql::{Dialect, SqlStore, Statements};
+use super::statement::{Statement, Templates, Value};
+use super::{MigrateError, MigrationStatus, Migrations, StoreError, migrations};
 
 /// The tables in a schema of a Postgres database.
 pub struct PostgresStore {
     lanes: Lanes<PostgresSession>,
+    statements: Statements,
+    templates: Templates,
     schema: String,
     deadline: Duration,
 }
@@ -39,7 +36,14 @@ impl PostgresStore {
         deadline: Duration,
     ) -> Self {
         let door = PostgresDoor::new(&options.application_name("trunkline"), schema, deadline);
-        Self { lanes: Lanes::new(door, connections, deadline), schema: schema.to_owned(), deadline }
+        let templates = DIALECT.templates();
+        Self {
+            lanes: Lanes::new(door, connections, deadline),
+            statements: Statements::new(&templates, &DIALECT),
+            templates,
+            schema: schema.to_owned(),
+            deadline,
+        }
     }
 
     /// The schema that holds the tables.
@@ -57,6 +61,11 @@ impl PostgresStore {
     pub(crate) fn direct(&self) -> Option<&PgConnectOptions> {
         let door = self.lanes.door();
         (!door.is_pooled.load(Ordering::Relaxed)).then_some(&door.direct)
+    }
+
+    /// A statement of the reader of the change log.
+    pub(super) fn statement(&self, name: &'static str, template: &str) -> Statement {
+        self.templates.statement(name, template)
     }
 
     /// A connection of its own, for the reader of the change log.
@@ -89,10 +98,7 @@ impl PostgresStore {
             self.create_schema(&mut connection).await?;
             migrations::run(&mut connection, &mut migrator, to).await?;
         }
-        let applied = ask!(read self.lanes, "list_migrations", |db, keep| {
-            sqlx::query_scalar(migrations::APPLIED).persistent(keep).fetch_all(db)
-        });
-        migrations::status(&migrator, applied)
+        migrations::status(&self.lanes, &migrator).await
     }
 
     /// A connection whose statements may take as long as they need.
@@ -204,35 +210,7 @@ pub(super) struct PostgresSession {
     prologue: Option<String>,
 }
 
-impl Session for PostgresSession {
-    type Db = Postgres;
-    type Door = PostgresDoor;
-
-    async fn open(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
-        if !door.is_pooled.load(Ordering::Relaxed) {
-            if let Some(connection) = door.open_direct().await? {
-                return Ok(Self { connection, prologue: None });
-            }
-            if !door.is_pooled.swap(true, Ordering::Relaxed) {
-                tracing::info!("a pooler stands before Postgres: each statement is a transaction");
-            }
-        }
-        let connection = PgConnection::connect_with(&door.pooled).await?;
-        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
-    }
-
-    fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
-
-    async fn ping(&mut self) -> Result<(), sqlx::Error> {
-        self.connection.ping().await
-    }
-
-    fn keeps_statements(&self) -> bool {
-        self.prologue.is_none()
-    }
-
+impl PostgresSession {
     async fn before(&mut self) -> Result<(), sqlx::Error> {
         let Some(prologue) = &self.prologue else { return Ok(()) };
         // Made of a schema that the settings have checked, and a number.
@@ -248,7 +226,101 @@ impl Session for PostgresSession {
     }
 }
 
-implement_store!(PostgresStore, Postgres, PgRow);
+impl Session for PostgresSession {
+    type Row = PgRow;
+    type Door = PostgresDoor;
+
+    async fn open(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
+        if !door.is_pooled.load(Ordering::Relaxed) {
+            if let Some(connection) = door.open_direct().await? {
+                return Ok(Self { connection, prologue: None });
+            }
+            if !door.is_pooled.swap(true, Ordering::Relaxed) {
+                tracing::info!("a pooler stands before Postgres: each statement is a transaction");
+            }
+        }
+        let connection = PgConnection::connect_with(&door.pooled).await?;
+        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
+    }
+
+    async fn fetch<T: Send + Unpin>(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        mut read: impl FnMut(&PgRow) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        self.before().await?;
+        let rows = query(statement, values)
+            .persistent(self.keeps_statements())
+            .try_map(|row| read(&row))
+            .fetch_all(&mut self.connection)
+            .await?;
+        self.after().await?;
+        Ok(rows)
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, sqlx::Error> {
+        self.before().await?;
+        let query = query(statement, values).persistent(self.keeps_statements());
+        let done = query.execute(&mut self.connection).await?;
+        self.after().await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn execute_all(
+        &mut self,
+        statements: &[(Statement, Vec<Value<'_>>)],
+    ) -> Result<(), sqlx::Error> {
+        self.before().await?;
+        let mut transaction = self.connection.begin().await?;
+        for (statement, values) in statements {
+            query(statement, values).persistent(false).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        self.after().await
+    }
+
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.connection.ping().await
+    }
+
+    fn keeps_statements(&self) -> bool {
+        self.prologue.is_none()
+    }
+}
+
+/// A statement with its values.
+fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Postgres, PgArguments> {
+    values.iter().fold(sqlx::query(statement.sql()), |query, value| match value {
+        Value::Text(text) => query.bind(text.as_deref()),
+        Value::Id(id) => query.bind(*id),
+        Value::Int(number) => query.bind(*number),
+        Value::Real(number) => query.bind(*number),
+        Value::Bool(truth) => query.bind(*truth),
+        Value::Json(json) => query.bind(Json(*json)),
+        Value::Callers(callers) => {
+            let digits: Vec<_> = callers.iter().map(|caller| caller.number.digits()).collect();
+            let tenants: Vec<_> = callers.iter().map(|caller| caller.tenant.0).collect();
+            query.bind(digits).bind(tenants)
+        }
+    })
+}
+
+impl SqlStore for PostgresStore {
+    type Session = PostgresSession;
+
+    fn lanes(&self) -> &Lanes<PostgresSession> {
+        &self.lanes
+    }
+
+    fn statements(&self) -> &Statements {
+        &self.statements
+    }
+}
 
 /// Has the server end a session within half a minute of its client vanishing without a word. By
 /// default that takes two hours, and a network that parts and heals often would fill the server.
@@ -262,29 +334,23 @@ const SCHEMA_USABLE: &str = "
     select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')
     from pg_namespace where nspname = $1";
 
-/// From the row that was read last, which shows that the log reaches back to it.
-const CHANGES_AFTER: &str = "
-    select seq, entity, fields, config_id, tenant_id, digits,
-        cast(extract(epoch from clock_timestamp() - changed_at) as double precision) as age
-    from voice_agent_changes
-    where seq >= $1
-    order by seq limit $2";
+/// What only Postgres understands.
+const DIALECT: Dialect = Dialect {
+    parts: &[("{age}", AGE), ("{config_named}", CONFIG_NAMED)],
+    route: ROUTE,
+    routes: ROUTES,
+    assign: ASSIGN,
+    unassign: UNASSIGN,
+    prune_changes: PRUNE_CHANGES,
+};
 
-/// What a route is made of.
-macro_rules! route {
-    () => {
-        "cast(n.rules as text) as rules, n.provider, c.id, coalesce(c.name, '') as name,
-        coalesce(c.livekit_url, '') as url, coalesce(c.livekit_api_key, '') as api_key,
-        coalesce(c.livekit_api_secret, '') as api_secret, c.trunk_id, c.worker_name"
-    };
-}
+/// How long ago a change was written.
+const AGE: &str = "cast(extract(epoch from clock_timestamp() - changed_at) as double precision)";
 
 /// The id that the rules name; null for what is none. A text that is no UUID must not reach the cast,
 /// so a pattern guards it: every form that Postgres reads, braces and missing hyphens included. The
 /// usual form is known without it, since it takes longer than all else.
-macro_rules! config_named {
-    () => {
-        "case
+const CONFIG_NAMED: &str = "case
             when rules ->> 'livekit_config' like '________-____-____-____-____________'
                 and length(translate(rules ->> 'livekit_config', '-', '')) = 32
                 and translate(rules ->> 'livekit_config', '-0123456789abcdefABCDEF', '') = ''
@@ -292,61 +358,41 @@ macro_rules! config_named {
             when rules ->> 'livekit_config'
                 ~* '^([0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}|[{][0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}[}])$'
             then cast(rules ->> 'livekit_config' as uuid)
-        end"
-    };
-}
+        end";
 
-const ROUTE: &str = concat!(
-    "select ",
-    route!(),
-    " from (
-        select rules, provider, ",
-    config_named!(),
-    " as config
+const ROUTE: &str = "
+    select cast(n.rules as text) as rules, n.provider, {credential_columns}
+    from (
+        select rules, provider, {config_named} as config
         from voice_agent_numbers
-        where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2
+        where {this_number}
         order by id limit 1
     ) as n
-    left join voice_agent_livekit as c on c.id = n.config"
-);
+    left join voice_agent_livekit as c on c.id = n.config";
 
 /// For each of many, as above.
-const ROUTES: &str = concat!(
-    "select wanted.place - 1 as place, ",
-    route!(),
-    " from unnest($1, $2) with ordinality as wanted (digits, tenant_id, place)
+const ROUTES: &str = "
+    select wanted.place - 1 as place, cast(n.rules as text) as rules, n.provider,
+        {credential_columns}
+    from unnest($1, $2) with ordinality as wanted (digits, tenant_id, place)
     cross join lateral (
-        select rules, provider, ",
-    config_named!(),
-    " as config
+        select rules, provider, {config_named} as config
         from voice_agent_numbers
-        where ltrim(country_code, '+0 ') || cast(base_number as text) = wanted.digits
-            and voice_agent_numbers.tenant_id = wanted.tenant_id
+        where {digits} = wanted.digits and voice_agent_numbers.tenant_id = wanted.tenant_id
         order by id limit 1
     ) as n
-    left join voice_agent_livekit as c on c.id = n.config"
-);
-
-/// Binds what [`ROUTES`] looks for.
-fn wanted<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    callers: &[Caller],
-) -> Query<'q, Postgres, PgArguments> {
-    let digits: Vec<_> = callers.iter().map(|caller| caller.number.digits()).collect();
-    let tenants: Vec<_> = callers.iter().map(|caller| caller.tenant.0).collect();
-    query.bind(digits).bind(tenants)
-}
+    left join voice_agent_livekit as c on c.id = n.config";
 
 const ASSIGN: &str = "
     update voice_agent_numbers set rules =
         case when jsonb_typeof(rules) = 'object' then rules else '{}' end
         || jsonb_build_object('livekit_config', cast($3 as text))
-    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+    where {this_number}";
 
 const UNASSIGN: &str = "
     update voice_agent_numbers set rules =
         case when jsonb_typeof(rules) = 'object' then rules - 'livekit_config' else '{}' end
-    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+    where {this_number}";
 
 /// By transaction, so that whoever finds a row from before his horizon has missed none; and never
 /// the last one of those. That one is also from before every transaction that is still open, since

@@ -8,23 +8,20 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::types::Json;
-use sqlx::{Connection, Row, Sqlite};
-use uuid::Uuid;
+use sqlx::{Connection, Sqlite};
 
-use super::migrations;
-use super::pool::{Lanes, Session, ask, typed};
-use super::sql::{self, implement_store};
-use super::{
-    Config, ConfigEdit, LoggedChange, MOST_CHANGES, MigrateError, MigrationStatus, Migrations,
-    NewConfig, NewNumber, Number, Route, Store, StoreError, Taken,
-};
-use crate::keyring::Sealed;
-use crate::number::{Caller, ConfigId, E164, TenantId};
-use crate::server_url::ServerUrl;
+use super::error::typed;
+use super::pool::Lanes;
+use super::session::Session;
+use super::sql::{Dialect, SqlStore, Statements};
+use super::statement::{Statement, Value};
+use super::{MigrateError, MigrationStatus, Migrations, migrations};
+use crate::number::Caller;
 
 /// The tables in an SQLite file.
 pub struct SqliteStore {
     lanes: Lanes<SqliteConnection>,
+    statements: Statements,
 }
 
 impl SqliteStore {
@@ -38,7 +35,8 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(deadline)
             .row_buffer_size(ROWS_IN_THE_AIR);
-        Self { lanes: Lanes::new(options, connections, deadline) }
+        let lanes = Lanes::new(options, connections, deadline);
+        Self { lanes, statements: Statements::new(&DIALECT.templates(), &DIALECT) }
     }
 
     /// The options that its connections are opened with, for the poller's own one.
@@ -60,23 +58,44 @@ impl SqliteStore {
                 .map_err(|error| typed(&error, "connect"))?;
             migrations::run(&mut connection, &mut migrator, to).await?;
         }
-        let applied = ask!(read self.lanes, "list_migrations", |db, keep| {
-            sqlx::query_scalar(migrations::APPLIED).persistent(keep).fetch_all(db)
-        });
-        migrations::status(&migrator, applied)
+        migrations::status(&self.lanes, &migrator).await
     }
 }
 
 impl Session for SqliteConnection {
-    type Db = Sqlite;
+    type Row = SqliteRow;
     type Door = SqliteConnectOptions;
 
     async fn open(options: &SqliteConnectOptions) -> Result<Self, sqlx::Error> {
         Self::connect_with(options).await
     }
 
-    fn connection(&mut self) -> &mut Self {
-        self
+    async fn fetch<T: Send + Unpin>(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        mut read: impl FnMut(&SqliteRow) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        query(statement, values).try_map(|row| read(&row)).fetch_all(self).await
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, sqlx::Error> {
+        Ok(query(statement, values).execute(self).await?.rows_affected())
+    }
+
+    async fn execute_all(
+        &mut self,
+        statements: &[(Statement, Vec<Value<'_>>)],
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        for (statement, values) in statements {
+            query(statement, values).persistent(false).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
     }
 
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
@@ -84,67 +103,84 @@ impl Session for SqliteConnection {
     }
 }
 
-implement_store!(SqliteStore, Sqlite, SqliteRow);
+/// A statement with its values.
+fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Sqlite, SqliteArguments> {
+    values.iter().fold(sqlx::query(statement.sql()), |query, value| match value {
+        Value::Text(text) => query.bind(text.as_deref()),
+        Value::Id(id) => query.bind(*id),
+        Value::Int(number) => query.bind(*number),
+        Value::Real(number) => query.bind(*number),
+        Value::Bool(truth) => query.bind(*truth),
+        Value::Json(json) => query.bind(Json(*json)),
+        // SQLite binds no lists.
+        Value::Callers(callers) => {
+            let pair =
+                |caller: &Caller| [caller.number.digits(), caller.tenant.0.simple().to_string()];
+            query.bind(Json(callers.iter().map(pair).collect::<Vec<_>>()))
+        }
+    })
+}
 
-/// From the row that was read last, which shows that the log reaches back to it.
-const CHANGES_AFTER: &str = "
-    select seq, entity, fields, config_id, tenant_id, digits,
-        (julianday('now') - julianday(changed_at)) * 86400.0 as age
-    from voice_agent_changes
-    where seq >= $1
-    order by seq limit $2";
+impl SqlStore for SqliteStore {
+    type Session = SqliteConnection;
 
-/// `unhex` gives null for what is no hex, and `id` is never null, so malformed text joins nothing.
+    fn lanes(&self) -> &Lanes<SqliteConnection> {
+        &self.lanes
+    }
+
+    fn statements(&self) -> &Statements {
+        &self.statements
+    }
+}
+
+/// What only SQLite understands.
+const DIALECT: Dialect = Dialect {
+    parts: &[("{age}", AGE), ("{config_named}", CONFIG_NAMED)],
+    route: ROUTE,
+    routes: ROUTES,
+    assign: ASSIGN,
+    unassign: UNASSIGN,
+    prune_changes: PRUNE_CHANGES,
+};
+
+/// How long ago a change was written.
+const AGE: &str = "(julianday('now') - julianday(changed_at)) * 86400.0";
+
+/// The id that the rules name. `unhex` gives null for what is no hex, and an id is never null, so
+/// malformed text joins nothing.
+const CONFIG_NAMED: &str = "unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')";
+
 const ROUTE: &str = "
-    select cast(n.rules as text) as rules, n.provider, c.id, c.name, c.livekit_url as url, c.livekit_api_key as api_key,
-        c.livekit_api_secret as api_secret, c.trunk_id, c.worker_name
+    select cast(n.rules as text) as rules, n.provider, {credential_columns}
     from voice_agent_numbers as n
-    left join voice_agent_livekit as c
-        on c.id = unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')
-    where ltrim(n.country_code, '+0 ') || cast(n.base_number as text) = $1 and n.tenant_id = $2
+    left join voice_agent_livekit as c on c.id = {config_named}
+    where {this_number}
     order by n.id limit 1";
 
-/// For each of many, as above. They come as JSON, since SQLite binds no lists, and are sorted so that
-/// all rows are ready at once: handing over each by itself takes longer than reading it.
+/// For each of many, as above. They come as JSON, and are sorted so that all rows are ready at once:
+/// handing over each by itself takes longer than reading it.
 const ROUTES: &str = "
-    select wanted.key as place, cast(n.rules as text) as rules, n.provider, c.id, c.name,
-        c.livekit_url as url, c.livekit_api_key as api_key, c.livekit_api_secret as api_secret,
-        c.trunk_id, c.worker_name
+    select wanted.key as place, cast(n.rules as text) as rules, n.provider, {credential_columns}
     from json_each($1) as wanted
     join voice_agent_numbers as n on n.id = (
-        select id from voice_agent_numbers as one
-        where ltrim(one.country_code, '+0 ') || cast(one.base_number as text)
-                = wanted.value ->> 0
-            and one.tenant_id = unhex(wanted.value ->> 1)
+        select one.id from voice_agent_numbers as one
+        where {digits} = wanted.value ->> 0 and one.tenant_id = unhex(wanted.value ->> 1)
         order by one.id limit 1
     )
-    left join voice_agent_livekit as c
-        on c.id = unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')
+    left join voice_agent_livekit as c on c.id = {config_named}
     order by wanted.key";
-
-/// Binds what [`ROUTES`] looks for.
-fn wanted<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    callers: &[Caller],
-) -> Query<'q, Sqlite, SqliteArguments> {
-    let wanted: Vec<_> = callers
-        .iter()
-        .map(|caller| [caller.number.digits(), caller.tenant.0.simple().to_string()])
-        .collect();
-    query.bind(Json(wanted))
-}
 
 const ASSIGN: &str = "
     update voice_agent_numbers set rules = json_set(
         case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config', $3
     )
-    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+    where {this_number}";
 
 const UNASSIGN: &str = "
     update voice_agent_numbers set rules = json_remove(
         case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config'
     )
-    where ltrim(country_code, '+0 ') || cast(base_number as text) = $1 and tenant_id = $2";
+    where {this_number}";
 
 /// Never the last one of those, so that whoever finds the row that he read last has missed none.
 const PRUNE_CHANGES: &str = "

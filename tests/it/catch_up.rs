@@ -88,7 +88,7 @@ async fn a_log_that_no_longer_reaches_back_puts_everything_in_doubt() {
             let keep = std::time::Duration::from_secs(30 * 24 * 3600);
             // Not before the transactions of other tests have ended that are older.
             eventually("pruned", async || {
-                two.live.store.prune_changes(keep).await.unwrap();
+                two.live.database.log().prune_changes(keep).await.unwrap();
                 two.sql("select count(*) from voice_agent_changes") == "1"
             })
             .await;
@@ -111,12 +111,12 @@ async fn pruning_keeps_what_is_young_and_readers_that_are_up_to_date_do_not_noti
     .await;
     let rows = || two.sql("select count(*) from voice_agent_changes").parse::<u64>().unwrap();
     let hour = std::time::Duration::from_secs(3600);
-    assert_eq!(two.live.store.prune_changes(hour).await.unwrap(), 0);
+    assert_eq!(two.live.database.log().prune_changes(hour).await.unwrap(), 0);
     let open = psql_begin(&two.live.database.url, TAKE_AN_ID);
     two.live.set_trunk("ST_2").await;
     two.live.trunk_becomes(Some("ST_2")).await;
     two.sql("update voice_agent_changes set changed_at = changed_at - interval '2 hours'");
-    two.live.store.prune_changes(hour).await.unwrap();
+    two.live.database.log().prune_changes(hour).await.unwrap();
     // While it is open, every look goes back to before it, and must find where that is.
     two.live.set_trunk("ST_3").await;
     two.live.trunk_becomes(Some("ST_3")).await;
@@ -128,7 +128,7 @@ async fn pruning_keeps_what_is_young_and_readers_that_are_up_to_date_do_not_noti
     eventually("ended", async || two.sql(ended) == "t").await;
     two.live.set_trunk("ST_4").await;
     two.live.trunk_becomes(Some("ST_4")).await;
-    two.live.store.prune_changes(hour).await.unwrap();
+    two.live.database.log().prune_changes(hour).await.unwrap();
     assert_eq!(rows(), 3, "the last one that is old enough, and the two that are not");
     two.live.set_trunk("ST_5").await;
     two.live.trunk_becomes(Some("ST_5")).await;
@@ -252,7 +252,7 @@ async fn the_log_of_a_file_is_caught_up_or_doubted_as_well() {
             live.database
                 .sql("update voice_agent_changes set changed_at = '2020-01-01T00:00:00.000Z'")
                 .await;
-            assert!(live.store.prune_changes(hour).await.unwrap() > 0);
+            assert!(live.database.log().prune_changes(hour).await.unwrap() > 0);
             live.set_trunk("ST_2").await;
         }
         live.trunk_becomes(Some("ST_2")).await;

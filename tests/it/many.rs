@@ -196,7 +196,7 @@ async fn only_what_changed_lately_is_warm_where_that_is_wanted() {
         let lab = Lab::new(kind, 100).await;
         let store = lab.database.store();
         // All but the newest change is forgotten, which is that of number 99 where rows are logged.
-        store.prune_changes(Duration::ZERO).await.unwrap();
+        lab.database.log().prune_changes(Duration::ZERO).await.unwrap();
         for at in [3, 30] {
             store.assign(caller(1, at), None).await.unwrap();
             store.assign(caller(1, at), Some(lab.config)).await.unwrap();

@@ -110,7 +110,7 @@ async fn tables_of_an_existing_deployment_are_adopted_with_their_rows_and_left_a
     }
     database.migrate(Migrations::Up).await.unwrap();
 
-    let store = database.store();
+    let store = database.admin();
     let config = store.config_named("old").await.unwrap().unwrap();
     assert!(config.updated_at.is_some());
     assert_eq!(store.numbers(Some(caller(1, 1).tenant)).await.unwrap().len(), 3);
@@ -153,7 +153,7 @@ async fn a_number_that_stands_twice_in_an_adopted_table_is_counted_and_answered_
     );
     let database = open(&settings(&url, &[("DB_SCHEMA", "lad_dev")]));
     database.migrate(Migrations::Up).await.unwrap();
-    let store = database.store();
+    let store = database.admin();
     assert_eq!(store.doubles().await.unwrap(), 1);
     // Its owner may go on as before; we add no second one.
     psql(
@@ -179,13 +179,13 @@ async fn two_schemas_of_one_database_do_not_hear_each_other() {
         let settings = settings(&url, &[("DB_SCHEMA", schema)]);
         let database = open(&settings);
         database.migrate(Migrations::Up).await.unwrap();
-        stores.push(database.store());
+        stores.push((database.admin(), database.change_log()));
     }
-    let (dev, prod) = (&stores[0], &stores[1]);
-    let before = prod.newest_change().await.unwrap();
+    let ((dev, _), (prod, log)) = (&stores[0], &stores[1]);
+    let before = log.newest_change().await.unwrap();
     let id: ConfigId = dev.create_config(&config(&ring(), "eu")).await.unwrap();
     assert!(prod.config(id).await.unwrap().is_none());
-    assert_eq!(prod.newest_change().await.unwrap(), before);
+    assert_eq!(log.newest_change().await.unwrap(), before);
     let channels = psql(
         &url,
         "select count(distinct md5(nspname)) from pg_namespace

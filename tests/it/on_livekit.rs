@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use trunkline::dispatch::{CallRequest, Dispatcher, Report};
-use trunkline::store::{NewNumber, Store};
+use trunkline::store::{AdminStore, NewNumber};
 use trunkline::{Caller, ConfigId, KeyRing, Resolver};
 
 use crate::support::database::{Kind, TestDatabase};
@@ -22,7 +22,7 @@ const INDIA: &str = "+919876543210";
 /// A database with a config or two, and a dispatcher on it.
 struct Lab {
     database: TestDatabase,
-    store: Arc<dyn Store>,
+    store: Arc<dyn AdminStore>,
     ring: KeyRing,
     key: String,
 }

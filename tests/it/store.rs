@@ -206,18 +206,18 @@ async fn one_statement_joins_a_number_with_its_config_whatever_its_rules_hold() 
 async fn every_change_of_what_a_resolution_depends_on_is_logged_and_no_other() {
     for kind in BOTH {
         let (database, ring) = (TestDatabase::migrated(kind).await, ring());
-        let store = database.store();
+        let (store, log) = (database.store(), database.log());
         let changes = async |after| -> Vec<Change> {
-            let logged = store.changes_after(after).await.unwrap().unwrap();
+            let logged = log.changes_after(after).await.unwrap().unwrap();
             logged.into_iter().map(|logged| logged.change).collect()
         };
-        let before = store.newest_change().await.unwrap();
+        let before = log.newest_change().await.unwrap();
         let id = store.create_config(&config(&ring, "eu")).await.unwrap();
         let ours = caller(1, 1);
         store.add_number(&number(ours, Some(id))).await.unwrap();
         assert_eq!(changes(before).await, [Change::Config(id), Change::Number(ours)], "{kind:?}");
 
-        let after = store.newest_change().await.unwrap();
+        let after = log.newest_change().await.unwrap();
         let described =
             ConfigEdit { description: Some(Some("about".into())), ..ConfigEdit::default() };
         store.update_config(id, &described).await.unwrap();
@@ -227,14 +227,14 @@ async fn every_change_of_what_a_resolution_depends_on_is_logged_and_no_other() {
 
         database.sql("update voice_agent_livekit set trunk_id = 'ST_2'").await;
         assert_eq!(changes(after).await, [Change::Config(id)]);
-        let after = store.newest_change().await.unwrap();
+        let after = log.newest_change().await.unwrap();
         // A number that moves is two: the one it was and the one it is.
         database.sql("update voice_agent_numbers set base_number = base_number + 1").await;
         let mut moved = changes(after).await;
         moved.sort_by_key(|change| format!("{change:?}"));
         assert_eq!(moved, [Change::Number(ours), Change::Number(caller(1, 2))]);
 
-        let after = store.newest_change().await.unwrap();
+        let after = log.newest_change().await.unwrap();
         store.remove_number(caller(1, 2)).await.unwrap();
         store.delete_config(id).await.unwrap();
         assert_eq!(changes(after).await, [Change::Number(caller(1, 2)), Change::Config(id)]);
@@ -244,14 +244,14 @@ async fn every_change_of_what_a_resolution_depends_on_is_logged_and_no_other() {
 #[tokio::test]
 async fn on_postgres_a_statement_that_touches_many_is_one_change() {
     let database = TestDatabase::migrated(Kind::Postgres).await;
-    let (store, ring) = (database.store(), ring());
+    let (store, log, ring) = (database.store(), database.log(), ring());
     let id = store.create_config(&config(&ring, "eu")).await.unwrap();
     let sixteen: Vec<_> = (0..16).map(|at| number(caller(1, at), Some(id))).collect();
-    let changes = async |after| store.changes_after(after).await.unwrap().unwrap();
-    let after = store.newest_change().await.unwrap();
+    let changes = async |after| log.changes_after(after).await.unwrap().unwrap();
+    let after = log.newest_change().await.unwrap();
     store.import(&sixteen).await.unwrap();
     assert_eq!(changes(after).await.len(), 16);
-    let after = store.newest_change().await.unwrap();
+    let after = log.newest_change().await.unwrap();
     store.import(&[number(caller(2, 1), None)]).await.unwrap();
     database.sql("update voice_agent_numbers set provider = 'carrier'").await;
     let logged: Vec<_> = changes(after).await.into_iter().map(|logged| logged.change).collect();
@@ -260,15 +260,15 @@ async fn on_postgres_a_statement_that_touches_many_is_one_change() {
         ("truncate voice_agent_numbers", Change::Numbers),
         ("truncate voice_agent_livekit", Change::All),
     ] {
-        let after = store.newest_change().await.unwrap();
+        let after = log.newest_change().await.unwrap();
         database.sql(statement).await;
         assert_eq!(changes(after).await[0].change, change, "{statement}");
     }
-    let log = crate::support::postgres::psql(
+    let actor = crate::support::postgres::psql(
         &database.url,
         "select distinct actor, fields from voice_agent_changes where operation = 'update'",
     );
-    assert_eq!(log, "owner|voice_agent_numbers");
+    assert_eq!(actor, "owner|voice_agent_numbers");
 }
 
 #[tokio::test]
@@ -335,7 +335,7 @@ async fn a_statement_that_nobody_waits_for_ends_in_the_server_too() {
 #[tokio::test]
 async fn one_row_that_cannot_be_read_is_its_own_trouble() {
     let database = TestDatabase::migrated(Kind::Postgres).await;
-    let store = database.store();
+    let (store, log) = (database.store(), database.log());
     store.add_number(&number(caller(1, 1), None)).await.unwrap();
     store.add_number(&number(caller(1, 2), None)).await.unwrap();
     database
@@ -347,23 +347,23 @@ async fn one_row_that_cannot_be_read_is_its_own_trouble() {
     assert_eq!(store.numbers(None).await.unwrap().len(), 2);
     let route = store.route(caller(1, 1)).await.unwrap().unwrap();
     assert!(trunkline::Rules::read(None, &route.rules).check().is_err());
-    let after = store.newest_change().await.unwrap();
+    let after = log.newest_change().await.unwrap();
     database
         .sql(
             "insert into voice_agent_numbers (tenant_id, country_code, base_number)
               values (gen_random_uuid(), '+971', 44)",
         )
         .await;
-    let logged = store.changes_after(after).await.unwrap().unwrap();
+    let logged = log.changes_after(after).await.unwrap().unwrap();
     assert_eq!(logged[0].change, Change::Numbers, "no config is in doubt for it");
 }
 
 #[tokio::test]
 async fn on_sqlite_a_row_that_is_replaced_is_a_change_of_what_it_was() {
     let (database, ring) = (TestDatabase::migrated(Kind::Sqlite).await, ring());
-    let store = database.store();
+    let (store, log) = (database.store(), database.log());
     let id = store.create_config(&config(&ring, "eu")).await.unwrap();
-    let after = store.newest_change().await.unwrap();
+    let after = log.newest_change().await.unwrap();
     database
         .sql(
             "insert or replace into voice_agent_livekit
@@ -371,7 +371,7 @@ async fn on_sqlite_a_row_that_is_replaced_is_a_change_of_what_it_was() {
               values ('eu', 'wss://other.example', 'APIother', 'x')",
         )
         .await;
-    let logged = store.changes_after(after).await.unwrap().unwrap();
+    let logged = log.changes_after(after).await.unwrap().unwrap();
     assert_eq!(logged[0].change, Change::Config(id));
     assert!(store.config(id).await.unwrap().is_none());
 }

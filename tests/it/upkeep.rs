@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline::store::Store;
+use trunkline::store::AdminStore;
 use trunkline::{Change, KeyRing, NotReady, Resolver, TokenRequest};
 
 use crate::support::database::{Kind, TestDatabase};
@@ -14,7 +14,7 @@ use crate::support::{HandClock, caller, config, eventually, number};
 /// A resolver whose time and store are in the test's hand, with numbers that share one config.
 struct Lab {
     ring: Arc<KeyRing>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn AdminStore>,
     gated: Arc<Gated>,
     clock: Arc<HandClock>,
     resolver: Resolver,

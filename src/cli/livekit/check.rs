@@ -8,7 +8,7 @@ use serde_json::json;
 use trunkline::clock::SystemClock;
 use trunkline::dispatch::check::{Finding, Subject, Verdict, check};
 use trunkline::dispatch::livekit::LiveKit;
-use trunkline::store::{Config, Store};
+use trunkline::store::{AdminStore, Config};
 use trunkline::{E164, ExposeSecret, KeyRing, Rules, Secret};
 
 use super::find;
@@ -135,7 +135,7 @@ fn show(findings: &[Finding]) -> Done {
 /// The trunks that the numbers of a config call over, or the one `from`: the config's, else that of
 /// their rules, else the environment's.
 async fn trunks_of(
-    store: &dyn Store,
+    store: &dyn AdminStore,
     config: &Config,
     fallback: Option<&str>,
     from: Option<E164>,

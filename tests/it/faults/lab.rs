@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use trunkline::store::{ConfigEdit, Migrations, NewConfig, Store};
+use trunkline::store::{AdminStore, ConfigEdit, Migrations, NewConfig};
 use trunkline::{Caller, ConfigId, KeyRing, Resolution, ResolveError, Resolver, Source};
 
 use crate::support::counters::Counters;
@@ -33,7 +33,7 @@ pub struct Lab {
     /// The name of the database.
     pub database: String,
     /// Around the proxy.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn AdminStore>,
     pub config: ConfigId,
     /// All of them use the config, and are warm.
     pub callers: Vec<Caller>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trunkline::Settings;
 use trunkline::settings::Values;
-use trunkline::store::{Migrations, OpenStore, Store};
+use trunkline::store::{AdminStore, ChangeLog, Migrations, OpenStore};
 
 use super::postgres::Cluster;
 
@@ -53,8 +53,12 @@ impl TestDatabase {
         Self { kind: Kind::Postgres, url: url.to_owned(), open, _folder: None }
     }
 
-    pub fn store(&self) -> Arc<dyn Store> {
-        self.open.store()
+    pub fn store(&self) -> Arc<dyn AdminStore> {
+        self.open.admin()
+    }
+
+    pub fn log(&self) -> Arc<dyn ChangeLog> {
+        self.open.change_log()
     }
 
     /// Settings that name this database, and these variables.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trunkline::store::{ConfigEdit, Store};
+use trunkline::store::{AdminStore, ConfigEdit};
 use trunkline::{Caller, ConfigId, KeyRing, Resolver, Settings};
 
 use super::database::{Kind, TestDatabase};
@@ -14,7 +14,7 @@ pub type SettingsOf = dyn Fn(&[(&str, &str)]) -> Settings;
 /// A resolver on a real database, with hot reload, and one number that it answers.
 pub struct Live {
     pub database: TestDatabase,
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn AdminStore>,
     pub settings: Box<SettingsOf>,
     pub resolver: Resolver,
     pub ring: KeyRing,

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
-use trunkline::store::{
-    Config, ConfigEdit, LoggedChange, NewConfig, NewNumber, Number, Route, Store, StoreError,
-};
+use trunkline::store::{Config, Number, Route, Store, StoreError};
 use trunkline::{Caller, ConfigId, E164, TenantId};
-use uuid::Uuid;
 
 /// What becomes of a route that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,71 +142,11 @@ impl Store for Gated {
         self.other_unless_away()?.owners(number).await
     }
 
-    async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
-        self.other().create_config(config).await
-    }
-
     async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
         self.other_unless_away()?.config(id).await
     }
 
-    async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {
-        self.other().config_named(name).await
-    }
-
-    async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError> {
-        self.other().update_config(id, edit).await
-    }
-
-    async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError> {
-        self.other().delete_config(id).await
-    }
-
     async fn configs(&self) -> Result<Vec<Config>, StoreError> {
         self.other().configs().await
-    }
-
-    async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError> {
-        self.other().config_users(id).await
-    }
-
-    async fn add_number(&self, number: &NewNumber) -> Result<Uuid, StoreError> {
-        self.other().add_number(number).await
-    }
-
-    async fn number(&self, caller: Caller) -> Result<Option<Number>, StoreError> {
-        self.other().number(caller).await
-    }
-
-    async fn numbers(&self, tenant: Option<TenantId>) -> Result<Vec<Number>, StoreError> {
-        self.other().numbers(tenant).await
-    }
-
-    async fn assign(&self, caller: Caller, config: Option<ConfigId>) -> Result<bool, StoreError> {
-        self.other().assign(caller, config).await
-    }
-
-    async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError> {
-        self.other().remove_number(caller).await
-    }
-
-    async fn import(&self, numbers: &[NewNumber]) -> Result<u64, StoreError> {
-        self.other().import(numbers).await
-    }
-
-    async fn changes_after(&self, seq: i64) -> Result<Option<Vec<LoggedChange>>, StoreError> {
-        self.other().changes_after(seq).await
-    }
-
-    async fn prune_changes(&self, older_than: Duration) -> Result<u64, StoreError> {
-        self.other().prune_changes(older_than).await
-    }
-
-    async fn newest_change(&self) -> Result<i64, StoreError> {
-        self.other().newest_change().await
-    }
-
-    async fn doubles(&self) -> Result<u64, StoreError> {
-        self.other().doubles().await
     }
 }

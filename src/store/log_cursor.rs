@@ -14,17 +14,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Row;
-use sqlx::postgres::PgRow;
-
-use super::pool::{Session, is_of_connection, typed};
-use super::postgres::{PostgresSession, read_change};
+use super::error::{is_of_connection, typed};
+use super::postgres::PostgresSession;
+use super::record::Record;
+use super::session::Session;
+use super::sql::read_change;
+use super::statement::{Statement, Value};
 use super::{LoggedChange, MOST_CHANGES, PostgresStore, StoreError};
 use crate::change::Change;
 
 /// A reader of the change log.
-pub(crate) struct ChangeLog {
+pub(crate) struct LogCursor {
     store: Arc<PostgresStore>,
+    look: Statement,
     /// How long one look may take on a connection that is there.
     patience: Duration,
     /// How long it may take to connect and look.
@@ -44,6 +46,16 @@ struct Horizon {
     read: HashSet<i64>,
     /// The newest place in the log; zero if it had no rows.
     newest: i64,
+}
+
+/// How the log stands at a look.
+struct State {
+    snapshot: String,
+    incarnation: String,
+    newest: i64,
+    reaches_back: bool,
+    /// How many triggers write it, if that was asked.
+    triggers: Option<i64>,
 }
 
 /// What a look found.
@@ -70,11 +82,12 @@ pub(crate) enum Reach {
     Gap,
 }
 
-impl ChangeLog {
+impl LogCursor {
     /// A reader for a lease of that length: two looks may fail within it.
     pub(crate) fn new(store: Arc<PostgresStore>, lease: Duration) -> Self {
         let (patience, patience_for_first) = (lease / 3, lease);
-        Self { store, patience, patience_for_first, session: None, horizon: None }
+        let look = store.statement("read_change_log", LOOK);
+        Self { store, look, patience, patience_for_first, session: None, horizon: None }
     }
 
     /// Whether the connection is there, and so may turn out to be dead.
@@ -92,57 +105,48 @@ impl ChangeLog {
         let store = Arc::clone(&self.store);
         let asking =
             async { tokio::time::timeout(patience, self.ask(audit)).await.unwrap_or(Err(late)) };
-        let rows = store.asking(asking).await.inspect_err(|_| self.session = None)?;
-        let unreadable = |error| typed(&error, LOOK_NAME);
-        let first = rows.first().ok_or(StoreError::Row { statement: LOOK_NAME })?;
-        if first.try_get::<Option<i64>, _>("triggers").map_err(unreadable)?.is_some_and(too_few) {
+        let (state, changes) = store.asking(asking).await.inspect_err(|_| self.session = None)?;
+        if state.triggers.is_some_and(too_few) {
             self.horizon = None;
             return Err(StoreError::TriggersMissing);
         }
-        self.take(&rows).map_err(unreadable)
+        Ok(self.take(state, changes))
     }
 
-    async fn ask(&mut self, audit: bool) -> Result<Vec<PgRow>, StoreError> {
+    async fn ask(&mut self, audit: bool) -> Result<(State, Vec<LoggedChange>), StoreError> {
         let session = match &mut self.session {
             Some(session) => session,
             empty => empty.insert(self.store.open_session().await?),
         };
-        let most = MOST_CHANGES.cast_signed() as i64 + 1;
-        let asked = async {
-            session.before().await?;
-            let keep = session.keeps_statements();
-            let rows = sqlx::query(LOOK)
-                .persistent(keep)
-                .bind(self.horizon.as_ref().map(|horizon| horizon.snapshot.as_str()))
-                .bind(most)
-                .bind(audit.then_some(self.store.schema()))
-                .bind(self.horizon.as_ref().map(|horizon| horizon.newest))
-                .fetch_all(session.connection())
-                .await?;
-            session.after().await?;
-            Ok(rows)
+        let horizon = self.horizon.as_ref();
+        let values = [
+            horizon.map(|horizon| horizon.snapshot.as_str()).into(),
+            (MOST_CHANGES + 1).into(),
+            audit.then_some(self.store.schema()).into(),
+            Value::Int(horizon.map(|horizon| horizon.newest)),
+        ];
+        let mut state = None;
+        let read = |row: &_| {
+            if state.is_none() {
+                state = Some(State::read(row)?);
+            }
+            Record::int(row, "seq")?.map(|_| read_change(row)).transpose()
         };
-        asked.await.map_err(|error| typed(&error, LOOK_NAME))
+        let changes = session.fetch(&self.look, &values, read).await;
+        let changes = changes.map_err(|error| typed(&error, self.look.name))?;
+        let state = state.ok_or(StoreError::Row { statement: self.look.name })?;
+        Ok((state, changes.into_iter().flatten().collect()))
     }
 
     /// Moves the horizon and returns what lies before it.
-    fn take(&mut self, rows: &[PgRow]) -> Result<News, sqlx::Error> {
-        let first = &rows[0];
-        let (incarnation, newest): (String, i64) =
-            (first.try_get("incarnation")?, first.try_get("newest")?);
-        let reaches_back: bool = first.try_get("reaches_back")?;
-        let mut read = HashSet::new();
-        let (mut changes, mut ages) = (Vec::new(), Vec::new());
-        for row in rows {
-            if row.try_get::<Option<i64>, _>("seq")?.is_some() {
-                let LoggedChange { seq, change, age } = read_change(row)?;
-                read.insert(seq);
-                if self.horizon.as_ref().is_none_or(|horizon| !horizon.read.contains(&seq)) {
-                    changes.push(change);
-                    ages.push(age);
-                }
-            }
-        }
+    fn take(&mut self, state: State, logged: Vec<LoggedChange>) -> News {
+        let State { snapshot, incarnation, newest, reaches_back, .. } = state;
+        let read: HashSet<_> = logged.iter().map(|logged| logged.seq).collect();
+        let is_new = |logged: &LoggedChange| {
+            self.horizon.as_ref().is_none_or(|horizon| !horizon.read.contains(&logged.seq))
+        };
+        let (mut changes, ages): (Vec<_>, Vec<_>) =
+            logged.into_iter().filter(is_new).map(|logged| (logged.change, logged.age)).unzip();
         let reach = match &self.horizon {
             None => Reach::First,
             Some(horizon)
@@ -156,9 +160,20 @@ impl ChangeLog {
         if read.len() > MOST_CHANGES {
             changes = vec![Change::All];
         }
-        let snapshot = first.try_get("snapshot")?;
         self.horizon = Some(Horizon { snapshot, incarnation, read, newest });
-        Ok(News { changes, reach, ages, newest })
+        News { changes, reach, ages, newest }
+    }
+}
+
+impl State {
+    fn read(row: &impl Record) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            snapshot: row.own_text("snapshot")?,
+            incarnation: row.own_text("incarnation")?,
+            newest: row.own_int("newest")?,
+            reaches_back: row.bool("reaches_back")?.unwrap_or(false),
+            triggers: row.int("triggers")?,
+        })
     }
 }
 
@@ -201,14 +216,12 @@ const LOOK: &str = "
         news.*
     from (values (1)) as always
     left join (
-        select seq, entity, fields, config_id, tenant_id, digits,
-            cast(extract(epoch from clock_timestamp() - changed_at) as double precision) as age
+        select {change_columns}
         from voice_agent_changes
         where seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
             and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
         order by seq limit $2
     ) as news on true
     order by seq";
-const LOOK_NAME: &str = "read_change_log";
 /// Insert, update, delete and truncate, on two tables.
 const TRIGGERS: i64 = 8;

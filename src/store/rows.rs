@@ -1,0 +1,127 @@
+//! The rows that a store speaks in: what is read, and what is written.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::change::Change;
+use crate::keyring::Sealed;
+use crate::number::{Caller, ConfigId, TenantId};
+use crate::server_url::ServerUrl;
+
+/// How many changes are read at once. More than that are one [`Change::All`].
+pub const MOST_CHANGES: usize = 1000;
+
+/// A change with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedChange {
+    /// Its sequence number.
+    pub seq: i64,
+    /// What changed. A row that this version cannot read is [`Change::All`].
+    pub change: Change,
+    /// How long ago it was written when it was read, by the clock of the database.
+    pub age: Duration,
+}
+
+/// A number joined with its config: what a cold resolve reads.
+#[derive(Debug)]
+pub struct Route {
+    /// The number's rules, unread.
+    pub rules: Value,
+    /// The carrier.
+    pub provider: Option<String>,
+    /// The config that the rules name, where there is one.
+    pub config: Option<Config>,
+}
+
+/// A row of `voice_agent_livekit`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its id.
+    pub id: ConfigId,
+    /// Its unique name.
+    pub name: String,
+    /// What people wrote about it.
+    pub description: Option<String>,
+    /// `livekit_url`, as it stands there.
+    pub url: String,
+    /// `livekit_api_key`.
+    pub api_key: String,
+    /// `livekit_api_secret`: the text of the column, which should be sealed and may not be.
+    pub api_secret: SecretString,
+    /// The SIP trunk.
+    pub trunk_id: Option<String>,
+    /// `worker_name`: the LiveKit agent that takes calls.
+    pub agent: Option<String>,
+    /// When it was made. `None` where an adopted table does not say.
+    pub created_at: Option<DateTime<Utc>>,
+    /// When it was last changed. `None` where an adopted table does not say.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// A config to be.
+#[derive(Debug, Clone)]
+pub struct NewConfig {
+    /// A name no other config has, at most 255 characters.
+    pub name: String,
+    /// What people should know about it.
+    pub description: Option<String>,
+    /// The server's URL.
+    pub url: ServerUrl,
+    /// The API key.
+    pub api_key: String,
+    /// The API secret, sealed.
+    pub api_secret: Sealed,
+    /// The SIP trunk.
+    pub trunk_id: Option<String>,
+    /// The LiveKit agent that takes calls.
+    pub agent: Option<String>,
+}
+
+/// Which fields of a config change. The outer `None` leaves a field alone, `Some(None)` empties it.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigEdit {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new description.
+    pub description: Option<Option<String>>,
+    /// A new URL.
+    pub url: Option<ServerUrl>,
+    /// A new API key.
+    pub api_key: Option<String>,
+    /// A new secret, sealed.
+    pub api_secret: Option<Sealed>,
+    /// A new trunk.
+    pub trunk_id: Option<Option<String>>,
+    /// A new agent.
+    pub agent: Option<Option<String>>,
+}
+
+/// A row of `voice_agent_numbers`.
+#[derive(Debug, Clone)]
+pub struct Number {
+    /// The id of the row.
+    pub id: Uuid,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Country code and base number as they stand there, joined.
+    pub digits: String,
+    /// The carrier.
+    pub provider: Option<String>,
+    /// The rules, unread.
+    pub rules: Value,
+}
+
+/// A number to be.
+#[derive(Debug, Clone)]
+pub struct NewNumber {
+    /// Whose number.
+    pub caller: Caller,
+    /// The carrier.
+    pub provider: Option<String>,
+    /// The rules; an object.
+    pub rules: Value,
+}

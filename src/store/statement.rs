@@ -1,0 +1,112 @@
+//! A statement and what it is asked with.
+//!
+//! Statements are templates: text of ours with parts in braces, such as `{digits}`, each of which
+//! stands in one place. They are filled in once, when a store is made.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use uuid::Uuid;
+
+use crate::number::Caller;
+
+/// A statement, ready to be asked.
+pub(super) struct Statement {
+    /// Its name in metrics, traces and errors.
+    pub(super) name: &'static str,
+    text: Arc<str>,
+}
+
+impl Statement {
+    /// Its text for the driver.
+    pub(super) fn sql(&self) -> SqlStr {
+        // Made of templates and nothing that a row or a caller brings.
+        AssertSqlSafe(Arc::clone(&self.text)).into_sql_str()
+    }
+
+    /// It, followed by a list of so many rows of so many placeholders.
+    pub(super) fn with_rows(&self, rows: usize, columns: usize) -> Self {
+        let row = |row: usize| {
+            let places: Vec<_> =
+                (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
+            format!("({})", places.join(", "))
+        };
+        let rows: Vec<_> = (0..rows).map(row).collect();
+        Self { name: self.name, text: format!("{} values {}", self.text, rows.join(", ")).into() }
+    }
+}
+
+/// What the templates of one store are filled in with.
+#[derive(Default)]
+pub(super) struct Templates {
+    parts: Vec<(&'static str, String)>,
+}
+
+impl Templates {
+    /// Parts by name; a part may name those that come after it.
+    pub(super) fn new<'p>(parts: impl IntoIterator<Item = (&'static str, &'p str)>) -> Self {
+        Self { parts: parts.into_iter().map(|(name, text)| (name, text.to_owned())).collect() }
+    }
+
+    /// A statement of a template.
+    pub(super) fn statement(&self, name: &'static str, template: &str) -> Statement {
+        let fill = |text: String, (name, part): &(&str, String)| text.replace(name, part);
+        Statement { name, text: self.parts.iter().fold(template.to_owned(), fill).into() }
+    }
+}
+
+/// A value that a statement is asked with.
+pub(super) enum Value<'v> {
+    Text(Option<Cow<'v, str>>),
+    Id(Uuid),
+    Int(Option<i64>),
+    Real(f64),
+    Bool(bool),
+    Json(&'v Json),
+    /// Many callers, in whatever form the database takes lists.
+    Callers(&'v [Caller]),
+}
+
+impl<'v> From<&'v str> for Value<'v> {
+    fn from(text: &'v str) -> Self {
+        Self::Text(Some(text.into()))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text.into()))
+    }
+}
+
+impl<'v> From<Option<&'v str>> for Value<'v> {
+    fn from(text: Option<&'v str>) -> Self {
+        Self::Text(text.map(Into::into))
+    }
+}
+
+impl From<Uuid> for Value<'_> {
+    fn from(id: Uuid) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Int(Some(number))
+    }
+}
+
+impl From<usize> for Value<'_> {
+    fn from(number: usize) -> Self {
+        Self::Int(Some(i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
