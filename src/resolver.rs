@@ -1,7 +1,7 @@
 //! Number in, credentials out: the read path on one screen, and what it is built from.
 //!
 //! The flag decides first. Then the cache answers, if what it has is proven; else one load a
-//! caller asks the database (`loading.rs`); else the environment answers, with its reason. Nothing
+//! caller asks the database (`loader.rs`); else the environment answers, with its reason. Nothing
 //! here fails in silence and nothing panics a caller.
 
 mod builder;
@@ -12,9 +12,10 @@ mod decision;
 mod explain;
 mod gathering;
 mod health;
-mod loading;
+mod live;
+mod loader;
 mod metrics;
-mod owner;
+mod owners;
 mod reload;
 #[cfg(feature = "dispatch")]
 mod route;
@@ -23,40 +24,30 @@ mod source_log;
 mod tasks;
 mod warming;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use thread_local::ThreadLocal;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use self::builder::ResolverBuilder;
-use self::config::Visit;
 pub use self::explain::{Explanation, Step};
-use self::gathering::Gathering;
 use self::health::Vitals;
 pub use self::health::{Health, NotReady};
-use self::loading::Landed;
+use self::live::Live;
+use self::loader::Loader;
 use self::metrics::{Hits, Telemetry};
-use self::owner::{Owned, Owners};
+use self::owners::Owners;
 pub use self::reload::{ReloadError, follow};
-use self::source_log::SourceLog;
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
-use crate::cache::flight::Flights;
-use crate::cache::{Cache, Entry, Lifetimes, Near, Outcome, Resolution};
+use crate::cache::{Cache, Entry, Near, Outcome, Resolution};
 use crate::change::Change;
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, Moment};
-use crate::environment::Environment;
-use crate::keyring::KeyRing;
 use crate::lifecycle::Lifecycle;
-use crate::number::{Caller, ConfigId, E164};
-use crate::reason::Reason;
-use crate::settings::{Cold, Settings, Tuning};
-use crate::store::Store;
+use crate::number::Caller;
+use crate::settings::{Settings, Tuning};
 
 /// Resolves callers to LiveKit credentials. Cloning shares it.
 #[derive(Clone)]
@@ -64,36 +55,20 @@ pub struct Resolver {
     engine: Arc<Engine>,
 }
 
-/// What the clones of a resolver and its loads share.
+/// What the clones of a resolver share.
 struct Engine {
-    running: ArcSwap<Running>,
+    live: Arc<Live>,
     cache: Arc<Cache>,
-    flights: Flights<Caller, Landed>,
-    config_flights: Flights<ConfigId, Option<Arc<Visit>>>,
-    owners: Owners,
-    owner_flights: Flights<E164, Owned>,
-    store: Option<Arc<dyn Store>>,
-    gathering: Gathering,
     clock: Arc<dyn Clock>,
-    lifecycle: Lifecycle,
-    telemetry: Telemetry,
+    telemetry: Arc<Telemetry>,
     threads: ThreadLocal<Thread>,
-    tuning: Tuning,
-    lifetimes: Lifetimes,
-    /// The settings that only a restart changes.
-    cold: Cold,
-    /// Held by a reload, so that two of them do not cross.
-    reloading: Mutex<()>,
-    /// The flag, for those who answer from memory.
-    enabled: AtomicBool,
-    /// The flag, for those who listen for changes.
-    listens: watch::Sender<bool>,
-    /// Until when the database is left alone by those who have a last good answer.
-    pause_until: AtomicU64,
+    loader: Arc<Loader>,
+    owners: Owners,
     /// Who tells of changes. `None`: whoever has the store.
     feed: Option<Arc<ChangeFeed>>,
     vitals: Vitals,
-    source_log: SourceLog,
+    lifecycle: Lifecycle,
+    tuning: Arc<Tuning>,
 }
 
 /// What a thread has for itself, with nobody else in the same line of cache.
@@ -101,17 +76,6 @@ struct Engine {
 struct Thread {
     hits: Hits,
     near: Near,
-}
-
-/// The settings that change while it runs, ready to use.
-struct Running {
-    enabled: bool,
-    #[cfg(feature = "dispatch")]
-    routing: crate::routing::Reading,
-    ring: Option<Arc<KeyRing>>,
-    environment: Environment,
-    /// What everybody is told while the flag is off.
-    off: Arc<Entry>,
 }
 
 impl Resolver {
@@ -141,7 +105,7 @@ impl Resolver {
         }
         let asked_at = engine.clock.now();
         let span = tracing::debug_span!("resolve", number = %caller.number.masked());
-        let outcome = engine.after_loading(caller).instrument(span).await;
+        let outcome = engine.loader.outcome(caller).instrument(span).await;
         engine.telemetry.cold.record(engine.clock.now().since(asked_at));
         engine.counted(outcome, false)
     }
@@ -184,7 +148,7 @@ impl Resolver {
     /// How destinations are read, by the settings that hold now.
     #[cfg(feature = "dispatch")]
     pub(crate) fn reading(&self) -> crate::routing::Reading {
-        self.engine.running.load().routing
+        self.engine.live.running().routing
     }
 
     /// What time it is by the resolver's clock.
@@ -257,7 +221,7 @@ impl Engine {
     /// The flag, then the cache. Whatever is looked at is counted.
     #[inline]
     fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
-        if !self.enabled.load(Ordering::Acquire) {
+        if !self.live.asks_database() {
             return Some(look(&self.off()));
         }
         let Thread { hits, near } = self.thread();
@@ -277,14 +241,14 @@ impl Engine {
         };
         match self.cache.hit(caller, began, sampled, near, look) {
             Ok(answer) => Some(answer),
-            Err(look) => Some(look?(&Entry::of(self.with_new_config(caller, began)?))),
+            Err(look) => Some(look?(&Entry::of(self.loader.with_new_config(caller, began)?))),
         }
     }
 
     /// What everybody is told while the flag is off.
     #[cold]
     fn off(&self) -> Arc<Entry> {
-        let off = Arc::clone(&self.running.load().off);
+        let off = self.live.off();
         self.count(off.said.as_ref(), true);
         off
     }
@@ -315,25 +279,5 @@ impl Engine {
     fn counted(&self, outcome: Outcome, in_memory: bool) -> Outcome {
         self.count(outcome.as_deref(), in_memory);
         outcome
-    }
-}
-
-impl Running {
-    /// What the environment answers for a reason, without any rules.
-    fn without_database(&self, reason: Reason, now: Moment) -> Outcome {
-        self.environment.answer(reason, None, now).map(Resolution::new)
-    }
-
-    fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
-        let environment = Environment::new(settings.environment, Arc::clone(clock));
-        let off = Arc::new(Entry::from(environment.answer(Reason::FlagOff, None, clock.now())));
-        Self {
-            enabled: settings.enabled,
-            #[cfg(feature = "dispatch")]
-            routing: settings.routing,
-            ring: settings.ring,
-            environment,
-            off,
-        }
     }
 }

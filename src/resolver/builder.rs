@@ -1,17 +1,18 @@
 //! How a resolver is put together.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use thread_local::ThreadLocal;
-use tokio::sync::watch;
 
 use super::gathering::Gathering;
 use super::health::Vitals;
+use super::live::Live;
+use super::loader::Loader;
 use super::metrics::Telemetry;
+use super::owners::Owners;
 use super::source_log::SourceLog;
-use super::{Engine, Resolver, Running};
+use super::{Engine, Resolver};
 use crate::cache::flight::Flights;
 use crate::cache::{Cache, Lifetimes};
 use crate::changes::ChangeFeed;
@@ -64,17 +65,10 @@ impl ResolverBuilder {
     #[must_use]
     pub fn start(self) -> Resolver {
         let Self { settings, store: given, database, clock } = self;
-        let tuning = settings.tuning.clone();
-        let cold = settings.cold();
+        let tuning = Arc::new(settings.tuning.clone());
         let longest = tuning.ttl.max(tuning.negative_ttl).max(tuning.max_stale);
         let cache = Arc::new(Cache::new(tuning.capacity, longest, tuning.ttl));
-        let owners = moka::sync::Cache::builder()
-            .max_capacity(tuning.capacity)
-            .time_to_live(tuning.max_stale.max(tuning.ttl))
-            .build_with_hasher(foldhash::fast::RandomState::default());
-        let telemetry = Telemetry::new();
-        let enabled = settings.enabled;
-        let (listens, hears_flag) = watch::channel(enabled);
+        let telemetry = Arc::new(Telemetry::new());
 
         let mut feed = None;
         let store = given.or_else(|| {
@@ -85,37 +79,43 @@ impl ResolverBuilder {
             feed = Some(Arc::new(ChangeFeed::new(opened, &tuning, &cache, &clock, counted)));
             Some(store)
         });
-        let engine = Arc::new(Engine {
-            running: ArcSwap::from_pointee(Running::new(settings, &clock)),
-            cache,
-            flights: Flights::new(),
-            config_flights: Flights::new(),
-            owners,
-            owner_flights: Flights::new(),
+        let (live, lifecycle) = (Arc::new(Live::new(settings, &clock)), Lifecycle::new());
+        let loader = Arc::new(Loader {
             store,
-            gathering: Gathering::new(tuning.connections),
-            clock,
-            lifecycle: Lifecycle::new(),
-            telemetry,
-            threads: ThreadLocal::new(),
+            is_told: feed.is_some(),
+            live: Arc::clone(&live),
+            cache: Arc::clone(&cache),
+            clock: Arc::clone(&clock),
+            telemetry: Arc::clone(&telemetry),
+            source_log: SourceLog::default(),
+            lifecycle: lifecycle.clone(),
+            tuning: Arc::clone(&tuning),
             lifetimes: Lifetimes {
                 ttl: tuning.ttl,
                 negative_ttl: tuning.negative_ttl,
                 max_stale: tuning.max_stale,
                 jitter: tuning.ttl_jitter,
             },
-            tuning,
-            cold,
-            reloading: Mutex::default(),
-            enabled: enabled.into(),
-            listens,
+            gathering: Gathering::new(tuning.connections),
+            flights: Flights::new(),
+            config_flights: Flights::new(),
             pause_until: 0.into(),
+        });
+        let engine = Arc::new(Engine {
+            live,
+            cache,
+            clock,
+            telemetry,
+            threads: ThreadLocal::new(),
+            owners: Owners::new(&loader),
+            loader,
             feed,
             vitals: Vitals::default(),
-            source_log: SourceLog::default(),
+            lifecycle,
+            tuning,
         });
         engine.telemetry.reloaded(Some(engine.clock.unix_time()));
-        engine.start_tasks(&hears_flag);
+        engine.start_tasks();
         Resolver { engine }
     }
 }
@@ -132,7 +132,7 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let engine = &self.engine;
         out.debug_struct("Resolver")
-            .field("enabled", &engine.running.load().enabled)
+            .field("enabled", &engine.live.asks_database())
             .field("cached", &engine.cache.len())
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ impl Resolver {
     /// The ids of the keys in the ring with their roles: the first one seals, the older ones only
     /// open. And `none`, for what no key opens.
     pub(crate) fn key_ids(&self) -> Vec<(String, &'static str)> {
-        let running = self.engine.running.load();
+        let running = self.engine.live.running();
         let ids = running.ring.as_ref().map(|ring| ring.key_ids()).unwrap_or_default();
         let roles = std::iter::once("first").chain(std::iter::repeat("older"));
         let keys = ids.iter().zip(roles).map(|(id, role)| (id.to_string(), role));
@@ -23,8 +23,8 @@ impl Resolver {
     ///
     /// Those of the store.
     pub(crate) async fn census(&self) -> Result<Vec<(String, &'static str, u64)>, StoreError> {
-        let running = self.engine.running.load_full();
-        let (true, Some(store)) = (running.enabled, &self.engine.store) else {
+        let running = self.engine.live.running();
+        let (true, Some(store)) = (running.asks_database(), &self.engine.loader.store) else {
             return Ok(Vec::new());
         };
         let mut census: Vec<_> =

@@ -7,29 +7,19 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
+use super::Resolver;
 use super::decision::{answer, choose};
-use super::loading::{Landed, reason_of};
-use super::{Engine, Resolver};
+use super::loader::{Landed, Loader, Visit, reason_of};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
 use crate::cache::{Fresh, NumberPart, Outcome};
 use crate::change::Change;
 use crate::clock::Moment;
-use crate::credentials::Credentials;
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
 #[cfg(feature = "dispatch")]
 use crate::store::StoreError;
-
-/// A use of credentials until answers use them.
-pub(super) struct Visit(pub(super) Arc<Credentials>);
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
 
 impl Resolver {
     /// The credentials of one config, whichever numbers use it and whatever the flag says: for what
@@ -41,7 +31,7 @@ impl Resolver {
     pub async fn resolve_config(&self, id: ConfigId) -> Result<Resolution, ResolveError> {
         let engine = &self.engine;
         let (now, born) = (engine.clock.now(), engine.cache.fence.generation());
-        let running = engine.running.load_full();
+        let running = engine.live.running();
         let answer = |credentials, facts: &_| {
             answer(credentials, id, facts, None, &running.environment, now)
         };
@@ -52,7 +42,7 @@ impl Resolver {
             return Ok(answer(credentials, &facts));
         }
         let unusable = |reason| ResolveError::ConfigUnusable { reason };
-        let Some(store) = &engine.store else {
+        let Some(store) = &engine.loader.store else {
             return Err(unusable(Reason::DatabaseNotConfigured));
         };
         let config = store.config(id).await.map_err(|error| unusable(reason_of(&error)))?;
@@ -70,14 +60,14 @@ impl Resolver {
     ///
     /// [`ResolveError::EnvironmentIncomplete`], [`ResolveError::FallbackDenied`].
     pub fn resolve_environment(&self) -> Result<Resolution, ResolveError> {
-        let running = self.engine.running.load();
+        let running = self.engine.live.running();
         Ok(running.without_database(Reason::FlagOff, self.engine.clock.now())?)
     }
 
     /// The ids of all configs.
     #[cfg(feature = "dispatch")]
     pub(crate) async fn config_ids(&self) -> Result<Vec<ConfigId>, StoreError> {
-        let Some(store) = &self.engine.store else { return Ok(Vec::new()) };
+        let Some(store) = &self.engine.loader.store else { return Ok(Vec::new()) };
         Ok(store.configs().await?.into_iter().map(|config| config.id).collect())
     }
 
@@ -93,7 +83,7 @@ impl Resolver {
     }
 }
 
-impl Engine {
+impl Loader {
     /// The answer for a number whose config has changed, if what that says now is known.
     pub(super) fn with_new_config(&self, caller: Caller, now: Moment) -> Option<Outcome> {
         let part = self.cache.number_part(caller, now)?;
@@ -104,9 +94,9 @@ impl Engine {
     pub(super) async fn after_config_change(self: &Arc<Self>, caller: Caller) -> Option<Landed> {
         let now = self.clock.now();
         let part = self.cache.number_part(caller, now)?;
-        let (engine, id) = (Arc::clone(self), part.config);
+        let (loader, id) = (Arc::clone(self), part.config);
         let span = tracing::debug_span!("load config", %id);
-        let take_off = |born| engine.load_config(id, born).instrument(span);
+        let take_off = |born| loader.load_config(id, born).instrument(span);
         let flight = self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off);
         let _held_until_used = flight.await.ok()??;
         self.made_again(caller, &part, now)
@@ -117,7 +107,7 @@ impl Engine {
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let stamp = part.stamp;
         let (born, credentials, facts) = self.cache.shared.current(part.config, counts)?;
-        let running = self.running.load();
+        let running = self.live.running();
         let outcome = Ok(answer(
             credentials,
             part.config,
@@ -140,7 +130,7 @@ impl Engine {
     async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> Option<Arc<Visit>> {
         self.telemetry.config_loads.increment(1);
         let _under_way = self.telemetry.take_off();
-        let running = self.running.load_full();
+        let running = self.live.running();
         let config = self.store.as_ref()?.config(id).await.ok()??;
         let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
         let (credentials, _) = chosen.credentials(born, &self.cache, &self.clock).ok()?;
@@ -191,12 +181,12 @@ mod tests {
         let resolver = Resolver::builder(settings).store(store).start();
         resolver.resolve(caller).await.unwrap();
         resolver.invalidate(Change::Config(id));
-        let engine = &resolver.engine;
-        let generation = engine.cache.fence.generation();
-        let _held = engine.clone().load_config(id, generation).await.unwrap();
-        let now = engine.clock.now();
-        let part = engine.cache.number_part(caller, now).unwrap();
-        let landed = engine.made_again(caller, &part, now).unwrap();
-        assert_eq!(landed.asked_at, now.before(engine.tuning.lease));
+        let loader = &resolver.engine.loader;
+        let generation = loader.cache.fence.generation();
+        let _held = loader.clone().load_config(id, generation).await.unwrap();
+        let now = loader.clock.now();
+        let part = loader.cache.number_part(caller, now).unwrap();
+        let landed = loader.made_again(caller, &part, now).unwrap();
+        assert_eq!(landed.asked_at, now.before(loader.tuning.lease));
     }
 }

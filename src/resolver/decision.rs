@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use super::source_log::Topic;
-use super::{Engine, Running};
 use crate::answer::{Answer, Origin};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
@@ -126,42 +124,6 @@ impl Decision {
             Err(unanswered) => (unanswered.error.reason(), unanswered.rules.as_deref()),
         };
         earlier_reason == Some(reason) && earlier_rules == self.rules.as_deref()
-    }
-
-    /// The answer: the config's, with credentials shared by all numbers that use it, or the
-    /// environment's. Also the generation to stamp what the config says with.
-    pub(super) fn outcome(
-        self,
-        born: Generation,
-        engine: &Engine,
-        Running { environment, .. }: &Running,
-        now: Moment,
-    ) -> (Outcome, Generation) {
-        let (cache, clock) = (&engine.cache, &engine.clock);
-        let opened = self.verdict.and_then(|chosen| {
-            let opened = chosen.credentials(born, cache, clock)?;
-            Ok((chosen, opened))
-        });
-        match opened {
-            Ok((chosen, (credentials, config_born))) => {
-                let (id, facts) = (chosen.config.id, chosen.facts());
-                let answer = answer(credentials, id, &facts, self.rules, environment, now);
-                (Ok(answer), config_born)
-            }
-            Err(why) => {
-                if let Refused::Secret(error) = &why {
-                    engine.telemetry.unopened(error);
-                    if let Some(kept_back) = engine.source_log.may_tell(Topic::Secret, now) {
-                        let config = self.depends_on.map(tracing::field::display);
-                        tracing::error!(config, %error, kept_back, "a secret does not open");
-                    }
-                } else {
-                    tracing::debug!(why = %why, "the database has no answer");
-                }
-                let answer = environment.answer(why.reason(), self.rules, now);
-                (answer.map(Resolution::new), born)
-            }
-        }
     }
 }
 

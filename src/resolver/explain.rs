@@ -1,15 +1,15 @@
 //! Each step of a resolution and why it went that way, for a person who asks.
 
+use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::Resolver;
-use super::decision::{decide, given};
-use super::loading::reason_of;
+use super::decision::{Chosen, Decision, Refused, given};
+use super::live::Running;
+use super::loader::reason_of;
 use crate::answer::ResolveError;
-use crate::cache::Near;
-use crate::cache::Resolution;
+use crate::cache::{Near, Outcome, Resolution};
 use crate::number::Caller;
-use crate::reason::Reason;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,105 +33,106 @@ impl Resolver {
     /// Loads anew and tells each step and why. Asks the database each time and waits for it, for
     /// `STORE_DEADLINE` at the most.
     pub async fn explain(&self, caller: Caller) -> Explanation {
-        let engine = &self.engine;
-        let running = engine.running.load_full();
-        let now = engine.clock.now();
-        let born = engine.cache.fence.generation();
-        let mut steps = Vec::new();
-        let mut say = |step, found: String| steps.push(Step { step, found });
-
-        say("caller", format!("{:?} of tenant {}", caller.number, caller.tenant));
-        if !running.enabled {
-            say("flag", "USE_SELFHOST_ROUTING_TABLE is off: the environment answers".into());
-            return Explanation { steps, outcome: running.off.outcome().map_err(Into::into) };
+        let (engine, loader) = (&self.engine, &self.engine.loader);
+        let running = engine.live.running();
+        let whose = format!("{:?} of tenant {}", caller.number, caller.tenant);
+        let mut steps = vec![Step::new("caller", whose)];
+        if let Some(off) = running.for_everybody() {
+            steps.push(Step::new(
+                "flag",
+                "USE_SELFHOST_ROUTING_TABLE is off: the environment answers",
+            ));
+            return Explanation { steps, outcome: off.outcome().map_err(Into::into) };
         }
-        say("flag", "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first".into());
-        let cached = if engine.cache.hit(caller, now, false, &Near::default(), |_| ()).is_ok() {
-            "would answer"
-        } else {
-            "has none"
-        };
-        say("cache", format!("{cached}; it is passed over here"));
+        steps.push(Step::new(
+            "flag",
+            "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first",
+        ));
+        let asked = loader.asks();
+        let hit = engine.cache.hit(caller, asked.at, false, &Near::default(), |_| ());
+        let cached = if hit.is_ok() { "would answer" } else { "has none" };
+        steps.push(Step::new("cache", format!("{cached}; it is passed over here")));
 
-        let refuse = |reason: Reason| (running.without_database(reason, now), reason);
-        let (outcome, fell_back) = match &engine.store {
-            None => {
-                say("database", "no DATABASE_URL is set".into());
-                refuse(Reason::DatabaseNotConfigured)
+        // A load like any other: what it comes to is kept.
+        let last = engine.cache.last_good(caller, asked.at);
+        let outcome = match loader.decide(caller, &running).await {
+            Ok(decision) => {
+                steps.extend(decision.steps());
+                loader.land(caller, asked, asked.at, &running, decision).outcome
             }
-            Some(store) => match store.route(caller).await {
-                Err(error) => {
-                    say("database", error.to_string());
-                    refuse(reason_of(&error))
-                }
-                Ok(route) => {
-                    let found = route.is_some();
-                    say("number", if found { "has a row" } else { "has no row" }.into());
-                    let decision = decide(route, running.ring.as_ref());
-                    if let Some(trunk) =
-                        decision.rules.as_ref().and_then(|rules| rules.trunk.as_deref())
-                    {
-                        say("rules", format!("name trunk {trunk}"));
-                    }
-                    if let Some(id) = decision.depends_on {
-                        say("rules", format!("name LiveKit config {id}"));
-                    }
-                    if let Ok(chosen) = &decision.verdict {
-                        let config = &chosen.config;
-                        say("config", format!("\"{}\" at {}", config.name, chosen.url));
-                        say(
-                            "trunk",
-                            match given(config.trunk_id.as_ref()) {
-                                Some(trunk) => format!("the config names {trunk}"),
-                                None => "the config names none: the rules', else OUTBOUND_TRUNK_ID"
-                                    .into(),
-                            },
-                        );
-                        say(
-                            "agent",
-                            match given(config.agent.as_ref()) {
-                                Some(agent) => format!("the config names {agent}"),
-                                None => "the config names none: VOICE_AGENT_NAME".into(),
-                            },
-                        );
-                        let sealed = secrecy::ExposeSecret::expose_secret(&config.api_secret);
-                        say(
-                            "secret",
-                            match chosen.ring.open(sealed) {
-                                Ok(opened) => format!("opens with key {}", opened.key),
-                                Err(error) => error.to_string(),
-                            },
-                        );
-                    }
-                    let why =
-                        decision.verdict.as_ref().err().map(|why| (why.reason(), why.to_string()));
-                    // A load like any other: what it found is kept.
-                    let landed = engine.land(caller, born, (now, now), &running, decision);
-                    let outcome = landed.outcome;
-                    let reason = match &outcome {
-                        Ok(answer) => answer.reason(),
-                        Err(unanswered) => unanswered.error.reason(),
-                    };
-                    if let Some((_, why)) = why {
-                        say("database", why);
-                    }
-                    match reason {
-                        None => {
-                            say("answer", "from the database".into());
-                            return Explanation { steps, outcome: outcome.map_err(Into::into) };
-                        }
-                        Some(reason) => (outcome, reason),
-                    }
-                }
-            },
+            Err(error) => {
+                steps.push(Step::new("database", error.to_string()));
+                loader.note_failure(caller, &error);
+                loader.without_database(caller, last, reason_of(&error))
+            }
         };
-        let policy =
-            if running.environment.policy().denies(fell_back) { "denies" } else { "allows" };
-        say("fallback", format!("reason {fell_back}, which FALLBACK_DENY {policy}"));
-        match &outcome {
-            Ok(_) => say("answer", "from the environment".into()),
-            Err(unanswered) => say("answer", unanswered.error.to_string()),
-        }
+        steps.extend(last_steps(&outcome, &running));
         Explanation { steps, outcome: outcome.map_err(Into::into) }
     }
+}
+
+impl Step {
+    fn new(step: &'static str, found: impl Into<String>) -> Self {
+        Self { step, found: found.into() }
+    }
+}
+
+impl Decision {
+    /// What was looked at, one thing after the other.
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut say = |step, found: String| steps.push(Step::new(step, found));
+        match (&self.rules, &self.verdict) {
+            (Some(_), _) => say("number", "has a row".into()),
+            (None, Err(Refused::NumberUnknown)) => say("number", "has no row".into()),
+            (None, _) => {}
+        }
+        if let Some(trunk) = self.rules.as_ref().and_then(|rules| rules.trunk.as_deref()) {
+            say("rules", format!("name trunk {trunk}"));
+        }
+        if let Some(id) = self.depends_on {
+            say("rules", format!("name LiveKit config {id}"));
+        }
+        match &self.verdict {
+            Ok(Chosen { config, url, ring }) => {
+                say("config", format!("\"{}\" at {url}", config.name));
+                let trunk = given(config.trunk_id.as_ref());
+                say("trunk", names(trunk, "the rules', else OUTBOUND_TRUNK_ID"));
+                say("agent", names(given(config.agent.as_ref()), "VOICE_AGENT_NAME"));
+                let opened = ring.open(config.api_secret.expose_secret());
+                say(
+                    "secret",
+                    match opened {
+                        Ok(opened) => format!("opens with key {}", opened.key),
+                        Err(error) => error.to_string(),
+                    },
+                );
+            }
+            Err(why) => say("database", why.to_string()),
+        }
+        steps
+    }
+}
+
+fn names(given: Option<&str>, otherwise: &str) -> String {
+    match given {
+        Some(given) => format!("the config names {given}"),
+        None => format!("the config names none: {otherwise}"),
+    }
+}
+
+/// What it came to.
+fn last_steps(outcome: &Outcome, running: &Running) -> Vec<Step> {
+    let (reason, answer) = match outcome {
+        Ok(answer) if answer.stale() => (None, "the last good one of the database".to_owned()),
+        Ok(answer) if answer.reason().is_none() => (None, "from the database".to_owned()),
+        Ok(answer) => (answer.reason(), "from the environment".to_owned()),
+        Err(unanswered) => (unanswered.error.reason(), unanswered.error.to_string()),
+    };
+    let fallback = reason.map(|reason| {
+        let denied = running.environment.policy().denies(reason);
+        let policy = if denied { "denies" } else { "allows" };
+        Step::new("fallback", format!("reason {reason}, which FALLBACK_DENY {policy}"))
+    });
+    fallback.into_iter().chain([Step::new("answer", answer)]).collect()
 }

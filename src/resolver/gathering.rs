@@ -11,11 +11,11 @@ use crate::number::Caller;
 use crate::store::{Route, Store, StoreError};
 
 /// What the database said of one number.
-pub(super) type Asked = Result<Option<Route>, Arc<StoreError>>;
+pub(super) type Reply = Result<Option<Route>, Arc<StoreError>>;
 
 /// The numbers that wait.
 pub(super) struct Gathering {
-    waiting: Mutex<Vec<(Caller, oneshot::Sender<Asked>)>>,
+    waiting: Mutex<Vec<(Caller, oneshot::Sender<Reply>)>>,
     /// How many may ask at once.
     turns: Semaphore,
 }
@@ -26,7 +26,7 @@ impl Gathering {
     }
 
     /// Asks for a number, with those that wait or by one of them.
-    pub(super) async fn route(&self, store: &dyn Store, caller: Caller) -> Asked {
+    pub(super) async fn route(&self, store: &dyn Store, caller: Caller) -> Reply {
         let (tell, mut told) = oneshot::channel();
         self.waiting().push((caller, tell));
         let asked = loop {
@@ -80,7 +80,7 @@ impl Gathering {
         true
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Caller, oneshot::Sender<Asked>)>> {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(Caller, oneshot::Sender<Reply>)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

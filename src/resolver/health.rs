@@ -79,7 +79,7 @@ impl Engine {
     pub(super) fn health(&self) -> Health {
         let found = &self.vitals;
         let hearing = self.hearing();
-        let enabled = self.running.load().enabled;
+        let enabled = self.live.asks_database();
         let not_ready = if !enabled {
             None
         } else if hearing == Hearing::Nothing && !found.has_heard.load(Ordering::Acquire) {
@@ -104,7 +104,7 @@ impl Engine {
     }
 
     fn has_nothing_to_answer_with(&self) -> bool {
-        self.cache.len() == 0 && !self.running.load().environment.missing().is_empty()
+        self.cache.len() == 0 && !self.live.running().environment.missing().is_empty()
     }
 
     pub(super) fn hearing(&self) -> Hearing {

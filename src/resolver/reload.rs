@@ -1,13 +1,12 @@
 //! Settings that change while the resolver runs: read anew, checked as a whole, swapped or refused.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::{Resolver, Running};
+use super::Resolver;
 use crate::change::Change;
 use crate::settings::{Settings, SettingsError, SettingsFiles};
 
@@ -20,38 +19,10 @@ impl Resolver {
     /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
     pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
         let engine = &self.engine;
-        let _one_at_a_time = engine.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let variables = settings.needs_restart_from(&engine.cold);
-        if !variables.is_empty() {
-            return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
-        }
-        let enabled = settings.enabled;
-        let fresh = Running::new(settings, &engine.clock);
-        // Swapped first: a load that begins after the bump sees the new settings.
-        let old = engine.running.swap(Arc::new(fresh));
-        let running = engine.running.load();
-        let outdated = if !running.opens_like(&old) {
-            Some(Change::All)
-        } else if !running.environment.answers_like(&old.environment) {
-            Some(Change::Numbers)
-        } else {
-            None
-        };
-        if let Some(change) = outdated {
+        engine.live.take(settings, &engine.clock, |outdated| {
             engine.telemetry.by_reload.increment(1);
-            engine.cache.apply(change);
-        }
-        engine.enabled.store(enabled, Ordering::Release);
-        engine.listens.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
-        Ok(())
-    }
-}
-
-impl Running {
-    /// Whether the same secrets open as under other settings.
-    fn opens_like(&self, other: &Self) -> bool {
-        let ids = |running: &Self| running.ring.as_ref().map(|ring| ring.key_ids());
-        ids(self) == ids(other)
+            engine.cache.apply(outdated);
+        })
     }
 }
 

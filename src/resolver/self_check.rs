@@ -31,7 +31,7 @@ pub(super) async fn check_now_and_then(engine: Weak<Engine>) {
 impl Engine {
     /// Holds one answer against the database.
     async fn check(&self) {
-        let (Some(store), Ok(dice)) = (&self.store, getrandom::u64()) else { return };
+        let (Some(store), Ok(dice)) = (&self.loader.store, getrandom::u64()) else { return };
         let asked_at = self.clock.now();
         let sample = self.cache.any(dice).and_then(|caller| {
             let (outcome, serial) = self.cache.proven(caller, asked_at)?;
@@ -41,7 +41,7 @@ impl Engine {
             // What would not be served cannot be stale.
             return found_nothing(&self.vitals);
         };
-        let running = self.running.load_full();
+        let running = self.live.running();
         let Ok(route) = store.route(caller).await else {
             // What was found before says nothing of an answer that nobody can be held against now.
             return found_nothing(&self.vitals);
@@ -54,7 +54,7 @@ impl Engine {
             self.until_it_counts_no_more(place, asked_at).await
         };
         // Held against what the settings said before, it says nothing.
-        if !Arc::ptr_eq(&running, &self.running.load_full()) {
+        if !Arc::ptr_eq(&running, &self.live.running()) {
             return;
         }
         let found = &self.vitals;

@@ -4,10 +4,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Engine;
 use crate::cache::Outcome;
 use crate::clock::Moment;
-use crate::number::{Caller, E164};
+use crate::number::E164;
 use crate::reason::Reason;
 
 /// How much was told of lately, by topic.
@@ -63,27 +62,14 @@ impl SourceLog {
         window.told += 1;
         Some(std::mem::take(&mut window.kept_back))
     }
-}
 
-impl Engine {
-    /// Logs where an answer comes from, when that differs from what was cached: never once a call.
-    pub(super) fn tell(&self, caller: Caller, outcome: &Outcome) {
-        let gist = |outcome: &Outcome| match outcome {
-            Ok(answer) => (answer.config_id(), answer.reason()),
-            Err(unanswered) => (None, unanswered.error.reason()),
-        };
-        if self.cache.peek(caller).as_ref().map(gist) != Some(gist(outcome)) {
-            self.tell_source(caller.number, outcome);
-        }
-    }
-
-    /// The words that operators search for.
-    pub(super) fn tell_source(&self, number: E164, outcome: &Outcome) {
-        let (number, now) = (number.masked(), self.clock.now());
+    /// Says where an answer comes from, in the words that operators search for.
+    pub(super) fn tell(&self, number: E164, outcome: &Outcome, now: Moment) {
+        let number = number.masked();
         match outcome {
             Ok(answer) => match answer.reason() {
                 None => {
-                    let Some(kept_back) = self.source_log.may_tell(Topic::Database, now) else {
+                    let Some(kept_back) = self.may_tell(Topic::Database, now) else {
                         return;
                     };
                     tracing::info!(
@@ -95,14 +81,14 @@ impl Engine {
                 }
                 Some(reason) => {
                     let topic = Topic::Fallback(reason);
-                    let Some(kept_back) = self.source_log.may_tell(topic, now) else { return };
+                    let Some(kept_back) = self.may_tell(topic, now) else { return };
                     tracing::warn!(%reason, %number, kept_back, "Falling back to environment variables");
                 }
             },
             Err(unanswered) => {
                 let reason = unanswered.error.reason().unwrap_or(Reason::LoadPanicked);
                 let topic = Topic::Fallback(reason);
-                let Some(kept_back) = self.source_log.may_tell(topic, now) else { return };
+                let Some(kept_back) = self.may_tell(topic, now) else { return };
                 let error = &unanswered.error;
                 tracing::error!(%number, %error, kept_back, "no credentials for a call");
             }

@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Engine;
-use super::loading::Purpose;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
 use crate::cache::{Place, SWEEP};
@@ -22,7 +21,8 @@ use crate::store::StoreError;
 
 impl Engine {
     /// Starts every task that runs beside the callers.
-    pub(super) fn start_tasks(self: &Arc<Self>, enabled: &watch::Receiver<bool>) {
+    pub(super) fn start_tasks(self: &Arc<Self>) {
+        let enabled = &self.live.watch();
         if let Some(feed) = &self.feed {
             let feed = Arc::clone(feed);
             self.start("changes", enabled, move |_| {
@@ -32,7 +32,7 @@ impl Engine {
             self.start("self-check", enabled, check_now_and_then);
             self.start("prune", enabled, prune_now_and_then);
         }
-        if self.tuning.warm != Warm::None && self.store.is_some() {
+        if self.tuning.warm != Warm::None && self.loader.store.is_some() {
             self.start("warm-up", enabled, warm_up);
         }
         let always = watch::channel(true).1;
@@ -78,20 +78,6 @@ impl Engine {
         };
         self.lifecycle.supervise(name, move || restarts.increment(1), supervised);
     }
-
-    /// Loads anew what is in use, unless the database is in the way.
-    async fn refresh(self: &Arc<Self>, place: Place) {
-        let now = self.clock.now();
-        if self.database_is_left_alone(now) {
-            return;
-        }
-        let Some(used_at) = self.cache.used_at(place) else { return };
-        let (engine, (caller, _)) = (Arc::clone(self), place);
-        let last = self.cache.last_good(caller, now);
-        let take_off = |born| engine.fly(caller, born, last, Purpose::Refresh { used_at });
-        let _landed =
-            self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off).await;
-    }
 }
 
 /// Wipes what is due, notes by which way changes are heard, and passes on what is in use.
@@ -122,7 +108,7 @@ async fn refresh(engine: Weak<Engine>, wanted: Arc<tokio::sync::Mutex<mpsc::Rece
             let engine = engine.upgrade();
             async move {
                 if let Some(engine) = engine {
-                    engine.refresh(place).await;
+                    engine.loader.refresh(place).await;
                 }
             }
         })

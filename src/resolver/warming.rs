@@ -12,35 +12,38 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::config::Visit;
+use super::Engine;
 use super::decision::{answer, choose, decide};
-use super::{Engine, Running};
+use super::live::Running;
+use super::loader::{Asked, Loader, Visit};
 use crate::answer::Source;
 use crate::cache::Fresh;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
-use crate::clock::Moment;
 use crate::number::{Caller, ConfigId, E164};
 use crate::rules::Rules;
 use crate::settings::Warm;
 use crate::store::{Config, Number, Route, Store, StoreError};
 
-/// Loads what `WARM` names, once it is proven that changes are heard. Holds the engine for a page at a
+/// Loads what `WARM` names, once it is proven that changes are heard. Holds the loader for a page at a
 /// time, so that one that nobody wants any more can go.
 pub(super) async fn warm_up(engine: Weak<Engine>) {
-    let (store, began, warm) = loop {
-        let Some(engine) = engine.upgrade() else { return };
-        let now = engine.clock.now();
-        if engine.cache.fence.lease_is_live(now) {
-            break (engine.store.clone(), now, engine.tuning.warm);
+    let Some(loader) = engine.upgrade().map(|engine| Arc::downgrade(&engine.loader)) else {
+        return;
+    };
+    let (began, warm) = loop {
+        let Some(loader) = loader.upgrade() else { return };
+        let now = loader.clock.now();
+        if loader.cache.fence.lease_is_live(now) {
+            break (now, loader.tuning.warm);
         }
-        drop(engine);
+        drop(loader);
         sleep(LOOK).await;
     };
-    let warmed = match (warm, &store) {
-        (Warm::Recent, Some(store)) => warm_recent(&engine, &**store).await,
-        (Warm::All, Some(store)) => warm_all(&engine, store).await,
-        (Warm::None, _) | (_, None) => Ok(()),
+    let warmed = match warm {
+        Warm::Recent => warm_recent(&loader).await,
+        Warm::All => warm_all(&loader).await,
+        Warm::None => Ok(()),
     };
     let Some(engine) = engine.upgrade() else { return };
     let (numbers, took) = (engine.cache.len(), engine.clock.now().since(began));
@@ -51,12 +54,12 @@ pub(super) async fn warm_up(engine: Weak<Engine>) {
     engine.vitals.warmed.store(true, Ordering::Release);
 }
 
-async fn warm_recent(engine: &Weak<Engine>, store: &dyn Store) -> Result<(), StoreError> {
-    let Some(room) = engine.upgrade().map(|engine| engine.room()) else { return Ok(()) };
+async fn warm_recent(loader: &Weak<Loader>) -> Result<(), StoreError> {
+    let begin = |loader: Arc<Loader>| Some((loader.store.clone()?, loader.room()));
+    let Some((store, room)) = loader.upgrade().and_then(begin) else { return Ok(()) };
     let callers = store.changed_lately(room.min(MOST_RECENT)).await?;
     for callers in callers.chunks(ROUTES) {
-        let born = |engine: Arc<Engine>| (engine.cache.fence.generation(), engine.clock.now());
-        let Some(read) = engine.upgrade().map(born) else { return Ok(()) };
+        let Some(asked) = loader.upgrade().map(|loader| loader.asks()) else { return Ok(()) };
         let routes = match store.routes(callers).await {
             // One of them cannot be read: that one is left to its callers.
             Err(StoreError::Row { .. }) => {
@@ -65,44 +68,46 @@ async fn warm_recent(engine: &Weak<Engine>, store: &dyn Store) -> Result<(), Sto
             }
             routes => routes?,
         };
-        let Some(engine) = engine.upgrade() else { return Ok(()) };
+        let Some(loader) = loader.upgrade() else { return Ok(()) };
         for (&caller, route) in callers.iter().zip(routes) {
-            engine.warm_route(caller, route, read);
+            loader.warm_route(caller, route, asked);
         }
     }
     Ok(())
 }
 
-async fn warm_all(engine: &Weak<Engine>, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-    let begin = |engine: Arc<Engine>| {
-        let room = engine.room();
-        let next = engine.page(store, None, room.min(PAGE));
-        (room, next, engine.cache.fence.generation())
+async fn warm_all(loader: &Weak<Loader>) -> Result<(), StoreError> {
+    let begin = |loader: Arc<Loader>| {
+        let (store, room) = (loader.store.clone()?, loader.room());
+        let next = loader.page(&store, None, room.min(PAGE));
+        Some((store, room, next, loader.cache.fence.generation()))
     };
-    let Some((mut room, mut next, born)) = engine.upgrade().map(begin) else { return Ok(()) };
+    let Some((store, mut room, mut next, born)) = loader.upgrade().and_then(begin) else {
+        return Ok(());
+    };
     let configs = store.configs().await?;
-    let open = |engine: Arc<Engine>| {
-        let running = engine.running.load_full();
-        (engine.open_all(configs, born, &running), running)
+    let open = |loader: Arc<Loader>| {
+        let running = loader.live.running();
+        (loader.open_all(configs, born, &running), running)
     };
-    let Some((configs, running)) = engine.upgrade().map(open) else { return Ok(()) };
+    let Some((configs, running)) = loader.upgrade().map(open) else { return Ok(()) };
     loop {
         let Some(page) = next.await else {
             tracing::error!("a page of the warm-up crashed; the rest is left to callers");
             return Ok(());
         };
-        let Page { numbers, born, asked_at } = page?;
-        let Some(engine) = engine.upgrade() else { return Ok(()) };
+        let Page { numbers, asked } = page?;
+        let Some(loader) = loader.upgrade() else { return Ok(()) };
         let Some(last) = numbers.last() else { return Ok(()) };
         room -= numbers.len().min(room);
         // It is read while this one is kept.
-        next = engine.page(store, Some(last.clone()), room.min(PAGE));
-        engine.cache.reserve(numbers.len());
+        next = loader.page(&store, Some(last.clone()), room.min(PAGE));
+        loader.cache.reserve(numbers.len());
         // Of several rows with one number, the first one answers.
         for rows in
             numbers.chunk_by(|one, next| (one.tenant, &one.digits) == (next.tenant, &next.digits))
         {
-            engine.warm(&rows[0], &configs, &running, (born, asked_at));
+            loader.warm(&rows[0], &configs, &running, asked);
         }
     }
 }
@@ -120,28 +125,22 @@ struct Opened {
 /// Numbers, and when they were read.
 struct Page {
     numbers: Vec<Number>,
-    born: Generation,
-    asked_at: Moment,
+    asked: Asked,
 }
 
-impl Engine {
+impl Loader {
     /// Keeps what the rows say of a number, if that is an answer: callers find out what else there is.
-    fn warm_route(
-        &self,
-        caller: Caller,
-        route: Option<Route>,
-        (born, asked_at): (Generation, Moment),
-    ) {
-        let running = self.running.load_full();
+    fn warm_route(&self, caller: Caller, route: Option<Route>, asked: Asked) {
+        let running = self.live.running();
         let decision = decide(route, running.ring.as_ref());
         if decision.verdict.is_err() || self.is_warm(caller) {
             return;
         }
-        let stamp = Stamp::new(born, caller, decision.depends_on);
-        let (outcome, config_born) = decision.outcome(born, self, &running, asked_at);
+        let stamp = Stamp::new(asked.born, caller, decision.depends_on);
+        let (outcome, config_born) = self.open(decision, asked, &running);
         if matches!(&outcome, Ok(answer) if answer.source() == Source::Database) {
             let stamp = stamp.with_config_of(config_born);
-            let fresh = Fresh::from_database(caller, outcome, stamp, asked_at, &self.lifetimes);
+            let fresh = Fresh::from_database(caller, outcome, stamp, asked.at, &self.lifetimes);
             self.cache.keep(caller, fresh, self.clock.now());
         }
     }
@@ -158,11 +157,11 @@ impl Engine {
         after: Option<Number>,
         most: usize,
     ) -> impl Future<Output = Option<Result<Page, StoreError>>> + use<> {
-        let (born, asked_at) = (self.cache.fence.generation(), self.clock.now());
+        let asked = self.asks();
         let (store, (send, page)) = (Arc::clone(store), oneshot::channel());
         self.lifecycle.spawn("warm-up page", async move {
             let numbers = store.numbers_after(after.as_ref(), most).await;
-            let _stopped = send.send(numbers.map(|numbers| Page { numbers, born, asked_at }));
+            let _stopped = send.send(numbers.map(|numbers| Page { numbers, asked }));
         });
         async { page.await.ok() }
     }
@@ -184,13 +183,7 @@ impl Engine {
     }
 
     /// The same of a row and of the configs that are known.
-    fn warm(
-        &self,
-        number: &Number,
-        configs: &Configs,
-        running: &Running,
-        (born, asked_at): (Generation, Moment),
-    ) {
+    fn warm(&self, number: &Number, configs: &Configs, running: &Running, asked: Asked) {
         let Ok(digits) = E164::from_digits(&number.digits) else { return };
         let caller = Caller::new(number.tenant, digits);
         let rules = Rules::read(number.provider.as_deref(), &number.rules);
@@ -204,9 +197,9 @@ impl Engine {
             return;
         }
         let (credentials, rules) = (Arc::clone(credentials), Some(Arc::new(rules)));
-        let outcome = Ok(answer(credentials, id, facts, rules, &running.environment, asked_at));
-        let stamp = Stamp::new(born, caller, Some(id)).with_config_of(*config_born);
-        let fresh = Fresh::from_database(caller, outcome, stamp, asked_at, &self.lifetimes);
+        let outcome = Ok(answer(credentials, id, facts, rules, &running.environment, asked.at));
+        let stamp = Stamp::new(asked.born, caller, Some(id)).with_config_of(*config_born);
+        let fresh = Fresh::from_database(caller, outcome, stamp, asked.at, &self.lifetimes);
         self.cache.keep(caller, fresh, self.clock.now());
     }
 }

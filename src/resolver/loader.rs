@@ -3,20 +3,53 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::decision::{Decision, decide};
-use super::{Engine, Running};
+use super::decision::{Decision, Refused, answer, decide};
+use super::gathering::Gathering;
+use super::live::{Live, Running};
+use super::metrics::Telemetry;
+use super::source_log::{SourceLog, Topic};
 use crate::cache::fence::{Fence, Generation, Stamp};
-use crate::cache::flight::Crashed;
-use crate::cache::{Fresh, LastGood, Outcome, dice};
-use crate::clock::Moment;
-use crate::number::Caller;
+use crate::cache::flight::{Crashed, Flights};
+use crate::cache::{Cache, Fresh, LastGood, Lifetimes, Outcome, Place, Resolution, dice};
+use crate::clock::{Clock, Moment};
+use crate::credentials::Credentials;
+use crate::lifecycle::Lifecycle;
+use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
-use crate::store::StoreError;
+use crate::settings::Tuning;
+use crate::store::{Store, StoreError};
+
+/// Asks the database for what is not in memory.
+pub(super) struct Loader {
+    pub(super) store: Option<Arc<dyn Store>>,
+    /// Whether a live lease proves that the database answers: somebody listens to it.
+    pub(super) is_told: bool,
+    pub(super) live: Arc<Live>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) source_log: SourceLog,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) tuning: Arc<Tuning>,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) gathering: Gathering,
+    pub(super) flights: Flights<Caller, Landed>,
+    pub(super) config_flights: Flights<ConfigId, Option<Arc<Visit>>>,
+    /// Until when the database is left alone by those who have a last good answer.
+    pub(super) pause_until: AtomicU64,
+}
+
+/// When a question came or was put to the database, and what was known to have changed by then.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) born: Generation,
+    pub(super) at: Moment,
+}
 
 /// What a load is for.
 #[derive(Clone, Copy)]
@@ -37,26 +70,29 @@ pub(super) struct Landed {
 }
 
 impl Landed {
-    /// Whether it is as new as a question must have it that came at this point and moment.
+    /// Whether it is as new as a question must have it.
     ///
     /// What changed before the question is known by now, if it is proven that no change was missed;
     /// else the load must have begun less than a lease before it.
-    fn answers(
-        &self,
-        (asked, at): (Generation, Moment),
-        proven: bool,
-        fence: &Fence,
-        lease: Duration,
-    ) -> bool {
-        let took_off_after = self.asked_at >= at && self.stamp.born >= asked;
-        let in_time = proven || self.asked_at.after(lease) >= at;
+    fn answers(&self, question: Asked, proven: bool, fence: &Fence, lease: Duration) -> bool {
+        let took_off_after = self.asked_at >= question.at && self.stamp.born >= question.born;
+        let in_time = proven || self.asked_at.after(lease) >= question.at;
         took_off_after || (in_time && fence.admits(self.stamp))
     }
 }
 
-impl Engine {
+/// A use of credentials until answers use them.
+pub(super) struct Visit(pub(super) Arc<Credentials>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Loader {
     /// The database, else the last good answer, else the environment.
-    pub(super) async fn after_loading(self: &Arc<Self>, caller: Caller) -> Outcome {
+    pub(super) async fn outcome(self: &Arc<Self>, caller: Caller) -> Outcome {
         let now = self.clock.now();
         let last = self.cache.last_good(caller, now);
         if let Some(last) = &last
@@ -77,22 +113,36 @@ impl Engine {
     /// Whether a load has failed a moment ago, and nothing has proven since that the database
     /// answers.
     pub(super) fn database_is_left_alone(&self, now: Moment) -> bool {
-        let proven = self.feed.is_some() && self.cache.fence.lease_is_live(now);
+        let proven = self.is_told && self.cache.fence.lease_is_live(now);
         now.0 < self.pause_until.load(Ordering::Acquire) && !proven
+    }
+
+    /// Loads anew what is in use, unless the database is in the way.
+    pub(super) async fn refresh(self: &Arc<Self>, place: Place) {
+        let now = self.clock.now();
+        if self.database_is_left_alone(now) {
+            return;
+        }
+        let Some(used_at) = self.cache.used_at(place) else { return };
+        let (loader, (caller, _)) = (Arc::clone(self), place);
+        let last = self.cache.last_good(caller, now);
+        let take_off = |born| loader.fly(caller, born, last, Purpose::Refresh { used_at });
+        let _landed =
+            self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off).await;
     }
 
     /// Waits for a load that is as new as this question.
     async fn load(self: &Arc<Self>, caller: Caller) -> Result<Outcome, Crashed> {
-        let asked = (self.cache.fence.generation(), self.clock.now());
+        let question = self.asks();
         loop {
-            let engine = Arc::clone(self);
+            let loader = Arc::clone(self);
             // Taken before the load begins, and held: it may be wiped for its age at any moment.
             let last = self.cache.last_good(caller, self.clock.now());
             let joined = AtomicBool::new(true);
             let take_off = |born| {
                 joined.store(false, Ordering::Relaxed);
                 let span = tracing::debug_span!("load", number = %caller.number.masked());
-                engine.fly(caller, born, last, Purpose::Answer).instrument(span)
+                loader.fly(caller, born, last, Purpose::Answer).instrument(span)
             };
             let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
             let landed = flight.await;
@@ -101,14 +151,14 @@ impl Engine {
             let proven = self.cache.fence.lease_is_live(self.clock.now());
             // A flight that was joined may have read what changed before we asked. The next one
             // takes off after that.
-            if landed.answers(asked, proven, &self.cache.fence, self.tuning.lease) {
+            if landed.answers(question, proven, &self.cache.fence, self.tuning.lease) {
                 return Ok(landed.outcome);
             }
         }
     }
 
     /// One load: asks, decides, caches.
-    pub(super) async fn fly(
+    async fn fly(
         self: Arc<Self>,
         caller: Caller,
         born: Generation,
@@ -122,62 +172,114 @@ impl Engine {
         }
         self.telemetry.loads.increment(1);
         let _under_way = self.telemetry.take_off();
-        let running = self.running.load_full();
-        let asked_at = self.clock.now();
-        let route = match &self.store {
-            Some(store) => self.gathering.route(&**store, caller).await,
-            None => {
-                let decision = Decision::no_database();
-                return self.land(caller, born, (asked_at, asked_at), &running, decision);
-            }
-        };
+        let running = self.live.running();
+        let asked = Asked { born, at: self.clock.now() };
         let used_at = match purpose {
-            Purpose::Answer => asked_at,
+            Purpose::Answer => asked.at,
             Purpose::Refresh { used_at } => used_at,
         };
-        match route {
-            Ok(route) => {
-                self.pause_until.store(0, Ordering::Release);
-                let decision = decide(route, running.ring.as_ref());
-                self.land(caller, born, (asked_at, used_at), &running, decision)
-            }
+        match self.decide(caller, &running).await {
+            Ok(decision) => self.land(caller, asked, used_at, &running, decision),
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
                 self.note_failure(caller, &error);
                 // An answer that still counts is better than what there is without the database.
-                if let (Purpose::Refresh { .. }, Some((outcome, _))) =
-                    (purpose, self.cache.proven(caller, self.clock.now()))
-                {
-                    return Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at };
-                }
-                let outcome = self.without_database(caller, last, reason_of(&error));
-                Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at }
+                let proven = match purpose {
+                    Purpose::Refresh { .. } => self.cache.proven(caller, self.clock.now()),
+                    Purpose::Answer => None,
+                };
+                let outcome = match proven {
+                    Some((outcome, _)) => outcome,
+                    None => self.without_database(caller, last, reason_of(&error)),
+                };
+                Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at: asked.at }
             }
         }
+    }
+
+    /// A question that comes now.
+    pub(super) fn asks(&self) -> Asked {
+        Asked { born: self.cache.fence.generation(), at: self.clock.now() }
+    }
+
+    /// Asks the database, and decides by what it says.
+    pub(super) async fn decide(
+        &self,
+        caller: Caller,
+        running: &Running,
+    ) -> Result<Decision, Arc<StoreError>> {
+        let Some(store) = &self.store else { return Ok(Decision::no_database()) };
+        let route = self.gathering.route(&**store, caller).await?;
+        self.pause_until.store(0, Ordering::Release);
+        Ok(decide(route, running.ring.as_ref()))
     }
 
     /// Makes an answer of what the rows say, and keeps it.
     pub(super) fn land(
         &self,
         caller: Caller,
-        born: Generation,
-        (asked_at, used_at): (Moment, Moment),
+        asked: Asked,
+        used_at: Moment,
         running: &Running,
         decision: Decision,
     ) -> Landed {
-        let stamp = Stamp::new(born, caller, decision.depends_on);
-        let (outcome, config_born) = decision.outcome(born, self, running, asked_at);
+        let stamp = Stamp::new(asked.born, caller, decision.depends_on);
+        let (outcome, config_born) = self.open(decision, asked, running);
         let stamp = stamp.with_config_of(config_born);
         self.tell(caller, &outcome);
-        let fresh = Fresh::from_database(caller, outcome.clone(), stamp, asked_at, &self.lifetimes)
+        let fresh = Fresh::from_database(caller, outcome.clone(), stamp, asked.at, &self.lifetimes)
             .used_at(used_at);
         self.cache.keep(caller, fresh, self.clock.now());
-        Landed { outcome, stamp, asked_at }
+        Landed { outcome, stamp, asked_at: asked.at }
+    }
+
+    /// The answer: the config's, with credentials shared by all numbers that use it, or the
+    /// environment's. Also the generation to stamp what the config says with.
+    pub(super) fn open(
+        &self,
+        decision: Decision,
+        asked: Asked,
+        running: &Running,
+    ) -> (Outcome, Generation) {
+        let Decision { depends_on, rules, verdict } = decision;
+        let environment = &running.environment;
+        let opened = verdict.and_then(|chosen| {
+            let opened = chosen.credentials(asked.born, &self.cache, &self.clock)?;
+            Ok((chosen, opened))
+        });
+        match opened {
+            Ok((chosen, (credentials, config_born))) => {
+                let (id, facts) = (chosen.config.id, chosen.facts());
+                let answer = answer(credentials, id, &facts, rules, environment, asked.at);
+                (Ok(answer), config_born)
+            }
+            Err(why) => {
+                self.note_refusal(&why, depends_on, asked.at);
+                let answer = environment.answer(why.reason(), rules, asked.at);
+                (answer.map(Resolution::new), asked.born)
+            }
+        }
+    }
+
+    fn note_refusal(&self, why: &Refused, config: Option<ConfigId>, now: Moment) {
+        let Refused::Secret(error) = why else {
+            return tracing::debug!(%why, "the database has no answer");
+        };
+        self.telemetry.unopened(error);
+        if let Some(kept_back) = self.source_log.may_tell(Topic::Secret, now) {
+            let config = config.map(tracing::field::display);
+            tracing::error!(config, %error, kept_back, "a secret does not open");
+        }
     }
 
     /// The last good answer, else the environment: for when the database is in the way. Either
     /// serves for `ERROR_TTL` before the database is asked again.
-    fn without_database(&self, caller: Caller, last: Option<LastGood>, reason: Reason) -> Outcome {
+    pub(super) fn without_database(
+        &self,
+        caller: Caller,
+        last: Option<LastGood>,
+        reason: Reason,
+    ) -> Outcome {
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let born = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
@@ -188,7 +290,7 @@ impl Engine {
         if let Some(stale) = kept {
             return stale;
         }
-        let outcome = self.running.load().without_database(reason, now);
+        let outcome = self.live.running().without_database(reason, now);
         self.tell(caller, &outcome);
         let stamp = Stamp::new(born, caller, None);
         let fresh = Fresh::substitute(outcome.clone(), stamp, now, until);
@@ -202,6 +304,17 @@ impl Engine {
         if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
             self.pause_until.store(self.error_until(asked_for).0, Ordering::Release);
             self.cache.distrust_database(self.clock.now().after(DISTRUST));
+        }
+    }
+
+    /// Logs where an answer comes from, when that differs from what was cached: never once a call.
+    pub(super) fn tell(&self, caller: Caller, outcome: &Outcome) {
+        let gist = |outcome: &Outcome| match outcome {
+            Ok(answer) => (answer.config_id(), answer.reason()),
+            Err(unanswered) => (None, unanswered.error.reason()),
+        };
+        if self.cache.peek(caller).as_ref().map(gist) != Some(gist(outcome)) {
+            self.source_log.tell(caller.number, outcome, self.clock.now());
         }
     }
 
@@ -240,7 +353,7 @@ mod tests {
             stamp: Stamp::new(fence.generation(), caller, None),
             asked_at: Moment(0).after(at),
         };
-        let question = |at| (fence.generation(), Moment(0).after(at));
+        let question = |at| Asked { born: fence.generation(), at: Moment(0).after(at) };
         let early = landed(Duration::ZERO);
         let (soon, late) = (Duration::from_millis(900), Duration::from_millis(1100));
         assert!(early.answers(question(soon), false, &fence, lease));

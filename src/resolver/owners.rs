@@ -1,0 +1,155 @@
+//! A number without its tenant: who owns it is asked once and remembered, as long as it is proven
+//! that nothing of that number has changed. That it could not be asked is remembered for `ERROR_TTL`.
+
+use std::sync::Arc;
+
+use super::Resolver;
+use super::loader::{Loader, reason_of};
+use crate::answer::ResolveError;
+use crate::cache::Resolution;
+use crate::cache::fence::{Generation, Stamp};
+use crate::cache::flight::{Crashed, Flights};
+use crate::clock::Moment;
+use crate::number::{Caller, E164, TenantId};
+use crate::reason::Reason;
+
+/// Who owns numbers, as far as it was asked for.
+pub(super) struct Owners {
+    known: Known,
+    flights: Flights<E164, Owned>,
+    loader: Arc<Loader>,
+}
+
+type Known = moka::sync::Cache<E164, Owned, foldhash::fast::RandomState>;
+
+/// What the database said of the owners of a number, or why it did not.
+#[derive(Clone)]
+pub(super) struct Owned {
+    owner: Result<Owner, Reason>,
+    stamp: Stamp,
+    asked_at: Moment,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Nobody,
+    One(TenantId),
+    Several,
+}
+
+impl Resolver {
+    /// The credentials for a call from a number whose tenant is not known.
+    ///
+    /// Answered only when exactly one tenant owns the number.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::TenantNeeded`] when several own it, otherwise as [`resolve`](Self::resolve).
+    pub async fn resolve_unowned(&self, number: E164) -> Result<Resolution, ResolveError> {
+        let engine = &self.engine;
+        let running = engine.live.running();
+        if let Some(off) = running.for_everybody() {
+            return Ok(engine.counted(off.outcome(), true)?);
+        }
+        let reason = match engine.owners.owner(number).await {
+            Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
+            Ok(Owner::Several) => return Err(ResolveError::TenantNeeded),
+            Ok(Owner::Nobody) => Reason::NumberUnknown,
+            Err(reason) => reason,
+        };
+        let now = engine.clock.now();
+        let outcome = running.without_database(reason, now);
+        engine.loader.source_log.tell(number, &outcome, now);
+        Ok(engine.counted(outcome, false)?)
+    }
+}
+
+impl Owners {
+    pub(super) fn new(loader: &Arc<Loader>) -> Self {
+        let tuning = &loader.tuning;
+        let known = moka::sync::Cache::builder()
+            .max_capacity(tuning.capacity)
+            .time_to_live(tuning.max_stale.max(tuning.ttl))
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { known, flights: Flights::new(), loader: Arc::clone(loader) }
+    }
+
+    async fn owner(&self, number: E164) -> Result<Owner, Reason> {
+        let loader = &self.loader;
+        let now = loader.clock.now();
+        let known = self.known.get(&number);
+        if let Some(known) = &known
+            && known.holds(loader, now)
+        {
+            return known.owner;
+        }
+        let last = known.and_then(|known| known.last_good(loader, now));
+        if let Some(last) = last
+            && loader.database_is_left_alone(now)
+        {
+            return Ok(last);
+        }
+        let take_off = |born| ask(Arc::clone(loader), self.known.clone(), number, born);
+        let flight = self.flights.board(number, &loader.cache.fence, &loader.lifecycle, take_off);
+        let owner = match tokio::time::timeout(loader.tuning.resolve_deadline, flight).await {
+            Ok(Ok(owned)) => owned.owner,
+            Ok(Err(Crashed)) => Err(Reason::LoadPanicked),
+            Err(_) => Err(Reason::DatabaseTimeout),
+        };
+        owner.or_else(|reason| last.ok_or(reason))
+    }
+}
+
+async fn ask(loader: Arc<Loader>, known: Known, number: E164, born: Generation) -> Owned {
+    let asked_at = loader.clock.now();
+    let owner = loader.owner(number).await;
+    let said = Owned { owner, stamp: Stamp::of_number(born, number), asked_at };
+    // Whom it named when it last could is worth more than that it failed.
+    let last = known.get(&number).and_then(|last| last.last_good(&loader, asked_at));
+    if owner.is_ok() || last.is_none() {
+        known.insert(number, said.clone());
+    }
+    said
+}
+
+impl Owned {
+    /// Whether the database need not be asked: nothing has changed since, or it failed a moment ago.
+    fn holds(&self, loader: &Loader, now: Moment) -> bool {
+        let (fence, tuning) = (&loader.cache.fence, &loader.tuning);
+        match self.owner {
+            Ok(_) => {
+                now < self.asked_at.after(tuning.ttl)
+                    && fence.lease_is_live(now)
+                    && fence.admits(self.stamp)
+            }
+            Err(_) => {
+                now < self.asked_at.after(tuning.error_ttl) && !fence.knows_better(self.stamp)
+            }
+        }
+    }
+
+    /// Whom the database named when it last could, unless that is known to have changed.
+    fn last_good(&self, loader: &Loader, now: Moment) -> Option<Owner> {
+        let usable = now < self.asked_at.after(loader.tuning.max_stale)
+            && !loader.cache.fence.knows_better(self.stamp);
+        self.owner.ok().filter(|_| usable)
+    }
+}
+
+impl Loader {
+    /// Asks the database who owns a number.
+    async fn owner(&self, number: E164) -> Result<Owner, Reason> {
+        let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
+        match store.owners(number).await {
+            Ok(owners) => Ok(match owners[..] {
+                [] => Owner::Nobody,
+                [tenant] => Owner::One(tenant),
+                _ => Owner::Several,
+            }),
+            Err(error) => {
+                self.note_failure(number, &error);
+                Err(reason_of(&error))
+            }
+        }
+    }
+}
