@@ -145,12 +145,6 @@ impl Resolver {
         self.engine.cache.peek(caller)?.ok()
     }
 
-    /// How destinations are read, by the settings that hold now.
-    #[cfg(feature = "dispatch")]
-    pub(crate) fn reading(&self) -> crate::routing::Reading {
-        self.engine.live.running().routing
-    }
-
     /// What time it is by the resolver's clock.
     #[cfg(feature = "dispatch")]
     pub(crate) fn now(&self) -> Moment {

@@ -15,15 +15,25 @@ use crate::reason::Reason;
 use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
 
 /// How a destination without a country code is read: `ROUTING`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
     /// As people in the caller's country dial it, or in the only country that the rules allow.
-    #[default]
-    Region,
+    Region {
+        /// `ROUTING_COUNTRIES`: whose country code may be written without its plus, beside those
+        /// that the rules name.
+        named: Box<[Country]>,
+    },
     /// By its length, as the service before this one did: 0 and 10 digits is India, 0 and 9 digits
     /// or 9 bare ones the United Arab Emirates, 10 bare digits that start with 6 to 9 India, other
     /// 10 bare digits the United States or Canada.
     Heuristic,
+}
+
+impl Default for Reading {
+    /// By region, with no country named.
+    fn default() -> Self {
+        Self::Region { named: Box::default() }
+    }
 }
 
 /// Whether a call may go out, and what is dialled for it: `CallRoutingResult` of the specification.
@@ -129,6 +139,9 @@ pub enum NotANumber {
     /// There are two, with a slash between them.
     #[error(", but two, with a slash between them; write one")]
     TwoNumbers,
+    /// A separator stands within what would be its country code.
+    #[error("; what would be its country code has a separator in it")]
+    CodeSplit,
     /// Its country code is there twice.
     #[error("; its country code is written twice")]
     CodeTwice,
@@ -163,7 +176,7 @@ impl CallRouting {
         to: &str,
         rules: Option<&Rules>,
         reason: Option<Reason>,
-        reading: Reading,
+        reading: &Reading,
     ) -> Self {
         let default = CallRules::default();
         let calls = rules.map_or(Ok(&default), |rules| rules.calls.as_ref().map_err(|&e| e));
@@ -191,7 +204,7 @@ fn judge(
     from: E164,
     to: &str,
     calls: &CallRules,
-    reading: Reading,
+    reading: &Reading,
 ) -> (Option<Country>, Result<Dialled, Refusal>) {
     if !calls.outbound {
         return (None, Err(Refusal::OutboundNotAllowed));

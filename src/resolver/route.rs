@@ -3,18 +3,19 @@
 use super::Resolver;
 use crate::cache::Resolution;
 use crate::number::Caller;
+use crate::reason::Reason;
 use crate::routing::CallRouting;
+use crate::rules::Rules;
 
 impl Resolver {
     /// Whether `caller` may call a destination, and what is dialled then. Resolves the caller; that
     /// there are no credentials for it does not matter here.
     pub async fn route(&self, caller: Caller, to: &str) -> CallRouting {
-        let reading = self.reading();
         match self.outcome(caller).await {
             Ok(answer) => self.route_with(&answer, caller, to),
             Err(unanswered) => {
                 let (rules, reason) = (unanswered.rules.as_deref(), unanswered.error.reason());
-                CallRouting::decide(caller.number, to, rules, reason, reading)
+                self.decide(caller, to, rules, reason)
             }
         }
     }
@@ -22,7 +23,18 @@ impl Resolver {
     /// The same for an answer that is there already.
     #[must_use]
     pub fn route_with(&self, answer: &Resolution, caller: Caller, to: &str) -> CallRouting {
-        let (rules, reason) = (answer.rules(), answer.reason());
-        CallRouting::decide(caller.number, to, rules, reason, self.reading())
+        self.decide(caller, to, answer.rules(), answer.reason())
+    }
+
+    /// By the settings that hold now.
+    fn decide(
+        &self,
+        caller: Caller,
+        to: &str,
+        rules: Option<&Rules>,
+        reason: Option<Reason>,
+    ) -> CallRouting {
+        let reading = &self.engine.live.running().routing;
+        CallRouting::decide(caller.number, to, rules, reason, reading)
     }
 }

@@ -50,8 +50,9 @@ struct Places<'a> {
     caller: Option<Region>,
     /// The only country that may be called, else the caller's.
     home: Option<Country>,
-    /// Countries that somebody named.
-    named: &'a [Country],
+    /// Countries that the rules name.
+    allowed: &'a [Country],
+    reading: &'a Reading,
 }
 
 impl Number {
@@ -60,26 +61,27 @@ impl Number {
         text: &str,
         from: E164,
         allowed: &Destinations,
-        reading: Reading,
+        reading: &Reading,
     ) -> Result<Self, Refusal> {
         let written = Written::read(text)?;
         let caller = parse(&from.digits()).ok().and_then(|parsed| country_of(&parsed));
         let places = Places {
             caller: caller.and_then(region),
             home: allowed.only().or(caller),
-            named: match allowed {
+            allowed: match allowed {
                 Destinations::Global => &[],
                 Destinations::Countries(countries) => countries,
             },
+            reading,
         };
         for before in written.before_slashes() {
-            match places.read(&before, reading) {
+            match places.read(&before) {
                 Ok(number) if number.valid => return Err(NotANumber::TwoNumbers.into()),
                 Err(Refusal::Ambiguous { .. }) => return Err(NotANumber::TwoNumbers.into()),
                 _ => {}
             }
         }
-        places.read(&written, reading)
+        places.read(&written)
     }
 
     /// A number with its country code, and without a plus.
@@ -113,6 +115,11 @@ impl Number {
         Self::of(&parse(digits).ok()?).filter(|number| number.valid)
     }
 
+    /// Whether its country code, which begins behind so many digits, is written in two parts.
+    fn splits_code(&self, written: &Written, at: usize) -> bool {
+        written.splits(at..at + self.country_code.to_string().len())
+    }
+
     fn of(parsed: &PhoneNumber) -> Option<Self> {
         let national = rlibphonenumber::get_national_significant_number_owned(parsed);
         let e164 = E164::from_digits(&format!("{}{national}", parsed.country_code)).ok()?;
@@ -132,11 +139,15 @@ impl Number {
 }
 
 impl Places<'_> {
-    fn read(&self, written: &Written, reading: Reading) -> Result<Number, Refusal> {
+    fn read(&self, written: &Written) -> Result<Number, Refusal> {
         if written.plus {
-            return Number::international(&written.digits);
+            return match Number::international(&written.digits) {
+                Ok(number) if number.splits_code(written, 0) => Err(NotANumber::CodeSplit.into()),
+                read => read,
+            };
         }
-        if reading == Reading::Heuristic
+        let by_heuristic = *self.reading == Reading::Heuristic;
+        if by_heuristic
             && !written.digits.starts_with("00")
             && let Some((code, national)) = by_length(&written.digits)
         {
@@ -144,16 +155,14 @@ impl Places<'_> {
         }
         let (mut ways, mut twice) = (Vec::new(), false);
         self.exits(written, &mut ways, &mut twice);
-        if reading == Reading::Region {
+        if let Reading::Region { named } = self.reading {
             self.national(&written.digits, &mut ways);
-            self.codes(&written.digits, &mut ways, &mut twice);
+            self.codes(&written.digits, named, &mut ways, &mut twice);
         }
         match self.settled(ways, &written.digits)? {
             Some(number) => Ok(number),
             None if twice => Err(NotANumber::CodeTwice.into()),
-            None if reading == Reading::Heuristic || self.home.is_none() => {
-                Err(Refusal::CountryUnknown)
-            }
+            None if by_heuristic || self.home.is_none() => Err(Refusal::CountryUnknown),
             None => Err(NotANumber::Nowhere { region: self.home }.into()),
         }
     }
@@ -167,7 +176,10 @@ impl Places<'_> {
             let (code, rest) = written.digits.split_at(length);
             if code == "00" || exit.is_some_and(|exit| exit.is_match(code)) {
                 let kind = Kind::Exit(written.groups_before(length));
-                add(Number::international(rest), kind, ways, twice);
+                let number = Number::international(rest);
+                if !number.as_ref().is_ok_and(|number| number.splits_code(written, length)) {
+                    add(number, kind, ways, twice);
+                }
             }
         }
     }
@@ -189,13 +201,13 @@ impl Places<'_> {
     }
 
     /// With the country code of home, or of a country that somebody named, and without its plus.
-    fn codes(&self, digits: &str, ways: &mut Vec<Way>, twice: &mut bool) {
+    fn codes(&self, digits: &str, named: &[Country], ways: &mut Vec<Way>, twice: &mut bool) {
         let code = |country| PHONE_NUMBER_UTIL.get_country_code_for_region(region(country)?);
         let own = self.home.and_then(code);
         if own.is_some_and(|own| digits.starts_with(&own.to_string())) {
             add(Number::international(digits), Kind::OwnCode, ways, twice);
         }
-        for &country in self.named {
+        for &country in self.allowed.iter().chain(named) {
             let Some(code) = code(country).filter(|&code| Some(code) != own) else { continue };
             if digits.starts_with(&code.to_string()) {
                 let number = Number::international(digits);

@@ -1,6 +1,8 @@
 //! What a person, a program or a spreadsheet wrote becomes digits, and what is remembered of how they
 //! were set. Whose digits they are is not known here.
 
+use std::ops::Range;
+
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 
 use super::{NotANumber, Refusal};
@@ -43,9 +45,10 @@ impl Written {
         if written.digits.is_empty() { Err(nothing()) } else { Ok(written) }
     }
 
-    /// What stands before each slash.
+    /// What stands before each slash with something on both sides.
     pub(super) fn before_slashes(&self) -> impl Iterator<Item = Self> + '_ {
-        self.slashes.iter().filter(|&&length| length > 0).map(|&length| Self {
+        let between = |length: &&usize| (1..self.digits.len()).contains(*length);
+        self.slashes.iter().filter(between).map(|&length| Self {
             plus: self.plus,
             digits: self.digits[..length].to_owned(),
             breaks: self.breaks & ((1 << length) - 1),
@@ -58,6 +61,15 @@ impl Written {
         let apart = self.breaks & (1 << length) != 0;
         let inner = self.breaks & ((1 << length) - 1) & !1;
         apart.then(|| inner.count_ones() + 1)
+    }
+
+    /// Whether something separates digits that belong together, such as those of a country code: the
+    /// writer meant another one. A zero behind it stands for both, as in `+88 0171…` for 880 and 0171.
+    pub(super) fn splits(&self, together: Range<usize>) -> bool {
+        let within = together.start + 1..together.end;
+        within
+            .into_iter()
+            .any(|at| self.breaks & (1 << at) != 0 && self.digits.as_bytes()[at] != b'0')
     }
 }
 
@@ -78,16 +90,18 @@ fn bare(text: &str) -> &str {
 /// Whether a spreadsheet took it for a number to count with: a single dot with nothing but zeros
 /// behind it, or an exponent. No country writes a single digit behind a dot either.
 fn is_decimal(text: &str) -> bool {
-    let mut parts = text.split(['.', '．', ',']);
-    let (_, Some(behind)) = (parts.next(), parts.next_back()) else { return false };
+    let all_digits = |text: &str| text.chars().all(|character| digit(character).is_some());
+    if let Some((number, power)) = text.split_once(['e', 'E']) {
+        let number: String = number.split(DOTS).collect();
+        return !number.is_empty()
+            && all_digits(&number)
+            && all_digits(power.trim_start_matches(SIGNS));
+    }
+    let Some((before, behind)) = text.rsplit_once(DOTS) else { return false };
     let behind = behind.trim_end();
-    let single = parts.next().is_none();
     let zeros = behind.chars().all(|character| digit(character) == Some('0'));
-    let exponent = behind.split_once(['e', 'E']).is_some_and(|(digits, power)| {
-        let power = power.trim_start_matches(['+', '-']);
-        [digits, power].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
-    });
-    behind.chars().count() < 2 || single && (zeros || exponent)
+    let number = before.chars().any(|character| digit(character).is_some());
+    number && (behind.chars().count() < 2 || zeros && !before.contains(DOTS))
 }
 
 fn is_separator(character: char) -> bool {
@@ -112,5 +126,8 @@ fn digit(character: char) -> Option<char> {
     text.chars().next().filter(char::is_ascii_digit)
 }
 
+/// What stands before the decimals of a number.
+const DOTS: [char; 3] = ['.', '．', ','];
+const SIGNS: [char; 2] = ['+', '-'];
 /// The longest exit code and 15 digits, and some to spare for a zero in brackets.
 const LONGEST: usize = 24;

@@ -62,6 +62,8 @@ variables! {
     "Calls": {
         ROUTING = "region" [hot]
             "How a destination without a country code is read. region: as people in the caller's country dial it, or in the only country that the rules allow. heuristic: by its length, as the service before this one did."
+        ROUTING_COUNTRIES = "" [hot]
+            "With ROUTING=region: foreign countries whose country code may be written without its plus, as ISO codes with commas between them, such as AE,IN. Those that the rules of a number name may be, too."
         LIVEKIT_CONNECT_TIMEOUT = "3s"
             "How long to wait for a connection to a LiveKit server."
         LIVEKIT_TIMEOUT = "10s"

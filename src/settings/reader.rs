@@ -10,6 +10,8 @@ use super::{Database, Problem, Tuning, Warm};
 use crate::environment::{EnvironmentValues, FallbackPolicy};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
+#[cfg(feature = "dispatch")]
+use crate::rules::Country;
 
 /// Takes values out, typed, and keeps what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -34,10 +36,11 @@ impl<'a> Reader<'a> {
     #[cfg(feature = "dispatch")]
     pub(super) fn routing(&mut self) -> crate::routing::Reading {
         use crate::routing::Reading;
+        let named = self.with("ROUTING_COUNTRIES", countries).unwrap_or_default();
         let read = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
-            "region" => Ok(Reading::Region),
+            "region" => Ok(Reading::Region { named }),
             "heuristic" => Ok(Reading::Heuristic),
-            _ => Err("is neither region nor heuristic".to_owned()),
+            _ => Err("must be region or heuristic".to_owned()),
         };
         self.with("ROUTING", read).unwrap_or_default()
     }
@@ -273,6 +276,16 @@ fn switch(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("is true or false (1, 0, yes, no, on and off are read, too)".to_owned()),
     }
+}
+
+/// Codes with commas between them.
+#[cfg(feature = "dispatch")]
+fn countries(text: &str) -> Result<Box<[Country]>, String> {
+    let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
+    codes
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "must be ISO 3166 codes with commas between them, such as AE,IN".to_owned())
 }
 
 fn policy(text: &str) -> Result<FallbackPolicy, String> {

@@ -155,6 +155,17 @@ async fn turning_the_flag_leaves_calls_in_hand_alone() {
 }
 
 #[tokio::test]
+async fn a_country_that_is_named_may_lack_its_plus_from_then_on() {
+    let lab = Lab::new().await;
+    let read = async || lab.resolver.route(caller(1, 1), "442079460958").await.allowed();
+    assert!(!read().await);
+    lab.write("ROUTING_COUNTRIES=GB");
+    eventually("named", async || read().await).await;
+    lab.write("ROUTING_COUNTRIES=");
+    eventually("not named any more", async || !read().await).await;
+}
+
+#[tokio::test]
 async fn a_nudge_drops_answers_that_no_trigger_told_of() {
     let lab = Lab::new().await;
     eventually("changes are heard", async || lab.resolver.hears_changes()).await;

@@ -1,6 +1,7 @@
 //! What `route` prints: whether a call may go out, and what is dialled.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{NUMBER, Site, TENANT, new_key, refused};
 use crate::support::database::{BOTH, Kind};
@@ -85,4 +86,41 @@ fn a_warm_key_is_not_needed_to_route() {
     let (site, id) = Site::with_route(Kind::Sqlite);
     let other = site.with(super::KEY, &new_key());
     assert_eq!(route(&other, "+919876543210")["config_id"], json!(id));
+}
+
+/// A process each. The same rows are decided in one process by the tests of `routing`.
+#[test]
+fn every_case_of_the_field_is_routed_as_it_should_be() {
+    let site = Site::migrated(Kind::Sqlite);
+    let rows = include_str!("../../cases/destinations.tsv").lines().skip(1);
+    let cases: Vec<Vec<_>> = rows.map(|row| row.split('\t').collect()).collect();
+    // The same caller has other rules with each tenant.
+    let tenant = |at| Uuid::from_u128(at as u128 + 1).to_string();
+    let numbers = cases.iter().enumerate().map(|(at, case)| {
+        let rules = if case[2] == "-" { "{}" } else { case[2] };
+        format!("{},{},\"{}\"\n", case[0], tenant(at), rules.replace('"', "\"\""))
+    });
+    let file =
+        site.file("numbers.csv", &format!("number,tenant,rules\n{}", numbers.collect::<String>()));
+    site.run(&["number", "import", &file]).ok();
+
+    let judge = |(at, case): (usize, &Vec<&str>)| {
+        let [from, routing, _, to, expected, ..] = case[..] else { panic!("{case:?}") };
+        let (reading, named) = routing.split_once(' ').unwrap_or((routing, ""));
+        let program = site.with("ROUTING", reading).with("ROUTING_COUNTRIES", named);
+        let ask = ["route", "--json", "--tenant", &tenant(at), "--from", from, "--to", to];
+        let answer = program.run(&ask).json();
+        let said = if answer["allowed"] == true { &answer["formatted"] } else { &answer["reason"] };
+        assert_eq!(
+            (said, &answer["rules"]),
+            (&json!(expected), &json!("rules")),
+            "{case:?} {answer}"
+        );
+    };
+    std::thread::scope(|threads| {
+        for first in 0..4 {
+            let (cases, judge) = (&cases, &judge);
+            threads.spawn(move || cases.iter().enumerate().skip(first).step_by(4).for_each(judge));
+        }
+    });
 }

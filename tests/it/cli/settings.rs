@@ -79,6 +79,7 @@ fn check_names_every_problem_at_once_and_no_value() {
         .with("CACHE_CAPACITY", "0")
         .with("USE_SELFHOST_ROUTING_TABLE", "canary")
         .with("FALLBACK_DENY", "canary")
+        .with("ROUTING_COUNTRIES", "AE,canary")
         .with("LIVEKIT_API_SECRET_FILE", "/nowhere/at/all");
     let error = refused(program.run(&["settings", "check", "--json"]), 3, "settings_invalid");
     let run = program.run(&["settings", "check"]);
@@ -92,6 +93,7 @@ fn check_names_every_problem_at_once_and_no_value() {
             "CACHE_CAPACITY",
             "USE_SELFHOST_ROUTING_TABLE",
             "FALLBACK_DENY",
+            "ROUTING_COUNTRIES",
             "LIVEKIT_API_SECRET",
         ] {
             assert!(text.contains(&format!("\n  {name}: ")), "{name}: {text}");
