@@ -89,7 +89,9 @@ pub use self::reason::{Reason, UnknownReason};
 pub use self::resolver::{
     Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, follow,
 };
-pub use self::rules::{CallRules, Country, Destinations, NoCountry, Piece, Rules, RulesError};
+pub use self::rules::{
+    CallRules, CallerCheck, Country, Destinations, NoCountry, Piece, Rules, RulesError,
+};
 pub use self::server_url::{ServerUrl, ServerUrlError};
 pub use self::settings::Settings;
 pub use self::token::{AccessToken, SipGrant, TokenRequest, VideoGrant};

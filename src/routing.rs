@@ -4,11 +4,13 @@
 //! the database nothing. Reading the destination is the work of `destination.rs`; here the rules
 //! are applied to what it read.
 
+mod caller;
 mod destination;
 mod written;
 
 use serde::Serialize;
 
+pub use self::caller::CallerId;
 use self::destination::Number;
 use crate::number::{ConfigId, E164};
 use crate::reason::Reason;
@@ -73,6 +75,8 @@ pub struct Dialled {
     pub e164: E164,
     /// What the rules want dialled for it.
     pub formatted: Box<str>,
+    /// The number that the call shows.
+    pub caller: CallerId,
 }
 
 /// Why a call may not go out. `Ambiguous` alone holds numbers, and its message shows them whole: keep
@@ -223,27 +227,28 @@ fn judge(
     if number.premium && !calls.premium {
         return (Some(country), Err(Refusal::PremiumRate));
     }
-    let formatted = format(&number, &calls.format).into();
-    (Some(country), Ok(Dialled { e164: number.e164, formatted }))
+    let formatted = written_as(&number, &calls.format).into();
+    let caller = CallerId::new(from, calls);
+    (Some(country), Ok(Dialled { e164: number.e164, formatted, caller }))
 }
 
 /// Joins the pieces. A plus in the middle could not be dialled, so it stands at the front only.
-fn format(number: &Number, pieces: &[Piece]) -> String {
-    let mut dialled = String::with_capacity(20);
+fn written_as(number: &Number, pieces: &[Piece]) -> String {
+    let mut text = String::with_capacity(20);
     for piece in pieces {
         match piece {
             Piece::CountryCode => {
-                if dialled.is_empty() {
-                    dialled.push('+');
+                if text.is_empty() {
+                    text.push('+');
                 }
-                dialled.push_str(&number.country_code.to_string());
+                text.push_str(&number.country_code.to_string());
             }
-            Piece::CountryCodeDigits => dialled.push_str(&number.country_code.to_string()),
-            Piece::BaseNumber => dialled.push_str(&number.national),
-            Piece::Digits(digits) => dialled.push_str(digits),
+            Piece::CountryCodeDigits => text.push_str(&number.country_code.to_string()),
+            Piece::BaseNumber => text.push_str(&number.national),
+            Piece::Digits(digits) => text.push_str(digits),
         }
     }
-    dialled
+    text
 }
 
 fn listed(countries: &[Country]) -> String {

@@ -10,7 +10,7 @@ mod country;
 
 use serde_json::{Map, Value};
 
-pub use self::calls::{CallRules, Destinations, Piece};
+pub use self::calls::{CallRules, CallerCheck, Destinations, Piece};
 pub use self::country::{Country, NoCountry};
 use crate::number::ConfigId;
 
@@ -120,9 +120,19 @@ pub enum RulesError {
     /// `required_lead_format` holds something else than its pieces, or lacks the number.
     #[error(
         "required_lead_format in the rules is a list of \"country_code\", \
-         \"country_code_digits\", \"base_number\" and digits, with base_number among them, such as [\"0\", \"base_number\"]"
+         \"country_code_digits\", \"base_number\" and digits, with base_number among them, such as \
+         [\"0\", \"base_number\"]"
     )]
     FormatUnknown,
+    /// `caller_format` holds something else than its pieces, or lacks the number.
+    #[error(
+        "caller_format in the rules must be a list of \"country_code\", \"country_code_digits\", \
+         \"base_number\" and digits, with base_number among them, such as [\"0\", \"base_number\"]"
+    )]
+    CallerFormatUnknown,
+    /// `caller_check` is there and no word that it can be.
+    #[error("caller_check in the rules must be \"refuse\" or \"warn\"")]
+    CallerCheckUnknown,
 }
 
 #[cfg(test)]

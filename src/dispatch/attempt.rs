@@ -28,8 +28,7 @@ impl Attempt<'_> {
     ) -> Result<Placed, Failed> {
         let Self { dispatcher, request, answer, .. } = self;
         let (dialled, metadata) = self.prepare(draft)?;
-        let number = request.caller.number;
-        let check = dispatcher.trunks.check(&dispatcher.livekit, answer, number);
+        let check = dispatcher.trunks.check(&dispatcher.livekit, answer, &dialled.caller);
         self.waited(draft, check).await?;
 
         self.waited(draft, self.make_room(&metadata)).await?;
@@ -147,12 +146,11 @@ impl Attempt<'_> {
         dialled: &Dialled,
         how: &EngineDial,
     ) -> Result<String, Failed> {
-        let from = self.request.caller.number.to_string();
         let identity = format!("phone-{}", dialled.e164.digits());
         let dial = SipDial {
             trunk,
             to: &dialled.formatted,
-            from: &from,
+            from: &dialled.caller.formatted,
             room: self.room,
             identity: &identity,
             ringing: how.ringing,

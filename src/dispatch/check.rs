@@ -8,13 +8,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::livekit::{Answered, LiveKit, LiveKitError, SipTrunk};
-use super::trunks::named;
+use super::trunks::Listed;
 use crate::cache::Resolution;
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::environment::{Environment, EnvironmentValues};
 use crate::keyring::{ExposeSecret, KeyError, Secret};
-use crate::number::E164;
 use crate::reason::Reason;
+use crate::routing::CallerId;
+use crate::rules::CallerCheck;
 use crate::server_url::ServerUrl;
 
 /// A credential to be looked at.
@@ -26,7 +27,7 @@ pub struct Subject<'a> {
     /// The API secret.
     pub api_secret: &'a Secret,
     /// The trunks that calls go over, each with the numbers that call over it.
-    pub trunks: &'a [(&'a str, Vec<E164>)],
+    pub trunks: &'a [(&'a str, Vec<CallerId>)],
 }
 
 /// What one layer came to.
@@ -354,7 +355,7 @@ fn refused(answer: &Answered, skew: Option<String>, findings: &mut Findings) -> 
 async fn trunk(
     livekit: &LiveKit,
     credentials: &Resolution,
-    (id, numbers): (&str, &[E164]),
+    (id, numbers): (&str, &[CallerId]),
     findings: &mut Findings,
 ) -> Result<(), Stop> {
     let trunk = match livekit.sip_trunk(credentials, id).await {
@@ -384,7 +385,8 @@ async fn trunk(
         findings.ok(TRUNK, message);
         return Ok(());
     }
-    let shown: Vec<_> = missing.iter().take(3).map(|number| number.masked().to_string()).collect();
+    let shown: Vec<_> =
+        missing.iter().take(3).map(|missing| missing.number.masked().to_string()).collect();
     let message = format!(
         "{id} does not carry {} of {} numbers, such as {}",
         missing.len(),
@@ -392,14 +394,17 @@ async fn trunk(
         shown.join(", ")
     );
     let hint = "add them to the trunk's numbers, or give the numbers another config";
+    if missing.iter().all(|missing| missing.check == CallerCheck::Warn) {
+        findings.warn(TRUNK, "number_not_on_trunk", message, hint);
+        return Ok(());
+    }
     Err(findings.fail(TRUNK, "number_not_on_trunk", message, hint))
 }
 
 /// The numbers that a trunk does not carry.
-fn missing(trunk: &SipTrunk, numbers: &[E164]) -> Vec<E164> {
-    let Some(carried) = named(trunk) else { return Vec::new() };
-    let missing = |number: &&E164| !carried.contains(&number.digits().into_boxed_str());
-    numbers.iter().filter(missing).copied().collect()
+fn missing<'a>(trunk: &SipTrunk, numbers: &'a [CallerId]) -> Vec<&'a CallerId> {
+    let carried = Listed::of(trunk);
+    numbers.iter().filter(|number| !carried.carry(number)).collect()
 }
 
 const TRUNK: &str = "trunk";

@@ -140,6 +140,7 @@ impl CallRequest {
             "from_number": self.caller.number,
             "to_number": self.to,
             "phone_number": dialled.formatted,
+            "sip_number": dialled.caller.formatted,
             "outbound_trunk_id": answer.trunk_id(),
             "carrier": routing.carrier,
             "trunk_resolution": answer.source(),
@@ -161,13 +162,14 @@ impl From<WrongRequest> for Failed {
 }
 
 /// The fields of the metadata that the engine writes, under the names that agents know.
-pub const OWN_FIELDS: [&str; 9] = [
+pub const OWN_FIELDS: [&str; 10] = [
     "call_mode",
     "job_id",
     "tenant_id",
     "from_number",
     "to_number",
     "phone_number",
+    "sip_number",
     "outbound_trunk_id",
     "carrier",
     "trunk_resolution",

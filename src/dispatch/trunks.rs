@@ -10,19 +10,20 @@ use tokio::time::Instant;
 use super::livekit::{LiveKit, LiveKitError, SipTrunk};
 use super::{Failed, Outcome};
 use crate::cache::Resolution;
-use crate::number::E164;
+use crate::routing::CallerId;
+use crate::rules::CallerCheck;
 
 /// What is known of trunks, by server, API key and trunk.
 pub(super) struct Trunks(moka::sync::Cache<Key, Arc<OnceCell<Known>>>);
 
 type Key = (Box<str>, Box<str>, Box<str>);
 
-/// The digits of the numbers that a trunk names. `None`: any, or not known.
-type Numbers = Option<Arc<[Box<str>]>>;
+/// The numbers that a trunk lists, as they stand there. `None`: it carries any, or that is not known.
+pub(super) struct Listed(Option<Box<[String]>>);
 
 /// What a server said of a trunk, and when.
 struct Known {
-    numbers: Numbers,
+    numbers: Listed,
     asked_at: Instant,
     /// How long that is good for.
     lasts: Duration,
@@ -40,14 +41,11 @@ impl Trunks {
         &self,
         livekit: &LiveKit,
         answer: &Resolution,
-        from: E164,
+        caller: &CallerId,
     ) -> Result<(), Failed> {
         let Some(trunk) = answer.trunk_id() else { return Ok(()) };
         let key = (answer.url().as_str().into(), answer.api_key().into(), trunk.into());
-        let carries = |known: &Known| match &known.numbers {
-            Some(numbers) => numbers.contains(&from.digits().into_boxed_str()),
-            None => true,
-        };
+        let carries = |known: &Known| known.numbers.carry(caller);
         let mut cell = self.0.get(&key).unwrap_or_else(|| self.anew(&key));
         if cell.get().is_some_and(|known| known.asked_at.elapsed() > known.lasts) {
             cell = self.anew(&key);
@@ -62,6 +60,11 @@ impl Trunks {
             if carries(cell.get_or_init(asking).await) {
                 return Ok(());
             }
+        }
+        if caller.check == CallerCheck::Warn {
+            let number = caller.number.masked();
+            tracing::warn!(%number, trunk, "a caller number goes out that its trunk does not list");
+            return Ok(());
         }
         let message =
             format!("trunk {trunk} does not carry the caller number; its numbers are others");
@@ -79,22 +82,38 @@ impl Trunks {
 /// What a server says. Where it cannot be asked, that is not known for a while: calls go on.
 async fn numbers(livekit: &LiveKit, answer: &Resolution, trunk: &str) -> Known {
     let (numbers, lasts) = match livekit.sip_trunk(answer, trunk).await {
-        Ok(found) => (found.and_then(|trunk| named(&trunk)), KNOWN_FOR),
+        Ok(found) => (found.map_or(Listed(None), |trunk| Listed::of(&trunk)), KNOWN_FOR),
         // A server without SIP says so each time. Agents may still dial, in ways of their own.
-        Err(LiveKitError::Answered(answer)) if answer.status != 401 => (None, KNOWN_FOR),
+        Err(LiveKitError::Answered(answer)) if answer.status != 401 => (Listed(None), KNOWN_FOR),
         // Credentials that are refused may be others in a moment.
-        Err(LiveKitError::Answered(_) | LiveKitError::Credentials(_)) => (None, Duration::ZERO),
-        Err(_) => (None, UNKNOWN_FOR),
+        Err(LiveKitError::Answered(_) | LiveKitError::Credentials(_)) => {
+            (Listed(None), Duration::ZERO)
+        }
+        Err(_) => (Listed(None), UNKNOWN_FOR),
     };
     Known { numbers, asked_at: Instant::now(), lasts }
 }
 
-/// The digits of the numbers that a trunk names, unless it carries any.
-pub(super) fn named(trunk: &SipTrunk) -> Numbers {
-    let any = trunk.numbers.iter().any(|number| number.trim() == "*");
-    let digits = |number: &String| number.chars().filter(char::is_ascii_digit).collect::<String>();
-    (!any && !trunk.numbers.is_empty())
-        .then(|| trunk.numbers.iter().map(|number| digits(number).into()).collect())
+impl Listed {
+    /// A trunk that lists nothing but user names says nothing of numbers.
+    pub(super) fn of(trunk: &SipTrunk) -> Self {
+        let entries = trunk.numbers.iter().map(|entry| entry.trim());
+        if entries.clone().any(|entry| entry == "*") {
+            return Self(None);
+        }
+        let is_number = |entry: &&str| {
+            let name = entry.contains(char::is_alphabetic);
+            !name && entry.contains(|character: char| character.is_ascii_digit())
+        };
+        let numbers: Box<[_]> = entries.filter(is_number).map(ToOwned::to_owned).collect();
+        Self(Some(numbers).filter(|numbers| !numbers.is_empty()))
+    }
+
+    /// Whether a caller number is among them.
+    pub(super) fn carry(&self, caller: &CallerId) -> bool {
+        let listed = |numbers: &[String]| numbers.iter().any(|entry| caller.is_listed_as(entry));
+        self.0.as_deref().is_none_or(listed)
+    }
 }
 
 /// How long a trunk's numbers are known for.

@@ -111,6 +111,16 @@ impl Number {
         Err(NotANumber::Unreadable.into())
     }
 
+    /// What is known of a number in E.164.
+    pub(super) fn known(number: E164) -> Option<Self> {
+        Self::of(&parse(&number.digits()).ok()?)
+    }
+
+    /// What people of its country dial before it.
+    pub(super) fn trunk_prefix(&self) -> Option<String> {
+        trunk_prefix(region(self.country?)?)
+    }
+
     fn valid(digits: &str) -> Option<Self> {
         Self::of(&parse(digits).ok()?).filter(|number| number.valid)
     }
@@ -234,18 +244,12 @@ impl Places<'_> {
             return Ok(Some(way.number.clone()));
         }
         let own = ways.iter().find(|way| way.kind == Kind::OwnCode);
-        if let (Some(own), Some(trunk)) = (own, self.trunk_prefix())
+        if let (Some(own), Some(trunk)) = (own, self.home.and_then(region).and_then(trunk_prefix))
             && !digits.starts_with(&trunk)
         {
             return Ok(Some(own.number.clone()));
         }
         Err(Refusal::Ambiguous { numbers: numbers.into() })
-    }
-
-    fn trunk_prefix(&self) -> Option<String> {
-        let at = self.home.and_then(region)?;
-        let prefix = PHONE_NUMBER_UTIL.as_original().get_ndd_prefix_for_region(at, true)?;
-        Some(prefix).filter(|prefix| !prefix.is_empty())
     }
 }
 
@@ -262,6 +266,11 @@ fn mexican(digits: &str, prefixes: &[&str]) -> Option<Number> {
     let national = prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix));
     let national = national.filter(|national| national.len() == 10)?;
     Number::valid(&format!("52{national}"))
+}
+
+fn trunk_prefix(at: Region) -> Option<String> {
+    let prefix = PHONE_NUMBER_UTIL.as_original().get_ndd_prefix_for_region(at, true)?;
+    Some(prefix).filter(|prefix| !prefix.is_empty())
 }
 
 fn region(country: Country) -> Option<Region> {

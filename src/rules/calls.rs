@@ -1,5 +1,5 @@
-//! What the rules say of calls: whether the number may call out, where to, and in what format the
-//! destination is dialled.
+//! What the rules say of calls: whether the number may call out, where to, and in what format
+//! destination and caller are written.
 
 use serde_json::{Map, Value};
 
@@ -16,6 +16,10 @@ pub struct CallRules {
     pub premium: bool,
     /// `required_lead_format`: what is dialled, piece by piece.
     pub format: Box<[Piece]>,
+    /// `caller_format`: how the caller number is written for the carrier, piece by piece.
+    pub caller_format: Box<[Piece]>,
+    /// `caller_check`: what follows where the trunk lists other numbers.
+    pub caller_check: CallerCheck,
 }
 
 /// Where a number may call.
@@ -27,7 +31,17 @@ pub enum Destinations {
     Countries(Box<[Country]>),
 }
 
-/// A piece of what is dialled.
+/// What follows where a trunk lists numbers and the caller's is none of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CallerCheck {
+    /// `refuse`: nobody is called.
+    #[default]
+    Refuse,
+    /// `warn`: the call goes on, and the log says so.
+    Warn,
+}
+
+/// A piece of how a number is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// `country_code`, such as `+91`; the plus is written only where it comes first.
@@ -47,7 +61,9 @@ impl Default for CallRules {
             outbound: true,
             destinations: Destinations::Global,
             premium: false,
-            format: [Piece::CountryCode, Piece::BaseNumber].into(),
+            format: E164.into(),
+            caller_format: E164.into(),
+            caller_check: CallerCheck::default(),
         }
     }
 }
@@ -71,10 +87,15 @@ impl CallRules {
                 Some(Value::Bool(premium)) => *premium,
                 Some(_) => return Err(RulesError::PremiumNoBool),
             },
-            format: match members.get("required_lead_format") {
-                None | Some(Value::Null) => default.format,
-                Some(Value::Array(pieces)) if pieces.is_empty() => default.format,
-                Some(value) => read_format(value).ok_or(RulesError::FormatUnknown)?,
+            format: read_format(members.get("required_lead_format"))
+                .ok_or(RulesError::FormatUnknown)?,
+            caller_format: read_format(members.get("caller_format"))
+                .ok_or(RulesError::CallerFormatUnknown)?,
+            caller_check: match members.get("caller_check") {
+                None | Some(Value::Null) => default.caller_check,
+                Some(Value::String(word)) if word == "refuse" => CallerCheck::Refuse,
+                Some(Value::String(word)) if word == "warn" => CallerCheck::Warn,
+                Some(_) => return Err(RulesError::CallerCheckUnknown),
             },
         })
     }
@@ -115,8 +136,13 @@ impl Destinations {
     }
 }
 
-/// A list of pieces, among which the number itself must be.
-fn read_format(value: &Value) -> Option<Box<[Piece]>> {
+/// A list of pieces, among which the number itself must be. None of them means E.164.
+fn read_format(value: Option<&Value>) -> Option<Box<[Piece]>> {
+    let value = match value {
+        None | Some(Value::Null) => return Some(E164.into()),
+        Some(Value::Array(pieces)) if pieces.is_empty() => return Some(E164.into()),
+        Some(value) => value,
+    };
     let pieces = value.as_array()?.iter().map(|piece| match piece.as_str()? {
         "country_code" => Some(Piece::CountryCode),
         "country_code_digits" => Some(Piece::CountryCodeDigits),
@@ -129,6 +155,9 @@ fn read_format(value: &Value) -> Option<Box<[Piece]>> {
     let pieces: Box<[Piece]> = pieces.collect::<Option<_>>()?;
     pieces.contains(&Piece::BaseNumber).then_some(pieces)
 }
+
+/// How numbers are written where nobody says otherwise.
+const E164: [Piece; 2] = [Piece::CountryCode, Piece::BaseNumber];
 
 #[cfg(test)]
 mod tests {
@@ -145,6 +174,8 @@ mod tests {
         for rules in [
             json!({}),
             json!({"allowed_outbound": null, "required_lead_format": null}),
+            json!({"caller_format": null, "caller_check": null}),
+            json!({"caller_format": [], "caller_check": "refuse"}),
             json!({"outbound": true, "allowed_outbound": "", "required_lead_format": []}),
             json!({"allowed_outbound": "Global"}),
             json!({"allowed_outbound": ["IN", "global"]}),
@@ -184,6 +215,10 @@ mod tests {
             (json!({"required_lead_format": ["0"]}), RulesError::FormatUnknown),
             (json!({"required_lead_format": ["zero", "base_number"]}), RulesError::FormatUnknown),
             (json!({"required_lead_format": ["+", "base_number"]}), RulesError::FormatUnknown),
+            (json!({"caller_format": ["0"]}), RulesError::CallerFormatUnknown),
+            (json!({"caller_format": "base_number"}), RulesError::CallerFormatUnknown),
+            (json!({"caller_check": "warning"}), RulesError::CallerCheckUnknown),
+            (json!({"caller_check": false}), RulesError::CallerCheckUnknown),
         ] {
             assert_eq!(read(&rules), Err(error), "{rules}");
         }

@@ -148,6 +148,51 @@ async fn the_caller_number_is_always_set_and_checked_against_the_trunk() {
     assert_eq!(lab.stand_in.dialled().len(), 4, "it was not dialled");
 }
 
+/// The caller is +971500000001.
+#[tokio::test]
+async fn what_is_sent_as_the_caller_number_is_what_the_trunk_is_asked_for() {
+    let lab = Lab::patient().await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let placed = (Outcome::Placed, 1);
+    let refused = (Outcome::CallerNotOnTrunk, 0);
+    let national = json!({"caller_format": ["0", "base_number"]});
+    let (store, own) = (lab.database.store(), caller(1, 1).number);
+    let config = store.configs().await.unwrap()[0].id;
+    for (at, (numbers, mut rules, expected, sent)) in [
+        (&["0500000001"][..], json!({}), placed, "+971500000001"),
+        (&["0500000001"], national.clone(), placed, "0500000001"),
+        (&["0500000002", "+500000001"], national, refused, ""),
+        (&["9500000001"], json!({"caller_format": ["9", "base_number"]}), placed, "9500000001"),
+        (&["9500000001"], json!({}), refused, ""),
+        (&["reception", "alice7"], json!({}), placed, "+971500000001"),
+        (&["reception", "+971500000002"], json!({}), refused, ""),
+        (&["+971500000002", " * "], json!({}), placed, "+971500000001"),
+        (&["+971500000002"], json!({"caller_check": "warn"}), placed, "+971500000001"),
+        (&["+971500000002"], json!({"caller_check": "refuse"}), refused, ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // The same number of another tenant.
+        let (trunk, caller) = (format!("ST_{at}"), caller(100 + at as u128, 1));
+        lab.stand_in.trunk(&trunk, numbers);
+        rules["livekit_config"] = json!(config);
+        rules["outbound_trunk_id"] = json!(trunk);
+        store.add_number(&NewNumber { caller, provider: None, rules }).await.unwrap();
+        let before = lab.stand_in.dialled().len();
+        let dial = Dial::Engine(EngineDial::default());
+        let request = CallRequest { dial, ..CallRequest::new(caller, TO) };
+        let report = lab.dispatcher.call(&request).await;
+        let dialled = lab.stand_in.dialled().split_off(before);
+        assert_eq!((report.outcome, dialled.len()), expected, "{numbers:?} {report:?}");
+        if let Some(dialled) = dialled.first() {
+            assert_eq!(dialled["sip_number"], sent, "{numbers:?}");
+            let told = &lab.stand_in.told(&report.call.unwrap().room)[0];
+            assert_eq!((&told["sip_number"], &told["from_number"]), (&json!(sent), &json!(own)));
+        }
+    }
+}
+
 /// Whatever becomes of the request, the phone rings once.
 #[tokio::test]
 async fn a_dial_without_an_answer_is_in_doubt_and_never_asked_for_again() {

@@ -8,6 +8,7 @@ use serde_json::json;
 use trunkline::clock::SystemClock;
 use trunkline::dispatch::check::{Finding, Subject, Verdict, check};
 use trunkline::dispatch::livekit::LiveKit;
+use trunkline::routing::CallerId;
 use trunkline::store::{AdminStore, Config};
 use trunkline::{E164, ExposeSecret, KeyRing, Rules, Secret};
 
@@ -96,7 +97,7 @@ async fn look(
     livekit: &LiveKit,
     ring: &Arc<KeyRing>,
     config: &Config,
-    trunks: &BTreeMap<String, Vec<E164>>,
+    trunks: &BTreeMap<String, Vec<CallerId>>,
 ) -> Vec<Finding> {
     let secret: Secret = match ring.open(config.api_secret.expose_secret()) {
         Ok(opened) => opened.secret,
@@ -139,15 +140,14 @@ async fn trunks_of(
     config: &Config,
     fallback: Option<&str>,
     from: Option<E164>,
-) -> Result<BTreeMap<String, Vec<E164>>, Failure> {
+) -> Result<BTreeMap<String, Vec<CallerId>>, Failure> {
     let named = |trunk: Option<&str>| {
         trunk.map(str::trim).filter(|trunk| !trunk.is_empty()).map(ToOwned::to_owned)
     };
     let (own, fallback) = (named(config.trunk_id.as_deref()), named(fallback));
-    let mut trunks: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    if let Some(trunk) = own.as_ref().or(fallback.as_ref()) {
-        trunks.insert(trunk.clone(), from.into_iter().collect());
-    }
+    let mut trunks: BTreeMap<_, Vec<CallerId>> = BTreeMap::new();
+    let every = own.as_ref().or(fallback.as_ref());
+    trunks.extend(every.map(|trunk| (trunk.clone(), Vec::new())));
     for number in store.numbers(None).await? {
         let rules = Rules::read(None, &number.rules);
         let (true, Ok(digits)) =
@@ -158,11 +158,18 @@ async fn trunks_of(
         let trunk =
             own.clone().or_else(|| named(rules.trunk.as_deref())).or_else(|| fallback.clone());
         if let Some(trunk) = trunk.filter(|_| from.is_none_or(|from| from == digits)) {
+            let caller = CallerId::new(digits, &rules.calls.unwrap_or_default());
             let numbers = trunks.entry(trunk).or_default();
-            if !numbers.contains(&digits) {
-                numbers.push(digits);
+            if !numbers.contains(&caller) {
+                numbers.push(caller);
             }
         }
+    }
+    // One that has no row yet.
+    if let (Some(from), Some(numbers)) = (from, every.and_then(|trunk| trunks.get_mut(trunk)))
+        && numbers.is_empty()
+    {
+        numbers.push(from.into());
     }
     Ok(trunks)
 }

@@ -18,13 +18,13 @@ fn the_result_is_one_object_of_what_the_rules_say() {
         let site = Site::migrated(kind);
         let id = site.add_config("eu");
         let rules = r#"{"allowed_outbound": "india", "required_lead_format": ["0", "base_number"],
-            "outbound_trunk_id": "ST_rules"}"#;
+            "caller_format": ["base_number"], "outbound_trunk_id": "ST_rules"}"#;
         let whose = ["--tenant", TENANT, "--number", NUMBER];
         let what = ["--livekit", "eu", "--provider", "etisalat", "--rules", rules];
         site.run(&[&["number", "add"], &whose[..], &what].concat()).ok();
         let mut expected = json!({
             "allowed": true, "reason": null, "message": null, "carrier": "etisalat",
-            "country": "IN", "formatted": "09876543210", "e164": "+919876543210",
+            "country": "IN", "formatted": "09876543210", "e164": "+919876543210", "caller": "501234567",
             "trunk_id": "ST_rules", "config_id": id, "rules": "rules",
         });
         assert_eq!(route(&site, "98765 43210"), expected, "{kind:?}");
@@ -37,7 +37,9 @@ fn the_result_is_one_object_of_what_the_rules_say() {
              Arab Emirates (AE)"
         );
         expected["country"] = json!("AE");
-        (expected["formatted"], expected["e164"]) = (Value::Null, Value::Null);
+        for member in ["formatted", "e164", "caller"] {
+            expected[member] = Value::Null;
+        }
         assert_eq!(refusal, expected, "{kind:?}");
     }
 }

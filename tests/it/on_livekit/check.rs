@@ -3,6 +3,7 @@
 use serde_json::json;
 use trunkline::clock::SystemClock;
 use trunkline::dispatch::check::{Finding, Subject, Verdict, check};
+use trunkline::routing::CallerId;
 use trunkline::{E164, ExposeSecret, KeyRing, Secret};
 
 use crate::support::http::Message;
@@ -32,8 +33,9 @@ impl Case {
         let sealed = ring.seal(&self.secret, NOW).unwrap();
         let secret: Secret = ring.open(sealed.as_str()).unwrap().secret;
         assert_eq!(secret.expose_secret().as_str(), self.secret);
+        let numbers: Vec<_> = self.numbers.iter().copied().map(CallerId::from).collect();
         let trunks: Vec<_> =
-            self.trunk.iter().map(|trunk| (trunk.as_str(), self.numbers.clone())).collect();
+            self.trunk.iter().map(|trunk| (trunk.as_str(), numbers.clone())).collect();
         let subject =
             Subject { url: &self.url, api_key: &self.key, api_secret: &secret, trunks: &trunks };
         let findings = check(&client(), &SystemClock::default(), &subject).await;

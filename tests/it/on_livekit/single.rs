@@ -28,7 +28,8 @@ async fn a_call_with_credentials_of_the_database_leaves_a_room_and_an_agent_that
         let expected = json!({
             "call_mode": "outbound", "job_id": "job-1", "tenant_id": caller(1, 1).tenant,
             "from_number": caller(1, 1).number, "to_number": "+91 98765 43210",
-            "phone_number": "09876543210", "outbound_trunk_id": "ST_none", "carrier": "etisalat",
+            "phone_number": "09876543210", "sip_number": caller(1, 1).number,
+            "outbound_trunk_id": "ST_none", "carrier": "etisalat",
             "trunk_resolution": "database", "voice_id": "v7",
         });
         let look = server.look();
