@@ -87,6 +87,23 @@ fn what_is_no_number_is_refused_and_so_is_a_number_of_no_country() {
     }
 }
 
+/// `VALID_PUNCTUATION` of libphonenumber.
+#[test]
+fn the_punctuation_of_libphonenumber_is_read_except_for_x_and_tildes() {
+    let dashes = ('\u{2010}'..='\u{2015}').chain(['-', '\u{2212}', '\u{30fc}']);
+    let full_width = '\u{ff0d}'..='\u{ff0f}';
+    let blanks = [' ', '\u{a0}', '\u{ad}', '\u{200b}', '\u{2060}', '\u{3000}'];
+    let others = "()（）［］.[]/".chars();
+    for mark in dashes.chain(full_width).chain(blanks).chain(others) {
+        let written = format!("+1 415{mark}555{mark}2671");
+        assert_eq!(verdict(&route(UAE, &written, &json!({}))), "+14155552671", "{mark:?}");
+    }
+    for mark in ['x', '~', '\u{2053}', '\u{223c}', '\u{ff5e}'] {
+        let written = format!("+1 415{mark}555{mark}2671");
+        assert_eq!(verdict(&route(UAE, &written, &json!({}))), "not_a_number", "{mark:?}");
+    }
+}
+
 /// With its zero it would be a number of Switzerland.
 #[test]
 fn what_a_spreadsheet_made_of_a_number_is_not_read_as_one_digit_more() {
