@@ -36,7 +36,7 @@ pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::rows::{
-    Config, ConfigEdit, LoggedChange, MOST_CHANGES, NewConfig, NewNumber, Number, Route,
+    Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, NewConfig, NewNumber, Number, Route,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
@@ -217,6 +217,20 @@ impl OpenStore {
             Self::Postgres(store) => Arc::clone(store) as _,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Who may create beside its tables, as far as the database knows of such rights.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of any statement.
+    pub async fn creators(&self) -> Result<Option<Creators>, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.creators().await.map(Some),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(None),
         }
     }
 

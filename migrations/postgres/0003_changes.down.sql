@@ -1,16 +1,16 @@
 -- The triggers, their function and the log are always ours.
 
-do $$
+do $do$
 declare
     watched text;
     happening text;
 begin
     foreach watched in array array['voice_agent_livekit', 'voice_agent_numbers'] loop
         foreach happening in array array['insert', 'update', 'delete', 'truncate'] loop
-            execute format('drop trigger if exists trunkline_log_%s on %I', happening, watched);
+            execute format('drop trigger if exists trunkline_log_%s on %I.%I', happening, {schema_text}, watched);
         end loop;
     end loop;
 end
-$$;
-drop function if exists trunkline_log_changes();
-drop table if exists voice_agent_changes;
+$do$;
+drop function if exists {schema}.trunkline_log_changes();
+drop table if exists {schema}.voice_agent_changes;

@@ -7,7 +7,7 @@
 -- nothing, and a statement that touches more than 16 keys becomes one row that says `all`. They run
 -- as their owner, so that a role that may write numbers needs no right on the log.
 
-create table voice_agent_changes (
+create table {schema}.voice_agent_changes (
     seq bigint generated always as identity primary key,
     -- Catching up goes by transaction, because sequence order is not commit order.
     xact xid8 not null default pg_current_xact_id(),
@@ -22,25 +22,25 @@ create table voice_agent_changes (
     tenant_id uuid,
     digits text
 );
-create index voice_agent_changes_changed_at on voice_agent_changes (changed_at);
+create index voice_agent_changes_changed_at on {schema}.voice_agent_changes (changed_at);
 -- What is new is looked for several times a second on every node: what its last snapshot did not see.
-create index voice_agent_changes_xact on voice_agent_changes (xact);
+create index voice_agent_changes_xact on {schema}.voice_agent_changes (xact);
 
-create function trunkline_log_changes() returns trigger
-language plpgsql security definer set search_path from current as $$
+create function {schema}.trunkline_log_changes() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $function$
 declare
-    found voice_agent_changes[];
+    found {schema}.voice_agent_changes[];
 begin
     if tg_op = 'TRUNCATE' then
         found := array[null];
     elsif tg_table_name = 'voice_agent_livekit' and tg_op = 'INSERT' then
-        select array_agg(row(null, null, null, null, 'config', 'insert', '', id, null, null)::voice_agent_changes)
+        select array_agg(row(null, null, null, null, 'config', 'insert', '', id, null, null)::{schema}.voice_agent_changes)
         into found from (select id from new_rows limit 17) as new_rows;
     elsif tg_table_name = 'voice_agent_livekit' and tg_op = 'DELETE' then
-        select array_agg(row(null, null, null, null, 'config', 'delete', '', id, null, null)::voice_agent_changes)
+        select array_agg(row(null, null, null, null, 'config', 'delete', '', id, null, null)::{schema}.voice_agent_changes)
         into found from (select id from old_rows limit 17) as old_rows;
     elsif tg_table_name = 'voice_agent_livekit' then
-        select array_agg(row(null, null, null, null, 'config', 'update', fields, id, null, null)::voice_agent_changes)
+        select array_agg(row(null, null, null, null, 'config', 'update', fields, id, null, null)::{schema}.voice_agent_changes)
         into found from (
             select coalesce(n.id, o.id) as id, concat_ws(',',
                 case when o.id is distinct from n.id then 'id' end,
@@ -58,20 +58,20 @@ begin
             limit 17
         ) as changed;
     elsif tg_op = 'INSERT' then
-        select array_agg(row(null, null, null, null, 'number', 'insert', '', null, tenant_id, digits)::voice_agent_changes)
+        select array_agg(row(null, null, null, null, 'number', 'insert', '', null, tenant_id, digits)::{schema}.voice_agent_changes)
         into found from (
             select tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text) as digits
             from new_rows limit 17
         ) as new_rows;
     elsif tg_op = 'DELETE' then
-        select array_agg(row(null, null, null, null, 'number', 'delete', '', null, tenant_id, digits)::voice_agent_changes)
+        select array_agg(row(null, null, null, null, 'number', 'delete', '', null, tenant_id, digits)::{schema}.voice_agent_changes)
         into found from (
             select tenant_id, ltrim(country_code, '+0 ') || cast(base_number as text) as digits
             from old_rows limit 17
         ) as old_rows;
     else
         -- A number that moves has two keys: the one it had and the one it has.
-        select array_agg(row(null, null, null, null, 'number', 'update', fields, null, tenant_id, digits)::voice_agent_changes)
+        select array_agg(row(null, null, null, null, 'number', 'update', fields, null, tenant_id, digits)::{schema}.voice_agent_changes)
         into found from (
             select distinct key.tenant_id, key.digits, changed.fields
             from (
@@ -105,39 +105,39 @@ begin
     if tg_op = 'TRUNCATE' or cardinality(found) > 16 then
         found := array[row(
             null, null, null, null, 'all', lower(tg_op), tg_table_name, null, null, null
-        )::voice_agent_changes];
+        )::{schema}.voice_agent_changes];
     end if;
-    insert into voice_agent_changes (entity, operation, fields, config_id, tenant_id, digits)
+    insert into {schema}.voice_agent_changes (entity, operation, fields, config_id, tenant_id, digits)
     select entity, operation, fields, config_id, tenant_id, digits from unnest(found);
     perform pg_notify('trunkline_' || md5(tg_table_schema), '');
     return null;
 end
-$$;
+$function$;
 
-do $$
+do $do$
 declare
     watched text;
 begin
     foreach watched in array array['voice_agent_livekit', 'voice_agent_numbers'] loop
         execute format(
-            'create trigger trunkline_log_insert after insert on %I
+            'create trigger trunkline_log_insert after insert on %I.%I
              referencing new table as new_rows
-             for each statement execute function trunkline_log_changes()', watched);
+             for each statement execute function %1$I.trunkline_log_changes()', {schema_text}, watched);
         execute format(
-            'create trigger trunkline_log_update after update on %I
+            'create trigger trunkline_log_update after update on %I.%I
              referencing old table as old_rows new table as new_rows
-             for each statement execute function trunkline_log_changes()', watched);
+             for each statement execute function %1$I.trunkline_log_changes()', {schema_text}, watched);
         execute format(
-            'create trigger trunkline_log_delete after delete on %I
+            'create trigger trunkline_log_delete after delete on %I.%I
              referencing old table as old_rows
-             for each statement execute function trunkline_log_changes()', watched);
+             for each statement execute function %1$I.trunkline_log_changes()', {schema_text}, watched);
         execute format(
-            'create trigger trunkline_log_truncate after truncate on %I
-             for each statement execute function trunkline_log_changes()', watched);
+            'create trigger trunkline_log_truncate after truncate on %I.%I
+             for each statement execute function %1$I.trunkline_log_changes()', {schema_text}, watched);
     end loop;
 end
-$$;
+$do$;
 
 -- The log begins. This row is from before every transaction, so whoever finds it knows that nothing
 -- has been pruned yet, for however long other transactions have been open.
-insert into voice_agent_changes (xact, entity, operation) values ('1', 'all', 'begin');
+insert into {schema}.voice_agent_changes (xact, entity, operation) values ('1', 'all', 'begin');

@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::store::{AdminStore, MigrationStatus, Migrations, NewConfig, NewNumber};
+use trunkline::store::{
+    AdminStore, Creators, MigrationStatus, Migrations, NewConfig, NewNumber, OpenStore,
+};
 use trunkline::{Caller, ConfigId, E164, KeyRing, TenantId};
 use uuid::Uuid;
 
@@ -47,7 +49,14 @@ impl Db {
     pub(crate) async fn run(self, context: &Context) -> Done {
         let database = context.database()?;
         match self {
-            Self::Migrate => show(context, &database.migrate(Migrations::Up).await?),
+            Self::Migrate => {
+                show(context, &database.migrate(Migrations::Up).await?)?;
+                if let Some((found, hint)) = other_creators(&database).await? {
+                    eprintln!("warning: {found}");
+                    eprintln!("hint: {hint}");
+                }
+                Ok(())
+            }
             Self::Status => {
                 let status = database.migrate(Migrations::Status).await?;
                 show(context, &status)?;
@@ -87,6 +96,20 @@ impl Db {
             }
         }
     }
+}
+
+/// Who but its owner may create in the schema of the tables, and what to do about it.
+pub(crate) async fn other_creators(
+    database: &OpenStore,
+) -> Result<Option<(String, String)>, Failure> {
+    let Some(Creators { schema, roles }) = database.creators().await? else { return Ok(None) };
+    if roles.is_empty() {
+        return Ok(None);
+    }
+    let roles = roles.join(", ");
+    let found = format!("others than the owner of the schema {schema} may create in it: {roles}");
+    let hint = format!("revoke create on schema {schema} from {roles}");
+    Ok(Some((found, hint)))
 }
 
 fn show(context: &Context, status: &MigrationStatus) -> Done {

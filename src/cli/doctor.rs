@@ -7,6 +7,7 @@ use serde_json::json;
 use trunkline::store::{Config, Migrations, OpenStore};
 use trunkline::{Hearing, KeyRing, Settings};
 
+use super::db::other_creators;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line};
 use super::{Context, open};
@@ -99,13 +100,23 @@ async fn database(settings: &Settings) -> Vec<Finding> {
         Err(error) => return vec![failed("database", error.into())],
     };
     let mut findings = vec![good("database", "answers")];
-    if !status.is_current() {
-        let found = format!("at migration {}, not up to date", status.newest_applied());
+    let found = format!("at migration {}, not up to date", status.newest_applied());
+    let hint = "run `trunkline db migrate`";
+    if !status.is_enough() {
         let failure = Failure::new("not_migrated", found, Exit::Failed);
-        findings.push(failed("migrations", failure.hint("run `trunkline db migrate`")));
+        findings.push(failed("migrations", failure.hint(hint)));
         return findings;
     }
-    findings.push(good("migrations", format!("up to date ({})", status.newest_applied())));
+    findings.push(if status.is_current() {
+        good("migrations", format!("up to date ({})", status.newest_applied()))
+    } else {
+        warning("migrations", found, Some(hint))
+    });
+    match other_creators(&database).await {
+        Ok(None) => {}
+        Ok(Some((found, hint))) => findings.push(warning("schema", found, Some(&hint))),
+        Err(failure) => findings.push(failed("schema", failure)),
+    }
     match rows(&database, settings).await {
         Ok(more) => findings.extend(more),
         Err(failure) => findings.push(failed("rows", failure)),

@@ -143,7 +143,7 @@ impl Health {
             while self.tables.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
                 if self.resolver.health().enabled {
                     let unready = match database.migrate(Migrations::Status).await {
-                        Ok(status) if status.is_current() => None,
+                        Ok(status) if status.is_enough() => None,
                         Ok(_) => Some(Unready::NotMigrated),
                         Err(error) => Some(Unready::NotReached(error.to_string())),
                     };

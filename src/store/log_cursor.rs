@@ -199,10 +199,10 @@ const LOOK: &str = "
             else cast(pg_current_snapshot() as text)
         end as snapshot,
         concat_ws('/', extract(epoch from pg_postmaster_start_time()),
-            pg_relation_filenode('voice_agent_changes')) as incarnation,
-        (select coalesce(max(seq), 0) from voice_agent_changes) as newest,
+            pg_relation_filenode(to_regclass(format('%I.voice_agent_changes', {schema_text})))) as incarnation,
+        (select coalesce(max(seq), 0) from {schema}.voice_agent_changes) as newest,
         exists (
-            select from voice_agent_changes
+            select from {schema}.voice_agent_changes
             where xact < pg_snapshot_xmin(cast($1 as pg_snapshot))
         ) as reaches_back,
         case when $3 is not null then (
@@ -217,7 +217,7 @@ const LOOK: &str = "
     from (values (1)) as always
     left join (
         select {change_columns}
-        from voice_agent_changes
+        from {schema}.voice_agent_changes
         where seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
             and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
         order by seq limit $2

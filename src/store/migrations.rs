@@ -3,14 +3,16 @@
 //! They keep their own book, `trunkline_migrations`, beside the tables, so that an application that
 //! has migrations of its own in the same schema is not disturbed.
 
+use std::borrow::Cow;
+
 use sqlx::Connection;
-use sqlx::migrate::{Migrate, MigrateError as MigrateFailure, Migrator};
+use sqlx::migrate::{Migrate, Migration, Migrator};
 
 use super::StoreError;
 use super::pool::Lanes;
 use super::record::Record;
 use super::session::Session;
-use super::statement::Templates;
+use super::statement::{Statement, Templates};
 
 /// Where migrating should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,14 @@ impl MigrationStatus {
         self.unknown.is_empty() && self.migrations.iter().all(|(_, _, applied)| *applied)
     }
 
+    /// Whether a program of this version can work with the tables. Steps that only guard them may
+    /// come later, and what a newer program brought only adds.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        let needed = self.migrations.iter().filter(|(version, ..)| *version <= NEEDED);
+        needed.into_iter().all(|(_, _, applied)| *applied)
+    }
+
     /// The newest version that is applied; 0 when none is.
     #[must_use]
     pub fn newest_applied(&self) -> i64 {
@@ -62,49 +72,87 @@ pub enum MigrateError {
     },
 }
 
-/// Runs migrations up or down.
-pub(super) async fn run<C>(
-    connection: &mut C,
-    migrator: &mut Migrator,
-    to: Migrations,
-) -> Result<(), MigrateError>
-where
-    C: Connection + Migrate,
-    for<'c> &'c mut C: sqlx::Acquire<'c, Database = C::Database, Connection = &'c mut C>,
-{
-    let failed = |error: MigrateFailure| MigrateError::Failed { why: words(&error) };
-    migrator.dangerous_set_table_name(BOOK);
-    match to {
-        Migrations::Up => migrator.run(&mut *connection).await.map_err(failed),
-        Migrations::DownTo(version) => {
-            migrator.undo(&mut *connection, version).await.map_err(failed)
-        }
-        Migrations::Status => Ok(()),
+/// The steps for one store, and the book in which it is kept which of them are applied.
+pub(super) struct Book {
+    migrator: Migrator,
+    applied: Statement,
+}
+
+impl Book {
+    /// Fills in the steps, as statements are.
+    ///
+    /// `released`: the checksums, in hex, of the texts with which steps were released, where those
+    /// are others.
+    pub(super) fn new(
+        steps: &Migrator,
+        released: &[(i64, &'static str)],
+        templates: &Templates,
+    ) -> Self {
+        let filled = steps.iter().map(|step| {
+            let released = released.iter().find(|(version, _)| *version == step.version);
+            Migration {
+                sql: templates.statement("migrate", step.sql.as_str()).sql(),
+                checksum: released.map_or_else(|| step.checksum.clone(), |(_, hex)| bytes(hex)),
+                ..step.clone()
+            }
+        });
+        let mut migrator = Migrator::with_migrations(filled.collect());
+        migrator.dangerous_set_table_name(templates.fill(BOOK));
+        Self { migrator, applied: templates.statement("list_migrations", APPLIED) }
+    }
+
+    /// Runs steps up or down.
+    pub(super) async fn run<C>(
+        &self,
+        connection: &mut C,
+        to: Migrations,
+    ) -> Result<(), MigrateError>
+    where
+        C: Connection + Migrate,
+        for<'c> &'c mut C: sqlx::Acquire<'c, Database = C::Database, Connection = &'c mut C>,
+    {
+        let done = match to {
+            Migrations::Up => self.migrator.run(&mut *connection).await,
+            Migrations::DownTo(version) => self.migrator.undo(&mut *connection, version).await,
+            Migrations::Status => Ok(()),
+        };
+        done.map_err(|error| MigrateError::Failed { why: words(&error) })
+    }
+
+    /// Holds what is applied against what there is.
+    pub(super) async fn status<S: Session>(
+        &self,
+        lanes: &Lanes<S>,
+    ) -> Result<MigrationStatus, MigrateError> {
+        let applied = match lanes.read(&self.applied, &[], |row| row.own_int("version")).await {
+            // The book is not there before the first step; then nothing is applied.
+            Err(StoreError::NotMigrated { .. }) => Vec::new(),
+            applied => applied?,
+        };
+        let ups = || {
+            let steps = self.migrator.iter();
+            steps.filter(|step| !step.migration_type.is_down_migration())
+        };
+        Ok(MigrationStatus {
+            migrations: ups()
+                .map(|up| (up.version, up.description.to_string(), applied.contains(&up.version)))
+                .collect(),
+            unknown: applied
+                .iter()
+                .copied()
+                .filter(|&version| ups().all(|up| up.version != version))
+                .collect(),
+        })
     }
 }
 
-/// Holds what the book says is applied against what there is.
-pub(super) async fn status<S: Session>(
-    lanes: &Lanes<S>,
-    migrator: &Migrator,
-) -> Result<MigrationStatus, MigrateError> {
-    let applied = Templates::default().statement("list_migrations", APPLIED);
-    let applied = match lanes.read(&applied, &[], |row| row.own_int("version")).await {
-        // The book is not there before the first migration; then nothing is applied.
-        Err(StoreError::NotMigrated { .. }) => Vec::new(),
-        applied => applied?,
+/// The bytes of a checksum in hex.
+fn bytes(hex: &str) -> Cow<'static, [u8]> {
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
     };
-    let ups = || migrator.iter().filter(|migration| !migration.migration_type.is_down_migration());
-    Ok(MigrationStatus {
-        migrations: ups()
-            .map(|up| (up.version, up.description.to_string(), applied.contains(&up.version)))
-            .collect(),
-        unknown: applied
-            .iter()
-            .copied()
-            .filter(|&version| ups().all(|up| up.version != version))
-            .collect(),
-    })
+    hex.as_bytes().chunks(2).map(|pair| byte(pair).unwrap_or(0)).collect()
 }
 
 /// The chain of causes in one line.
@@ -121,5 +169,7 @@ fn words(error: &dyn std::error::Error) -> String {
     words
 }
 
-const BOOK: &str = "trunkline_migrations";
-const APPLIED: &str = "select version from trunkline_migrations order by version";
+/// The newest step that this program cannot do without.
+const NEEDED: i64 = 3;
+const BOOK: &str = "{schema}.trunkline_migrations";
+const APPLIED: &str = "select version from {schema}.trunkline_migrations order by version";

@@ -125,3 +125,12 @@ pub struct NewNumber {
     /// The rules; an object.
     pub rules: Value,
 }
+
+/// Who may create in a schema beside its owner, each name as SQL writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creators {
+    /// The schema.
+    pub schema: String,
+    /// Roles with that right; `public` is everybody. Superusers need none.
+    pub roles: Vec<String>,
+}

@@ -44,9 +44,9 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// What templates in this dialect are filled in with.
-    pub(super) fn templates(&self) -> Templates {
-        Templates::new(PARTS.iter().chain(self.parts).copied())
+    /// What templates in this dialect are filled in with, `{schema}` being these.
+    pub(super) fn templates(&self, schema: &[(&'static str, &str)]) -> Templates {
+        Templates::new(PARTS.iter().chain(self.parts).chain(schema).copied())
     }
 }
 

@@ -11,17 +11,19 @@ use sqlx::types::Json;
 use sqlx::{Connection, Sqlite};
 
 use super::error::typed;
+use super::migrations::Book;
 use super::pool::Lanes;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
-use super::statement::{Statement, Value};
-use super::{MigrateError, MigrationStatus, Migrations, migrations};
+use super::statement::{Statement, Templates, Value};
+use super::{MigrateError, MigrationStatus, Migrations};
 use crate::number::Caller;
 
 /// The tables in an SQLite file.
 pub struct SqliteStore {
     lanes: Lanes<SqliteConnection>,
     statements: Statements,
+    templates: Templates,
 }
 
 impl SqliteStore {
@@ -36,7 +38,8 @@ impl SqliteStore {
             .busy_timeout(deadline)
             .row_buffer_size(ROWS_IN_THE_AIR);
         let lanes = Lanes::new(options, connections, deadline);
-        Self { lanes, statements: Statements::new(&DIALECT.templates(), &DIALECT) }
+        let templates = DIALECT.templates(&[("{schema}", "main")]);
+        Self { lanes, statements: Statements::new(&templates, &DIALECT), templates }
     }
 
     /// The options that its connections are opened with, for the poller's own one.
@@ -50,15 +53,15 @@ impl SqliteStore {
     ///
     /// [`MigrateError`]; a migration that failed has changed nothing.
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
-        let mut migrator = sqlx::migrate!("migrations/sqlite");
+        let book = Book::new(&sqlx::migrate!("migrations/sqlite"), &[], &self.templates);
         if to != Migrations::Status {
             let options = self.options().clone().create_if_missing(to == Migrations::Up);
             let mut connection = SqliteConnection::connect_with(&options)
                 .await
                 .map_err(|error| typed(&error, "connect"))?;
-            migrations::run(&mut connection, &mut migrator, to).await?;
+            book.run(&mut connection, to).await?;
         }
-        migrations::status(&self.lanes, &migrator).await
+        book.status(&self.lanes).await
     }
 }
 
@@ -152,8 +155,8 @@ const CONFIG_NAMED: &str = "unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}')
 
 const ROUTE: &str = "
     select cast(n.rules as text) as rules, n.provider, {credential_columns}
-    from voice_agent_numbers as n
-    left join voice_agent_livekit as c on c.id = {config_named}
+    from {schema}.voice_agent_numbers as n
+    left join {schema}.voice_agent_livekit as c on c.id = {config_named}
     where {this_number}
     order by n.id limit 1";
 
@@ -162,31 +165,31 @@ const ROUTE: &str = "
 const ROUTES: &str = "
     select wanted.key as place, cast(n.rules as text) as rules, n.provider, {credential_columns}
     from json_each($1) as wanted
-    join voice_agent_numbers as n on n.id = (
-        select one.id from voice_agent_numbers as one
+    join {schema}.voice_agent_numbers as n on n.id = (
+        select one.id from {schema}.voice_agent_numbers as one
         where {digits} = wanted.value ->> 0 and one.tenant_id = unhex(wanted.value ->> 1)
         order by one.id limit 1
     )
-    left join voice_agent_livekit as c on c.id = {config_named}
+    left join {schema}.voice_agent_livekit as c on c.id = {config_named}
     order by wanted.key";
 
 const ASSIGN: &str = "
-    update voice_agent_numbers set rules = json_set(
+    update {schema}.voice_agent_numbers set rules = json_set(
         case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config', $3
     )
     where {this_number}";
 
 const UNASSIGN: &str = "
-    update voice_agent_numbers set rules = json_remove(
+    update {schema}.voice_agent_numbers set rules = json_remove(
         case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config'
     )
     where {this_number}";
 
 /// Never the last one of those, so that whoever finds the row that he read last has missed none.
 const PRUNE_CHANGES: &str = "
-    delete from voice_agent_changes
+    delete from {schema}.voice_agent_changes
     where seq < (
-        select seq from voice_agent_changes
+        select seq from {schema}.voice_agent_changes
         where changed_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', -$1 || ' seconds')
         order by seq desc limit 1
     )";

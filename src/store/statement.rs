@@ -39,7 +39,6 @@ impl Statement {
 }
 
 /// What the templates of one store are filled in with.
-#[derive(Default)]
 pub(super) struct Templates {
     parts: Vec<(&'static str, String)>,
 }
@@ -52,8 +51,13 @@ impl Templates {
 
     /// A statement of a template.
     pub(super) fn statement(&self, name: &'static str, template: &str) -> Statement {
+        Statement { name, text: self.fill(template).into() }
+    }
+
+    /// A template filled in.
+    pub(super) fn fill(&self, template: &str) -> String {
         let fill = |text: String, (name, part): &(&str, String)| text.replace(name, part);
-        Statement { name, text: self.parts.iter().fold(template.to_owned(), fill).into() }
+        self.parts.iter().fold(template.to_owned(), fill)
     }
 }
 

@@ -23,4 +23,5 @@ mod reload;
 mod resolve;
 mod soak;
 mod store;
+mod strangers;
 mod upkeep;

@@ -13,12 +13,13 @@ async fn up_down_and_up_again_on_both() {
         let database = TestDatabase::empty(kind);
         for _ in 0..2 {
             let status = database.open.migrate(Migrations::Up).await.unwrap();
-            assert!(status.is_current() && status.newest_applied() == 3, "{kind:?} {status:?}");
+            let newest = if kind == Kind::Postgres { 4 } else { 3 };
+            assert!(status.is_current() && status.newest_applied() == newest, "{status:?}");
             let again = database.open.migrate(Migrations::Up).await.unwrap();
             assert_eq!(again, status);
             let id = database.store().create_config(&config(&ring(), "eu")).await.unwrap();
             database.store().add_number(&number(caller(1, 1), Some(id))).await.unwrap();
-            for version in [2, 1, 0] {
+            for version in (0..newest).rev() {
                 let status = database.open.migrate(Migrations::DownTo(version)).await.unwrap();
                 assert_eq!(status.newest_applied(), version, "{kind:?}");
             }

@@ -193,18 +193,18 @@ fn how_many(row: &impl Record) -> Result<u64, sqlx::Error> {
 }
 
 const CREATE_CONFIG: &str = "
-    insert into voice_agent_livekit
+    insert into {schema}.voice_agent_livekit
         (name, description, livekit_url, livekit_api_key, livekit_api_secret, trunk_id, worker_name)
     values ($1, $2, $3, $4, $5, $6, $7)
     returning id";
 
 const CONFIG_NAMED: &str = "
     select {config_columns}
-    from voice_agent_livekit as c
+    from {schema}.voice_agent_livekit as c
     where c.name = $1";
 
 const UPDATE_CONFIG: &str = "
-    update voice_agent_livekit set
+    update {schema}.voice_agent_livekit set
         name = coalesce($2, name),
         description = case when $3 then $4 else description end,
         livekit_url = coalesce($5, livekit_url),
@@ -214,47 +214,47 @@ const UPDATE_CONFIG: &str = "
         worker_name = case when $10 then $11 else worker_name end
     where id = $1";
 
-const DELETE_CONFIG: &str = "delete from voice_agent_livekit where id = $1";
+const DELETE_CONFIG: &str = "delete from {schema}.voice_agent_livekit where id = $1";
 
 /// However the rules spell the id; an index on the same expression serves.
 const CONFIG_USERS: &str = "
-    select count(*) as many from voice_agent_numbers
+    select count(*) as many from {schema}.voice_agent_numbers
     where replace(lower(trim(rules ->> 'livekit_config', '{}')), '-', '') = $1";
 
 /// Adds nothing where the number is there: an adopted table has no index that would refuse it.
 const ADD_NUMBER: &str = "
-    insert into voice_agent_numbers ({new_number_columns})
+    insert into {schema}.voice_agent_numbers ({new_number_columns})
     select $1, $2, $3, $4, $5
     where not exists (
-        select 1 from voice_agent_numbers where {digits} = $6 and tenant_id = $1
+        select 1 from {schema}.voice_agent_numbers where {digits} = $6 and tenant_id = $1
     )
     returning id";
 
 /// What a list of rows follows.
-const IMPORT: &str = "insert into voice_agent_numbers ({new_number_columns})";
+const IMPORT: &str = "insert into {schema}.voice_agent_numbers ({new_number_columns})";
 
 const NUMBER: &str = "
     select {number_columns}
-    from voice_agent_numbers
+    from {schema}.voice_agent_numbers
     where {this_number}
     order by id limit 1";
 
 const NUMBERS: &str = "
     select {number_columns}
-    from voice_agent_numbers
+    from {schema}.voice_agent_numbers
     order by tenant_id, digits, id";
 
 const NUMBERS_OF: &str = "
     select {number_columns}
-    from voice_agent_numbers
+    from {schema}.voice_agent_numbers
     where tenant_id = $1
     order by digits, id";
 
-const REMOVE_NUMBER: &str = "delete from voice_agent_numbers where {this_number}";
+const REMOVE_NUMBER: &str = "delete from {schema}.voice_agent_numbers where {this_number}";
 
 const DOUBLES: &str = "
     select count(*) as many from (
-        select 1 from voice_agent_numbers
+        select 1 from {schema}.voice_agent_numbers
         group by tenant_id, {digits}
         having count(*) > 1
     ) as doubles";

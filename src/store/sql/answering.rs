@@ -108,23 +108,23 @@ impl<S: SqlStore> Store for S {
 
 const CONFIG: &str = "
     select {config_columns}
-    from voice_agent_livekit as c
+    from {schema}.voice_agent_livekit as c
     where c.id = $1";
 
 const CONFIGS: &str = "
     select {config_columns}
-    from voice_agent_livekit as c
+    from {schema}.voice_agent_livekit as c
     order by c.name, c.id";
 
 const OWNERS: &str = "
-    select distinct tenant_id from voice_agent_numbers
+    select distinct tenant_id from {schema}.voice_agent_numbers
     where {digits} = $1
     limit 2";
 
 /// By the columns of an index, so that no page is sorted.
 const NUMBERS_AFTER: &str = "
     select {number_columns}
-    from voice_agent_numbers
+    from {schema}.voice_agent_numbers
     where ({digits}, tenant_id) > ($1, $2) and tenant_id is not null
     order by {digits}, tenant_id, id
     limit $3";
@@ -132,7 +132,7 @@ const NUMBERS_AFTER: &str = "
 /// Among the newest changes only: the log may be long.
 const CHANGED_LATELY: &str = "
     select tenant_id, digits from (
-        select seq, tenant_id, digits from voice_agent_changes order by seq desc limit 100000
+        select seq, tenant_id, digits from {schema}.voice_agent_changes order by seq desc limit 100000
     ) as newest
     where tenant_id is not null and digits is not null
     group by tenant_id, digits
@@ -141,4 +141,4 @@ const CHANGED_LATELY: &str = "
 
 /// What is sealed, and nothing that only people want to know.
 const SECRETS: &str =
-    "select coalesce(livekit_api_secret, '') as api_secret from voice_agent_livekit";
+    "select coalesce(livekit_api_secret, '') as api_secret from {schema}.voice_agent_livekit";

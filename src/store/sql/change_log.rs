@@ -75,8 +75,9 @@ pub(super) const CHANGE_COLUMNS: &str =
 /// From the row that was read last, which shows that the log reaches back to it.
 const CHANGES_AFTER: &str = "
     select {change_columns}
-    from voice_agent_changes
+    from {schema}.voice_agent_changes
     where seq >= $1
     order by seq limit $2";
 
-const NEWEST_CHANGE: &str = "select coalesce(max(seq), 0) as newest from voice_agent_changes";
+const NEWEST_CHANGE: &str =
+    "select coalesce(max(seq), 0) as newest from {schema}.voice_agent_changes";

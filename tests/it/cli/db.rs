@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Site, refused};
 use crate::support::database::{BOTH, Kind};
+use crate::support::postgres::psql;
 
 fn applied(status: &Value) -> Vec<bool> {
     let migrations = status["migrations"].as_array().unwrap();
@@ -85,10 +86,13 @@ fn the_tables_go_down_step_by_step_and_come_up_again() {
         let (site, _) = Site::with_route(kind);
         let rollback =
             |how: &[&str]| site.run(&[&["db", "rollback", "--yes", "--json"], how].concat()).json();
-        assert_eq!(applied(&rollback(&[])), [true, true, false], "{kind:?}");
+        let all = if kind == Kind::Postgres { 4 } else { 3 };
+        let mut expected = vec![true; all];
+        expected[all - 1] = false;
+        assert_eq!(applied(&rollback(&[])), expected, "{kind:?}");
         assert_eq!(site.configs().as_array().unwrap().len(), 1, "the rows are still there");
-        assert_eq!(applied(&rollback(&["--steps", "9"])), [false; 3], "{kind:?}");
-        assert_eq!(applied(&rollback(&["--all"])), [false; 3], "{kind:?}");
+        assert_eq!(applied(&rollback(&["--steps", "9"])), vec![false; all], "{kind:?}");
+        assert_eq!(applied(&rollback(&["--all"])), vec![false; all], "{kind:?}");
         refused(site.run(&["db", "status", "--json"]), 1, "not_migrated");
 
         site.run(&["db", "migrate"]).ok();
@@ -145,4 +149,29 @@ fn a_database_that_is_not_named_or_not_there_is_told_apart() {
             assert!(!error.to_string().contains("canary"), "{error}");
         }
     }
+}
+
+#[test]
+fn who_else_may_create_in_the_schema_is_said_with_the_statement_that_ends_it() {
+    let site = Site::empty(Kind::Postgres);
+    let url = site.variable("DATABASE_URL");
+    let name = url.rsplit('/').next().unwrap();
+    let role = format!("\"May Create in {name}\"");
+    psql(&url, &format!("create role {role}; grant create on schema public to public, {role}"));
+    let roles = format!("public, {role}");
+    let migrated = site.run(&["db", "migrate", "--json"]);
+    assert_eq!(migrated.code, 0, "{}", migrated.err);
+    assert!(migrated.err.contains(&format!("may create in it: {roles}")), "{}", migrated.err);
+
+    let doctor = site.with_environment().run(&["doctor", "--json"]);
+    let schema = doctor.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let schema = schema.into_iter().find(|finding| finding["check"] == "schema").unwrap();
+    assert_eq!((&schema["state"], doctor.code), (&"warn".into(), 0), "{schema}");
+    let statement = schema["hint"].as_str().unwrap();
+    assert_eq!(statement, format!("revoke create on schema \"public\" from {roles}"));
+
+    psql(&url, statement);
+    let again = site.run(&["db", "migrate"]);
+    assert!(!again.err.contains("may create"), "{}", again.err);
+    assert!(!site.run(&["doctor"]).out.contains("may create"), "nothing is left to say");
 }

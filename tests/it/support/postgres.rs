@@ -156,12 +156,24 @@ fn user() -> Option<&'static str> {
 
 /// Runs SQL in a session of its own and returns what it prints.
 pub fn psql(url: &str, sql: &str) -> String {
-    let out = Command::new("psql")
-        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url])
-        .output()
-        .expect("psql is there");
-    assert!(out.status.success(), "{sql}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    let (done, out, error) = run_psql(url, sql);
+    assert!(done, "{sql}: {error}");
+    out
+}
+
+/// Runs SQL that must be refused, and returns in which words.
+pub fn psql_refused(url: &str, sql: &str) -> String {
+    let (done, out, error) = run_psql(url, sql);
+    assert!(!done, "{sql}: {out}");
+    error
+}
+
+fn run_psql(url: &str, sql: &str) -> (bool, String, String) {
+    let mut command = Command::new("psql");
+    let out = command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url]).output();
+    let out = out.expect("psql is there");
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+    (out.status.success(), text(out.stdout), text(out.stderr))
 }
 
 /// Waits until something holds, for ten seconds at the most.

@@ -1,0 +1,187 @@
+//! How a connection to Postgres is opened, and what surrounds a statement on it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::types::Json;
+use sqlx::{Connection, Postgres, Row};
+
+use crate::store::session::Session;
+use crate::store::statement::{Statement, Value};
+
+/// How connections are opened: directly, or through a pooler that gives each transaction another
+/// session of the server.
+pub(in crate::store) struct PostgresDoor {
+    direct: PgConnectOptions,
+    pooled: PgConnectOptions,
+    /// What a transaction through a pooler begins with.
+    prologue: String,
+    is_pooled: AtomicBool,
+    /// Whether a direct connection has proven to be one; then the others are not asked.
+    is_direct: AtomicBool,
+}
+
+impl PostgresDoor {
+    pub(super) fn new(options: &PgConnectOptions, deadline: Duration) -> Self {
+        let timeout = deadline.as_millis().to_string();
+        // A statement that nobody waits for any more must end in the server, too.
+        let set = [("search_path", PATH), ("statement_timeout", &timeout)];
+        Self {
+            direct: options.clone().options(set).options(NOTICE_THE_DEAD),
+            // Nothing but what every pooler knows.
+            pooled: options.clone().extra_float_digits(None).statement_cache_capacity(0),
+            prologue: format!(
+                "begin; set local search_path = {PATH}; set local statement_timeout = {timeout}"
+            ),
+            is_pooled: AtomicBool::new(false),
+            is_direct: AtomicBool::new(false),
+        }
+    }
+
+    /// The options of a direct connection. `None`: a pooler stands before the database.
+    pub(super) fn direct(&self) -> Option<&PgConnectOptions> {
+        (!self.is_pooled.load(Ordering::Relaxed)).then_some(&self.direct)
+    }
+
+    /// Opens a direct connection. `None`: what was asked for when it was opened is not so.
+    async fn open_direct(&self) -> Result<Option<PgConnection>, sqlx::Error> {
+        let mut connection = match PgConnection::connect_with(&self.direct).await {
+            Err(sqlx::Error::Database(refusal))
+                if refusal.message().starts_with("unsupported startup parameter") =>
+            {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        if self.is_direct.load(Ordering::Relaxed) {
+            return Ok(Some(connection));
+        }
+        // One round trip, which a prepared statement is not.
+        let row = sqlx::raw_sql("show search_path").fetch_one(&mut connection).await?;
+        let path: String = row.try_get(0)?;
+        let is_direct = path == PATH;
+        self.is_direct.store(is_direct, Ordering::Relaxed);
+        Ok(is_direct.then_some(connection))
+    }
+}
+
+/// A connection to Postgres, or to a pooler before it.
+pub(in crate::store) struct PostgresSession {
+    connection: PgConnection,
+    prologue: Option<String>,
+}
+
+impl PostgresSession {
+    async fn before(&mut self) -> Result<(), sqlx::Error> {
+        let Some(prologue) = &self.prologue else { return Ok(()) };
+        // Made of a schema that the settings have checked, and a number.
+        let prologue = sqlx::AssertSqlSafe(prologue.clone());
+        sqlx::raw_sql(prologue).execute(&mut self.connection).await.map(drop)
+    }
+
+    async fn after(&mut self) -> Result<(), sqlx::Error> {
+        if self.prologue.is_none() {
+            return Ok(());
+        }
+        sqlx::raw_sql("commit").execute(&mut self.connection).await.map(drop)
+    }
+}
+
+impl Session for PostgresSession {
+    type Row = PgRow;
+    type Door = PostgresDoor;
+
+    async fn open(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
+        if !door.is_pooled.load(Ordering::Relaxed) {
+            if let Some(connection) = door.open_direct().await? {
+                return Ok(Self { connection, prologue: None });
+            }
+            if !door.is_pooled.swap(true, Ordering::Relaxed) {
+                tracing::info!("a pooler stands before Postgres: each statement is a transaction");
+            }
+        }
+        let connection = PgConnection::connect_with(&door.pooled).await?;
+        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
+    }
+
+    async fn fetch<T: Send + Unpin>(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        mut read: impl FnMut(&PgRow) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        self.before().await?;
+        let rows = query(statement, values)
+            .persistent(self.keeps_statements())
+            .try_map(|row| read(&row))
+            .fetch_all(&mut self.connection)
+            .await?;
+        self.after().await?;
+        Ok(rows)
+    }
+
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, sqlx::Error> {
+        self.before().await?;
+        let query = query(statement, values).persistent(self.keeps_statements());
+        let done = query.execute(&mut self.connection).await?;
+        self.after().await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn execute_all(
+        &mut self,
+        statements: &[(Statement, Vec<Value<'_>>)],
+    ) -> Result<(), sqlx::Error> {
+        self.before().await?;
+        let mut transaction = self.connection.begin().await?;
+        for (statement, values) in statements {
+            query(statement, values).persistent(false).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        self.after().await
+    }
+
+    async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.connection.ping().await
+    }
+
+    fn keeps_statements(&self) -> bool {
+        self.prologue.is_none()
+    }
+}
+
+/// A statement with its values.
+fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Postgres, PgArguments> {
+    values.iter().fold(sqlx::query(statement.sql()), |query, value| match value {
+        Value::Text(text) => query.bind(text.as_deref()),
+        Value::Id(id) => query.bind(*id),
+        Value::Int(number) => query.bind(*number),
+        Value::Real(number) => query.bind(*number),
+        Value::Bool(truth) => query.bind(*truth),
+        Value::Json(json) => query.bind(Json(*json)),
+        Value::Callers(callers) => {
+            let digits: Vec<_> = callers.iter().map(|caller| caller.number.digits()).collect();
+            let tenants: Vec<_> = callers.iter().map(|caller| caller.tenant.0).collect();
+            query.bind(digits).bind(tenants)
+        }
+    })
+}
+
+/// The `search_path` of every session. Each name of ours says its schema, and nobody may create in
+/// these two: what somebody made in ours, or in a session of his own, cannot stand in the way of a
+/// built-in function or operator.
+const PATH: &str = "pg_catalog,pg_temp";
+
+/// Has the server end a session within half a minute of its client vanishing without a word. By
+/// default that takes two hours, and a network that parts and heals often would fill the server.
+const NOTICE_THE_DEAD: [(&str, &str); 3] = [
+    ("tcp_keepalives_idle", "15"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+];
