@@ -36,7 +36,8 @@ pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::rows::{
-    Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, NewConfig, NewNumber, Number, Route,
+    Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, Misfit, NewConfig, NewNumber, Number,
+    Route,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
@@ -231,6 +232,37 @@ impl OpenStore {
             Self::Postgres(store) => store.creators().await.map(Some),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// What of its tables is not as it must be, which only adopted ones can be.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of any statement.
+    pub async fn misfits(&self) -> Result<Vec<Misfit>, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.misfits().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Has edits ring with NOTIFY, or not. `false`: this kind of database has no such thing.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`]; then nothing is changed.
+    pub async fn notify(&self, on: bool) -> Result<bool, MigrateError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.notify(on).await.map(|()| true),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                let _ = on;
+                Ok(false)
+            }
         }
     }
 

@@ -1,14 +1,15 @@
--- The triggers, their function and the log are always ours.
+-- The triggers, their function and the log are always ours. A table that was swapped for another took its
+-- triggers along, so they are looked for by what they call.
 
 do $do$
 declare
-    watched text;
-    happening text;
+    calling record;
 begin
-    foreach watched in array array['voice_agent_livekit', 'voice_agent_numbers'] loop
-        foreach happening in array array['insert', 'update', 'delete', 'truncate'] loop
-            execute format('drop trigger if exists trunkline_log_%s on %I.%I', happening, {schema_text}, watched);
-        end loop;
+    for calling in
+        select tgname, cast(tgrelid as regclass) as edited from pg_trigger
+        where tgfoid = to_regprocedure(format('%I.trunkline_log_changes()', {schema_text}))
+    loop
+        execute format('drop trigger %I on %s', calling.tgname, calling.edited);
     end loop;
 end
 $do$;

@@ -16,6 +16,11 @@ alter table {schema}.voice_agent_changes
             current_setting('trunkline.actor', true), '[[:cntrl:]]', '?', 'g'), 255), ''),
         session_user);
 
+-- A log without any row proves nothing, since its rows may as well be hidden. One that was emptied
+-- begins anew.
+insert into {schema}.voice_agent_changes (xact, entity, operation)
+select '1', 'all', 'begin' where not exists (select from {schema}.voice_agent_changes);
+
 create or replace function {schema}.trunkline_touch_updated_at() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $function$
 begin
@@ -143,7 +148,11 @@ begin
         ) using case when configs is null then 'number' else 'config' end, lower(tg_op),
             changed, configs, tenants, numbers;
     end if;
-    perform pg_notify('trunkline_' || md5(tg_table_schema), '');
+    -- A transaction that notifies cannot be prepared for a commit in two phases, so a trigger may be told
+    -- not to.
+    if tg_nargs = 0 then
+        perform pg_notify('trunkline_' || md5(tg_table_schema), '');
+    end if;
     return null;
 end
 $function$;

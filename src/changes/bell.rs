@@ -5,10 +5,14 @@
 //! that came back proves all that was committed before it was sent, as long as every ring before it
 //! has been answered by a look.
 //!
-//! **Invariant:** the lease is renewed only from the moment *before* the proof was asked for.
+//! Both prove what they do only while the triggers are there that write the log. That is looked at by
+//! an *audit*, which some looks are.
+//!
+//! **Invariant:** the lease is renewed only from the moment *before* the proof was asked for, and no
+//! further than from the last audit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,6 +28,10 @@ pub(crate) struct Bell {
     rung: AtomicU64,
     /// Up to which ring a look has answered.
     answered: AtomicU64,
+    /// When the last audit was asked for.
+    audited: AtomicU64,
+    /// Whether the triggers do not notify.
+    is_muted: AtomicBool,
     wakes: Notify,
     /// When the last heartbeat that came back was sent.
     beaten: AtomicU64,
@@ -42,6 +50,8 @@ impl Bell {
             // Nothing is proven before the first look.
             rung: AtomicU64::new(1),
             answered: AtomicU64::new(0),
+            audited: AtomicU64::new(0),
+            is_muted: AtomicBool::new(false),
             wakes: Notify::new(),
             beaten: AtomicU64::new(0),
         }
@@ -63,10 +73,21 @@ impl Bell {
         Rings(self.rung.load(Ordering::SeqCst))
     }
 
+    /// An audit that was asked for at this moment found everything in place, and whether edits ring.
+    pub(crate) fn audited(&self, asked_at: Moment, rings: bool) {
+        self.audited.fetch_max(asked_at.0, Ordering::SeqCst);
+        self.is_muted.store(!rings, Ordering::SeqCst);
+    }
+
+    /// Whether edits do not ring, because somebody wants it so.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.is_muted.load(Ordering::SeqCst)
+    }
+
     /// A look that was asked for at this moment has been applied.
     pub(crate) fn looked(&self, asked_at: Moment, rings: Rings) {
         self.answered.fetch_max(rings.0, Ordering::SeqCst);
-        self.cache.fence.renew_lease(asked_at.after(self.lease));
+        self.renew(asked_at);
     }
 
     /// What the log says cannot be trusted: heartbeats prove nothing until a look does.
@@ -78,8 +99,13 @@ impl Bell {
     pub(crate) fn beat(&self, sent_at: Moment) {
         self.beaten.fetch_max(sent_at.0.max(1), Ordering::SeqCst);
         if self.answered.load(Ordering::SeqCst) >= self.rung.load(Ordering::SeqCst) {
-            self.cache.fence.renew_lease(sent_at.after(self.lease));
+            self.renew(sent_at);
         }
+    }
+
+    fn renew(&self, proven_at: Moment) {
+        let audited = Moment(self.audited.load(Ordering::SeqCst));
+        self.cache.fence.renew_lease(proven_at.min(audited).after(self.lease));
     }
 
     /// A life of the doorbell has ended.
@@ -87,8 +113,11 @@ impl Bell {
         self.beaten.store(0, Ordering::SeqCst);
     }
 
-    /// Whether heartbeats come back.
+    /// Whether edits are heard: heartbeats come back, and the triggers notify.
     pub(crate) fn sounds(&self) -> bool {
+        if self.is_muted() {
+            return false;
+        }
         let beaten = self.beaten.load(Ordering::SeqCst);
         beaten > 0 && self.clock.now() < Moment(beaten).after(self.lease)
     }
@@ -134,6 +163,7 @@ mod tests {
 
         fn look(&self, at: u64) {
             let rings = self.bell.rings();
+            self.bell.audited(Moment(at), true);
             self.bell.looked(Moment(at), rings);
         }
 
@@ -159,6 +189,7 @@ mod tests {
         lab.bell.beat(Moment(10));
         assert_eq!(lab.lease_until(), None, "nothing has been read yet");
         lab.look(20);
+        lab.bell.audited(Moment(100), true);
         lab.bell.beat(Moment(30));
         assert_eq!(lab.lease_until(), Some(129));
         let begun_before = lab.bell.rings();
@@ -180,6 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_proves_more_than_that_the_triggers_were_there_at_the_last_audit() {
+        let lab = Lab::new();
+        lab.look(10);
+        lab.bell.beat(Moment(30));
+        let rings = lab.bell.rings();
+        lab.bell.looked(Moment(40), rings);
+        assert_eq!(lab.lease_until(), Some(109));
+        lab.bell.audited(Moment(20), true);
+        lab.bell.beat(Moment(50));
+        assert_eq!(lab.lease_until(), Some(119));
+    }
+
+    #[test]
     fn it_sounds_while_heartbeats_come_back() {
         let lab = Lab::new();
         let sounds_at = |at| {
@@ -193,6 +237,10 @@ mod tests {
         assert!(sounds_at(149) && !sounds_at(150) && !sounds_at(151));
         lab.bell.beat(Moment(40));
         assert!(sounds_at(149), "an older one takes nothing away");
+        lab.bell.audited(Moment(0), false);
+        assert!(!sounds_at(60), "its edits do not ring");
+        lab.bell.audited(Moment(0), true);
+        assert!(sounds_at(60));
         lab.bell.fell_silent();
         assert!(!sounds_at(60));
     }

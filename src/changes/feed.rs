@@ -75,6 +75,7 @@ impl ChangeFeed {
                     clock: Arc::clone(&clock),
                     counted,
                     trouble: Arc::clone(&log_trouble),
+                    lease,
                     poll: tuning.log_poll,
                 };
                 Watchers::Postgres { listener, reader: Box::new(reader), bell }
@@ -130,6 +131,10 @@ impl ChangeFeed {
         let of_log = || self.log_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (self.hearing(), &self.watchers) {
             (Hearing::Notify, _) => None,
+            #[cfg(feature = "postgres")]
+            (Hearing::ChangeLog, Watchers::Postgres { bell, .. }) if bell.is_muted() => {
+                Some("`db migrate --notify off` has taken NOTIFY out of the triggers".into())
+            }
             #[cfg(feature = "sqlite")]
             (Hearing::ChangeLog, Watchers::Sqlite(_)) => None,
             _ => of_log().or_else(|| self.lives.trouble()),

@@ -3,7 +3,8 @@
 //! `pragma data_version` on a connection of its own differs when any other connection, of this
 //! process or another, has committed. It says *that*; the change log says *what*. Each look that
 //! found nothing, or applied what it found, proves that nothing committed before it was missed, and
-//! renews the lease.
+//! renews the lease. It proves that only while the triggers are there that write the log, so they are
+//! counted whenever anything was committed.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ impl Watcher for Poller {
         let mut eye = SqliteConnection::connect_with(self.store.options()).await?;
         // The version first: a commit between the two lines is seen as a change of the version.
         let mut version = data_version(&mut eye).await?;
+        self.store.audit().await?;
         let mut newest = self.store.newest_change().await?;
         self.cache.fence.doubt();
         self.counted.doubted();
@@ -48,6 +50,7 @@ impl Watcher for Poller {
             let looked_at = self.clock.now();
             let version_now = data_version(&mut eye).await?;
             if version_now != version {
+                self.store.audit().await?;
                 newest = self.catch_up(newest).await?;
                 version = version_now;
             }

@@ -31,6 +31,7 @@ pub(crate) struct Reader {
     pub(crate) counted: ChangesCounted,
     /// Why the last look failed, for those who ask.
     pub(crate) trouble: Arc<StdMutex<Option<String>>>,
+    pub(crate) lease: Duration,
     /// How often to look where the doorbell does not sound.
     pub(crate) poll: Duration,
 }
@@ -44,8 +45,13 @@ impl Reader {
         loop {
             let (rings, asked_at) = (self.bell.rings(), self.clock.now());
             let was_connected = log.is_connected();
-            match log.look(pace.audits()).await {
+            // Early enough that the next one comes before the lease ends.
+            let audits = pace.audits(self.safety() / 2);
+            match log.look(audits).await {
                 Ok(news) => {
+                    if let Some(rings) = news.rings {
+                        self.bell.audited(asked_at, rings);
+                    }
                     if failures > 0 {
                         self.note(None);
                     }
@@ -102,11 +108,17 @@ impl Reader {
         }
     }
 
+    /// How often to look although the bell sounds, and to look for the triggers: a notification may
+    /// be lost, and a lease lasts no longer than what was last seen of the triggers.
+    fn safety(&self) -> Duration {
+        SAFETY_LOOK.min(self.lease / 2)
+    }
+
     /// Waits for the bell, or until it is time to look without.
     async fn wait(&self, pace: &mut Pace) {
         // Hints that lead to nothing may come as fast as they like; looks do not.
         sleep(pace.reluctance()).await;
-        let most = if self.bell.sounds() { SAFETY_LOOK } else { self.poll };
+        let most = if self.bell.sounds() { self.safety() } else { self.poll };
         pace.rung = timeout(most, self.bell.rung()).await.is_ok();
     }
 }
@@ -127,8 +139,8 @@ impl Pace {
     }
 
     /// Whether this look should ask for the triggers, too.
-    fn audits(&mut self) -> bool {
-        let due = self.audited.is_none_or(|audited| audited.elapsed() >= SAFETY_LOOK);
+    fn audits(&mut self, every: Duration) -> bool {
+        let due = self.audited.is_none_or(|audited| audited.elapsed() >= every);
         if due {
             self.audited = Some(Instant::now());
         }
@@ -170,7 +182,6 @@ impl Voice {
     }
 }
 
-/// How often to look although the bell sounds: a notification may be lost, and triggers disabled.
 const SAFETY_LOOK: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// After how many looks in vain the next one waits.

@@ -1,6 +1,6 @@
 //! `trunkline db`: the tables.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::store::{
@@ -16,7 +16,11 @@ use super::output::{json_line, line, table};
 #[derive(Subcommand)]
 pub(crate) enum Db {
     /// Bring the tables up to date; tables that stand already are adopted, rows and all
-    Migrate,
+    Migrate {
+        /// Whether edits ring with NOTIFY; `off` for applications that commit in two phases (Postgres)
+        #[arg(long, value_name = "ON_OR_OFF")]
+        notify: Option<Notify>,
+    },
     /// Undo migrations; tables made by trunkline go with their rows, adopted ones stay
     Rollback {
         /// How many migrations
@@ -35,6 +39,12 @@ pub(crate) enum Db {
     Seed(Seed),
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Notify {
+    On,
+    Off,
+}
+
 #[derive(Args)]
 pub(crate) struct Seed {
     /// How many numbers
@@ -49,8 +59,18 @@ impl Db {
     pub(crate) async fn run(self, context: &Context) -> Done {
         let database = context.database()?;
         match self {
-            Self::Migrate => {
-                show(context, &database.migrate(Migrations::Up).await?)?;
+            Self::Migrate { notify } => {
+                let status = database.migrate(Migrations::Up).await?;
+                if let Some(notify) = notify
+                    && !database.notify(matches!(notify, Notify::On)).await?
+                {
+                    let message = "SQLite has no NOTIFY; leave --notify out";
+                    return Err(Failure::usage("no_notify", message));
+                }
+                show(context, &status)?;
+                for misfit in database.misfits().await? {
+                    eprintln!("warning: {misfit}; the next major version will refuse it");
+                }
                 if let Some((found, hint)) = other_creators(&database).await? {
                     eprintln!("warning: {found}");
                     eprintln!("hint: {hint}");

@@ -112,6 +112,13 @@ async fn database(settings: &Settings) -> Vec<Finding> {
     } else {
         warning("migrations", found, Some(hint))
     });
+    match database.misfits().await {
+        Ok(misfits) => findings.extend(misfits.iter().map(|misfit| {
+            let hint = "alter it; the next major version will refuse it";
+            warning("tables", misfit.to_string(), Some(hint))
+        })),
+        Err(error) => findings.push(failed("tables", error.into())),
+    }
     match other_creators(&database).await {
         Ok(None) => {}
         Ok(Some((found, hint))) => findings.push(warning("schema", found, Some(&hint))),

@@ -101,6 +101,10 @@ impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
         match error {
             MigrateError::Store(error) => error.into(),
+            unfit @ MigrateError::Unfit { .. } => {
+                Self::new("tables_unfit", unfit.to_string(), Exit::Store)
+                    .hint("alter these and migrate again; nothing was changed")
+            }
             other => Self::new("migration_failed", other.to_string(), Exit::Store)
                 .hint("nothing was changed; does the role own the tables?"),
         }

@@ -49,6 +49,12 @@ pub enum StoreError {
     /// The triggers that write the change log are not all there, or disabled.
     #[error("the triggers that log changes are missing or disabled")]
     TriggersMissing,
+    /// What the change log says proves nothing.
+    #[error("the change log proves nothing: {why}")]
+    LogUntrusted {
+        /// In words of ours.
+        why: String,
+    },
     /// The database refused a statement.
     #[error("the database refused `{statement}` (code {code})")]
     Refused {
@@ -67,11 +73,12 @@ pub enum StoreError {
 
 impl StoreError {
     /// What [`kind`](Self::kind) may say.
-    pub(crate) const KINDS: [&str; 7] = [
+    pub(crate) const KINDS: [&str; 8] = [
         "unreachable",
         "timeout",
         "not_migrated",
         "triggers_missing",
+        "log_untrusted",
         "refused",
         "row_malformed",
         "conflict",
@@ -84,6 +91,7 @@ impl StoreError {
             Self::Timeout { .. } => "timeout",
             Self::NotMigrated { .. } => "not_migrated",
             Self::TriggersMissing => "triggers_missing",
+            Self::LogUntrusted { .. } => "log_untrusted",
             Self::Refused { .. } => "refused",
             Self::Row { .. } => "row_malformed",
             Self::Conflict { .. } => "conflict",
@@ -100,6 +108,7 @@ impl StoreError {
             Self::Timeout { .. } => "database_timeout",
             Self::NotMigrated { .. } => "not_migrated",
             Self::TriggersMissing => "triggers_missing",
+            Self::LogUntrusted { .. } => "log_untrusted",
             Self::Refused { .. } => "database_error",
             Self::Row { .. } => "row_malformed",
         }

@@ -10,7 +10,6 @@
 //! **Invariant:** a horizon only moves forward together with the changes that lie between, and one
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,21 +40,34 @@ struct Horizon {
     snapshot: String,
     /// Tells this server's run and this very log from any other.
     incarnation: String,
-    /// Places that the next look may see again: a replica cannot say which transactions of the
+    /// Places that the next look would see again: a replica cannot say which transactions of the
     /// primary were in progress, so there the oldest of them is the horizon.
-    read: HashSet<i64>,
-    /// The newest place in the log; zero if it had no rows.
+    read: Vec<Place>,
+    /// The newest place in the log.
     newest: i64,
+}
+
+/// A row that was read: its place, and its transaction.
+struct Place {
+    seq: i64,
+    xact: i64,
 }
 
 /// How the log stands at a look.
 struct State {
     snapshot: String,
+    /// The oldest transaction of which the next look sees rows again, whether they were read or
+    /// not. The snapshot of a primary knows better.
+    oldest: Option<i64>,
     incarnation: String,
     newest: i64,
     reaches_back: bool,
     /// How many triggers write it, if that was asked.
     triggers: Option<i64>,
+    /// Whether they ring, if that was asked.
+    rings: Option<bool>,
+    /// A table that hides rows from this role, if that was asked and there is one.
+    hiding: Option<String>,
 }
 
 /// What a look found.
@@ -69,6 +81,8 @@ pub(crate) struct News {
     pub(crate) ages: Vec<Duration>,
     /// The newest place in the log; zero if it had no rows.
     pub(crate) newest: i64,
+    /// Whether edits ring, if that was looked for.
+    pub(crate) rings: Option<bool>,
 }
 
 /// How far back a look could see.
@@ -106,73 +120,92 @@ impl LogCursor {
         let asking =
             async { tokio::time::timeout(patience, self.ask(audit)).await.unwrap_or(Err(late)) };
         let (state, changes) = store.asking(asking).await.inspect_err(|_| self.session = None)?;
-        if state.triggers.is_some_and(too_few) {
+        if let Some(reason) = state.distrusted() {
             self.horizon = None;
-            return Err(StoreError::TriggersMissing);
+            return Err(reason);
         }
         Ok(self.take(state, changes))
     }
 
-    async fn ask(&mut self, audit: bool) -> Result<(State, Vec<LoggedChange>), StoreError> {
+    async fn ask(
+        &mut self,
+        audit: bool,
+    ) -> Result<(State, Vec<(Place, LoggedChange)>), StoreError> {
         let session = match &mut self.session {
             Some(session) => session,
             empty => empty.insert(self.store.open_session().await?),
         };
         let horizon = self.horizon.as_ref();
+        let read: Vec<_> =
+            horizon.iter().flat_map(|horizon| &horizon.read).map(|place| place.seq).collect();
         let values = [
             horizon.map(|horizon| horizon.snapshot.as_str()).into(),
             (MOST_CHANGES + 1).into(),
-            audit.then_some(self.store.schema()).into(),
+            audit.into(),
             Value::Int(horizon.map(|horizon| horizon.newest)),
+            Value::Places(&read),
         ];
         let mut state = None;
-        let read = |row: &_| {
+        let take = |row: &_| {
             if state.is_none() {
                 state = Some(State::read(row)?);
             }
-            Record::int(row, "seq")?.map(|_| read_change(row)).transpose()
+            read_place(row)?.map(|place| Ok((place, read_change(row)?))).transpose()
         };
-        let changes = session.fetch(&self.look, &values, read).await;
+        let changes = session.fetch(&self.look, &values, take).await;
         let changes = changes.map_err(|error| typed(&error, self.look.name))?;
         let state = state.ok_or(StoreError::Row { statement: self.look.name })?;
         Ok((state, changes.into_iter().flatten().collect()))
     }
 
     /// Moves the horizon and returns what lies before it.
-    fn take(&mut self, state: State, logged: Vec<LoggedChange>) -> News {
-        let State { snapshot, incarnation, newest, reaches_back, .. } = state;
-        let read: HashSet<_> = logged.iter().map(|logged| logged.seq).collect();
-        let is_new = |logged: &LoggedChange| {
-            self.horizon.as_ref().is_none_or(|horizon| !horizon.read.contains(&logged.seq))
-        };
-        let (mut changes, ages): (Vec<_>, Vec<_>) =
-            logged.into_iter().filter(is_new).map(|logged| (logged.change, logged.age)).unzip();
+    fn take(&mut self, state: State, logged: Vec<(Place, LoggedChange)>) -> News {
+        let State { snapshot, oldest, incarnation, newest, reaches_back, rings, .. } = state;
         let reach = match &self.horizon {
             None => Reach::First,
-            Some(horizon)
-                if horizon.incarnation == incarnation
-                    && if newest > 0 { reaches_back } else { horizon.newest == 0 } =>
-            {
-                Reach::Complete
-            }
+            Some(horizon) if horizon.incarnation == incarnation && reaches_back => Reach::Complete,
             Some(_) => Reach::Gap,
         };
-        if read.len() > MOST_CHANGES {
+        let mut read = self.horizon.take().map(|horizon| horizon.read).unwrap_or_default();
+        let (mut changes, mut ages) = (Vec::new(), Vec::new());
+        for (place, logged) in logged {
+            read.push(place);
+            changes.push(logged.change);
+            ages.push(logged.age);
+        }
+        read.retain(|place| oldest.is_some_and(|oldest| place.xact >= oldest));
+        if changes.len() > MOST_CHANGES {
             changes = vec![Change::All];
         }
         self.horizon = Some(Horizon { snapshot, incarnation, read, newest });
-        News { changes, reach, ages, newest }
+        News { changes, reach, ages, newest, rings }
     }
 }
 
 impl State {
+    /// Why what the log says proves nothing.
+    fn distrusted(&self) -> Option<StoreError> {
+        if self.triggers.is_some_and(|triggers| triggers < TRIGGERS) {
+            return Some(StoreError::TriggersMissing);
+        }
+        let why = match &self.hiding {
+            Some(table) => format!("row security hides rows of {table} from this role"),
+            None if self.newest == 0 => "it has no row, not even the one it began with".to_owned(),
+            None => return None,
+        };
+        Some(StoreError::LogUntrusted { why })
+    }
+
     fn read(row: &impl Record) -> Result<Self, sqlx::Error> {
         Ok(Self {
             snapshot: row.own_text("snapshot")?,
+            oldest: row.int("oldest")?,
             incarnation: row.own_text("incarnation")?,
             newest: row.own_int("newest")?,
             reaches_back: row.bool("reaches_back")?.unwrap_or(false),
             triggers: row.int("triggers")?,
+            rings: row.bool("rings")?,
+            hiding: row.text("hiding")?,
         })
     }
 }
@@ -182,15 +215,20 @@ pub(crate) fn may_be_the_connection(error: &StoreError) -> bool {
     matches!(error, StoreError::Timeout { .. }) || is_of_connection(error)
 }
 
-fn too_few(triggers: i64) -> bool {
-    triggers < TRIGGERS
+/// Where a row stands, if it is one.
+fn read_place(row: &impl Record) -> Result<Option<Place>, sqlx::Error> {
+    Ok(row.int("seq")?.zip(row.int("xact")?).map(|(seq, xact)| Place { seq, xact }))
 }
 
 /// One statement, so that rows and snapshot are of one moment. A replica's own snapshot does not
 /// list the transactions in progress, so all from the oldest of them on count as unseen there.
 ///
-/// A log that was emptied or written anew has another file node; a server that was restarted or
+/// A log that was emptied or written anew has another file node, and a table that was swapped for
+/// another one is that other one; a server that was restarted or
 /// replaced began at another time, and may use transaction ids again that were lost.
+///
+/// A row that can be seen and whose transaction is yet to come was restored from another cluster. It
+/// is from before every horizon, since nothing is pruned here before it is.
 const LOOK: &str = "
     select
         case when pg_is_in_recovery()
@@ -198,28 +236,46 @@ const LOOK: &str = "
                 pg_snapshot_xmin(pg_current_snapshot()), ':')
             else cast(pg_current_snapshot() as text)
         end as snapshot,
+        case when pg_is_in_recovery()
+            then cast(cast(pg_snapshot_xmin(pg_current_snapshot()) as text) as bigint)
+        end as oldest,
         concat_ws('/', extract(epoch from pg_postmaster_start_time()),
-            pg_relation_filenode(to_regclass(format('%I.voice_agent_changes', {schema_text})))) as incarnation,
+            pg_relation_filenode(to_regclass(format('%I.voice_agent_changes', {schema_text}))),
+            cast(to_regclass(format('%I.voice_agent_livekit', {schema_text})) as oid),
+            cast(to_regclass(format('%I.voice_agent_numbers', {schema_text})) as oid)) as incarnation,
         (select coalesce(max(seq), 0) from {schema}.voice_agent_changes) as newest,
         exists (
             select from {schema}.voice_agent_changes
             where xact < pg_snapshot_xmin(cast($1 as pg_snapshot))
+        ) or exists (
+            select from {schema}.voice_agent_changes
+            where xact >= pg_snapshot_xmax(pg_current_snapshot())
         ) as reaches_back,
-        case when $3 is not null then (
-            select count(*) from pg_trigger
-            join pg_class on pg_class.oid = tgrelid
-            join pg_namespace on pg_namespace.oid = relnamespace
-            where nspname = $3 and tgenabled <> 'D'
-                and relname in ('voice_agent_livekit', 'voice_agent_numbers')
-                and starts_with(cast(tgname as text), 'trunkline_log_')
-        ) end as triggers,
+        triggers.many as triggers, triggers.ring as rings,
+        case when $3 then (
+            select min(name) from unnest(array[
+                'voice_agent_changes', 'voice_agent_livekit', 'voice_agent_numbers'
+            ]) as ours (name)
+            where row_security_active(to_regclass(format('%I.%I', {schema_text}, name)))
+        ) end as hiding,
         news.*
     from (values (1)) as always
+    left join lateral (
+        select count(*) as many, bool_and(tgnargs = 0) as ring from pg_trigger
+        join pg_class on pg_class.oid = tgrelid
+        join pg_namespace on pg_namespace.oid = relnamespace
+        where nspname = {schema_text} and tgenabled in ('O', 'A')
+            and relname in ('voice_agent_livekit', 'voice_agent_numbers')
+            and starts_with(cast(tgname as text), 'trunkline_log_')
+    ) as triggers on $3
     left join (
-        select {change_columns}
+        select {change_columns}, cast(cast(xact as text) as bigint) as xact
         from {schema}.voice_agent_changes
-        where seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
-            and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
+        where (
+            seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
+                and xact < pg_snapshot_xmax(pg_current_snapshot())
+                and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
+        ) and not exists (select from unnest($5) as known (place) where place = seq)
         order by seq limit $2
     ) as news on true
     order by seq";

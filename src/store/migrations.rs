@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use sqlx::Connection;
 use sqlx::migrate::{Migrate, Migration, Migrator};
 
-use super::StoreError;
 use super::pool::Lanes;
 use super::record::Record;
 use super::session::Session;
 use super::statement::{Statement, Templates};
+use super::{Misfit, StoreError};
 
 /// Where migrating should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,12 @@ pub enum MigrateError {
     /// The database could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Tables that stand there already cannot be adopted; nothing was changed.
+    #[error("the tables cannot be adopted: {}", listed(misfits))]
+    Unfit {
+        /// What is not as it must be.
+        misfits: Vec<Misfit>,
+    },
     /// A migration did not go through; it changed nothing.
     #[error("a migration failed: {why}")]
     Failed {
@@ -144,6 +150,10 @@ impl Book {
                 .collect(),
         })
     }
+}
+
+fn listed(misfits: &[Misfit]) -> String {
+    misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The bytes of a checksum in hex.

@@ -112,13 +112,17 @@ fn literal(text: &str) -> String {
 
 /// What only Postgres understands.
 const DIALECT: Dialect = Dialect {
-    parts: &[("{age}", AGE), ("{config_named}", CONFIG_NAMED)],
+    parts: &[("{age}", AGE), ("{config_named}", CONFIG_NAMED), ("{rules_object}", RULES_OBJECT)],
     route: ROUTE,
     routes: ROUTES,
     assign: ASSIGN,
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
 };
+
+/// The rules as an object, also where an adopted column has the type json.
+const RULES_OBJECT: &str = "case when jsonb_typeof(cast(rules as jsonb)) = 'object'
+        then cast(rules as jsonb) else cast('{}' as jsonb) end";
 
 /// How long ago a change was written.
 const AGE: &str = "cast(extract(epoch from clock_timestamp() - changed_at) as double precision)";
@@ -160,24 +164,26 @@ const ROUTES: &str = "
     left join {schema}.voice_agent_livekit as c on c.id = n.config";
 
 const ASSIGN: &str = "
-    update {schema}.voice_agent_numbers set rules =
-        case when jsonb_typeof(rules) = 'object' then rules else '{}' end
+    update {schema}.voice_agent_numbers set rules = {rules_object}
         || jsonb_build_object('livekit_config', cast($3 as text))
     where {this_number}";
 
 const UNASSIGN: &str = "
-    update {schema}.voice_agent_numbers set rules =
-        case when jsonb_typeof(rules) = 'object' then rules - 'livekit_config' else '{}' end
+    update {schema}.voice_agent_numbers set rules = {rules_object} - 'livekit_config'
     where {this_number}";
 
 /// By transaction, so that whoever finds a row from before his horizon has missed none; and never
 /// the last one of those. That one is also from before every transaction that is still open, since
-/// no horizon is later than those.
+/// no horizon is later than those. Rows of transactions that are yet to come, which a restore
+/// brought, go with them: one that stayed would say that nothing was pruned.
 const PRUNE_CHANGES: &str = "
     delete from {schema}.voice_agent_changes
-    where xact < (
-        select xact from {schema}.voice_agent_changes
-        where changed_at < clock_timestamp() - make_interval(secs => $1)
-            and xact < pg_snapshot_xmin(pg_current_snapshot())
-        order by xact desc limit 1
+    where changed_at < clock_timestamp() - make_interval(secs => $1) and (
+        xact < (
+            select xact from {schema}.voice_agent_changes
+            where changed_at < clock_timestamp() - make_interval(secs => $1)
+                and xact < pg_snapshot_xmin(pg_current_snapshot())
+            order by xact desc limit 1
+        ) or xact >= pg_snapshot_xmax(pg_current_snapshot())
+            and seq < (select max(seq) from {schema}.voice_agent_changes)
     )";

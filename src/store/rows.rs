@@ -1,5 +1,6 @@
 //! The rows that a store speaks in: what is read, and what is written.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -133,4 +134,19 @@ pub struct Creators {
     pub schema: String,
     /// Roles with that right; `public` is everybody. Superusers need none.
     pub roles: Vec<String>,
+}
+
+/// A table or a column that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// The table, or table and column.
+    pub place: String,
+    /// What it must be, and what it is.
+    pub what: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.place, self.what)
+    }
 }

@@ -13,10 +13,11 @@ use sqlx::{Connection, Sqlite};
 use super::error::typed;
 use super::migrations::Book;
 use super::pool::Lanes;
+use super::record::Record;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
 use super::statement::{Statement, Templates, Value};
-use super::{MigrateError, MigrationStatus, Migrations};
+use super::{MigrateError, MigrationStatus, Migrations, StoreError};
 use crate::number::Caller;
 
 /// The tables in an SQLite file.
@@ -45,6 +46,14 @@ impl SqliteStore {
     /// The options that its connections are opened with, for the poller's own one.
     pub(crate) fn options(&self) -> &SqliteConnectOptions {
         self.lanes.door()
+    }
+
+    /// Whether the triggers are there that write the change log; without them what it says is worth
+    /// nothing. A tool that rebuilds a table may leave them out.
+    pub(crate) async fn audit(&self) -> Result<(), StoreError> {
+        let statement = self.templates.statement("triggers", LOGGING_TRIGGERS);
+        let many = self.lanes.read_one(&statement, &[], |row| row.own_int("many")).await?;
+        if many.unwrap_or(0) < TRIGGERS { Err(StoreError::TriggersMissing) } else { Ok(()) }
     }
 
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
@@ -116,6 +125,7 @@ fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Sqlite
         Value::Bool(truth) => query.bind(*truth),
         Value::Json(json) => query.bind(Json(*json)),
         // SQLite binds no lists.
+        Value::Places(places) => query.bind(Json(*places)),
         Value::Callers(callers) => {
             let pair =
                 |caller: &Caller| [caller.number.digits(), caller.tenant.0.simple().to_string()];
@@ -193,6 +203,13 @@ const PRUNE_CHANGES: &str = "
         where changed_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', -$1 || ' seconds')
         order by seq desc limit 1
     )";
+
+const LOGGING_TRIGGERS: &str = "
+    select count(*) as many from {schema}.sqlite_master
+    where type = 'trigger' and substr(name, 1, 14) = 'trunkline_log_'
+        and tbl_name in ('voice_agent_livekit', 'voice_agent_numbers')";
+/// Insert, replace, update and delete, on two tables.
+const TRIGGERS: i64 = 8;
 
 /// As many as any statement of a load returns: the thread that reads them need not wait for room.
 const ROWS_IN_THE_AIR: usize = 1000;

@@ -71,6 +71,8 @@ pub(super) enum Value<'v> {
     Json(&'v Json),
     /// Many callers, in whatever form the database takes lists.
     Callers(&'v [Caller]),
+    /// Many places in the change log, in the same form.
+    Places(&'v [i64]),
 }
 
 impl<'v> From<&'v str> for Value<'v> {
@@ -112,5 +114,24 @@ impl From<usize> for Value<'_> {
 impl From<bool> for Value<'_> {
     fn from(truth: bool) -> Self {
         Self::Bool(truth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_may_name_parts_that_come_after_them_and_the_last_one_is_taken_as_it_is() {
+        let parts =
+            [("{number}", "{digits} = $1"), ("{digits}", "base"), ("{schema}", "\"a{digits}\"")];
+        let statement = Templates::new(parts).statement("one", "from {schema}.t where {number}");
+        assert_eq!(&*statement.text, "from \"a{digits}\".t where base = $1");
+    }
+
+    #[test]
+    fn rows_are_a_list_of_placeholders_that_count_on() {
+        let insert = Templates::new([]).statement("import", "insert into t (a, b)");
+        assert_eq!(&*insert.with_rows(2, 2).text, "insert into t (a, b) values ($1, $2), ($3, $4)");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A gap is made by turning the flag off: nobody listens then, and what was read stays known.
 
+mod distrust;
+
 use trunkline::{Caller, ConfigId, Hearing};
 
 use crate::support::database::{Kind, TestDatabase};
@@ -93,9 +95,11 @@ async fn a_log_that_no_longer_reaches_back_puts_everything_in_doubt() {
             })
             .await;
         }
+        // A log without any row proves nothing; with one it does.
+        two.live.set_trunk("ST_3").await;
         two.heed().await;
         assert!(!two.is_warm(), "{loss}");
-        two.live.trunk_becomes(Some("ST_2")).await;
+        two.live.trunk_becomes(Some("ST_3")).await;
     }
 }
 

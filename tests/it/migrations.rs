@@ -194,3 +194,57 @@ async fn two_schemas_of_one_database_do_not_hear_each_other() {
     );
     assert_eq!(channels, "2");
 }
+
+#[tokio::test]
+async fn a_table_that_cannot_be_adopted_is_refused_with_column_and_type() {
+    let partitioned = "create table voice_agent_numbers (
+            id uuid, tenant_id uuid, country_code text, base_number bigint, provider text, rules jsonb
+        ) partition by hash (id)";
+    for (tables, why) in [
+        (
+            include_str!("../cases/databases/id-serial.sql"),
+            "voice_agent_livekit.id must be uuid, and is integer",
+        ),
+        (
+            include_str!("../cases/databases/tenant-text.sql"),
+            "voice_agent_numbers.tenant_id must be uuid, and is text",
+        ),
+        (partitioned, "voice_agent_numbers must be a plain table, and is a partitioned table"),
+        (
+            "create table base (); create table voice_agent_numbers (id uuid) inherits (base)",
+            "voice_agent_numbers must be a plain table, and is part of an inheritance",
+        ),
+    ] {
+        let url = Cluster::shared().database();
+        psql(&url, tables);
+        let error = open(&settings(&url, &[])).migrate(Migrations::Up).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        let made = "select count(*) from pg_class where relname like 'trunkline%'";
+        assert_eq!(psql(&url, made), "0", "nothing was made");
+    }
+}
+
+#[tokio::test]
+async fn rules_of_the_type_json_and_base_numbers_of_text_are_adopted() {
+    let database = TestDatabase::empty(Kind::Postgres);
+    database.sql(include_str!("../cases/databases/rules-json.sql")).await;
+    database.sql("alter table voice_agent_numbers alter base_number type varchar(20)").await;
+    database.open.migrate(Migrations::Up).await.unwrap();
+    assert_eq!(database.open.misfits().await.unwrap(), []);
+    let (store, log) = (database.store(), database.log());
+    let id = store.create_config(&config(&ring(), "eu")).await.unwrap();
+    store.add_number(&number(caller(1, 1), None)).await.unwrap();
+    store.import(&[number(caller(1, 2), None)]).await.unwrap();
+    for wanted in [Some(id), None] {
+        let before = log.newest_change().await.unwrap();
+        assert!(store.assign(caller(1, 1), wanted).await.unwrap());
+        let route = store.route(caller(1, 1)).await.unwrap().unwrap();
+        assert_eq!(route.config.map(|config| config.id), wanted);
+        assert_eq!(route.rules["outbound"], true, "the other rules stay");
+        let logged = log.changes_after(before).await.unwrap().unwrap();
+        assert_eq!(logged.len(), 1, "{logged:?}");
+    }
+    database.sql("update voice_agent_numbers set provider = 'carrier', rules = '[]'").await;
+    database.sql("delete from voice_agent_numbers where base_number = '501234567'").await;
+    assert_eq!(store.numbers(None).await.unwrap().len(), 2);
+}

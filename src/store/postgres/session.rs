@@ -49,7 +49,8 @@ impl PostgresDoor {
     async fn open_direct(&self) -> Result<Option<PgConnection>, sqlx::Error> {
         let mut connection = match PgConnection::connect_with(&self.direct).await {
             Err(sqlx::Error::Database(refusal))
-                if refusal.message().starts_with("unsupported startup parameter") =>
+                if refusal.code().as_deref() == Some(NOT_SUPPORTED)
+                    || refusal.message().starts_with("unsupported startup parameter") =>
             {
                 return Ok(None);
             }
@@ -165,6 +166,7 @@ fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Postgr
         Value::Real(number) => query.bind(*number),
         Value::Bool(truth) => query.bind(*truth),
         Value::Json(json) => query.bind(Json(*json)),
+        Value::Places(places) => query.bind(*places),
         Value::Callers(callers) => {
             let digits: Vec<_> = callers.iter().map(|caller| caller.number.digits()).collect();
             let tenants: Vec<_> = callers.iter().map(|caller| caller.tenant.0).collect();
@@ -173,6 +175,8 @@ fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Postgr
     })
 }
 
+/// How the proxy of a managed Postgres refuses startup options.
+const NOT_SUPPORTED: &str = "0A000";
 /// The `search_path` of every session. Each name of ours says its schema, and nobody may create in
 /// these two: what somebody made in ours, or in a session of his own, cannot stand in the way of a
 /// built-in function or operator.

@@ -7,7 +7,7 @@ use super::{PostgresStore, quoted};
 use crate::store::error::typed;
 use crate::store::migrations::Book;
 use crate::store::record::Record;
-use crate::store::{Creators, MigrateError, MigrationStatus, Migrations, StoreError};
+use crate::store::{Creators, MigrateError, MigrationStatus, Migrations, Misfit, StoreError};
 
 impl PostgresStore {
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
@@ -18,11 +18,60 @@ impl PostgresStore {
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
         let book = Book::new(&sqlx::migrate!("migrations/postgres"), RELEASED, &self.templates);
         if to != Migrations::Status {
+            if to == Migrations::Up && book.status(&self.lanes).await?.newest_applied() < ADOPTED {
+                let misfits = self.misfits().await?;
+                if !misfits.is_empty() {
+                    return Err(MigrateError::Unfit { misfits });
+                }
+            }
             let mut connection = self.connect().await?;
             self.create_schema(&mut connection).await?;
             book.run(&mut connection, to).await?;
+            if to == Migrations::Up {
+                self.make_triggers(&mut connection, "").await?;
+            }
         }
         book.status(&self.lanes).await
+    }
+
+    /// Has edits ring with NOTIFY, or not, once the tables are there. An application that commits in
+    /// two phases cannot edit while they do.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`]; then nothing is changed.
+    pub async fn notify(&self, on: bool) -> Result<(), MigrateError> {
+        let mut connection = self.connect().await?;
+        self.make_triggers(&mut connection, if on { "on" } else { "off" }).await
+    }
+
+    async fn make_triggers(
+        &self,
+        connection: &mut PgConnection,
+        notify: &str,
+    ) -> Result<(), MigrateError> {
+        let made = self.templates.fill(include_str!("triggers.sql")).replace("{notify}", notify);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(made))
+            .execute(connection)
+            .await
+            .map_err(|error| typed(&error, "make_triggers"))?;
+        Ok(())
+    }
+
+    /// What of the tables is not as it must be: of another kind, or a column of another type.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of any statement.
+    pub async fn misfits(&self) -> Result<Vec<Misfit>, StoreError> {
+        let statement = self.statement("misfits", include_str!("misfits.sql"));
+        let misfit = |row: &_| {
+            Ok(Misfit {
+                place: Record::own_text(row, "place")?,
+                what: Record::own_text(row, "what")?,
+            })
+        };
+        self.lanes.read(&statement, &[], misfit).await
     }
 
     /// Who may create in the schema of the tables beside its owner.
@@ -81,6 +130,9 @@ impl PostgresStore {
         Ok(())
     }
 }
+
+/// The step after which both tables are there.
+const ADOPTED: i64 = 2;
 
 const SCHEMA_USABLE: &str = "
     select has_schema_privilege(oid, 'usage') and has_schema_privilege(oid, 'create')

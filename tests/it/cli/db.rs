@@ -175,3 +175,33 @@ fn who_else_may_create_in_the_schema_is_said_with_the_statement_that_ends_it() {
     assert!(!again.err.contains("may create"), "{}", again.err);
     assert!(!site.run(&["doctor"]).out.contains("may create"), "nothing is left to say");
 }
+
+#[test]
+fn a_table_that_became_unfit_is_warned_of_and_serves_as_before() {
+    let site = Site::migrated(Kind::Postgres);
+    let url = site.variable("DATABASE_URL");
+    psql(&url, "create table elsewhere () inherits (voice_agent_numbers)");
+    let migrated = site.run(&["db", "migrate"]);
+    let found = "voice_agent_numbers must be a plain table, and is part of an inheritance";
+    assert!(migrated.code == 0 && migrated.err.contains(found), "{}", migrated.err);
+    let doctor = site.with_environment().run(&["doctor"]);
+    assert!(doctor.code == 0 && doctor.out.contains(found), "{}", doctor.out);
+}
+
+#[test]
+fn notify_is_taken_out_of_the_triggers_and_put_back() {
+    let site = Site::migrated(Kind::Postgres);
+    let url = site.variable("DATABASE_URL");
+    let quiet =
+        "select count(*) from pg_trigger where tgname like 'trunkline_log_%' and tgnargs > 0";
+    for (arguments, expected) in [
+        (&["db", "migrate", "--notify", "off"][..], "8"),
+        (&["db", "migrate"], "8"),
+        (&["db", "migrate", "--notify", "on"], "0"),
+    ] {
+        site.run(arguments).ok();
+        assert_eq!(psql(&url, quiet), expected, "{arguments:?}");
+    }
+    let site = Site::empty(Kind::Sqlite);
+    refused(site.run(&["db", "migrate", "--notify", "off", "--json"]), 2, "no_notify");
+}

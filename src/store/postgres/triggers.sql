@@ -1,0 +1,41 @@
+-- Makes the triggers that write the change log, as far as they are missing. {notify} says whether they
+-- ring: on, off, or nothing for as those do that are there. One that is quiet has an argument.
+do $do$
+declare
+    watched text;
+    happening text;
+    rows text;
+    quiet boolean := case '{notify}' when 'on' then false when 'off' then true end;
+    is_quiet boolean;
+begin
+    -- Two who migrate at once make each trigger once.
+    perform pg_advisory_xact_lock(hashtextextended('trunkline triggers', 0));
+    if quiet is null then
+        select coalesce(bool_or(tgnargs > 0), false) into quiet from pg_trigger
+        where tgfoid = to_regprocedure(format('%I.trunkline_log_changes()', {schema_text}));
+    end if;
+    foreach watched in array array['voice_agent_livekit', 'voice_agent_numbers'] loop
+        for happening, rows in
+            select * from (values
+                ('insert', 'referencing new table as new_rows'),
+                ('update', 'referencing old table as old_rows new table as new_rows'),
+                ('delete', 'referencing old table as old_rows'),
+                ('truncate', '')
+            ) as kinds
+        loop
+            select tgnargs > 0 into is_quiet from pg_trigger
+            where tgrelid = to_regclass(format('%I.%I', {schema_text}, watched))
+                and tgname = 'trunkline_log_' || happening;
+            continue when is_quiet = quiet;
+            if is_quiet is not null then
+                execute format('drop trigger trunkline_log_%s on %I.%I',
+                    happening, {schema_text}, watched);
+            end if;
+            execute format(
+                'create trigger trunkline_log_%1$s after %1$s on %2$I.%3$I %4$s
+                 for each statement execute function %2$I.trunkline_log_changes(%5$s)',
+                happening, {schema_text}, watched, rows, case when quiet then '''quiet''' else '' end);
+        end loop;
+    end loop;
+end
+$do$
