@@ -141,9 +141,9 @@ const CONFIG_NAMED: &str = "case
         end";
 
 const ROUTE: &str = "
-    select cast(n.rules as text) as rules, n.provider, {credential_columns}
+    select {rules_columns}, {credential_columns}
     from (
-        select rules, provider, {config_named} as config
+        select cast(rules as text) as rules, provider, {config_named} as config
         from {schema}.voice_agent_numbers
         where {this_number}
         order by id limit 1
@@ -152,11 +152,10 @@ const ROUTE: &str = "
 
 /// For each of many, as above.
 const ROUTES: &str = "
-    select wanted.place - 1 as place, cast(n.rules as text) as rules, n.provider,
-        {credential_columns}
+    select wanted.place - 1 as place, {rules_columns}, {credential_columns}
     from unnest($1, $2) with ordinality as wanted (digits, tenant_id, place)
     cross join lateral (
-        select rules, provider, {config_named} as config
+        select cast(rules as text) as rules, provider, {config_named} as config
         from {schema}.voice_agent_numbers as known
         where {digits} = wanted.digits and known.tenant_id = wanted.tenant_id
         order by id limit 1

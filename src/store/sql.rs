@@ -68,23 +68,39 @@ impl Statements {
     }
 }
 
-/// Parts of templates, the same in both dialects.
+/// Parts of templates, the same in both dialects. What a row may hold of any length is bounded before
+/// it leaves the database, so that one row costs nobody else an answer. A text beyond that is read as
+/// none, rules beyond it as a text that are no rules.
 const PARTS: &[(&str, &str)] = &[
     (
         "{config_columns}",
-        "{credential_columns}, description,
+        "{credential_columns},
+        case when octet_length(c.description) <= 65536 then c.description end as description,
         case when created_at between '1900-01-01' and '9999-01-01' then created_at end as created_at,
         case when updated_at between '1900-01-01' and '9999-01-01' then updated_at end as updated_at",
     ),
     (
         "{credential_columns}",
-        "c.id, coalesce(c.name, '') as name, coalesce(c.livekit_url, '') as url,
-        coalesce(c.livekit_api_key, '') as api_key, coalesce(c.livekit_api_secret, '') as api_secret,
-        c.trunk_id, c.worker_name",
+        "c.id, case when octet_length(c.name) <= 4096 then c.name else '' end as name,
+        case when octet_length(c.livekit_url) <= 4096 then c.livekit_url else '' end as url,
+        case when octet_length(c.livekit_api_key) <= 4096 then c.livekit_api_key else '' end as api_key,
+        {sealed} as api_secret,
+        case when octet_length(c.trunk_id) <= 4096 then c.trunk_id end as trunk_id,
+        case when octet_length(c.worker_name) <= 4096 then c.worker_name end as worker_name",
+    ),
+    (
+        "{sealed}",
+        "case when octet_length(c.livekit_api_secret) <= 65536 then c.livekit_api_secret else '' end",
     ),
     (
         "{number_columns}",
-        "id, tenant_id, {digits} as digits, provider, cast(rules as text) as rules",
+        "n.id, n.tenant_id, substr({digits}, 1, 64) as digits, {rules_columns}",
+    ),
+    (
+        "{rules_columns}",
+        "case when octet_length(n.provider) <= 4096 then n.provider end as provider,
+        case when octet_length(cast(n.rules as text)) <= 262144 then cast(n.rules as text)
+            when n.rules is not null then '\"more than 256 KiB\"' end as rules",
     ),
     ("{new_number_columns}", "tenant_id, country_code, base_number, provider, rules"),
     ("{this_number}", "{digits} = $1 and tenant_id = $2"),

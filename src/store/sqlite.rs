@@ -164,7 +164,7 @@ const AGE: &str = "(julianday('now') - julianday(changed_at)) * 86400.0";
 const CONFIG_NAMED: &str = "unhex(ltrim(rtrim(n.rules ->> 'livekit_config', '}'), '{'), '-')";
 
 const ROUTE: &str = "
-    select cast(n.rules as text) as rules, n.provider, {credential_columns}
+    select {rules_columns}, {credential_columns}
     from {schema}.voice_agent_numbers as n
     left join {schema}.voice_agent_livekit as c on c.id = {config_named}
     where {this_number}
@@ -173,7 +173,7 @@ const ROUTE: &str = "
 /// For each of many, as above. They come as JSON, and are sorted so that all rows are ready at once:
 /// handing over each by itself takes longer than reading it.
 const ROUTES: &str = "
-    select wanted.key as place, cast(n.rules as text) as rules, n.provider, {credential_columns}
+    select wanted.key as place, {rules_columns}, {credential_columns}
     from json_each($1) as wanted
     join {schema}.voice_agent_numbers as n on n.id = (
         select one.id from {schema}.voice_agent_numbers as one

@@ -398,3 +398,59 @@ async fn connections_that_died_in_their_lanes_are_replaced_without_an_error() {
     let open = crate::support::postgres::psql(&database.url, count);
     assert!(open.parse::<u32>().unwrap() <= 4, "{open} connections");
 }
+
+#[tokio::test]
+async fn a_huge_value_is_not_fetched_and_hinders_no_other_row() {
+    for kind in BOTH {
+        let (database, ring) = (TestDatabase::migrated(kind).await, ring());
+        let store = database.store();
+        let (huge, sound) = (caller(1, 1), caller(1, 2));
+        let names = ["huge", "sound"];
+        for (caller, name) in [huge, sound].into_iter().zip(names) {
+            let id = store.create_config(&config(&ring, name)).await.unwrap();
+            store.add_number(&number(caller, Some(id))).await.unwrap();
+        }
+        let long = "A".repeat(2000);
+        let text = match kind {
+            Kind::Postgres => "repeat('A', 20000000)",
+            Kind::Sqlite => "replace(hex(zeroblob(10000000)), '0', 'A')",
+        };
+        let of_huge = "where country_code || base_number = '+971500000001'";
+        database
+            .sql(&format!(
+                "update voice_agent_livekit set livekit_api_secret = {text}, description = {text}
+                     where name = 'huge';
+                 update voice_agent_numbers set provider = {text} {of_huge};
+                 insert into voice_agent_numbers (tenant_id, country_code, base_number)
+                     select tenant_id, '{long}', 7 from voice_agent_numbers {of_huge}"
+            ))
+            .await;
+        let lengths = |route: &trunkline::store::Route| {
+            let secret =
+                route.config.as_ref().map(|config| config.api_secret.expose_secret().len());
+            (route.provider.as_ref().map(String::len), secret)
+        };
+        let routes = store.routes(&[huge, sound]).await.unwrap();
+        let routes: Vec<_> = routes.into_iter().flatten().collect();
+        assert_eq!(lengths(&routes[0]), (None, Some(0)), "{kind:?}");
+        assert_eq!(routes[1].config.as_ref().unwrap().name, "sound");
+        assert!(store.configs().await.unwrap().iter().all(|one| one.description.is_none()));
+        let sealed = store.sealed_secrets().await.unwrap();
+        assert!(sealed.iter().all(|secret| secret.expose_secret().len() < 1000));
+        let page = store.numbers_after(None, 10).await.unwrap();
+        assert_eq!(page.len(), 2, "what is no number is not warmed: {kind:?}");
+        assert_eq!(store.numbers(None).await.unwrap().len(), 3);
+        assert!(store.changed_lately(10).await.unwrap().contains(&sound));
+
+        let rules = match kind {
+            Kind::Postgres => format!("jsonb_build_object('x', {text})"),
+            Kind::Sqlite => format!("json_object('x', {text})"),
+        };
+        database.sql(&format!("update voice_agent_numbers set rules = {rules} {of_huge}")).await;
+        let route = store.route(huge).await.unwrap().unwrap();
+        assert!(route.rules.is_string(), "no rules that could be followed: {kind:?}");
+        assert!(store.number(huge).await.unwrap().unwrap().rules.is_string());
+        let read = database.log().changes_after(0).await.unwrap().unwrap();
+        assert!(read.len() > 4, "{kind:?}");
+    }
+}

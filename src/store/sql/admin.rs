@@ -235,20 +235,20 @@ const IMPORT: &str = "insert into {schema}.voice_agent_numbers ({new_number_colu
 
 const NUMBER: &str = "
     select {number_columns}
-    from {schema}.voice_agent_numbers
+    from {schema}.voice_agent_numbers as n
     where {this_number}
-    order by id limit 1";
+    order by n.id limit 1";
 
 const NUMBERS: &str = "
     select {number_columns}
-    from {schema}.voice_agent_numbers
-    order by tenant_id, digits, id";
+    from {schema}.voice_agent_numbers as n
+    order by n.tenant_id, {digits}, n.id";
 
 const NUMBERS_OF: &str = "
     select {number_columns}
-    from {schema}.voice_agent_numbers
+    from {schema}.voice_agent_numbers as n
     where tenant_id = $1
-    order by digits, id";
+    order by {digits}, n.id";
 
 const REMOVE_NUMBER: &str = "delete from {schema}.voice_agent_numbers where {this_number}";
 

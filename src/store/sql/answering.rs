@@ -124,9 +124,10 @@ const OWNERS: &str = "
 /// By the columns of an index, so that no page is sorted.
 const NUMBERS_AFTER: &str = "
     select {number_columns}
-    from {schema}.voice_agent_numbers
+    from {schema}.voice_agent_numbers as n
     where ({digits}, tenant_id) > ($1, $2) and tenant_id is not null
-    order by {digits}, tenant_id, id
+        and octet_length({digits}) <= 64
+    order by {digits}, tenant_id, n.id
     limit $3";
 
 /// Among the newest changes only: the log may be long.
@@ -134,11 +135,10 @@ const CHANGED_LATELY: &str = "
     select tenant_id, digits from (
         select seq, tenant_id, digits from {schema}.voice_agent_changes order by seq desc limit 100000
     ) as newest
-    where tenant_id is not null and digits is not null
+    where tenant_id is not null and octet_length(digits) <= 32
     group by tenant_id, digits
     order by max(seq) desc
     limit $1";
 
 /// What is sealed, and nothing that only people want to know.
-const SECRETS: &str =
-    "select coalesce(livekit_api_secret, '') as api_secret from {schema}.voice_agent_livekit";
+const SECRETS: &str = "select {sealed} as api_secret from {schema}.voice_agent_livekit as c";

@@ -70,7 +70,8 @@ pub(in crate::store) fn read_change(row: &impl Record) -> Result<LoggedChange, s
 
 /// The columns of a change; how its age is told is the dialect's.
 pub(super) const CHANGE_COLUMNS: &str =
-    "seq, entity, fields, config_id, tenant_id, digits, {age} as age";
+    "seq, entity, substr(fields, 1, 1024) as fields, config_id, tenant_id, substr(digits, 1, 64) as digits,
+        {age} as age";
 
 /// From the row that was read last, which shows that the log reaches back to it.
 const CHANGES_AFTER: &str = "
