@@ -13,7 +13,7 @@ use crate::credentials::{CredentialError, Credentials};
 use crate::keyring::Secret;
 use crate::number::ConfigId;
 use crate::reason::Reason;
-use crate::rules::Rules;
+use crate::rules::{Known, Rules};
 use crate::server_url::ServerUrl;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::token::{AccessToken, TokenRequest};
@@ -50,6 +50,8 @@ pub struct Answer {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) origin: Origin,
     pub(crate) stale: bool,
+    /// Whether the number is known to have no row.
+    pub(crate) no_row: bool,
     /// Whether it counts as a user of its credentials.
     pub(crate) counted: AtomicBool,
     pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
@@ -77,6 +79,7 @@ impl Answer {
             rules,
             loaded_at,
             stale: false,
+            no_row: false,
             counted: AtomicBool::new(true),
         }
     }
@@ -87,11 +90,13 @@ impl Answer {
         trunk: Option<(Box<str>, TrunkOrigin)>,
         agent: Arc<str>,
         reason: Reason,
-        rules: Option<Arc<Rules>>,
+        rules: &KnownRules,
         now: Moment,
     ) -> Self {
         let origin = Origin::Environment { reason };
-        let mut answer = Self::new(credentials, trunk, agent, origin, rules, now);
+        let said = rules.rules().cloned();
+        let mut answer = Self::new(credentials, trunk, agent, origin, said, now);
+        answer.no_row = *rules == KnownRules::NoRow;
         answer.counted = AtomicBool::new(false);
         answer
     }
@@ -170,10 +175,29 @@ impl Answer {
     }
 
     /// What the number's row says: its carrier, its trunk and which calls it allows. `None`: it has
-    /// no row, or the database was not asked or not reached; [`reason`](Self::reason) tells which.
+    /// no row, or the database was not asked or not reached; [`known`](Self::known) tells which.
     #[must_use]
     pub fn rules(&self) -> Option<&Rules> {
         self.rules.as_deref()
+    }
+
+    /// What is known of the number's rules.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        match &self.rules {
+            Some(_) => Known::Rules,
+            None if self.no_row => Known::NoRow,
+            None => Known::Unknown,
+        }
+    }
+
+    /// What is known of them, to hand on.
+    pub(crate) fn known_rules(&self) -> KnownRules {
+        match &self.rules {
+            Some(rules) => KnownRules::Rules(Arc::clone(rules)),
+            None if self.no_row => KnownRules::NoRow,
+            None => KnownRules::Unknown,
+        }
     }
 
     /// Which side answered.
@@ -184,6 +208,11 @@ impl Answer {
             Origin::Database { .. } => Source::Database,
             Origin::Environment { .. } => Source::Environment,
         }
+    }
+
+    /// Whether it is what the number's row and the flag want, and stands in for nothing.
+    pub(crate) fn is_as_the_row_wants(&self) -> bool {
+        !matches!(self.reason(), Some(reason) if reason != Reason::FlagOff)
     }
 
     /// Why it was the environment. `None` when the database answered.
@@ -248,6 +277,32 @@ impl fmt::Debug for Answer {
     }
 }
 
+/// Rules, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum KnownRules {
+    Rules(Arc<Rules>),
+    NoRow,
+    #[default]
+    Unknown,
+}
+
+impl KnownRules {
+    pub(crate) fn known(&self) -> Known {
+        match self {
+            Self::Rules(_) => Known::Rules,
+            Self::NoRow => Known::NoRow,
+            Self::Unknown => Known::Unknown,
+        }
+    }
+
+    pub(crate) fn rules(&self) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Rules(rules) => Some(rules),
+            Self::NoRow | Self::Unknown => None,
+        }
+    }
+}
+
 /// Why nobody could answer, by what a caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -304,12 +359,12 @@ impl ResolveError {
 #[derive(Debug, Clone)]
 pub(crate) struct Unanswered {
     pub(crate) error: ResolveError,
-    pub(crate) rules: Option<Arc<Rules>>,
+    pub(crate) rules: KnownRules,
 }
 
 impl From<ResolveError> for Unanswered {
     fn from(error: ResolveError) -> Self {
-        Self { error, rules: None }
+        Self { error, rules: KnownRules::Unknown }
     }
 }
 

@@ -25,13 +25,13 @@ use std::time::Duration;
 pub use self::entry::Resolution;
 pub(crate) use self::entry::{Entry, Outcome, Place};
 use self::entry::{Kept, Noted, coarse};
-use self::fence::Fence;
+use self::fence::{Fence, Generation};
 pub(crate) use self::fresh::{Fresh, LastGood, Lifetimes, NumberPart};
 pub(crate) use self::local::Near;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
 use self::table::Table;
-use crate::answer::Origin;
+use crate::answer::{KnownRules, Origin};
 use crate::change::Change;
 use crate::clock::Moment;
 use crate::number::Caller;
@@ -46,6 +46,8 @@ pub(crate) struct Cache {
     pub(crate) fence: Fence,
     pub(crate) shared: SharedCredentials,
     serial: AtomicU64,
+    /// What was made for want of an answer, and has a smaller serial, was made for other credentials.
+    turned_at: AtomicU64,
     /// Until when the database is not trusted to give an answer again that was wiped.
     distrust_until: AtomicU64,
     /// Which entries are to be looked at when, in ticks of [`SWEEP`].
@@ -95,6 +97,7 @@ impl Cache {
             fence: Fence::new(),
             shared: SharedCredentials::default(),
             serial: AtomicU64::new(0),
+            turned_at: AtomicU64::new(0),
             distrust_until: AtomicU64::new(0),
             due: Mutex::default(),
             idle,
@@ -205,7 +208,8 @@ impl Cache {
         let proven = if kept.needs_lease {
             self.fence.lease_is_live(now) && self.fence.admits(kept.stamp)
         } else {
-            !self.fence.knows_better(kept.stamp)
+            kept.serial >= self.turned_at.load(Ordering::SeqCst)
+                && !self.fence.knows_better(kept.stamp)
         };
         now < kept.fresh_until && proven
     }
@@ -215,34 +219,51 @@ impl Cache {
     pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<LastGood> {
         let last = |entry: &Arc<Entry>, kept: &Kept| {
             let (stamp, keep_until) = (kept.stamp, kept.keep_until);
-            let usable = now < keep_until && !self.fence.knows_better(stamp);
-            entry.database_answer().filter(|_| usable)?;
-            Some(LastGood { answer: Resolution::of(entry)?, stamp, keep_until })
+            let rules = entry.known_rules();
+            let holds = rules != KnownRules::Unknown || entry.database_answer().is_some();
+            if !holds || now >= keep_until || self.fence.knows_better(stamp.without_config()) {
+                return None;
+            }
+            let answer = Resolution::of(entry).filter(|_| entry.database_answer().is_some());
+            Some(LastGood { answer, rules, stamp, keep_until })
         };
         self.table.read(caller, last).flatten()
     }
 
-    /// Lets the last good answer serve without asking the database, until then. `None`: it is known
-    /// to have changed meanwhile.
+    /// Lets the last good answer serve without asking the database, until then. `made` is from before
+    /// the settings were read that let it. `None`: there is none, or it is known to have changed.
     pub(crate) fn keep_last_good(
         &self,
         caller: Caller,
         last: &LastGood,
+        made: Generation,
         now: Moment,
         until: Moment,
     ) -> Option<Outcome> {
-        if self.fence.knows_better(last.stamp) || !last.answer.credentials.acquire() {
+        if self.fence.knows_better(last.stamp) {
             return None;
         }
-        let outcome = Ok(last.stale());
-        self.keep(caller, Fresh::last_good(outcome.clone(), last, until), now);
+        let outcome = Ok(last.stale()?);
+        self.keep(caller, Fresh::last_good(outcome.clone(), last, made, until), now);
         Some(outcome)
+    }
+
+    /// Whether the rules that the database named last hold, as far as it is known.
+    pub(crate) fn last_rules_hold(&self, last: &LastGood) -> bool {
+        last.rules != KnownRules::Unknown && !self.fence.knows_better(last.stamp.without_config())
+    }
+
+    /// It was turned whose credentials are used. No answer counts that was made before, though what
+    /// it says of its number is still the last good there is.
+    pub(crate) fn turn(&self) {
+        self.fence.turn();
+        self.turned_at.store(self.serial.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Keeps an answer, unless a better one is there. Its credentials count as used by it.
     pub(crate) fn keep(&self, caller: Caller, fresh: Fresh, now: Moment) {
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let stamp = fresh.stamp;
+        let serial = self.serial.fetch_add(1, Ordering::SeqCst);
+        let Fresh { stamp, made, needs_lease, .. } = fresh;
         let entry = Entry::of(fresh.outcome);
         // What is known to be outdated by now is wiped at once, and not when its time is up.
         if self.fence.knows_better(stamp) {
@@ -253,7 +274,7 @@ impl Cache {
             stamp,
             fresh_until: fresh.serve_until,
             used: AtomicU32::new(coarse(fresh.used_at)),
-            needs_lease: fresh.needs_lease,
+            needs_lease,
             retired: AtomicBool::new(false),
             near: AtomicU16::new(0),
             keep_until: fresh.keep_until,
@@ -271,8 +292,9 @@ impl Cache {
         if !self.table.insert(entry, kept, outranks) {
             return;
         }
-        // A change that was bumped since the look above may have found nothing to remove yet.
-        if self.fence.knows_better(stamp) {
+        // A change that was bumped since the look above may have found nothing to remove yet, and what
+        // was made before a turn may have got its serial after it.
+        if self.fence.knows_better(stamp) || !needs_lease && self.fence.was_turned_since(made) {
             return self.table.remove_exact(caller, serial);
         }
         self.keeper.insert(caller, serial);

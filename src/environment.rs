@@ -7,25 +7,38 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::answer::{Answer, ResolveError, TrunkOrigin, Unanswered};
+use crate::answer::{Answer, KnownRules, ResolveError, TrunkOrigin, Unanswered};
 use crate::clock::{Clock, Moment};
 use crate::credentials::Credentials;
 use crate::keyring::Secret;
 use crate::reason::Reason;
-use crate::rules::Rules;
 use crate::server_url::ServerUrl;
 
-/// Which reasons may not fall back to the environment. By default every reason may.
+/// Which reasons may not fall back to the environment. By default every reason may, and a number may
+/// call without its rules where those are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FallbackPolicy {
     denied: Vec<Reason>,
+    unknown_rules: bool,
 }
 
 impl FallbackPolicy {
     /// Denies these reasons: then they are an error instead of another account's key.
     #[must_use]
     pub fn denying(denied: impl IntoIterator<Item = Reason>) -> Self {
-        Self { denied: denied.into_iter().collect() }
+        Self { denied: denied.into_iter().collect(), unknown_rules: false }
+    }
+
+    /// Denies calls from a number of whose rules nothing is known, too. Resolving it stays possible.
+    #[must_use]
+    pub fn denying_unknown_rules(self) -> Self {
+        Self { unknown_rules: true, ..self }
+    }
+
+    /// Whether nobody is called from a number of whose rules nothing is known.
+    #[must_use]
+    pub fn denies_unknown_rules(&self) -> bool {
+        self.unknown_rules
     }
 
     /// Whether this reason is an error.
@@ -114,7 +127,7 @@ impl Environment {
     pub(crate) fn answer(
         &self,
         reason: Reason,
-        rules: Option<Arc<Rules>>,
+        rules: KnownRules,
         now: Moment,
     ) -> Result<Answer, Unanswered> {
         let credentials = match &self.credentials {
@@ -128,10 +141,10 @@ impl Environment {
             Ok(credentials) => credentials,
             Err(error) => return Err(Unanswered { error, rules }),
         };
-        let rules_trunk = rules.as_ref().and_then(|rules| rules.trunk.as_deref());
+        let rules_trunk = rules.rules().and_then(|rules| rules.trunk.as_deref());
         let trunk = self.trunk(None, rules_trunk);
         let agent = self.agent.clone();
-        Ok(Answer::of_environment(credentials, trunk, agent, reason, rules, now))
+        Ok(Answer::of_environment(credentials, trunk, agent, reason, &rules, now))
     }
 
     /// The trunk by precedence: the config's, else the rules', else `OUTBOUND_TRUNK_ID`.
@@ -188,6 +201,8 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// The word of `FALLBACK_DENY` that is no [`Reason`].
+pub(crate) const RULES_UNKNOWN: &str = "rules_unknown";
 const DEFAULT_AGENT: &str = "inbound-agent";
 
 #[cfg(test)]
@@ -231,8 +246,10 @@ mod tests {
     #[test]
     fn an_incomplete_environment_names_what_is_missing_and_all_three() {
         let values = EnvironmentValues { api_key: None, ..complete() };
-        let error =
-            environment(values).answer(Reason::NumberUnknown, None, Moment(0)).unwrap_err().error;
+        let error = environment(values)
+            .answer(Reason::NumberUnknown, KnownRules::Unknown, Moment(0))
+            .unwrap_err()
+            .error;
         let ResolveError::EnvironmentIncomplete { missing, .. } = &error else { panic!() };
         assert_eq!(missing, &["LIVEKIT_API_KEY"]);
         for name in ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
@@ -244,10 +261,12 @@ mod tests {
     fn a_denied_reason_is_an_error_and_the_others_are_answered() {
         let policy = FallbackPolicy::denying([Reason::SecretUnopenable]);
         let environment = environment(EnvironmentValues { policy, ..complete() });
-        let denied =
-            environment.answer(Reason::SecretUnopenable, None, Moment(0)).unwrap_err().error;
+        let denied = environment
+            .answer(Reason::SecretUnopenable, KnownRules::Unknown, Moment(0))
+            .unwrap_err()
+            .error;
         assert_eq!(denied, ResolveError::FallbackDenied { reason: Reason::SecretUnopenable });
-        let answer = environment.answer(Reason::FlagOff, None, Moment(0)).unwrap();
+        let answer = environment.answer(Reason::FlagOff, KnownRules::Unknown, Moment(0)).unwrap();
         assert_eq!(
             (answer.source(), answer.agent_name()),
             (crate::Source::Environment, "inbound-agent")

@@ -34,6 +34,8 @@ macro_rules! reasons {
 reasons! {
     /// `USE_SELFHOST_ROUTING_TABLE` is off.
     FlagOff = "flag_off",
+    /// `DATABASE_OFF` is set.
+    DatabaseOff = "database_off",
     /// No `DATABASE_URL` is set.
     DatabaseNotConfigured = "database_not_configured",
     /// The tenant has no such number.
@@ -69,6 +71,13 @@ impl Reason {
                 | Self::DatabaseError
                 | Self::LoadPanicked
         )
+    }
+}
+
+impl Reason {
+    /// Whether a setting wants it so.
+    pub(crate) fn is_by_settings(self) -> bool {
+        matches!(self, Self::FlagOff | Self::DatabaseOff)
     }
 }
 

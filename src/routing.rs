@@ -8,12 +8,10 @@ mod caller;
 mod destination;
 mod written;
 
-use serde::Serialize;
-
 pub use self::caller::CallerId;
 use self::destination::Number;
 use crate::number::{ConfigId, E164};
-use crate::reason::Reason;
+pub use crate::rules::Known;
 use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
 
 /// How a destination without a country code is read: `ROUTING`.
@@ -54,18 +52,6 @@ pub struct CallRouting {
     pub known: Known,
     /// What is dialled, or why nothing is.
     pub verdict: Result<Dialled, Refusal>,
-}
-
-/// What is known of a caller's rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Known {
-    /// They decided.
-    Rules,
-    /// The number has no row: every country is allowed, in E.164.
-    NoRow,
-    /// The database was not asked or not reached; decided as for a number without a row.
-    Unknown,
 }
 
 /// A destination that may be called.
@@ -119,6 +105,12 @@ pub enum Refusal {
          the rules"
     )]
     PremiumRate,
+    /// Nothing is known of the rules, and `FALLBACK_DENY` wants them known.
+    #[error(
+        "nothing is known of the rules of this number, and rules_unknown in FALLBACK_DENY keeps it \
+         from calling without them"
+    )]
+    RulesUnknown,
     /// What the rules say of calls cannot be followed.
     #[error("the rules of this number cannot be followed: {0}")]
     RulesMalformed(#[from] RulesError),
@@ -162,6 +154,7 @@ impl Refusal {
             Self::NotANumber(_) => "not_a_number",
             Self::Ambiguous { .. } => "ambiguous",
             Self::PremiumRate => "premium_rate",
+            Self::RulesUnknown => "rules_unknown",
             Self::RulesMalformed(_) => "rules_malformed",
         }
     }
@@ -179,7 +172,7 @@ impl CallRouting {
         from: E164,
         to: &str,
         rules: Option<&Rules>,
-        reason: Option<Reason>,
+        known: Known,
         reading: &Reading,
     ) -> Self {
         let default = CallRules::default();
@@ -193,11 +186,7 @@ impl CallRouting {
             country,
             trunk_id: rules.and_then(|rules| rules.trunk.clone()),
             config_id: rules.and_then(|rules| rules.config),
-            known: match (rules, reason) {
-                (Some(_), _) => Known::Rules,
-                (None, Some(Reason::NumberUnknown)) => Known::NoRow,
-                (None, _) => Known::Unknown,
-            },
+            known,
             verdict,
         }
     }

@@ -8,6 +8,7 @@
 mod calls;
 mod country;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::calls::{CallRules, CallerCheck, Destinations, Piece};
@@ -23,10 +24,22 @@ pub struct Rules {
     pub config: Option<ConfigId>,
     /// `outbound_trunk_id`: the trunk, where the config names none.
     pub trunk: Option<Box<str>>,
-    /// Why config and trunk do not count, if what the rules say of them is wrong.
+    /// Why the config does not count, if what the rules say of config or trunk is wrong.
     pub credentials_wrong: Option<RulesError>,
     /// Which calls are allowed, or what is wrong with that part.
     pub calls: Result<CallRules, RulesError>,
+}
+
+/// What is known of a number's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// What they say.
+    Rules,
+    /// That there are none: the number has no row. Every country is allowed, in E.164.
+    NoRow,
+    /// Nothing: the database was not asked or not reached.
+    Unknown,
 }
 
 impl Rules {
@@ -48,14 +61,12 @@ impl Rules {
             Value::Null => (&nothing, None),
             _ => (&nothing, Some(RulesError::NoObject)),
         };
-        let (credentials, credentials_wrong) = match credentials(members) {
-            Ok(credentials) => (credentials, wrong),
-            Err(error) => ((None, None), Some(error)),
-        };
+        let (config, trunk) = (config(members), trunk(members));
+        let credentials_wrong = wrong.or(config.err()).or(trunk.err());
         Self {
             carrier: carrier.filter(|text| !text.trim().is_empty()).map(Into::into),
-            config: credentials.0,
-            trunk: credentials.1,
+            config: config.ok().flatten().filter(|_| trunk.is_ok()),
+            trunk: trunk.ok().flatten().map(Into::into),
             credentials_wrong,
             calls: wrong.map_or_else(|| CallRules::read(members), Err),
         }
@@ -72,24 +83,26 @@ impl Rules {
     }
 }
 
-/// Config and trunk.
-fn credentials(
-    members: &Map<String, Value>,
-) -> Result<(Option<ConfigId>, Option<Box<str>>), RulesError> {
-    let text = |name| match members.get(name) {
+fn config(members: &Map<String, Value>) -> Result<Option<ConfigId>, RulesError> {
+    let Some(id) = text(members, "livekit_config").map_err(|()| RulesError::ConfigNoUuid)? else {
+        return Ok(None);
+    };
+    // A URN is one that the databases do not read.
+    let id = Some(id).filter(|id| !id.starts_with("urn:")).and_then(|id| id.parse().ok());
+    id.map(Some).ok_or(RulesError::ConfigNoUuid)
+}
+
+fn trunk(members: &Map<String, Value>) -> Result<Option<&str>, RulesError> {
+    text(members, "outbound_trunk_id").map_err(|()| RulesError::TrunkNoText)
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, ()> {
+    match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str())),
-        Some(_) => Err(name),
-    };
-    let config = text("livekit_config")
-        .map_err(|_| RulesError::ConfigNoUuid)?
-        // A URN is one that the databases do not read.
-        .map(|id| Some(id).filter(|id| !id.starts_with("urn:")).and_then(|id| id.parse().ok()))
-        .map(|id| id.ok_or(RulesError::ConfigNoUuid))
-        .transpose()?;
-    let trunk = text("outbound_trunk_id").map_err(|_| RulesError::TrunkNoText)?;
-    Ok((config, trunk.map(Into::into)))
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(()),
+    }
 }
 
 /// Why rules cannot be followed.

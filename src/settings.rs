@@ -47,6 +47,8 @@ impl SettingsFiles {
 pub struct Settings {
     /// `USE_SELFHOST_ROUTING_TABLE`: whether the database is asked.
     pub enabled: bool,
+    /// `DATABASE_OFF`: whether the database is left alone altogether.
+    pub database_off: bool,
     /// The keys that secrets rest under. `None`: no sealed secret can be opened.
     pub ring: Option<Arc<KeyRing>>,
     /// The credentials of the environment, and when they may serve.
@@ -177,6 +179,7 @@ impl Settings {
         reader.log_format();
         let settings = Self {
             enabled: reader.enabled(),
+            database_off: reader.database_off(),
             #[cfg(feature = "dispatch")]
             routing: reader.routing(),
             ring: reader.ring(),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::fence::Stamp;
-use crate::answer::{Answer, Origin, Unanswered};
+use crate::answer::{Answer, KnownRules, Origin, Unanswered};
 use crate::clock::Moment;
 use crate::number::Caller;
 use crate::sync::{Arc, AtomicBool, AtomicU16, AtomicU32, OnceLock, Ordering};
@@ -121,6 +121,14 @@ impl Entry {
     #[inline(always)]
     pub(super) fn kept(&self) -> Option<&Kept> {
         self.kept.get()
+    }
+
+    /// What is known of the rules of its number.
+    pub(super) fn known_rules(&self) -> KnownRules {
+        match &self.said {
+            Ok(answer) => answer.known_rules(),
+            Err(unanswered) => unanswered.rules.clone(),
+        }
     }
 
     /// The answer, where it came from the database.

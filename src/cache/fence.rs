@@ -45,6 +45,11 @@ impl Stamp {
         Self { born, config_born: born, number: place_of(number), config: NO_CONFIG }
     }
 
+    /// The stamp of what the number alone says.
+    pub(crate) fn without_config(self) -> Self {
+        Self { config: NO_CONFIG, config_born: self.born, ..self }
+    }
+
     /// The stamp of an answer whose config was read anew.
     pub(crate) fn with_config_of(self, config_born: Generation) -> Self {
         Self { config_born, ..self }
@@ -63,6 +68,8 @@ pub(crate) struct Fence {
     all: AtomicU64,
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
+    /// The last time that it was turned whose credentials are used.
+    turned: AtomicU64,
     numbers: Box<[AtomicU64]>,
     configs: Box<[AtomicU64]>,
     lease: AtomicU64,
@@ -76,6 +83,7 @@ impl Fence {
             latest: AtomicU64::new(0),
             all: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
+            turned: AtomicU64::new(0),
             numbers: places(PLACES),
             // One more, for "no config", which nothing ever bumps.
             configs: places(PLACES + 1),
@@ -108,6 +116,19 @@ impl Fence {
         self.doubt.fetch_max(generation, Ordering::SeqCst);
     }
 
+    /// It was turned whose credentials are used: nothing that was read before now counts, though what
+    /// it says of its number still holds.
+    pub(crate) fn turn(&self) {
+        let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
+        self.turned.fetch_max(generation, Ordering::SeqCst);
+        self.doubt.fetch_max(generation, Ordering::SeqCst);
+    }
+
+    /// Whether it was turned since.
+    pub(crate) fn was_turned_since(&self, made: Generation) -> bool {
+        self.turned.load(Ordering::SeqCst) > made.0
+    }
+
     /// Whether nothing has changed, or may have, since the answer was read.
     #[inline(always)]
     pub(crate) fn admits(&self, stamp: Stamp) -> bool {
@@ -126,7 +147,7 @@ impl Fence {
 
     /// Whether what the number says still holds, whatever became of its config.
     pub(crate) fn admits_number(&self, stamp: Stamp) -> bool {
-        self.admits(Stamp { config: NO_CONFIG, ..stamp })
+        self.admits(stamp.without_config())
     }
 
     /// Whether what a config said in this generation still holds.

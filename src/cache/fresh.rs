@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::dice;
 use super::entry::{Outcome, Resolution};
-use super::fence::Stamp;
-use crate::answer::{Answer, Source};
+use super::fence::{Generation, Stamp};
+use crate::answer::{Answer, KnownRules};
 use crate::clock::Moment;
 use crate::number::{Caller, ConfigId};
 use crate::rules::Rules;
@@ -31,6 +31,8 @@ pub(crate) struct Lifetimes {
 pub(crate) struct Fresh {
     pub(super) outcome: Outcome,
     pub(super) stamp: Stamp,
+    /// From before the settings were read that made it.
+    pub(super) made: Generation,
     /// Until when it may answer.
     pub(super) serve_until: Moment,
     /// Until when it may be the last good answer.
@@ -53,7 +55,7 @@ impl Fresh {
         asked_at: Moment,
         lifetimes: &Lifetimes,
     ) -> Self {
-        let answered = matches!(&outcome, Ok(answer) if answer.source() == Source::Database);
+        let answered = outcome.as_ref().is_ok_and(|answer| answer.is_as_the_row_wants());
         let ttl = if answered { lifetimes.ttl } else { lifetimes.negative_ttl };
         let ttl = ttl.mul_f64(1.0 - lifetimes.jitter * dice((caller, asked_at.0)));
         let refresh_at =
@@ -61,6 +63,7 @@ impl Fresh {
         Self {
             outcome,
             stamp,
+            made: stamp.born,
             serve_until: asked_at.after(ttl),
             keep_until: asked_at.after(lifetimes.max_stale),
             refresh_at,
@@ -80,6 +83,7 @@ impl Fresh {
         Self {
             outcome,
             stamp,
+            made: stamp.born,
             serve_until: part.serve_until,
             keep_until: part.keep_until,
             refresh_at: part.refresh_at,
@@ -93,6 +97,7 @@ impl Fresh {
         Self {
             outcome,
             stamp,
+            made: stamp.born,
             serve_until: until,
             keep_until: until,
             refresh_at: Moment::NEVER,
@@ -101,33 +106,57 @@ impl Fresh {
         }
     }
 
-    /// The last good answer, marked stale, until the database is asked again.
-    pub(super) fn last_good(outcome: Outcome, last: &LastGood, until: Moment) -> Self {
+    /// The last good answer, marked stale, until the database is asked again. `made` is from before
+    /// the settings were read by which it may serve.
+    pub(super) fn last_good(
+        outcome: Outcome,
+        last: &LastGood,
+        made: Generation,
+        until: Moment,
+    ) -> Self {
         let keep_until = last.keep_until;
-        Self { keep_until, ..Self::substitute(outcome, last.stamp, until, until) }
+        Self { made, keep_until, ..Self::substitute(outcome, last.stamp, until, until) }
+    }
+
+    /// What there is for want of it, by the rules that the database named last.
+    pub(crate) fn by_last_rules(
+        outcome: Outcome,
+        last: &LastGood,
+        made: Generation,
+        now: Moment,
+        until: Moment,
+    ) -> Self {
+        let (keep_until, stamp) = (last.keep_until, last.stamp.without_config());
+        Self { made, keep_until, ..Self::substitute(outcome, stamp, now, until) }
     }
 }
 
-/// An answer that may serve when the database cannot.
+/// What the database said of a number when it last could.
 pub(crate) struct LastGood {
-    pub(super) answer: Resolution,
+    /// The answer, which may serve when the database cannot.
+    pub(super) answer: Option<Resolution>,
+    /// What the number's row said.
+    pub(crate) rules: KnownRules,
     pub(super) stamp: Stamp,
     pub(super) keep_until: Moment,
 }
 
 impl LastGood {
-    /// It, marked stale, and counting as one more user of its credentials.
-    pub(super) fn stale(&self) -> Resolution {
-        Resolution::new(Answer {
-            credentials: Arc::clone(&self.answer.credentials),
-            trunk: self.answer.trunk.clone(),
-            agent: Arc::clone(&self.answer.agent),
-            origin: self.answer.origin.clone(),
-            rules: self.answer.rules.clone(),
-            loaded_at: self.answer.loaded_at,
+    /// The answer, marked stale, and counting as one more user of its credentials. `None`: there is
+    /// none, or its credentials were withdrawn.
+    pub(super) fn stale(&self) -> Option<Resolution> {
+        let answer = self.answer.as_ref().filter(|answer| answer.credentials.acquire())?;
+        Some(Resolution::new(Answer {
+            credentials: Arc::clone(&answer.credentials),
+            trunk: answer.trunk.clone(),
+            agent: Arc::clone(&answer.agent),
+            origin: answer.origin.clone(),
+            rules: answer.rules.clone(),
+            no_row: answer.no_row,
+            loaded_at: answer.loaded_at,
             stale: true,
             counted: AtomicBool::new(true),
-        })
+        }))
     }
 }
 

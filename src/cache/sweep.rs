@@ -37,7 +37,7 @@ impl Cache {
                 let ends_at = self.ends_at(entry, kept);
                 if now < ends_at {
                     // Since it was loaded for its first caller, or anew for nobody.
-                    let loaded_at = entry.database_answer().map(|answer| answer.loaded_at);
+                    let loaded_at = entry.said.as_ref().ok().map(|answer| answer.loaded_at);
                     let used = loaded_at.is_some_and(|then| kept.was_used_since(then));
                     if now >= kept.refresh_at && used {
                         in_use.push(place);

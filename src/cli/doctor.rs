@@ -73,10 +73,16 @@ async fn examine(context: &Context) -> Vec<Finding> {
 }
 
 fn flag(settings: &Settings) -> Finding {
-    if settings.enabled {
+    if settings.database_off {
+        let found = "DATABASE_OFF is set: only the environment answers, and NO RULES HOLD";
+        let hint = "take it out once the database is well; until then every country may be called";
+        warning("flag", found, Some(hint))
+    } else if settings.enabled {
         good("flag", "on: the database is asked first")
     } else {
-        warning("flag", "USE_SELFHOST_ROUTING_TABLE is off: only the environment answers", None)
+        let found = "USE_SELFHOST_ROUTING_TABLE is off: the environment answers, by the rules of each \
+                     number";
+        warning("flag", found, None)
     }
 }
 
@@ -179,8 +185,8 @@ fn secrets(configs: &[Config], ring: &KeyRing) -> Vec<Finding> {
 
 /// Starts the engine for a moment and sees whether it hears changes.
 async fn hot_reload(settings: &Settings) -> Finding {
-    if !settings.enabled {
-        return warning("hot reload", "not started while the flag is off", None);
+    if settings.database_off {
+        return warning("hot reload", "not started under DATABASE_OFF", None);
     }
     let patience = settings.tuning.store_deadline + settings.tuning.lease;
     let mut probe = Settings::default();

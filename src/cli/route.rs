@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use trunkline::routing::CallRouting;
+use trunkline::routing::{CallRouting, Known};
 use trunkline::{Caller, Country, Resolver};
 
 use super::Context;
@@ -34,6 +34,7 @@ impl Route {
             return json_line(&routing_json(&routing));
         }
         let row = |name: &str, value: Option<&str>| vec![name.to_owned(), or_dash(value)];
+        warn_without_rules(&routing);
         let refusal = routing.verdict.as_ref().err();
         let dialled = routing.verdict.as_ref().ok();
         let e164 = dialled.map(|dialled| dialled.e164.to_string());
@@ -52,6 +53,16 @@ impl Route {
                 row("rules", json!(routing.known).as_str()),
             ],
         )
+    }
+}
+
+/// Says on stderr that a call may go out though nothing is known of the rules of its number.
+pub(crate) fn warn_without_rules(routing: &CallRouting) {
+    if routing.known == Known::Unknown && routing.allowed() {
+        eprintln!(
+            "warning: NO RULES HOLD for this call: the database was not asked or not reached, so \
+             every country may be called; rules_unknown in FALLBACK_DENY refuses it"
+        );
     }
 }
 

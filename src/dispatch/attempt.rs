@@ -8,7 +8,7 @@ use super::livekit::{LiveKitError, Room, SipDial};
 use super::report::{Draft, Placed};
 use super::{Call, CallRequest, Dial, Dispatcher, EngineDial, Failed, Ledger, Outcome};
 use crate::cache::Resolution;
-use crate::routing::Dialled;
+use crate::routing::{Dialled, Refusal};
 
 /// What the steps of an attempt share.
 pub(super) struct Attempt<'a> {
@@ -60,6 +60,10 @@ impl Attempt<'_> {
         let routing = draft.routing.insert(routing);
         let dialled = match &routing.verdict {
             Ok(dialled) => dialled.clone(),
+            // Rules that are unknown will be known again.
+            Err(why @ Refusal::RulesUnknown) => {
+                return Err(Failed::new(Outcome::NoCredentials, why.to_string()));
+            }
             Err(refusal) => return Err(Failed::new(Outcome::NotAllowed, refusal.to_string())),
         };
         let metadata = request.metadata(answer, routing, &dialled)?;

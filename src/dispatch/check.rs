@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::livekit::{Answered, LiveKit, LiveKitError, SipTrunk};
 use super::trunks::Listed;
+use crate::answer::KnownRules;
 use crate::cache::Resolution;
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::environment::{Environment, EnvironmentValues};
@@ -202,7 +203,7 @@ fn shape(subject: &Subject<'_>, findings: &mut Findings) -> Result<(ServerUrl, R
         ..EnvironmentValues::default()
     };
     let unsaved = Environment::new(values, Arc::new(SystemClock::default()));
-    let credentials = unsaved.answer(Reason::DatabaseNotConfigured, None, Moment(0));
+    let credentials = unsaved.answer(Reason::DatabaseNotConfigured, KnownRules::Unknown, Moment(0));
     let credentials = credentials.map_err(|unanswered| {
         let missing = unanswered.error.to_string();
         findings.fail(STEP, "empty", missing, "URL, key and secret belong together")

@@ -57,7 +57,7 @@ impl ResolverBuilder {
     }
 
     /// Starts the resolver and the tasks beside it. Opens no connection yet: that happens with the
-    /// first load, and with hot reload, neither of which begins while the flag is off.
+    /// first load, and with hot reload, neither of which begins under `DATABASE_OFF`.
     ///
     /// # Panics
     ///
@@ -79,7 +79,8 @@ impl ResolverBuilder {
             feed = Some(Arc::new(ChangeFeed::new(opened, &tuning, &cache, &clock, counted)));
             Some(store)
         });
-        let (live, lifecycle) = (Arc::new(Live::new(settings, &clock)), Lifecycle::new());
+        let (live, lifecycle) =
+            (Arc::new(Live::new(settings, store.is_some(), &clock)), Lifecycle::new());
         let loader = Arc::new(Loader {
             store,
             is_told: feed.is_some(),
@@ -132,7 +133,7 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let engine = &self.engine;
         out.debug_struct("Resolver")
-            .field("enabled", &engine.live.asks_database())
+            .field("enabled", &engine.live.running().switches().configs)
             .field("cached", &engine.cache.len())
             .finish_non_exhaustive()
     }

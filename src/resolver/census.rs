@@ -24,7 +24,7 @@ impl Resolver {
     /// Those of the store.
     pub(crate) async fn census(&self) -> Result<Vec<(String, &'static str, u64)>, StoreError> {
         let running = self.engine.live.running();
-        let (true, Some(store)) = (running.asks_database(), &self.engine.loader.store) else {
+        let (true, Some(store)) = (running.switches().configs, &self.engine.loader.store) else {
             return Ok(Vec::new());
         };
         let mut census: Vec<_> =

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::Resolver;
 use super::decision::{answer, choose};
 use super::loader::{Landed, Loader, Visit, reason_of};
-use crate::answer::ResolveError;
+use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
 use crate::cache::{Fresh, NumberPart, Outcome};
@@ -61,7 +61,11 @@ impl Resolver {
     /// [`ResolveError::EnvironmentIncomplete`], [`ResolveError::FallbackDenied`].
     pub fn resolve_environment(&self) -> Result<Resolution, ResolveError> {
         let running = self.engine.live.running();
-        Ok(running.without_database(Reason::FlagOff, self.engine.clock.now())?)
+        Ok(running.without_database(
+            Reason::FlagOff,
+            KnownRules::Unknown,
+            self.engine.clock.now(),
+        )?)
     }
 
     /// The ids of all configs.

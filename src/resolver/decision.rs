@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use crate::answer::{Answer, Origin};
+use crate::answer::{Answer, KnownRules, Origin};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
 use crate::cache::shared::Facts;
@@ -24,7 +24,7 @@ use crate::store::{Config, Route};
 pub(super) struct Decision {
     pub(super) depends_on: Option<ConfigId>,
     /// What the number's row says, where it has one.
-    pub(super) rules: Option<Arc<Rules>>,
+    pub(super) rules: KnownRules,
     pub(super) verdict: Result<Chosen, Refused>,
 }
 
@@ -38,6 +38,8 @@ pub(super) struct Chosen {
 /// Why the database has no answer, with the detail that a log and `--explain` show.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
+    #[error("USE_SELFHOST_ROUTING_TABLE is off: the environment's credentials place the call")]
+    FlagOff,
     #[error("no DATABASE_URL is set")]
     NoDatabase,
     #[error("the tenant has no such number")]
@@ -59,6 +61,7 @@ pub(super) enum Refused {
 impl Refused {
     pub(super) fn reason(&self) -> Reason {
         match self {
+            Self::FlagOff => Reason::FlagOff,
             Self::NoDatabase => Reason::DatabaseNotConfigured,
             Self::NumberUnknown => Reason::NumberUnknown,
             Self::Rules(_) => Reason::RulesMalformed,
@@ -72,14 +75,16 @@ impl Refused {
 
 /// Goes through a row in the order in which things can be wrong with it.
 pub(super) fn decide(route: Option<Route>, ring: Option<&Arc<KeyRing>>) -> Decision {
-    let Some(route) = route else { return Decision::refused(Refused::NumberUnknown) };
+    let Some(route) = route else {
+        return Decision::refused(KnownRules::NoRow, Refused::NumberUnknown);
+    };
     let rules = Rules::read(route.provider.as_deref(), &route.rules);
     let (depends_on, verdict) = match (rules.credentials_wrong, rules.config) {
         (Some(error), _) => (None, Err(error.into())),
         (None, None) => (None, Err(Refused::Unassigned)),
         (None, Some(id)) => (Some(id), choose(id, route.config, ring)),
     };
-    Decision { depends_on, rules: Some(Arc::new(rules)), verdict }
+    Decision { depends_on, rules: KnownRules::Rules(Arc::new(rules)), verdict }
 }
 
 /// Goes through a config in the same order.
@@ -99,18 +104,26 @@ pub(super) fn choose(
 
 impl Decision {
     pub(super) fn no_database() -> Self {
-        Self::refused(Refused::NoDatabase)
+        Self::refused(KnownRules::Unknown, Refused::NoDatabase)
     }
 
-    fn refused(why: Refused) -> Self {
-        Self { depends_on: None, rules: None, verdict: Err(why) }
+    /// With the flag off the rules of a row hold none the less. No secret is opened.
+    pub(super) fn with_flag_off(route: Option<&Route>) -> Self {
+        let rules = route.map_or(KnownRules::NoRow, |route| {
+            KnownRules::Rules(Arc::new(Rules::read(route.provider.as_deref(), &route.rules)))
+        });
+        Self::refused(rules, Refused::FlagOff)
+    }
+
+    fn refused(rules: KnownRules, why: Refused) -> Self {
+        Self { depends_on: None, rules, verdict: Err(why) }
     }
 
     /// Whether an answer that was made earlier is the one that this would be.
     pub(super) fn says(&self, earlier: &Outcome, environment: &Environment) -> bool {
         let reason = match (&self.verdict, earlier) {
             (Ok(chosen), Ok(answer)) if answer.reason().is_none() => {
-                return chosen.is(answer, self.rules.as_deref(), environment);
+                return chosen.is(answer, &self.rules, environment);
             }
             // One that opens is not refused, and the other way round.
             (Ok(chosen), _) => match chosen.ring.open(chosen.config.api_secret.expose_secret()) {
@@ -120,23 +133,23 @@ impl Decision {
             (Err(why), _) => why.reason(),
         };
         let (earlier_reason, earlier_rules) = match earlier {
-            Ok(answer) => (answer.reason(), answer.rules()),
-            Err(unanswered) => (unanswered.error.reason(), unanswered.rules.as_deref()),
+            Ok(answer) => (answer.reason(), answer.known_rules()),
+            Err(unanswered) => (unanswered.error.reason(), unanswered.rules.clone()),
         };
-        earlier_reason == Some(reason) && earlier_rules == self.rules.as_deref()
+        earlier_reason == Some(reason) && earlier_rules == self.rules
     }
 }
 
 impl Chosen {
-    fn is(&self, answer: &Answer, rules: Option<&Rules>, environment: &Environment) -> bool {
+    fn is(&self, answer: &Answer, rules: &KnownRules, environment: &Environment) -> bool {
         let Answer { credentials, trunk, agent, origin, .. } = answer;
-        let rules_trunk = rules.and_then(|rules| rules.trunk.as_deref());
+        let rules_trunk = rules.rules().and_then(|rules| rules.trunk.as_deref());
         let (config, facts) = (&self.config, self.facts());
         let sealed = config.api_secret.expose_secret();
         matches!(origin, Origin::Database { id, name } if *id == config.id && *name == facts.name)
             && *trunk == environment.trunk(facts.trunk.as_deref(), rules_trunk)
             && *agent == environment.agent(facts.agent.as_deref())
-            && answer.rules() == rules
+            && answer.known_rules() == *rules
             && credentials.matches(self.url.as_str(), &config.api_key, sealed, &self.ring)
     }
 

@@ -4,12 +4,13 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::Resolver;
-use super::decision::{Chosen, Decision, Refused, given};
+use super::decision::{Chosen, Decision, given};
 use super::live::Running;
 use super::loader::reason_of;
 use crate::answer::ResolveError;
 use crate::cache::{Near, Outcome, Resolution};
 use crate::number::Caller;
+use crate::rules::Known;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,17 +38,10 @@ impl Resolver {
         let running = engine.live.running();
         let whose = format!("{:?} of tenant {}", caller.number, caller.tenant);
         let mut steps = vec![Step::new("caller", whose)];
-        if let Some(off) = running.for_everybody() {
-            steps.push(Step::new(
-                "flag",
-                "USE_SELFHOST_ROUTING_TABLE is off: the environment answers",
-            ));
-            return Explanation { steps, outcome: off.outcome().map_err(Into::into) };
+        steps.push(Step::new("flag", running.flag()));
+        if let Some(entry) = running.for_everybody() {
+            return Explanation { steps, outcome: entry.outcome().map_err(Into::into) };
         }
-        steps.push(Step::new(
-            "flag",
-            "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first",
-        ));
         let asked = loader.asks();
         let hit = engine.cache.hit(caller, asked.at, false, &Near::default(), |_| ());
         let cached = if hit.is_ok() { "would answer" } else { "has none" };
@@ -82,12 +76,12 @@ impl Decision {
     fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut say = |step, found: String| steps.push(Step::new(step, found));
-        match (&self.rules, &self.verdict) {
-            (Some(_), _) => say("number", "has a row".into()),
-            (None, Err(Refused::NumberUnknown)) => say("number", "has no row".into()),
-            (None, _) => {}
+        match self.rules.known() {
+            Known::Rules => say("number", "has a row".into()),
+            Known::NoRow => say("number", "has no row".into()),
+            Known::Unknown => {}
         }
-        if let Some(trunk) = self.rules.as_ref().and_then(|rules| rules.trunk.as_deref()) {
+        if let Some(trunk) = self.rules.rules().and_then(|rules| rules.trunk.as_deref()) {
             say("rules", format!("name trunk {trunk}"));
         }
         if let Some(id) = self.depends_on {

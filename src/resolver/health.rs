@@ -29,7 +29,7 @@ pub(super) struct Vitals {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether the database is asked at all: the flag.
+    /// Whether configs of the database place calls: the flag is on, and `DATABASE_OFF` is not set.
     pub enabled: bool,
     /// By which way it learns of changes at present.
     pub hearing: Hearing,
@@ -79,7 +79,7 @@ impl Engine {
     pub(super) fn health(&self) -> Health {
         let found = &self.vitals;
         let hearing = self.hearing();
-        let enabled = self.live.asks_database();
+        let enabled = self.live.running().switches().configs;
         let not_ready = if !enabled {
             None
         } else if hearing == Hearing::Nothing && !found.has_heard.load(Ordering::Acquire) {

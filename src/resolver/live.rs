@@ -1,6 +1,9 @@
 //! Who answers: the settings that change while a resolver runs, and the flag among them. Decided
 //! here and nowhere else.
 //!
+//! The flag decides whose credentials place a call. The rules of a number come from its row in any
+//! case, unless the database is to be left alone.
+//!
 //! **Invariant:** settings are taken whole. They are swapped before what they make wrong is dropped,
 //! so that a load which begins after the drop sees the new ones.
 
@@ -10,46 +13,120 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::reload::ReloadError;
+use super::decision::{Decision, decide};
+use crate::answer::KnownRules;
 use crate::cache::{Entry, Outcome, Resolution};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::environment::Environment;
 use crate::keyring::KeyRing;
 use crate::reason::Reason;
-use crate::settings::{Cold, Settings};
+use crate::settings::{Cold, Settings, SettingsError};
+use crate::store::Route;
 
 /// The settings that hold now.
 pub(super) struct Live {
     running: ArcSwap<Running>,
-    /// The flag, for those who answer from memory.
-    enabled: AtomicBool,
-    /// The flag, for those who listen for changes.
-    listens: watch::Sender<bool>,
+    /// Whether the database is asked, for those who answer from memory.
+    asks_database: AtomicBool,
+    /// The same and the flag, for the tasks.
+    watched: watch::Sender<Switches>,
+    has_store: bool,
     /// The settings that only a restart changes.
     cold: Cold,
     /// Held by a reload, so that two of them do not cross.
     reloading: Mutex<()>,
 }
 
+/// What the settings switch on and off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Switches {
+    /// Whether the database is asked.
+    pub(super) database: bool,
+    /// Whether its configs place calls.
+    pub(super) configs: bool,
+}
+
 /// Settings that change while it runs, ready to use.
 pub(super) struct Running {
-    enabled: bool,
+    flag: Flag,
+    switches: Switches,
     #[cfg(feature = "dispatch")]
     pub(super) routing: crate::routing::Reading,
     pub(super) ring: Option<Arc<KeyRing>>,
-    pub(super) environment: Environment,
-    /// What everybody is told while the flag is off.
+    pub(super) environment: Arc<Environment>,
+    /// What everybody is told where the database is not asked.
     off: Arc<Entry>,
 }
 
+/// What the settings say of who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Flag {
+    enabled: bool,
+    database_off: bool,
+}
+
+impl Flag {
+    fn switches(self, has_store: bool) -> Switches {
+        Switches {
+            database: !self.database_off && (has_store || self.enabled),
+            configs: !self.database_off && self.enabled,
+        }
+    }
+
+    /// What everybody is told where the database is not asked.
+    fn off(self, environment: &Environment, clock: &Arc<dyn Clock>) -> Arc<Entry> {
+        if self.database_off {
+            tracing::warn!("DATABASE_OFF is set: the environment answers, and no rules hold");
+        }
+        let reason = if self.database_off { Reason::DatabaseOff } else { Reason::FlagOff };
+        Arc::new(Entry::from(environment.answer(reason, KnownRules::Unknown, clock.now())))
+    }
+}
+
+/// What new settings make wrong of what is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outdated {
+    /// All that this changes.
+    Dropped(Change),
+    /// Whose credentials are used: all answers, and nothing of what they say of numbers.
+    Turned,
+}
+
+/// Why new settings were not taken. The old ones hold.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// They are not valid.
+    #[error(transparent)]
+    Invalid(#[from] SettingsError),
+    /// They change what only a restart can change.
+    #[error(
+        "{variables} changed, which takes a restart; {}",
+        if *switched_off {
+            "USE_SELFHOST_ROUTING_TABLE or DATABASE_OFF was switched none the less, and nothing else"
+        } else {
+            "nothing was changed"
+        }
+    )]
+    NeedsRestart {
+        /// Which ones.
+        variables: String,
+        /// Whether they also turn the flag off or set `DATABASE_OFF`: that is done in any case.
+        switched_off: bool,
+    },
+}
+
 impl Live {
-    pub(super) fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
-        let (cold, enabled) = (settings.cold(), settings.enabled);
+    pub(super) fn new(settings: Settings, has_store: bool, clock: &Arc<dyn Clock>) -> Self {
+        let cold = settings.cold();
+        let running = Running::new(settings, has_store, clock);
+        let switches = running.switches;
         Self {
-            running: ArcSwap::from_pointee(Running::new(settings, clock)),
-            enabled: enabled.into(),
-            listens: watch::Sender::new(enabled),
+            running: ArcSwap::from_pointee(running),
+            asks_database: switches.database.into(),
+            watched: watch::Sender::new(switches),
+            has_store,
             cold,
             reloading: Mutex::default(),
         }
@@ -60,81 +137,153 @@ impl Live {
         self.running.load_full()
     }
 
-    /// Whether the database is asked first.
+    /// Whether the database is asked for what is not in memory.
     #[inline(always)]
     pub(super) fn asks_database(&self) -> bool {
-        self.enabled.load(Ordering::Acquire)
+        self.asks_database.load(Ordering::Acquire)
     }
 
-    /// What everybody is told while the flag is off.
+    /// What everybody is told where it is not.
     pub(super) fn off(&self) -> Arc<Entry> {
         Arc::clone(&self.running.load().off)
     }
 
-    /// Whether the database is asked first, and when that changes.
-    pub(super) fn watch(&self) -> watch::Receiver<bool> {
-        self.listens.subscribe()
+    /// What is switched on, and when that changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Switches> {
+        self.watched.subscribe()
     }
 
-    /// Takes new settings. `drop` is told what they make wrong of what is cached.
+    /// Takes new settings. `discard` is told what they make wrong of what is cached.
     pub(super) fn take(
         &self,
         settings: Settings,
         clock: &Arc<dyn Clock>,
-        drop: impl FnOnce(Change),
+        discard: impl FnOnce(Outdated),
     ) -> Result<(), ReloadError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let variables = settings.needs_restart_from(&self.cold);
-        if !variables.is_empty() {
-            return Err(ReloadError::NeedsRestart { variables: variables.join(", ") });
+        if variables.is_empty() {
+            self.swap(Running::new(settings, self.has_store, clock), discard);
+            return Ok(());
         }
-        let enabled = settings.enabled;
-        let old = self.running.swap(Arc::new(Running::new(settings, clock)));
-        if let Some(change) = self.running.load().makes_wrong(&old) {
-            drop(change);
+        // Whoever turns it off is in a hurry, whatever else the file wants.
+        let off = self.running.load().turned_off_by(&settings, self.has_store, clock);
+        let switched_off = off.is_some();
+        if let Some(off) = off {
+            self.swap(off, discard);
         }
-        self.enabled.store(enabled, Ordering::Release);
-        self.listens.send_if_modified(|was| std::mem::replace(was, enabled) != enabled);
-        Ok(())
+        Err(ReloadError::NeedsRestart { variables: variables.join(", "), switched_off })
+    }
+
+    fn swap(&self, new: Running, discard: impl FnOnce(Outdated)) {
+        let old = self.running.swap(Arc::new(new));
+        let running = self.running.load();
+        if let Some(outdated) = running.makes_wrong(&old) {
+            discard(outdated);
+        }
+        let switches = running.switches;
+        self.asks_database.store(switches.database, Ordering::Release);
+        self.watched.send_if_modified(|was| std::mem::replace(was, switches) != switches);
     }
 }
 
 impl Running {
-    fn new(settings: Settings, clock: &Arc<dyn Clock>) -> Self {
-        let environment = Environment::new(settings.environment, Arc::clone(clock));
-        let off = Arc::new(Entry::from(environment.answer(Reason::FlagOff, None, clock.now())));
+    fn new(settings: Settings, has_store: bool, clock: &Arc<dyn Clock>) -> Self {
+        let flag = Flag { enabled: settings.enabled, database_off: settings.database_off };
+        let environment = Arc::new(Environment::new(settings.environment, Arc::clone(clock)));
         Self {
-            enabled: settings.enabled,
+            flag,
+            switches: flag.switches(has_store),
+            off: flag.off(&environment, clock),
             #[cfg(feature = "dispatch")]
             routing: settings.routing,
             ring: settings.ring,
             environment,
-            off,
         }
     }
 
-    /// Whether the database is asked first.
-    pub(super) fn asks_database(&self) -> bool {
-        self.enabled
+    /// The same, with what new settings switch off. `None`: they switch nothing off.
+    fn turned_off_by(
+        &self,
+        new: &Settings,
+        has_store: bool,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Self> {
+        let flag = Flag {
+            enabled: self.flag.enabled && new.enabled,
+            database_off: self.flag.database_off || new.database_off,
+        };
+        let environment = Arc::clone(&self.environment);
+        (flag != self.flag).then(|| Self {
+            flag,
+            switches: flag.switches(has_store),
+            off: flag.off(&environment, clock),
+            #[cfg(feature = "dispatch")]
+            routing: self.routing.clone(),
+            ring: self.ring.clone(),
+            environment,
+        })
+    }
+
+    /// Whether the database is asked, and whether its configs place calls.
+    pub(super) fn switches(&self) -> Switches {
+        self.switches
     }
 
     /// What everybody is told, where the database is not asked.
     pub(super) fn for_everybody(&self) -> Option<&Arc<Entry>> {
-        (!self.enabled).then_some(&self.off)
+        (!self.switches.database).then_some(&self.off)
     }
 
-    /// What the environment answers for a reason, without any rules.
-    pub(super) fn without_database(&self, reason: Reason, now: Moment) -> Outcome {
-        self.environment.answer(reason, None, now).map(Resolution::new)
+    /// What a row means, or that there is none.
+    pub(super) fn decide(&self, route: Option<Route>) -> Decision {
+        if self.switches.configs {
+            decide(route, self.ring.as_ref())
+        } else {
+            Decision::with_flag_off(route.as_ref())
+        }
+    }
+
+    /// What the environment answers where the database cannot, for a reason, by rules as far as they
+    /// are known.
+    pub(super) fn without_database(
+        &self,
+        reason: Reason,
+        rules: KnownRules,
+        now: Moment,
+    ) -> Outcome {
+        let reason = if self.switches.configs { reason } else { Reason::FlagOff };
+        self.environment.answer(reason, rules, now).map(Resolution::new)
+    }
+
+    /// What the switches come to, in words.
+    pub(super) fn flag(&self) -> &'static str {
+        match self.switches {
+            Switches { configs: true, .. } => {
+                "USE_SELFHOST_ROUTING_TABLE is on: the database is asked first"
+            }
+            Switches { database: true, .. } => {
+                "USE_SELFHOST_ROUTING_TABLE is off: the environment answers, by the number's rules"
+            }
+            _ if self.flag.database_off => {
+                "DATABASE_OFF is set: the environment answers, and no rules hold"
+            }
+            _ => {
+                "USE_SELFHOST_ROUTING_TABLE is off and no DATABASE_URL is set: the environment \
+                 answers, and no rules hold"
+            }
+        }
     }
 
     /// What was cached under older settings and is wrong under these.
-    fn makes_wrong(&self, older: &Self) -> Option<Change> {
+    fn makes_wrong(&self, older: &Self) -> Option<Outdated> {
         let keys = |running: &Self| running.ring.as_ref().map(|ring| ring.key_ids());
         if keys(self) != keys(older) {
-            Some(Change::All)
+            Some(Outdated::Dropped(Change::All))
         } else if !self.environment.answers_like(&older.environment) {
-            Some(Change::Numbers)
+            Some(Outdated::Dropped(Change::Numbers))
+        } else if self.switches.configs != older.switches.configs {
+            Some(Outdated::Turned)
         } else {
             None
         }

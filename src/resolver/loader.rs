@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::decision::{Decision, Refused, answer, decide};
+use super::decision::{Decision, Refused, answer};
 use super::gathering::Gathering;
 use super::live::{Live, Running};
 use super::metrics::Telemetry;
 use super::source_log::{SourceLog, Topic};
+use crate::answer::KnownRules;
 use crate::cache::fence::{Fence, Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
 use crate::cache::{Cache, Fresh, LastGood, Lifetimes, Outcome, Place, Resolution, dice};
@@ -97,10 +98,9 @@ impl Loader {
         let last = self.cache.last_good(caller, now);
         if let Some(last) = &last
             && self.database_is_left_alone(now)
-            && let Some(stale) =
-                self.cache.keep_last_good(caller, last, now, self.error_until(caller))
+            && let Some(outcome) = self.by_last(caller, last, Reason::DatabaseUnreachable)
         {
-            return stale;
+            return outcome;
         }
         let loaded = tokio::time::timeout(self.tuning.resolve_deadline, self.load(caller));
         match loaded.await {
@@ -211,7 +211,7 @@ impl Loader {
         let Some(store) = &self.store else { return Ok(Decision::no_database()) };
         let route = self.gathering.route(&**store, caller).await?;
         self.pause_until.store(0, Ordering::Release);
-        Ok(decide(route, running.ring.as_ref()))
+        Ok(running.decide(route))
     }
 
     /// Makes an answer of what the rows say, and keeps it.
@@ -250,6 +250,7 @@ impl Loader {
         match opened {
             Ok((chosen, (credentials, config_born))) => {
                 let (id, facts) = (chosen.config.id, chosen.facts());
+                let rules = rules.rules().cloned();
                 let answer = answer(credentials, id, &facts, rules, environment, asked.at);
                 (Ok(answer), config_born)
             }
@@ -280,22 +281,42 @@ impl Loader {
         last: Option<LastGood>,
         reason: Reason,
     ) -> Outcome {
+        if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
+            self.cache.distrust_database(self.clock.now().after(DISTRUST));
+        }
+        if let Some(outcome) = last.and_then(|last| self.by_last(caller, &last, reason)) {
+            return outcome;
+        }
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let born = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
-        if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
-            self.cache.distrust_database(now.after(DISTRUST));
-        }
-        let kept = last.and_then(|last| self.cache.keep_last_good(caller, &last, now, until));
-        if let Some(stale) = kept {
-            return stale;
-        }
-        let outcome = self.live.running().without_database(reason, now);
+        let outcome = self.live.running().without_database(reason, KnownRules::Unknown, now);
         self.tell(caller, &outcome);
         let stamp = Stamp::new(born, caller, None);
-        let fresh = Fresh::substitute(outcome.clone(), stamp, now, until);
-        self.cache.keep(caller, fresh, now);
+        self.cache.keep(caller, Fresh::substitute(outcome.clone(), stamp, now, until), now);
         outcome
+    }
+
+    /// What the database said last: its answer, where the flag lets it place calls; else what the
+    /// environment answers by the rules that it named. `None`: it is known to have changed.
+    fn by_last(&self, caller: Caller, last: &LastGood, reason: Reason) -> Option<Outcome> {
+        // Before the settings are read: what a reload makes of them must outrank this answer.
+        let made = self.cache.fence.generation();
+        let (now, until) = (self.clock.now(), self.error_until(caller));
+        let running = self.live.running();
+        if running.switches().configs
+            && let Some(stale) = self.cache.keep_last_good(caller, last, made, now, until)
+        {
+            return Some(stale);
+        }
+        if !self.cache.last_rules_hold(last) {
+            return None;
+        }
+        let outcome = running.without_database(reason, last.rules.clone(), now);
+        self.tell(caller, &outcome);
+        let fresh = Fresh::by_last_rules(outcome.clone(), last, made, now, until);
+        self.cache.keep(caller, fresh, now);
+        Some(outcome)
     }
 
     /// Notes for all that the database failed one.

@@ -151,7 +151,7 @@ impl Telemetry {
         let counter = match (answer.source(), in_memory) {
             (Source::Database, _) if answer.stale() => &self.stale,
             (Source::Database, _) => &self.from_load,
-            (Source::Environment, _) if reason == Some(Reason::FlagOff) => {
+            (Source::Environment, _) if reason.is_some_and(Reason::is_by_settings) => {
                 &self.environment_by_settings
             }
             (Source::Environment, true) => &self.environment_kept,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Resolver;
 use super::loader::{Loader, reason_of};
-use crate::answer::ResolveError;
+use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
@@ -51,14 +51,18 @@ impl Resolver {
         if let Some(off) = running.for_everybody() {
             return Ok(engine.counted(off.outcome(), true)?);
         }
-        let reason = match engine.owners.owner(number).await {
+        let (reason, rules) = match engine.owners.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
+            // Whose credentials are used does not depend on the tenant then; the rules do.
+            Ok(Owner::Several) if !running.switches().configs => {
+                (Reason::FlagOff, KnownRules::Unknown)
+            }
             Ok(Owner::Several) => return Err(ResolveError::TenantNeeded),
-            Ok(Owner::Nobody) => Reason::NumberUnknown,
-            Err(reason) => reason,
+            Ok(Owner::Nobody) => (Reason::NumberUnknown, KnownRules::NoRow),
+            Err(reason) => (reason, KnownRules::Unknown),
         };
         let now = engine.clock.now();
-        let outcome = running.without_database(reason, now);
+        let outcome = running.without_database(reason, rules, now);
         engine.loader.source_log.tell(number, &outcome, now);
         Ok(engine.counted(outcome, false)?)
     }

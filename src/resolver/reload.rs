@@ -7,11 +7,13 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Resolver;
+use super::live::{Outdated, ReloadError};
 use crate::change::Change;
-use crate::settings::{Settings, SettingsError, SettingsFiles};
+use crate::settings::{Settings, SettingsFiles};
 
 impl Resolver {
-    /// Takes new settings, whole or not at all. Cached answers that old ones shaped are dropped, and
+    /// Takes new settings, whole or not at all; but what switches the database off is taken in any
+    /// case. Cached answers that old ones shaped are dropped, and
     /// with another key ring, credentials that are in use are wiped.
     ///
     /// # Errors
@@ -19,26 +21,14 @@ impl Resolver {
     /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
     pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
         let engine = &self.engine;
-        engine.live.take(settings, &engine.clock, |outdated| {
-            engine.telemetry.by_reload.increment(1);
-            engine.cache.apply(outdated);
+        engine.live.take(settings, &engine.clock, |outdated| match outdated {
+            Outdated::Dropped(change) => {
+                engine.telemetry.by_reload.increment(1);
+                engine.cache.apply(change);
+            }
+            Outdated::Turned => engine.cache.turn(),
         })
     }
-}
-
-/// Why new settings were not taken. The old ones hold.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReloadError {
-    /// They are not valid.
-    #[error(transparent)]
-    Invalid(#[from] SettingsError),
-    /// They change what only a restart can change.
-    #[error("{variables} changed, which takes a restart; nothing was changed")]
-    NeedsRestart {
-        /// Which ones.
-        variables: String,
-    },
 }
 
 /// Watches the files that settings come from, and takes new ones when a file changes or `nudge`

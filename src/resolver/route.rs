@@ -1,11 +1,12 @@
 //! Routing with what a resolver knows: the caller's rules are part of its cached answer.
 
 use super::Resolver;
+use crate::answer::Unanswered;
 use crate::cache::Resolution;
 use crate::number::Caller;
 use crate::reason::Reason;
-use crate::routing::CallRouting;
-use crate::rules::Rules;
+use crate::routing::{CallRouting, Refusal};
+use crate::rules::{Known, Rules};
 
 impl Resolver {
     /// Whether `caller` may call a destination, and what is dialled then. Resolves the caller; that
@@ -13,9 +14,9 @@ impl Resolver {
     pub async fn route(&self, caller: Caller, to: &str) -> CallRouting {
         match self.outcome(caller).await {
             Ok(answer) => self.route_with(&answer, caller, to),
-            Err(unanswered) => {
-                let (rules, reason) = (unanswered.rules.as_deref(), unanswered.error.reason());
-                self.decide(caller, to, rules, reason)
+            Err(Unanswered { rules, error }) => {
+                let (rules, known) = (rules.rules().map(|rules| &**rules), rules.known());
+                self.by_rules(caller, to, rules, known, error.reason())
             }
         }
     }
@@ -23,18 +24,28 @@ impl Resolver {
     /// The same for an answer that is there already.
     #[must_use]
     pub fn route_with(&self, answer: &Resolution, caller: Caller, to: &str) -> CallRouting {
-        self.decide(caller, to, answer.rules(), answer.reason())
+        self.by_rules(caller, to, answer.rules(), answer.known(), answer.reason())
     }
 
-    /// By the settings that hold now.
-    fn decide(
+    fn by_rules(
         &self,
         caller: Caller,
         to: &str,
         rules: Option<&Rules>,
+        known: Known,
         reason: Option<Reason>,
     ) -> CallRouting {
-        let reading = &self.engine.live.running().routing;
-        CallRouting::decide(caller.number, to, rules, reason, reading)
+        let engine = &self.engine;
+        let running = engine.live.running();
+        let mut routing = CallRouting::decide(caller.number, to, rules, known, &running.routing);
+        if known == Known::Unknown && routing.allowed() {
+            if running.environment.policy().denies_unknown_rules() {
+                routing.verdict = Err(Refusal::RulesUnknown);
+            } else {
+                let now = engine.clock.now();
+                engine.loader.source_log.tell_without_rules(caller.number, reason, now);
+            }
+        }
+        routing
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Engine;
-use super::decision::decide;
 use super::health::Vitals;
 use crate::cache::Place;
 use crate::change::Change;
@@ -46,7 +45,7 @@ impl Engine {
             // What was found before says nothing of an answer that nobody can be held against now.
             return found_nothing(&self.vitals);
         };
-        let decision = decide(route, running.ring.as_ref());
+        let decision = running.decide(route);
         let place = (caller, serial);
         let staleness = if decision.says(&outcome, &running.environment) {
             Duration::ZERO

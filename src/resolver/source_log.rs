@@ -11,7 +11,7 @@ use crate::reason::Reason;
 
 /// How much was told of lately, by topic.
 #[derive(Default)]
-pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 2]>);
+pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 3]>);
 
 /// What there may be much of to tell.
 #[derive(Clone, Copy)]
@@ -22,6 +22,9 @@ pub(super) enum Topic {
     Database,
     /// Secrets that do not open.
     Secret,
+    /// Calls that nothing is known to forbid.
+    #[cfg(feature = "dispatch")]
+    WithoutRules,
 }
 
 impl Topic {
@@ -30,6 +33,8 @@ impl Topic {
             Self::Fallback(reason) => reason as usize,
             Self::Database => Reason::ALL.len(),
             Self::Secret => Reason::ALL.len() + 1,
+            #[cfg(feature = "dispatch")]
+            Self::WithoutRules => Reason::ALL.len() + 2,
         }
     }
 }
@@ -63,6 +68,19 @@ impl SourceLog {
         Some(std::mem::take(&mut window.kept_back))
     }
 
+    /// Says that a call may go out though nothing is known of the rules of its number.
+    #[cfg(feature = "dispatch")]
+    pub(super) fn tell_without_rules(&self, number: E164, reason: Option<Reason>, now: Moment) {
+        let Some(kept_back) = self.may_tell(Topic::WithoutRules, now) else { return };
+        let (number, reason) = (number.masked(), reason.map(tracing::field::display));
+        tracing::warn!(
+            reason,
+            %number,
+            kept_back,
+            "no rules are known for a call: every country may be called"
+        );
+    }
+
     /// Says where an answer comes from, in the words that operators search for.
     pub(super) fn tell(&self, number: E164, outcome: &Outcome, now: Moment) {
         let number = number.masked();
@@ -79,6 +97,8 @@ impl SourceLog {
                         "Using LiveKit credentials from database"
                     );
                 }
+                // A setting wants it so, and metrics count it.
+                Some(reason) if reason.is_by_settings() => {}
                 Some(reason) => {
                     let topic = Topic::Fallback(reason);
                     let Some(kept_back) = self.may_tell(topic, now) else { return };

@@ -8,10 +8,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Engine;
+use super::live::Switches;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
 use crate::cache::{Place, SWEEP};
@@ -19,60 +20,62 @@ use crate::changes::Hearing;
 use crate::settings::Warm;
 use crate::store::StoreError;
 
+/// By which switches a task runs.
+type When = fn(&Switches) -> bool;
+
 impl Engine {
     /// Starts every task that runs beside the callers.
     pub(super) fn start_tasks(self: &Arc<Self>) {
-        let enabled = &self.live.watch();
+        let asked: When = |switches| switches.database;
         if let Some(feed) = &self.feed {
             let feed = Arc::clone(feed);
-            self.start("changes", enabled, move |_| {
+            self.start("changes", asked, move |_| {
                 let feed = Arc::clone(&feed);
                 async move { match Box::pin(feed.tell()).await {} }
             });
-            self.start("self-check", enabled, check_now_and_then);
-            self.start("prune", enabled, prune_now_and_then);
+            self.start("self-check", asked, check_now_and_then);
+            self.start("prune", asked, prune_now_and_then);
         }
         if self.tuning.warm != Warm::None && self.loader.store.is_some() {
-            self.start("warm-up", enabled, warm_up);
+            self.start("warm-up", |switches| switches.configs, warm_up);
         }
-        let always = watch::channel(true).1;
         let (in_use, wanted) = mpsc::channel(REFRESHES_WAITING);
         let wanted = Arc::new(tokio::sync::Mutex::new(wanted));
-        self.start("sweeper", &always, move |engine| sweep(engine, in_use.clone()));
-        self.start("refresh", &always, move |engine| refresh(engine, Arc::clone(&wanted)));
+        self.start("sweeper", |_| true, move |engine| sweep(engine, in_use.clone()));
+        self.start("refresh", |_| true, move |engine| refresh(engine, Arc::clone(&wanted)));
     }
 
-    /// Runs a task while `enabled` says so, until the resolver stops.
+    /// Runs a task while the switches say so, until the resolver stops.
     fn start<F>(
         self: &Arc<Self>,
         name: &'static str,
-        enabled: &watch::Receiver<bool>,
+        when: When,
         task: impl Fn(Weak<Self>) -> F + Send + Sync + 'static,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (engine, enabled) = (Arc::downgrade(self), enabled.clone());
+        let (engine, switches) = (Arc::downgrade(self), self.live.watch());
         let (stopping, restarts) = (self.lifecycle.stopping(), self.telemetry.restarts.clone());
         let task = Arc::new(task);
         let supervised = move || {
-            let (engine, mut enabled) = (Weak::clone(&engine), enabled.clone());
+            let (engine, mut switches) = (Weak::clone(&engine), switches.clone());
             let (stopping, task) = (stopping.clone(), Arc::clone(&task));
             async move {
-                let while_enabled = async {
+                let while_on = async {
                     loop {
-                        // With its sender gone, the flag stays as it is.
-                        if enabled.wait_for(|on| *on).await.is_err() && !*enabled.borrow() {
+                        // With their sender gone, the switches stay as they are.
+                        if switches.wait_for(when).await.is_err() && !when(&switches.borrow()) {
                             return;
                         }
                         tokio::select! {
                             () = task(Weak::clone(&engine)) => return,
-                            Ok(_) = enabled.wait_for(|on| !*on) => {}
+                            Ok(_) = switches.wait_for(|switches| !when(switches)) => {}
                         }
                     }
                 };
                 tokio::select! {
                     () = stopping.cancelled() => {}
-                    () = while_enabled => {}
+                    () = while_on => {}
                 }
             }
         };

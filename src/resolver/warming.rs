@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::Engine;
-use super::decision::{answer, choose, decide};
+use super::decision::{answer, choose};
 use super::live::Running;
 use super::loader::{Asked, Loader, Visit};
 use crate::answer::Source;
@@ -132,7 +132,7 @@ impl Loader {
     /// Keeps what the rows say of a number, if that is an answer: callers find out what else there is.
     fn warm_route(&self, caller: Caller, route: Option<Route>, asked: Asked) {
         let running = self.live.running();
-        let decision = decide(route, running.ring.as_ref());
+        let decision = running.decide(route);
         if decision.verdict.is_err() || self.is_warm(caller) {
             return;
         }

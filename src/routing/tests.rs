@@ -9,7 +9,7 @@ use super::*;
 
 fn route(from: &str, to: &str, rules: &Value) -> CallRouting {
     let rules = Rules::read(Some("etisalat"), rules);
-    CallRouting::decide(from.parse().unwrap(), to, Some(&rules), None, &Reading::default())
+    CallRouting::decide(from.parse().unwrap(), to, Some(&rules), Known::Rules, &Reading::default())
 }
 
 /// What is dialled, or the code of the refusal.
@@ -185,13 +185,12 @@ fn the_result_carries_config_and_trunk_of_the_rules_where_they_name_them() {
 
 #[test]
 fn a_caller_without_a_row_calls_in_e164_where_the_country_is_known() {
-    let decide = |to, reason| {
-        CallRouting::decide(UAE.parse().unwrap(), to, None, Some(reason), &Reading::default())
-    };
-    let known = decide("050 123 4567", Reason::NumberUnknown);
+    let decide =
+        |to, known| CallRouting::decide(UAE.parse().unwrap(), to, None, known, &Reading::default());
+    let known = decide("050 123 4567", Known::NoRow);
     assert_eq!((verdict(&known), known.known), ("+971501234567", Known::NoRow));
-    assert_eq!(verdict(&decide("+999123456", Reason::NumberUnknown)), "country_unknown");
-    assert_eq!(decide("0501234567", Reason::DatabaseTimeout).known, Known::Unknown);
+    assert_eq!(verdict(&decide("+999123456", Known::NoRow)), "country_unknown");
+    assert_eq!(decide("0501234567", Known::Unknown).known, Known::Unknown);
 }
 
 #[test]
@@ -214,7 +213,8 @@ fn by_heuristic_the_length_decides() {
     ] {
         let rules = Rules::read(None, &json!({"allowed_outbound": allowed}));
         let from = USA.parse().unwrap();
-        let routing = CallRouting::decide(from, to, Some(&rules), None, &Reading::Heuristic);
+        let routing =
+            CallRouting::decide(from, to, Some(&rules), Known::Rules, &Reading::Heuristic);
         assert_eq!(verdict(&routing), expected, "{allowed} {to}");
         assert_eq!(routing.country.as_ref().map(Country::code), country, "{allowed} {to}");
     }

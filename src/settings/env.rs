@@ -55,9 +55,11 @@ macro_rules! variables {
 variables! {
     "Who answers": {
         USE_SELFHOST_ROUTING_TABLE = "true" [hot]
-            "Whether the database is asked. Off: the environment answers and the database is not touched."
+            "Whose credentials place calls. On: those of the LiveKit config that the database names for the number. Off: those of the environment. The number's rules hold in either case."
+        DATABASE_OFF = "false" [hot]
+            "Leaves the database alone altogether, for when it harms more than it helps: the environment answers, and NO RULES HOLD, so every country may be called."
         FALLBACK_DENY = "" [hot]
-            "Reasons that may not fall back to the environment, separated by commas: they are an error instead of another account's key. For example secret_unopenable,config_invalid."
+            "Reasons that may not fall back to the environment, separated by commas: they are an error instead of another account's key. For example secret_unopenable,config_invalid. And rules_unknown: then nobody is called from a number of whose rules nothing is known."
     }
     "Calls": {
         ROUTING = "region" [hot]

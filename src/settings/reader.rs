@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::env::Values;
 use super::{Database, Problem, Tuning, Warm};
-use crate::environment::{EnvironmentValues, FallbackPolicy};
+use crate::environment::{EnvironmentValues, FallbackPolicy, RULES_UNKNOWN};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
 #[cfg(feature = "dispatch")]
@@ -31,6 +31,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn enabled(&mut self) -> bool {
         self.with("USE_SELFHOST_ROUTING_TABLE", switch).unwrap_or(true)
+    }
+
+    pub(super) fn database_off(&mut self) -> bool {
+        self.with("DATABASE_OFF", switch).unwrap_or(false)
     }
 
     #[cfg(feature = "dispatch")]
@@ -290,11 +294,14 @@ fn countries(text: &str) -> Result<Box<[Country]>, String> {
 
 fn policy(text: &str) -> Result<FallbackPolicy, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-    let reasons = words.map(Reason::from_str).collect::<Result<Vec<_>, _>>().map_err(|_| {
+    let (rules, reasons): (Vec<_>, Vec<_>) = words.partition(|word| *word == RULES_UNKNOWN);
+    let reasons = reasons.into_iter().map(Reason::from_str).collect::<Result<Vec<_>, _>>();
+    let policy = FallbackPolicy::denying(reasons.map_err(|_| {
         let known: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        format!("holds a word that is no reason; reasons are {}", known.join(", "))
-    })?;
-    Ok(FallbackPolicy::denying(reasons))
+        let known = known.join(", ");
+        format!("holds a word that is no reason; reasons are {known}, and {RULES_UNKNOWN}")
+    })?);
+    Ok(if rules.is_empty() { policy } else { policy.denying_unknown_rules() })
 }
 
 /// Reads `250ms`, `30s`, `5m`, `1h`, `7d`; a bare number is seconds.

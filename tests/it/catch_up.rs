@@ -47,7 +47,7 @@ impl Two {
 
     /// Nobody listens until [`heed`](Self::heed).
     async fn ignore(&self) {
-        self.live.reload(&[("USE_SELFHOST_ROUTING_TABLE", "false")]);
+        self.live.reload(&[("DATABASE_OFF", "true")]);
         eventually("deaf", async || !self.live.resolver.hears_changes()).await;
     }
 
@@ -215,7 +215,7 @@ async fn the_way_in_which_changes_are_heard_is_found_out_and_told() {
     let hearing = || live.resolver.health().hearing;
     eventually("through NOTIFY", async || hearing() == Hearing::Notify).await;
     live.resolver.resolve(live.caller).await.unwrap();
-    live.reload(&[("USE_SELFHOST_ROUTING_TABLE", "false")]);
+    live.reload(&[("DATABASE_OFF", "true")]);
     assert_eq!(live.resolver.health().not_ready, None, "the environment answers");
     eventually("nothing", async || hearing() == Hearing::Nothing).await;
     live.reload(&[]);

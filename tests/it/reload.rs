@@ -111,12 +111,42 @@ async fn what_takes_a_restart_is_refused_whole_and_named() {
         std::fs::write(&file, env_file(&lab.database.url, &lab.key, more)).unwrap();
         Settings::read(&Values::of([], Some(&file))).unwrap()
     };
-    let refused = lab.resolver.reload(read("USE_SELFHOST_ROUTING_TABLE=false\nCACHE_TTL=1m"));
-    let Err(ReloadError::NeedsRestart { variables }) = refused else { panic!("{refused:?}") };
+    let refused = lab.resolver.reload(read("VOICE_AGENT_NAME=other\nCACHE_TTL=1m"));
+    let Err(ReloadError::NeedsRestart { variables, switched_off: false }) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(variables, "CACHE_TTL");
-    assert_eq!(lab.source().await, (Source::Database, None), "not even the flag was turned");
+    let agent = lab.resolver.resolve(caller(1, 1)).await.unwrap().agent_name().to_owned();
+    assert_eq!(agent, "inbound-agent");
     lab.resolver.reload(read("USE_SELFHOST_ROUTING_TABLE=false")).unwrap();
     assert_eq!(lab.source().await.1, Some(Reason::FlagOff));
+}
+
+#[tokio::test]
+async fn what_switches_the_database_off_is_taken_whatever_else_is_refused() {
+    let lab = Lab::new().await;
+    let read = |more: &str| {
+        let file = lab.folder.path().join("other.env");
+        std::fs::write(&file, env_file(&lab.database.url, &lab.key, more)).unwrap();
+        Settings::read(&Values::of([], Some(&file))).unwrap()
+    };
+    for (off, reason) in [
+        ("USE_SELFHOST_ROUTING_TABLE=false", Reason::FlagOff),
+        ("DATABASE_OFF=true", Reason::DatabaseOff),
+    ] {
+        let more = format!("{off}\nVOICE_AGENT_NAME=other\nCACHE_TTL=1m");
+        let refused = lab.resolver.reload(read(&more)).unwrap_err();
+        assert!(matches!(refused, ReloadError::NeedsRestart { switched_off: true, .. }));
+        assert!(refused.to_string().contains("none the less"), "{refused}");
+        let answer = lab.resolver.resolve(caller(1, 1)).await.unwrap();
+        assert_eq!((answer.reason(), answer.agent_name()), (Some(reason), "inbound-agent"));
+
+        let on = lab.resolver.reload(read("CACHE_TTL=1m")).unwrap_err();
+        assert!(matches!(on, ReloadError::NeedsRestart { switched_off: false, .. }));
+        assert_eq!(lab.source().await.1, Some(reason), "turning on stays all or nothing");
+        lab.resolver.reload(read("")).unwrap();
+        assert_eq!(lab.source().await, (Source::Database, None));
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Number in, credentials out: who answers, and why.
 
+mod flag;
 mod outage;
 mod routing;
 
@@ -84,45 +85,6 @@ async fn with_the_flag_on_and_a_config_the_database_answers_and_its_token_is_goo
         let verifier = TokenVerifier::with_api_key("APIeu", &secret_of("eu"));
         assert_eq!(verifier.verify(token.as_str()).unwrap().video.room, "call-1");
     }
-}
-
-#[tokio::test]
-async fn with_the_flag_off_the_environment_answers_and_the_database_is_not_touched() {
-    let lab = Lab::new(Kind::Sqlite).await;
-    let (resolver, store, _) = lab.gated(&[("USE_SELFHOST_ROUTING_TABLE", "false")]);
-    for at in 0..100 {
-        let answer = resolver.resolve(caller(1, at)).await.unwrap();
-        assert_eq!(
-            (answer.source(), answer.reason()),
-            (Source::Environment, Some(Reason::FlagOff))
-        );
-        assert_eq!((answer.api_key(), answer.trunk_id()), ("APIenv", Some("ST_env")));
-        let token = answer.token(&TokenRequest::default()).unwrap();
-        let verified = TokenVerifier::with_api_key("APIenv", "canary-secret-of-env");
-        assert!(verified.verify(token.as_str()).is_err(), "the hand clock stands in 2025");
-        resolver.resolve_unowned(caller(1, at).number).await.unwrap();
-    }
-    assert_eq!(store.statements(), 0);
-}
-
-#[tokio::test]
-async fn with_the_flag_off_not_even_a_connection_is_opened_until_it_is_turned_on() {
-    let lab = Lab::new(Kind::Postgres).await;
-    let open = || {
-        let sql = "select count(*) from pg_stat_activity
-                   where application_name = 'trunkline' and datname = current_database()";
-        crate::support::postgres::psql(&lab.database.url, sql)
-    };
-    // Those that made the tables.
-    let before = open();
-    let resolver = lab.resolver(&[("USE_SELFHOST_ROUTING_TABLE", "false")]);
-    resolver.resolve(caller(1, 1)).await.unwrap();
-    assert_eq!(open(), before);
-    resolver.reload(lab.settings(&[])).unwrap();
-    let answer = resolver.resolve(caller(1, 1)).await.unwrap();
-    assert_eq!(answer.reason(), Some(Reason::NumberUnknown));
-    eventually("changes are heard", async || resolver.hears_changes()).await;
-    assert_ne!(open(), before);
 }
 
 #[tokio::test]

@@ -99,7 +99,11 @@ impl Lab {
 
     /// Keeps the error of a caller that waited in vain, as the resolver does.
     pub(crate) fn fall_back(&self, caller: Caller) {
-        let born = self.cache.fence.generation();
+        self.fall_back_from(caller, self.cache.fence.generation());
+    }
+
+    /// The same by settings that were read after that generation.
+    pub(crate) fn fall_back_from(&self, caller: Caller, born: Generation) {
         let outcome = Err(ResolveError::FallbackDenied { reason: Reason::DatabaseTimeout }.into());
         let stamp = Stamp::new(born, caller, None);
         let fresh = Fresh::substitute(outcome, stamp, NOW, LATER);
@@ -108,7 +112,7 @@ impl Lab {
 
     /// Lets the last good answer serve on, as the resolver does for a caller that waited in vain.
     pub(crate) fn keep_last_good(&self, caller: Caller, last: &LastGood) -> Option<Outcome> {
-        self.cache.keep_last_good(caller, last, NOW, LATER)
+        self.cache.keep_last_good(caller, last, self.cache.fence.generation(), NOW, LATER)
     }
 
     fn answer(&self, born: Generation, rows: Rows) -> (Outcome, Generation) {

@@ -58,7 +58,7 @@ mod reason {
     pub(crate) use trunkline::Reason;
 }
 mod rules {
-    pub(crate) use trunkline::Rules;
+    pub(crate) use trunkline::{Known, Rules};
 }
 mod server_url {
     pub(crate) use trunkline::ServerUrl;

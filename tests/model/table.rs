@@ -5,7 +5,7 @@ use shuttle::thread::scope;
 use crate::change::Change;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{LATER, Lab, MUCH_LATER, NOW, caller, rows_of};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Slot};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Slot};
 
 models! {
     fn of_two_loads_the_newer_stands() {
@@ -30,6 +30,14 @@ models! {
 
     fn without_a_lease_the_last_good_answer_takes_the_place_of_what_it_came_from() {
         holds(last_good_without_lease);
+    }
+
+    fn what_stands_in_for_an_answer_does_not_outlive_a_turn_of_the_flag() {
+        holds(|| turned(true));
+    }
+
+    fn reading_the_settings_before_the_generation_is_caught() {
+        is_caught(|| turned(false));
     }
 
     fn what_the_keeper_lets_go_leaves_the_index() {
@@ -134,6 +142,30 @@ fn last_good_without_lease() -> Verdict {
     match lab.hit(caller(1)) {
         Some(Ok(answer)) if answer.stale() => Ok(()),
         _ => Err("the last good answer does not serve"),
+    }
+}
+
+/// The flag turns while a caller that waited in vain is answered by the settings.
+fn turned(generation_first: bool) -> Verdict {
+    let lab = Lab::new();
+    let flag = AtomicBool::new(true);
+    scope(|threads| {
+        threads.spawn(|| {
+            flag.store(false, Ordering::SeqCst);
+            lab.cache.turn();
+        });
+        threads.spawn(|| {
+            let early = lab.cache.fence.generation();
+            let by_old_settings = flag.load(Ordering::SeqCst);
+            let late = lab.cache.fence.generation();
+            if by_old_settings {
+                lab.fall_back_from(caller(1), if generation_first { early } else { late });
+            }
+        });
+    });
+    match lab.hit(caller(1)) {
+        Some(_) => Err("an answer by the settings of before the turn still counts"),
+        None => Ok(()),
     }
 }
 

@@ -53,7 +53,7 @@ fn every_case_of_the_field_is_read_right() {
         let rules = if rules == "-" { json!({}) } else { serde_json::from_str(rules).unwrap() };
         let rules = Rules::read(None, &rules);
         let (from, reading) = (from.parse().unwrap(), reading(routing));
-        let decided = CallRouting::decide(from, written, Some(&rules), None, &reading);
+        let decided = CallRouting::decide(from, written, Some(&rules), Known::Rules, &reading);
         assert_eq!(verdict(&decided), expected, "{from} {written}: {why}; {:?}", decided.verdict);
     }
 }
@@ -65,7 +65,8 @@ fn each_form_is_read_as_each_caller_dials_it() {
         let [_, written, heuristic, regions @ ..] = row.as_slice() else { panic!("{row:?}") };
         for (caller, expected) in callers.iter().zip(regions) {
             let from = caller.parse().unwrap();
-            let decide = |reading| CallRouting::decide(from, written, None, None, &reading);
+            let decide =
+                |reading| CallRouting::decide(from, written, None, Known::Unknown, &reading);
             assert_eq!(verdict(&decide(Reading::default())), *expected, "{caller} {written}");
             assert_eq!(verdict(&decide(Reading::Heuristic)), *heuristic, "{caller} {written}");
         }

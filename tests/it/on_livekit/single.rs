@@ -49,7 +49,7 @@ async fn a_call_with_credentials_of_the_database_leaves_a_room_and_an_agent_that
 }
 
 #[tokio::test]
-async fn a_call_falls_back_to_the_environment_and_with_the_flag_off_asks_nobody_else() {
+async fn a_call_falls_back_to_the_environment_by_the_rules_of_its_number() {
     let server = Server::shared();
     let lab = Lab::new(Kind::Sqlite).await;
     lab.number(caller(1, 1), None, json!({"allowed_outbound": "india"})).await;
@@ -65,7 +65,7 @@ async fn a_call_falls_back_to_the_environment_and_with_the_flag_off_asks_nobody_
     let off = [&environment[..], &[("USE_SELFHOST_ROUTING_TABLE", "false")]].concat();
     for (variables, reason, carrier) in [
         (&environment[..], Reason::ConfigUnassigned, json!("etisalat")),
-        (&off[..], Reason::FlagOff, json!(null)),
+        (&off[..], Reason::FlagOff, json!("etisalat")),
     ] {
         let report = lab.dispatcher(variables).call(&request(caller(1, 1), "env")).await;
         assert_eq!(report.outcome, Outcome::Placed, "{report:?}");
