@@ -227,6 +227,7 @@ async fn a_proxy_that_does_not_support_startup_options_is_found_out_like_any_poo
 }
 
 /// A proxy as managed databases have it, before the server on this port.
+#[expect(clippy::disallowed_methods, reason = "a server of a test")]
 async fn before(server: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
