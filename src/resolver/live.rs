@@ -235,9 +235,14 @@ impl Running {
         (!self.switches.database).then_some(&self.off)
     }
 
+    /// Whether the flag is on: configs of the database place calls.
+    pub(super) fn uses_configs(&self) -> bool {
+        self.flag.enabled
+    }
+
     /// What a row means, or that there is none.
     pub(super) fn decide(&self, route: Option<Route>) -> Decision {
-        if self.switches.configs {
+        if self.uses_configs() {
             decide(route, self.ring.as_ref())
         } else {
             Decision::with_flag_off(route.as_ref())
@@ -252,7 +257,7 @@ impl Running {
         rules: KnownRules,
         now: Moment,
     ) -> Outcome {
-        let reason = if self.switches.configs { reason } else { Reason::FlagOff };
+        let reason = if self.uses_configs() { reason } else { Reason::FlagOff };
         self.environment.answer(reason, rules, now).map(Resolution::new)
     }
 
@@ -282,7 +287,7 @@ impl Running {
             Some(Outdated::Dropped(Change::All))
         } else if !self.environment.answers_like(&older.environment) {
             Some(Outdated::Dropped(Change::Numbers))
-        } else if self.switches.configs != older.switches.configs {
+        } else if self.uses_configs() != older.uses_configs() {
             Some(Outdated::Turned)
         } else {
             None

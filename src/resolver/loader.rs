@@ -304,7 +304,7 @@ impl Loader {
         let made = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
         let running = self.live.running();
-        if running.switches().configs
+        if running.uses_configs()
             && let Some(stale) = self.cache.keep_last_good(caller, last, made, now, until)
         {
             return Some(stale);

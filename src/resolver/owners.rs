@@ -54,9 +54,7 @@ impl Resolver {
         let (reason, rules) = match engine.owners.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
             // Whose credentials are used does not depend on the tenant then; the rules do.
-            Ok(Owner::Several) if !running.switches().configs => {
-                (Reason::FlagOff, KnownRules::Unknown)
-            }
+            Ok(Owner::Several) if !running.uses_configs() => (Reason::FlagOff, KnownRules::Unknown),
             Ok(Owner::Several) => return Err(ResolveError::TenantNeeded),
             Ok(Owner::Nobody) => (Reason::NumberUnknown, KnownRules::NoRow),
             Err(reason) => (reason, KnownRules::Unknown),

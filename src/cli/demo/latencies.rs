@@ -50,6 +50,10 @@ impl Stage {
         self.resolver
             .reload(settings(&self.folder, false)?)
             .map_err(|error| Failure::new("reload_failed", error.to_string(), Exit::Settings))?;
+        // The rules of each number are asked for once more.
+        for &caller in &callers {
+            self.resolver.resolve(caller).await?;
+        }
         let off = self
             .in_groups(|turn| self.resolver.try_resolve(callers[turn % callers.len()]).is_some())?;
         self.print_latencies(vec![
