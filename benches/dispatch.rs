@@ -1,10 +1,13 @@
 //! What the engine adds to a call: the part of a dispatch with warm credentials that is not spent
-//! waiting for LiveKit, on a real server on this machine.
+//! waiting for LiveKit, on a real server on this machine. And how fast a batch of 10,000 entries goes,
+//! as a share of what its limits allow, on a stand-in that answers at once.
 //!
 //! Run: `TRUNKLINE_TEST_LIVEKIT=path/of/livekit-server cargo bench --bench dispatch`; `scripts/test`
 //! builds the server and runs this. A server on the same machine is the hardest case: any network
 //! in between adds to the part that is waited for.
 
+#[path = "lab/campaign.rs"]
+mod campaign;
 mod lab;
 
 use std::hint::black_box;
@@ -23,6 +26,7 @@ const CALLS: usize = 1000;
 
 #[expect(clippy::disallowed_methods, reason = "a bench reads the real time")]
 fn main() {
+    campaign::measure(std::env::args().any(|argument| argument == "--test"));
     let Some(program) = std::env::var_os("TRUNKLINE_TEST_LIVEKIT") else {
         println!("NOT RUN: TRUNKLINE_TEST_LIVEKIT names no LiveKit server");
         return;

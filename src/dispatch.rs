@@ -21,7 +21,9 @@ mod outcome;
 mod placed;
 mod report;
 mod request;
+mod trunk_key;
 mod trunks;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub use self::report::Report;
 use self::report::{Draft, Placed};
 pub use self::request::{CallRequest, Dial, EngineDial, MOST_METADATA, OWN_FIELDS, WrongRequest};
 use self::trunks::Trunks;
+pub use self::verdict::Again;
+use self::verdict::Verdict;
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::credentials::CredentialError;
@@ -60,6 +64,23 @@ pub(crate) trait Ledger: Sync {
         room: &str,
         config: Option<ConfigId>,
     ) -> impl Future<Output = std::io::Result<()>> + Send;
+
+    /// Waits until the carrier may be asked. An error: it is not to be asked any more.
+    fn turn(&self) -> impl Future<Output = std::io::Result<()>> + Send;
+}
+
+/// A ledger that writes nothing down, and tells of the room.
+struct Told<F>(F);
+
+impl<F: Fn(&Call) + Sync> Ledger for Told<F> {
+    async fn about_to_dial(&self, room: &str, config: Option<ConfigId>) -> std::io::Result<()> {
+        self.0(&Call::new(room, config));
+        Ok(())
+    }
+
+    async fn turn(&self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why a call was not placed.
@@ -69,8 +90,7 @@ struct Failed {
     sip: Option<SipStatus>,
     /// Whether the credentials are what is wrong, so that others may do.
     by_credentials: bool,
-    /// Whether it may go better a moment later.
-    may_retry: bool,
+    again: Again,
 }
 
 impl Dispatcher {
@@ -95,13 +115,17 @@ impl Dispatcher {
     /// Places one call. Dropping the future before it is done may leave a room, or a phone that
     /// rings.
     pub async fn call(&self, request: &CallRequest) -> Report {
-        struct Unwritten;
-        impl Ledger for Unwritten {
-            async fn about_to_dial(&self, _: &str, _: Option<ConfigId>) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let report = self.call_noted(request, None, &Unwritten).await;
+        self.call_telling(request, |_| {}).await
+    }
+
+    /// The same, and tells where the call is as soon as its room exists, before anybody is sent into
+    /// it or called: what [`hang_up`](Self::hang_up) takes, should it have to end before it is placed.
+    pub async fn call_telling(
+        &self,
+        request: &CallRequest,
+        room_made: impl Fn(&Call) + Sync,
+    ) -> Report {
+        let report = self.call_noted(request, None, &Told(room_made)).await;
         self.counted.ended(&report);
         report
     }
@@ -189,26 +213,44 @@ impl Dispatcher {
 }
 
 impl Failed {
-    fn new(outcome: Outcome, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { outcome, message, sip: None, by_credentials: false, may_retry: false }
+    fn new(outcome: Outcome, again: Again, message: impl Into<String>) -> Self {
+        Self { outcome, message: message.into(), sip: None, by_credentials: false, again }
     }
 
-    fn of(outcome: Outcome, error: &LiveKitError) -> Self {
+    /// A step before any dialling failed.
+    fn of_preparing(error: &LiveKitError) -> Self {
+        Self::judged(Verdict::of_preparing(error), error)
+    }
+
+    /// Nobody can say what became of the last step.
+    fn in_doubt(error: &LiveKitError) -> Self {
+        let verdict = Verdict { outcome: Outcome::InDoubt, again: Again::Never, words: None };
+        Self::judged(verdict, error)
+    }
+
+    fn judged(Verdict { outcome, again, words }: Verdict, error: &LiveKitError) -> Self {
         let sip = match error {
             LiveKitError::Answered(answer) => answer.sip.clone(),
             _ => None,
         };
         let by_credentials = error.is_unauthorized()
             || matches!(error, LiveKitError::Credentials(CredentialError::Wiped));
-        let (message, may_retry) = (error.to_string(), error.is_temporary());
-        Self { outcome, message, sip, by_credentials, may_retry }
+        let message = match words {
+            Some(words) => format!("{words} ({error})"),
+            None => error.to_string(),
+        };
+        Self { outcome, message, sip, by_credentials, again }
+    }
+
+    /// The same, not to be tried again.
+    fn final_now(self) -> Self {
+        Self { again: Again::Never, ..self }
     }
 }
 
 impl From<ResolveError> for Failed {
     fn from(error: ResolveError) -> Self {
-        let may_retry = error.is_temporary();
-        Self { may_retry, ..Self::new(Outcome::NoCredentials, error.to_string()) }
+        let again = if error.is_temporary() { Again::Soon } else { Again::Mended };
+        Self::new(Outcome::NoCredentials, again, error.to_string())
     }
 }

@@ -90,7 +90,8 @@ pub use self::resolver::{
     Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, follow,
 };
 pub use self::rules::{
-    CallRules, CallerCheck, Country, Destinations, Known, NoCountry, Piece, Rules, RulesError,
+    CallRules, CallerCheck, Country, Destinations, Known, NoCountry, Phone, PhoneError, Piece,
+    Rules, RulesError,
 };
 pub use self::server_url::{ServerUrl, ServerUrlError};
 pub use self::settings::Settings;

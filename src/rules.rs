@@ -7,12 +7,14 @@
 
 mod calls;
 mod country;
+mod phone;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use self::calls::{CallRules, CallerCheck, Destinations, Piece};
 pub use self::country::{Country, NoCountry};
+pub use self::phone::{Phone, PhoneError};
 use crate::number::ConfigId;
 
 /// What the row of a number says.
@@ -130,6 +132,9 @@ pub enum RulesError {
     /// `allow_premium` is there and neither true nor false.
     #[error("allow_premium in the rules must be true or false")]
     PremiumNoBool,
+    /// What is said of how a phone is dialled cannot be followed.
+    #[error("in the rules: {0}")]
+    Phone(#[from] PhoneError),
     /// `required_lead_format` holds something else than its pieces, or lacks the number.
     #[error(
         "required_lead_format in the rules is a list of \"country_code\", \

@@ -55,6 +55,13 @@ impl ServerUrl {
         (host.unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
     }
 
+    /// Host, port and path, the same for every way of writing them.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn place(&self) -> String {
+        let (host, port) = self.address();
+        format!("{host}:{port}{}", self.url().path().trim_end_matches('/'))
+    }
+
     fn url(&self) -> Url {
         Url::parse(&self.0).expect("it was parsed before")
     }

@@ -3,6 +3,7 @@
 mod failure;
 mod progress;
 mod results;
+mod stopping;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,9 @@ use self::failure::conclude;
 use self::progress::Progress;
 use self::results::Results;
 use super::Context;
-use super::call::Dialling;
+use super::call::{Dialling, time};
 use super::failure::{Done, Failure};
 use super::serve::{bind, exporter};
-use super::signals::told_to_end;
 
 #[derive(Subcommand)]
 pub(crate) enum Batch {
@@ -42,6 +42,12 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = Limits::default().calls_per_second,
         allow_negative_numbers = true, value_parser = calls_per_second)]
     cps: f64,
+    /// How many calls of this run are up at the same time over one trunk; the server is asked
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    live: Option<u32>,
+    /// Place no more calls after this time, such as 2h; those that ring are waited for
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    stop_after: Option<Duration>,
     /// How often an entry is tried again for which nothing was dialled
     #[arg(long, value_name = "N", default_value_t = Limits::default().retries)]
     retries: u32,
@@ -76,7 +82,7 @@ impl Batch {
 
 impl Run {
     async fn run(self, context: &Context) -> Done {
-        let defaults = self.defaults()?;
+        let (defaults, phone) = (self.defaults()?, self.dialling.phone()?);
         let open = || Entries::open(&self.file, defaults.clone());
         // A file that is no batch leaves no journal behind.
         drop(open().map_err(BatchError::NoBatch).map_err(|error| self.failure(&error))?);
@@ -109,10 +115,15 @@ impl Run {
         let limits = Limits {
             concurrency: self.concurrency,
             calls_per_second: self.cps,
+            live: self.live.map(|live| live.try_into().unwrap_or(usize::MAX)),
             retries: self.retries,
             ..Limits::default()
         };
-        let batch = Running::new(&dispatcher, self.dialling.dial(), limits, cancel.clone());
+        let end = CancellationToken::new();
+        let batch = Running::new(&dispatcher, self.dialling.dial(), limits, cancel.clone())
+            .confirming(self.dialling.confirm_agent)
+            .dialling(phone)
+            .ended_by(end.clone());
         let (mut wrong, mut begun) = (None, false);
         let running = batch.run(open, journal, |result, summary| {
             let written = match result {
@@ -126,11 +137,7 @@ impl Run {
             }
             progress.show(summary);
         });
-        let interrupted = async {
-            told_to_end().await;
-            cancel.cancel();
-            std::future::pending().await
-        };
+        let interrupted = stopping::until_ended(self.stop_after, &cancel, &end, context.json);
         let watched = async {
             if let Some(server) = server
                 && let Err(error) = server.serve(std::future::pending()).await
@@ -141,7 +148,7 @@ impl Run {
         };
         let ended = tokio::select! {
             ended = running => ended,
-            never = interrupted => never,
+            never = interrupted => match never {},
             never = watched => never,
         };
         progress.clear();

@@ -1,18 +1,23 @@
 //! `trunkline call`: places a call, or ends one.
 
+mod dialling;
+mod telling;
+
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use trunkline::Caller;
-use trunkline::dispatch::{
-    CallRequest, Dial, Dispatcher, EngineDial, HangUpError, Outcome, Report,
-};
+use trunkline::dispatch::{self, CallRequest, Dispatcher, HangUpError, Outcome, Report};
 
+pub(super) use self::dialling::{Dialling, time};
+pub(super) use self::telling::what_to_do;
+use self::telling::{ended, show, tell};
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::livekit::find;
-use super::output::{json_line, line, or_dash, table};
+use super::output::{json_line, line};
 use super::signals::told_to_end;
 
 #[derive(Args)]
@@ -63,41 +68,6 @@ struct Place {
     dry_run: bool,
 }
 
-/// Who dials, and how.
-#[derive(Args)]
-pub(crate) struct Dialling {
-    /// The agent dials, from what the metadata says (the default)
-    #[arg(long, conflicts_with = "engine_dials")]
-    agent_dials: bool,
-    /// The engine dials, and tells what the carrier says
-    #[arg(long)]
-    engine_dials: bool,
-    /// Do not wait until the phone is answered
-    #[arg(long, requires = "engine_dials")]
-    no_wait: bool,
-    /// How long the phone may ring
-    #[arg(long, value_name = "SECONDS", requires = "engine_dials", default_value_t = 30,
-        value_parser = clap::value_parser!(u64).range(1..=80))]
-    ringing: u64,
-    /// How long the call may last
-    #[arg(long, value_name = "SECONDS", requires = "engine_dials", default_value_t = 3600,
-        value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    longest: u64,
-}
-
-impl Dialling {
-    pub(crate) fn dial(&self) -> Dial {
-        if !self.engine_dials {
-            return Dial::Agent;
-        }
-        Dial::Engine(EngineDial {
-            wait_until_answered: !self.no_wait,
-            ringing: Duration::from_secs(self.ringing),
-            longest: Duration::from_secs(self.longest),
-        })
-    }
-}
-
 impl Call {
     pub(crate) async fn run(self, context: &Context) -> Done {
         match self.end {
@@ -117,7 +87,9 @@ impl Place {
         let fields = self.metadata.as_deref().map(fields).transpose()?.unwrap_or_default();
         let new = CallRequest::new(caller, to);
         let job = self.job.unwrap_or_else(|| new.job.clone());
-        let request = CallRequest { job, fields, dial: self.dialling.dial(), ..new }.named();
+        let (dial, confirm_agent) = (self.dialling.dial(), self.dialling.confirm_agent);
+        let phone = self.dialling.phone()?;
+        let request = CallRequest { job, fields, dial, confirm_agent, phone, ..new }.named();
         request.check().map_err(|wrong| Failure::usage("call_malformed", wrong.to_string()))?;
         let (dispatcher, _) = context.dispatcher()?;
         let done = if self.dry_run {
@@ -130,29 +102,61 @@ impl Place {
     }
 }
 
-/// Places it. Ctrl-C in between is told of, since a phone may ring by then.
+/// Places it. Ctrl-C in between ends the call, since a phone may ring by then.
 async fn place(context: &Context, dispatcher: &Dispatcher, request: &CallRequest) -> Done {
+    let made = Mutex::new(None);
+    let told = |call: &dispatch::Call| {
+        // Whoever reads JSON reads one object.
+        if !context.json {
+            eprintln!("room {}", call.room);
+        }
+        made.lock().unwrap_or_else(PoisonError::into_inner).replace(call.clone());
+    };
+    let mut placing = std::pin::pin!(dispatcher.call_telling(request, told));
     let report = tokio::select! {
-        report = dispatcher.call(request) => report,
+        report = &mut placing => report,
         () = told_to_end() => {
-            let room = request.room.as_deref().unwrap_or_default();
-            let message = "interrupted while the call was being placed";
-            return Err(Failure::new("interrupted", message, Exit::Failed).hint(format!(
-                "a phone may ring: `trunkline call end {room}` ends it"
-            )));
+            let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return interrupted(context, dispatcher, request, made, placing).await;
         }
     };
-    if context.json {
-        json_line(&json!(report))?;
-    } else if report.outcome == Outcome::Placed {
-        show(&report, "placed", None)?;
+    tell(context, request, &report)
+}
+
+/// Ends a call that is being placed, and tells what became of it.
+async fn interrupted(
+    context: &Context,
+    dispatcher: &Dispatcher,
+    request: &CallRequest,
+    made: Option<dispatch::Call>,
+    placing: impl Future<Output = Report>,
+) -> Done {
+    let failure = |message: String| Failure::new("interrupted", message, Exit::Failed);
+    let Some(call) = made else {
+        return Err(failure("interrupted before a room was made: nobody was called".to_owned()));
+    };
+    let room = &call.room;
+    let ended = async {
+        let hung_up = dispatcher.hang_up(&call).await;
+        (hung_up, placing.await)
+    };
+    match tokio::time::timeout(ENDING, ended).await {
+        Ok((Ok(()) | Err(HangUpError::NotFound), report)) => match report.outcome {
+            Outcome::Placed => {
+                Err(failure(format!("interrupted: the call was placed, and room {room} closed")))
+            }
+            _ => tell(context, request, &report),
+        },
+        Ok((Err(_), _)) | Err(_) => {
+            Err(failure("interrupted while the call was being placed".to_owned())
+                .hint(format!("a phone may ring: `trunkline call end {room}` ends it")))
+        }
     }
-    ended(report)
 }
 
 async fn rehearse(context: &Context, dispatcher: &Dispatcher, request: &CallRequest) -> Done {
     let (report, metadata) = dispatcher.rehearse(request).await;
-    let Some(metadata) = metadata else { return ended(report) };
+    let Some(metadata) = metadata else { return ended(request, &report) };
     if context.json {
         let mut object = json!(report);
         object["outcome"] = json!("would_be_placed");
@@ -160,63 +164,7 @@ async fn rehearse(context: &Context, dispatcher: &Dispatcher, request: &CallRequ
         object["metadata"] = serde_json::from_str(&metadata).unwrap_or_default();
         return json_line(&object);
     }
-    show(&report, "would be placed", Some(&metadata))
-}
-
-fn show(report: &Report, outcome: &str, metadata: Option<&str>) -> Done {
-    let object = json!(report);
-    let row = |name: &str, value: Option<&str>| vec![name.to_owned(), or_dash(value)];
-    let member = |name: &str| object[name].as_str();
-    let rows = [
-        row("outcome", Some(outcome)),
-        row("room", member("room")),
-        row("dialled", member("phone_number")),
-        row("country", member("country")),
-        row("source", member("source")),
-        row("reason", member("reason")),
-        row("config", member("config_name")),
-        row("url", member("url")),
-        row("trunk", member("trunk_id")),
-        row("agent", member("agent_name")),
-        row("dispatch", member("dispatch_id")),
-        row("SIP call", member("sip_call_id")),
-    ];
-    let metadata = metadata.map(|metadata| row("metadata", Some(metadata)));
-    table(&[], rows.into_iter().chain(metadata))
-}
-
-/// A call that was not placed is a failure, by its outcome.
-fn ended(report: Report) -> Done {
-    let exit = match report.outcome {
-        Outcome::Placed => return Ok(()),
-        Outcome::Invalid => Exit::Usage,
-        Outcome::CredentialsRefused => Exit::Key,
-        _ => Exit::Failed,
-    };
-    let mut message = report.message.unwrap_or_else(|| "not placed".to_owned());
-    if let Some(call) = report.call {
-        message = format!("{message} (room {})", call.room);
-    }
-    let failure = Failure::new(report.outcome.as_str(), message, exit);
-    Err(match hint(report.outcome) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    })
-}
-
-fn hint(outcome: Outcome) -> Option<&'static str> {
-    Some(match outcome {
-        Outcome::CredentialsRefused | Outcome::Unreachable | Outcome::NoSipService => {
-            "`trunkline livekit check` looks at key, secret and server"
-        }
-        Outcome::TrunkUnknown | Outcome::CallerNotOnTrunk => {
-            "`trunkline livekit check` looks at the trunk"
-        }
-        Outcome::NotAllowed => "`trunkline route` tells what the rules allow",
-        Outcome::NoCredentials => "`trunkline resolve --explain` tells each step",
-        Outcome::InDoubt => "look whether the room is there before you call again",
-        _ => return None,
-    })
+    show(request, &report, "would be placed", Some(&metadata))
 }
 
 fn fields(text: &str) -> Result<Map<String, Value>, Failure> {
@@ -235,9 +183,9 @@ async fn end(context: &Context, room: &str, livekit: Option<&str>, environment: 
         let call = match livekit {
             Some(config) => {
                 let id = find(&*context.store()?, config).await?.id;
-                trunkline::dispatch::Call::new(room, Some(id))
+                dispatch::Call::new(room, Some(id))
             }
-            None if environment => trunkline::dispatch::Call::new(room, None),
+            None if environment => dispatch::Call::new(room, None),
             None => search(&dispatcher, room).await?,
         };
         dispatcher.hang_up(&call).await.map_err(|error| match error {
@@ -262,7 +210,7 @@ async fn end(context: &Context, room: &str, livekit: Option<&str>, environment: 
 }
 
 /// The one server that has the room.
-async fn search(dispatcher: &Dispatcher, room: &str) -> Result<trunkline::dispatch::Call, Failure> {
+async fn search(dispatcher: &Dispatcher, room: &str) -> Result<dispatch::Call, Failure> {
     let mut found = dispatcher.find(room).await?;
     let unasked: Vec<_> = found.unasked.iter().map(|(_, why)| why.as_str()).collect();
     match (found.calls.pop(), found.calls.len()) {
@@ -287,3 +235,5 @@ fn not_found(message: &str) -> Failure {
 }
 
 const STOP: Duration = Duration::from_secs(1);
+/// How long a call that is ended while it is being placed may take to end.
+const ENDING: Duration = Duration::from_secs(5);

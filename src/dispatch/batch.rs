@@ -7,14 +7,20 @@
 //! **Invariant:** an entry that an earlier run was about to dial is dialled again only if the server
 //! shows that it was not. Where that cannot be told, it is in doubt and stays undialled.
 
+mod breaker;
+mod earlier;
 mod entry;
 mod journal;
+mod live;
+mod note;
 mod pace;
 mod queue;
+mod rate;
 mod run;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use serde_json::Value;
 pub use tokio_util::sync::CancellationToken;
@@ -28,13 +34,17 @@ use self::queue::Next;
 use self::run::Run;
 use super::metrics::BatchGauges;
 use super::{Dial, Dispatcher, Outcome};
+use crate::rules::Phone;
 
 /// A batch to be run.
 pub struct Batch<'a> {
     dispatcher: &'a Dispatcher,
     dial: Dial,
     limits: Limits,
-    cancel: CancellationToken,
+    confirm_agent: Option<Duration>,
+    phone: Phone,
+    stop: CancellationToken,
+    end: CancellationToken,
 }
 
 /// How a batch went.
@@ -50,6 +60,8 @@ pub struct Summary {
     /// How many have none: the batch was cancelled, or their trunk or server was given up. Resuming
     /// goes on with them.
     pub left: u64,
+    /// What was met by those of them that were tried or given up, by outcome.
+    pub left_with: BTreeMap<String, u64>,
 }
 
 /// Why a batch did not begin or could not go on.
@@ -96,15 +108,37 @@ enum Ended {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch that is placed by a dispatcher, until it is done or cancelled.
+    /// A batch that is placed by a dispatcher, until it is done or told to stop: then nobody else is
+    /// dialled, and those that ring are waited for.
     #[must_use]
     pub fn new(
         dispatcher: &'a Dispatcher,
         dial: Dial,
         limits: Limits,
-        cancel: CancellationToken,
+        stop: CancellationToken,
     ) -> Self {
-        Self { dispatcher, dial, limits, cancel }
+        let (confirm_agent, phone) = (None, Phone::default());
+        Self { dispatcher, dial, limits, confirm_agent, phone, stop, end: CancellationToken::new() }
+    }
+
+    /// The same that waits so long for a worker to take each agent's job, see
+    /// [`CallRequest::confirm_agent`](super::CallRequest::confirm_agent).
+    #[must_use]
+    pub fn confirming(self, agent: Option<Duration>) -> Self {
+        Self { confirm_agent: agent, ..self }
+    }
+
+    /// The same whose phones are dialled and join their rooms like this.
+    #[must_use]
+    pub fn dialling(self, phone: Phone) -> Self {
+        Self { phone, ..self }
+    }
+
+    /// The same that ends those that ring once this is cancelled: their rooms are closed, and their
+    /// outcome is [`Outcome::Cancelled`]. For after it was told to stop.
+    #[must_use]
+    pub fn ended_by(self, end: CancellationToken) -> Self {
+        Self { end, ..self }
     }
 
     /// Places the entries of a file, which is opened twice: to look through it, and to go through
@@ -154,7 +188,7 @@ impl<'a> Batch<'a> {
             }
             many += 1;
             breathe(many).await;
-            if self.cancel.is_cancelled() {
+            if self.stop.is_cancelled() {
                 break;
             }
         }
@@ -220,6 +254,10 @@ impl Course<'_> {
             }
             Ended::Left(result) => {
                 self.summary.left += 1;
+                let outcome = result.as_ref().and_then(|result| result["outcome"].as_str());
+                if let Some(outcome) = outcome {
+                    *self.summary.left_with.entry(outcome.to_owned()).or_default() += 1;
+                }
                 self.tell(result.as_ref());
             }
             Ended::Failed(error) => return Err(BatchError::Journal(error)),

@@ -2,8 +2,6 @@
 
 use serde::{Serialize, Serializer};
 
-use super::livekit::{Answered, LiveKitError, SipStatus};
-
 /// What became of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -14,8 +12,10 @@ pub enum Outcome {
     Busy,
     /// The person or their phone declined.
     Declined,
-    /// It rang, and nobody answered in time. A carrier that is dead looks the same.
+    /// It rang, and nobody answered in time.
     NoAnswer,
+    /// The call was ended while the phone rang, by whoever closed its room.
+    Cancelled,
     /// The carrier knows no such number.
     NumberUnknown,
     /// The carrier would not or could not place the call.
@@ -26,6 +26,8 @@ pub enum Outcome {
     CallerNotOnTrunk,
     /// The server has no SIP service that answers.
     NoSipService,
+    /// No worker took the agent's job in time. Nothing was dialled by the engine.
+    NoAgent,
     /// The server refused key or secret, also after they were resolved anew.
     CredentialsRefused,
     /// The server could not be reached, or would not do its part. Nothing was dialled.
@@ -46,16 +48,18 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Placed,
         Self::Busy,
         Self::Declined,
         Self::NoAnswer,
+        Self::Cancelled,
         Self::NumberUnknown,
         Self::CarrierTrouble,
         Self::TrunkUnknown,
         Self::CallerNotOnTrunk,
         Self::NoSipService,
+        Self::NoAgent,
         Self::CredentialsRefused,
         Self::Unreachable,
         Self::Rejected,
@@ -74,11 +78,13 @@ impl Outcome {
             Self::Busy => "busy",
             Self::Declined => "declined",
             Self::NoAnswer => "no_answer",
+            Self::Cancelled => "cancelled",
             Self::NumberUnknown => "number_unknown",
             Self::CarrierTrouble => "carrier_trouble",
             Self::TrunkUnknown => "trunk_unknown",
             Self::CallerNotOnTrunk => "caller_not_on_trunk",
             Self::NoSipService => "no_sip_service",
+            Self::NoAgent => "no_agent",
             Self::CredentialsRefused => "credentials_refused",
             Self::Unreachable => "unreachable",
             Self::Rejected => "rejected",
@@ -98,12 +104,14 @@ impl Outcome {
             | Self::Busy
             | Self::Declined
             | Self::NoAnswer
+            | Self::Cancelled
             | Self::NumberUnknown
             | Self::CarrierTrouble
             | Self::InDoubt => true,
             Self::TrunkUnknown
             | Self::CallerNotOnTrunk
             | Self::NoSipService
+            | Self::NoAgent
             | Self::CredentialsRefused
             | Self::Unreachable
             | Self::Rejected
@@ -111,56 +119,6 @@ impl Outcome {
             | Self::NoCredentials
             | Self::Invalid
             | Self::HeldBack => false,
-        }
-    }
-
-    /// What a failed step before any dialling means.
-    pub(super) fn of_preparing(error: &LiveKitError) -> Self {
-        match error {
-            LiveKitError::Credentials(_) => Self::CredentialsRefused,
-            _ if error.is_unauthorized() => Self::CredentialsRefused,
-            LiveKitError::Answered(answer) if answer.status < 500 => Self::Rejected,
-            _ => Self::Unreachable,
-        }
-    }
-
-    /// What a failed dial means. Only what the server says for certain is not in doubt.
-    pub(super) fn of_dialling(error: &LiveKitError) -> Self {
-        match error {
-            LiveKitError::Answered(answer) => Self::of_answer(answer),
-            _ if error.is_ambiguous() => Self::InDoubt,
-            _ => Self::of_preparing(error),
-        }
-    }
-
-    fn of_answer(answer: &Answered) -> Self {
-        if let Some(SipStatus { code, .. }) = answer.sip {
-            return Self::of_sip(code);
-        }
-        match (answer.status, answer.code.as_deref()) {
-            (401, _) => Self::CredentialsRefused,
-            (404, Some("not_found")) => Self::TrunkUnknown,
-            (408, Some("canceled" | "deadline_exceeded")) => Self::NoAnswer,
-            // The carrier wants a user and a password, and the trunk has none.
-            (412, Some("failed_precondition")) => Self::CarrierTrouble,
-            (503, Some("unavailable")) => Self::NoSipService,
-            (500, Some("internal")) if answer.message.contains("sip not connected") => {
-                Self::NoSipService
-            }
-            (500.., _) => Self::InDoubt,
-            _ => Self::Rejected,
-        }
-    }
-
-    /// By the final responses of RFC 3261, section 21, and those added to it.
-    fn of_sip(code: u16) -> Self {
-        match code {
-            486 | 600 => Self::Busy,
-            // Unwanted and rejected are RFC 8197 and RFC 8688.
-            603 | 607 | 608 => Self::Declined,
-            408 | 480 | 487 => Self::NoAnswer,
-            404 | 410 | 484 | 604 => Self::NumberUnknown,
-            _ => Self::CarrierTrouble,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, stream};
 
 use super::Dispatcher;
-use super::livekit::{LiveKitError, Room};
+use super::livekit::{LiveKitError, Participant, Room};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::number::ConfigId;
@@ -140,6 +140,14 @@ impl Dispatcher {
         // Servers send one without a name into every room.
         let ours = sent.into_iter().find(|dispatch| !dispatch.agent_name.is_empty());
         Ok(ours.map_or(Trace::NoAgent, |dispatch| Trace::Agent { id: dispatch.id }))
+    }
+
+    /// The phones in the room of a call.
+    pub(super) async fn phones(&self, call: &Call) -> Result<Vec<Participant>, HangUpError> {
+        let answer = self.of_call(call).await?;
+        let mut there = self.livekit.participants(&answer, &call.room).await?;
+        there.retain(|who| who.call_status().is_some());
+        Ok(there)
     }
 
     async fn room(&self, of: Option<ConfigId>, name: &str) -> Result<Option<Room>, HangUpError> {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::livekit::SipStatus;
-use super::{Call, CallRequest, Failed, Outcome};
+use super::{Again, Call, CallRequest, Failed, Outcome};
 use crate::answer::Answer;
 use crate::cache::Resolution;
 use crate::routing::CallRouting;
@@ -33,8 +33,10 @@ pub struct Report {
     pub dispatch_id: Option<String>,
     /// The id of the SIP call, where the engine dialled.
     pub sip_call_id: Option<String>,
-    /// Whether nothing was dialled and trying again may help.
-    pub may_retry: bool,
+    /// The identity under which the phone joins the room, if it was decided whom to call.
+    pub phone_identity: Option<String>,
+    /// When it may be tried again, where it was not placed.
+    pub again: Again,
     /// How long all of it took.
     pub took: Duration,
     /// The part of it in which a LiveKit server was waited for.
@@ -48,6 +50,7 @@ pub(super) struct Draft {
     pub(super) resolution: Option<Resolution>,
     pub(super) call: Option<Call>,
     pub(super) dispatch_id: Option<String>,
+    pub(super) phone_identity: Option<String>,
     pub(super) waited: Duration,
 }
 
@@ -66,12 +69,11 @@ impl Draft {
         ended: Result<Placed, Failed>,
         took: Duration,
     ) -> Report {
-        let Self { routing, resolution, call, dispatch_id, waited } = self;
-        let (outcome, message, sip, may_retry, sip_call_id) = match ended {
-            Ok(Placed { sip_call_id }) => (Outcome::Placed, None, None, false, sip_call_id),
-            Err(Failed { outcome, message, sip, may_retry, .. }) => {
-                let may_retry = may_retry && !outcome.may_have_rung();
-                (outcome, Some(message), sip, may_retry, None)
+        let Self { routing, resolution, call, dispatch_id, phone_identity, waited } = self;
+        let (outcome, message, sip, again, sip_call_id) = match ended {
+            Ok(Placed { sip_call_id }) => (Outcome::Placed, None, None, Again::Never, sip_call_id),
+            Err(Failed { outcome, message, sip, again, .. }) => {
+                (outcome, Some(message), sip, again, None)
             }
         };
         let job = request.job.clone();
@@ -85,7 +87,8 @@ impl Draft {
             call,
             dispatch_id,
             sip_call_id,
-            may_retry,
+            phone_identity,
+            again,
             took,
             waited,
         }
@@ -113,6 +116,7 @@ impl Serialize for Report {
             "carrier": routing.and_then(|routing| routing.carrier.as_ref()),
             "country": routing.and_then(|routing| routing.country),
             "phone_number": dialled.map(|dialled| &dialled.formatted),
+            "phone_identity": self.phone_identity,
             "dispatch_id": self.dispatch_id,
             "sip_call_id": self.sip_call_id,
             "sip_status_code": self.sip.as_ref().map(|sip| sip.code),

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Failed, Outcome};
+use super::{Again, Failed, Outcome};
 use crate::cache::Resolution;
 use crate::number::Caller;
 use crate::routing::{CallRouting, Dialled};
+use crate::rules::{Phone, PhoneError};
 
 /// A call to be placed.
 #[derive(Debug, Clone)]
@@ -29,6 +30,12 @@ pub struct CallRequest {
     /// Whether an earlier attempt may have sent the agent into [`room`](Self::room) already. Then
     /// the room is looked into before another one is sent.
     pub again: bool,
+    /// How long to wait until a worker has taken the agent's job. Without that, a call counts as
+    /// placed as soon as the agent was sent; with it, nothing is dialled by the engine before.
+    pub confirm_agent: Option<Duration>,
+    /// How the phone is dialled and joins its room, where the engine dials. The rules of the number
+    /// hold where this says nothing.
+    pub phone: Phone,
 }
 
 /// Who dials.
@@ -74,6 +81,9 @@ pub enum WrongRequest {
     /// A field of the caller's has the name of one of ours.
     #[error("the field {0:?} is written by the engine; give yours another name")]
     Field(String),
+    /// The options of the phone are not what a server takes.
+    #[error(transparent)]
+    Phone(#[from] PhoneError),
     /// The fields are too large, before anything else is added.
     #[error("the metadata would have {length} bytes; at most {MOST_METADATA} are sent")]
     TooLarge {
@@ -88,7 +98,17 @@ impl CallRequest {
     pub fn new(caller: Caller, to: impl Into<String>) -> Self {
         let job = Uuid::new_v4().simple().to_string();
         let (to, dial, fields) = (to.into(), Dial::Agent, Map::new());
-        Self { caller, to, job, dial, fields, room: None, again: false }
+        Self {
+            caller,
+            to,
+            job,
+            dial,
+            fields,
+            room: None,
+            again: false,
+            confirm_agent: None,
+            phone: Phone::default(),
+        }
     }
 
     /// Whether it can be followed.
@@ -104,6 +124,7 @@ impl CallRequest {
         if let Some(taken) = OWN_FIELDS.iter().find(|own| self.fields.contains_key(**own)) {
             return Err(WrongRequest::Field((*taken).to_owned()));
         }
+        self.phone.check()?;
         let length = Value::Object(self.fields.clone()).to_string().len();
         if length > MOST_METADATA { Err(WrongRequest::TooLarge { length }) } else { Ok(()) }
     }
@@ -144,6 +165,8 @@ impl CallRequest {
             "outbound_trunk_id": answer.trunk_id(),
             "carrier": routing.carrier,
             "trunk_resolution": answer.source(),
+            "dial": match self.dial { Dial::Agent => "agent", Dial::Engine(_) => "engine" },
+            "phone_identity": phone_identity(dialled),
         });
         let Value::Object(mut all) = ours else { unreachable!("it is written as an object") };
         all.extend(self.fields.clone());
@@ -155,14 +178,19 @@ impl CallRequest {
     }
 }
 
+/// The identity under which a phone joins its room.
+pub(super) fn phone_identity(dialled: &Dialled) -> String {
+    format!("phone-{}", dialled.e164.digits())
+}
+
 impl From<WrongRequest> for Failed {
     fn from(wrong: WrongRequest) -> Self {
-        Self::new(Outcome::Invalid, wrong.to_string())
+        Self::new(Outcome::Invalid, Again::Never, wrong.to_string())
     }
 }
 
 /// The fields of the metadata that the engine writes, under the names that agents know.
-pub const OWN_FIELDS: [&str; 10] = [
+pub const OWN_FIELDS: [&str; 12] = [
     "call_mode",
     "job_id",
     "tenant_id",
@@ -173,6 +201,8 @@ pub const OWN_FIELDS: [&str; 10] = [
     "outbound_trunk_id",
     "carrier",
     "trunk_resolution",
+    "dial",
+    "phone_identity",
 ];
 
 /// How many bytes of metadata are sent at the most. Servers take more, agents should not have to.

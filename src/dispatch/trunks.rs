@@ -8,15 +8,14 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::livekit::{LiveKit, LiveKitError, SipTrunk};
-use super::{Failed, Outcome};
+use super::trunk_key::TrunkKey;
+use super::{Again, Failed, Outcome};
 use crate::cache::Resolution;
 use crate::routing::CallerId;
 use crate::rules::CallerCheck;
 
-/// What is known of trunks, by server, API key and trunk.
-pub(super) struct Trunks(moka::sync::Cache<Key, Arc<OnceCell<Known>>>);
-
-type Key = (Box<str>, Box<str>, Box<str>);
+/// What is known of trunks.
+pub(super) struct Trunks(moka::sync::Cache<TrunkKey, Arc<OnceCell<Known>>>);
 
 /// The numbers that a trunk lists, as they stand there. `None`: it carries any, or that is not known.
 pub(super) struct Listed(Option<Box<[String]>>);
@@ -44,7 +43,7 @@ impl Trunks {
         caller: &CallerId,
     ) -> Result<(), Failed> {
         let Some(trunk) = answer.trunk_id() else { return Ok(()) };
-        let key = (answer.url().as_str().into(), answer.api_key().into(), trunk.into());
+        let key = TrunkKey::of(answer);
         let carries = |known: &Known| known.numbers.carry(caller);
         let mut cell = self.0.get(&key).unwrap_or_else(|| self.anew(&key));
         if cell.get().is_some_and(|known| known.asked_at.elapsed() > known.lasts) {
@@ -68,11 +67,11 @@ impl Trunks {
         }
         let message =
             format!("trunk {trunk} does not carry the caller number; its numbers are others");
-        Err(Failed::new(Outcome::CallerNotOnTrunk, message))
+        Err(Failed::new(Outcome::CallerNotOnTrunk, Again::Mended, message))
     }
 
     /// A place for what is asked now. Who comes meanwhile waits for the same answer.
-    fn anew(&self, key: &Key) -> Arc<OnceCell<Known>> {
+    fn anew(&self, key: &TrunkKey) -> Arc<OnceCell<Known>> {
         let cell = Arc::default();
         self.0.insert(key.clone(), Arc::clone(&cell));
         cell

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Country, RulesError};
+use super::{Country, Phone, RulesError};
 
 /// What a number's rules say of calls from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct CallRules {
     pub caller_format: Box<[Piece]>,
     /// `caller_check`: what follows where the trunk lists other numbers.
     pub caller_check: CallerCheck,
+    /// `krisp_enabled`, `headers` and others: how the engine dials the phone, if they say anything.
+    pub phone: Option<Box<Phone>>,
 }
 
 /// Where a number may call.
@@ -64,6 +66,7 @@ impl Default for CallRules {
             format: E164.into(),
             caller_format: E164.into(),
             caller_check: CallerCheck::default(),
+            phone: None,
         }
     }
 }
@@ -97,6 +100,9 @@ impl CallRules {
                 Some(Value::String(word)) if word == "warn" => CallerCheck::Warn,
                 Some(_) => return Err(RulesError::CallerCheckUnknown),
             },
+            phone: Some(Phone::read(members)?)
+                .filter(|phone| *phone != Phone::default())
+                .map(Box::new),
         })
     }
 }

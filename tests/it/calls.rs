@@ -2,6 +2,8 @@
 //! recorded, and is held against a real server in `on_livekit/alike.rs`.
 
 mod batch;
+mod limits;
+mod rings;
 
 use std::time::Duration;
 
@@ -18,7 +20,10 @@ use crate::support::livekit::config_on;
 use crate::support::standin::{FarEnd, StandIn};
 use crate::support::tap::{Fault, Tap, claims};
 
-const KEYS: [(&str, &str); 1] = [("APIstandin", "canary-of-the-stand-in-0123456789-0123456789")];
+const KEYS: [(&str, &str); 2] = [
+    ("APIstandin", "canary-of-the-stand-in-0123456789-0123456789"),
+    ("APIsecond", "canary-of-the-second-key-0123456789-012345678"),
+];
 const TO: &str = "+919876543210";
 
 /// A stand-in with a trunk that carries the caller, and a dispatcher for it.
@@ -62,11 +67,15 @@ impl Lab {
     }
 
     async fn call(&self, from: u64, ringing: u64) -> Report {
-        let ringing = Duration::from_secs(ringing);
-        let dial = Dial::Engine(EngineDial { ringing, ..EngineDial::default() });
-        let request = CallRequest { dial, ..CallRequest::new(caller(1, from), TO) };
-        self.dispatcher.call(&request).await
+        self.dispatcher.call(&request(from, ringing)).await
     }
+}
+
+/// A request that the engine dials.
+fn request(from: u64, ringing: u64) -> CallRequest {
+    let ringing = Duration::from_secs(ringing);
+    let dial = Dial::Engine(EngineDial { ringing, ..EngineDial::default() });
+    CallRequest { dial, ..CallRequest::new(caller(1, from), TO) }
 }
 
 fn says(code: u16, text: &'static str, status: &'static str, twirp: &'static str) -> FarEnd {

@@ -1,8 +1,10 @@
 //! How a batch ended, in words: the summary, and what stands for each way of failing.
 
+use trunkline::dispatch::Outcome;
 use trunkline::dispatch::batch::{BatchError, Summary};
 
 use super::super::Context;
+use super::super::call::what_to_do;
 use super::super::failure::{Done, Exit, Failure};
 use super::Run;
 
@@ -15,8 +17,13 @@ pub(super) fn conclude(context: &Context, summary: &Summary) -> Done {
         }
         return Ok(());
     }
-    Err(Failure::new("batch_incomplete", told, Exit::Failed)
-        .hint("the same command with --resume goes on with them"))
+    let to_mend = Outcome::ALL.into_iter().filter(|outcome| {
+        summary.left_with.contains_key(outcome.as_str()) && *outcome != Outcome::HeldBack
+    });
+    let mut hints: Vec<_> = to_mend.filter_map(what_to_do).collect();
+    hints.dedup();
+    hints.push("the same command with --resume goes on with them");
+    Err(Failure::new("batch_incomplete", told, Exit::Failed).hint(hints.join("\n      ")))
 }
 
 impl Run {
@@ -69,8 +76,11 @@ fn told(summary: &Summary) -> String {
         many => format!(" ({many} of them by an earlier run)"),
     };
     let nothing = if outcomes.is_empty() { "nothing done" } else { "" };
+    let with: Vec<_> =
+        summary.left_with.iter().map(|(outcome, many)| format!("{many} {outcome}")).collect();
+    let with = if with.is_empty() { String::new() } else { format!(" ({})", with.join(", ")) };
     format!(
-        "{} entries: {}{nothing}{earlier}; {} left",
+        "{} entries: {}{nothing}{earlier}; {} left{with}",
         summary.entries,
         outcomes.join(", "),
         summary.left

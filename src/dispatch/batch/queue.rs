@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::entry::Entry;
 use super::journal::State;
+use crate::dispatch::trunk_key::TrunkKey;
 use crate::number::Caller;
 
 /// An entry, and what an earlier run knew of it.
@@ -16,7 +17,9 @@ pub(super) type Next = (Entry, Option<State>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// A trunk of a server.
-    Trunk(Box<str>),
+    Trunk(TrunkKey),
+    /// Nothing: it will not be tried.
+    Nowhere,
     /// A caller of whom no trunk is known yet.
     Caller(Caller),
 }
@@ -45,7 +48,7 @@ impl Queue {
     /// Takes an entry that was read; gives it back if it may go now.
     pub(super) fn admit(&mut self, place: &Place, next: Next) -> Option<Next> {
         let most = match place {
-            Place::Trunk(_) => self.most,
+            Place::Trunk(_) | Place::Nowhere => self.most,
             // The first one finds out what the others wait for.
             Place::Caller(_) => 1,
         };
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_slow_trunk_keeps_its_own_waiting_and_lets_the_others_pass() {
-        let (slow, other) = (Place::Trunk("slow".into()), Place::Trunk("other".into()));
+        let (slow, other) = (Place::Trunk(TrunkKey::named("slow")), Place::Nowhere);
         let mut queue = Queue::new(8);
         let most = 8 + MOST_WAITING;
         let went = (0..1000).filter(|&line| queue.admit(&slow, next(line)).is_some()).count();

@@ -1,24 +1,21 @@
 //! One run of a batch: which entries go when, and what becomes of each.
 
-use std::io;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::entry::hash;
-use super::journal::{Begun, Key, Pen, State};
+use super::journal::{Key, Pen, State};
+use super::note::{Note, Noted};
 use super::pace::{GivenUp, Leave, Pace};
 use super::queue::{Next, Place, Queue};
 use super::{Batch, BatchError, Course, Ended, Entry, Step};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
-use crate::dispatch::placed::Trace;
-use crate::dispatch::{Call, CallRequest, Dial, Ledger, Outcome};
-use crate::number::{Caller, ConfigId};
+use crate::dispatch::trunk_key::{AccountKey, TrunkKey};
+use crate::dispatch::{Again, CallRequest, Outcome, Report};
+use crate::number::Caller;
 
 /// What the entries of a run share.
 pub(super) struct Run<'a> {
@@ -47,38 +44,36 @@ impl Run<'_> {
     /// Reads entries and brings them to their end, until there are no more or it is to stop. It
     /// reads on only while nothing that is under way can go on, so that reading delays no call.
     pub(super) async fn go(&self, course: &mut Course<'_>) -> Result<(), BatchError> {
-        let Batch { cancel, limits, .. } = self.batch;
+        let Batch { stop, limits, .. } = self.batch;
         let window = WINDOW.max(limits.concurrency.saturating_mul(2));
         let (queue, under_way) = (Queue::new(limits.concurrency), FuturesUnordered::new());
         let mut flow = Flow { queue, under_way, window, all_read: false };
-        let mut stop_at = None;
+        let mut stopped = false;
         loop {
-            let reads = stop_at.is_none() && flow.may_read();
+            let reads = !stopped && flow.may_read();
             if !reads && flow.under_way.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if stop_at.is_none() => {
-                    stop_at = Some(Instant::now() + GRACE);
-                }
+                // Those that are being dialled are brought to their end.
+                () = stop.cancelled(), if !stopped => stopped = true,
                 Some((place, came)) = flow.under_way.next() => match came {
                     Came::Known(next) => {
                         for next in std::iter::once(*next).chain(flow.queue.known(&place)) {
-                            let place = self.trunk_of(&next.0).unwrap_or_else(nowhere);
+                            let place = self.trunk_of(&next.0).unwrap_or(Place::Nowhere);
                             let goes = flow.queue.admit(&place, next);
                             flow.under_way.extend(goes.map(|next| self.step(place, next)));
                         }
                     }
                     Came::Ended(ended) => {
                         course.ended(ended)?;
-                        if stop_at.is_none() {
+                        if !stopped {
                             let goes = flow.queue.ended(&place);
                             flow.under_way.extend(goes.map(|next| self.step(place, next)));
                         }
                     }
                 },
-                () = passed(stop_at) => return Ok(()),
                 () = tokio::task::yield_now(), if reads => {
                     for _ in 0..AT_ONCE {
                         if !flow.may_read() {
@@ -107,7 +102,7 @@ impl Run<'_> {
                 let _ = self.answer(*caller).await;
                 Came::Known(Box::new((entry, earlier)))
             }
-            Place::Trunk(_) => Came::Ended(self.entry(entry, earlier).await),
+            Place::Trunk(_) | Place::Nowhere => Came::Ended(self.entry(entry, earlier).await),
         };
         (place, came)
     }
@@ -115,15 +110,14 @@ impl Run<'_> {
     /// Whose turns an entry waits for.
     fn place_of(&self, entry: &Entry) -> Place {
         let known = || entry.request.as_ref().map(|request| Place::Caller(request.caller));
-        self.trunk_of(entry).or_else(|| known().ok()).unwrap_or_else(nowhere)
+        self.trunk_of(entry).or_else(|| known().ok()).unwrap_or(Place::Nowhere)
     }
 
     /// The trunk of an entry, if it is in memory for whom it is.
     fn trunk_of(&self, entry: &Entry) -> Option<Place> {
         let caller = entry.request.as_ref().ok()?.caller;
         let answer = self.batch.dispatcher.resolver.peek(caller)?;
-        let trunk = answer.trunk_id().unwrap_or_default();
-        Some(Place::Trunk(format!("{} {} {trunk}", answer.url(), answer.api_key()).into()))
+        Some(Place::Trunk(TrunkKey::of(&answer)))
     }
 
     /// The credentials of a caller: from memory, whatever the database does, else when it may be
@@ -149,6 +143,8 @@ impl Run<'_> {
             }
         };
         request.dial = self.batch.dial;
+        request.confirm_agent = self.batch.confirm_agent;
+        request.phone = self.batch.phone.clone();
         if request.job.is_empty() {
             request.job = format!("{}-{line}", self.name);
         }
@@ -165,106 +161,105 @@ impl Run<'_> {
         self.place(key, request, noted).await
     }
 
-    /// What became of an entry that was about to be dialled. `None`: it was not. `noted`: else that
-    /// there is no room any more leaves it in doubt.
-    async fn look_into(
-        &self,
-        key: Key,
-        request: &CallRequest,
-        Begun { room, config, engine }: &Begun,
-        noted: bool,
-    ) -> Option<Ended> {
-        let result = |outcome: Outcome, message: &str, id: Option<String>| {
-            self.batch.dispatcher.counted.outcome(outcome);
-            let mut result = whose(key.0, request);
-            result["outcome"] = json!(outcome);
-            result["message"] = json!(message);
-            result["room"] = json!(room);
-            result["config_id"] = json!(config);
-            result["dispatch_id"] = json!(id);
-            result
-        };
-        let call = Call::new(room, *config);
-        let result = match self.batch.dispatcher.look_into(&call).await {
-            // What the journal says of it stays as it is, for a later run to look again.
-            Err(why) => {
-                let why = format!("it may have been dialled; its server: {why}");
-                return Some(Ended::Left(Some(result(Outcome::HeldBack, &why, None))));
-            }
-            Ok(Trace::NoAgent) => return None,
-            Ok(Trace::NoRoom) if !noted => return None,
-            Ok(Trace::NoRoom) => {
-                let why = "it may have been dialled, and the room or its config is gone";
-                result(Outcome::InDoubt, why, None)
-            }
-            Ok(Trace::Agent { .. }) if *engine => {
-                let why = "the agent was sent, and it may have been dialled";
-                result(Outcome::InDoubt, why, None)
-            }
-            Ok(Trace::Agent { id }) => result(Outcome::Placed, "the agent had been sent", Some(id)),
-        };
-        Some(self.end(key, result).await)
-    }
-
     /// Places a call, again if nothing was dialled and that may help. `noted`: the journal says that
     /// it is about to be dialled.
     async fn place(&self, key: Key, mut request: CallRequest, mut noted: bool) -> Ended {
-        let Batch { dispatcher, limits, cancel, .. } = self.batch;
-        let mut tries = 0;
+        let Batch { dispatcher, limits, stop, .. } = self.batch;
+        let (mut attempts, mut tries) = (0, 0);
         loop {
-            tries += 1;
-            let held_back = |why: &str| {
-                dispatcher.counted.outcome(Outcome::HeldBack);
-                let mut result = whose(key.0, &request);
-                result["outcome"] = json!(Outcome::HeldBack);
-                result["message"] = json!(why);
-                Some(result)
-            };
+            attempts += 1;
             let ready = self.ready(&request);
             let (answer, leave) = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return self.left(key, noted, None).await,
+                () = stop.cancelled() => return self.left(key, noted, None).await,
                 ready = ready => match ready {
                     Ok(ready) => ready,
                     Err(GivenUp(what)) => {
-                        let why = format!("{what} failed for too long");
-                        return self.left(key, noted, held_back(&why)).await;
+                        let held_back = self.held_back(key, &request, what);
+                        return self.left(key, noted, Some(held_back)).await;
                     }
                 },
             };
-            let note = Note::new(self, key, noted);
-            let report = dispatcher.call_noted(&request, answer, &note).await;
+            let note = Note::new(self.batch, self.pen, key, noted, leave.as_ref());
+            let report = self.placed(&request, answer, &note).await;
             match note.into_noted() {
                 Noted::No => {}
                 Noted::Yes => noted = true,
                 Noted::Stopped { before } => return self.left(key, before, None).await,
                 Noted::Failed(error) => return Ended::Failed(error),
             }
-            if let Some(leave) = leave {
-                leave.ended(report.outcome);
+            let Some(report) = report else { return Ended::Left(None) };
+            if let Some(wait) = leave.and_then(|leave| leave.ended(&report)) {
+                let why = report.message.as_deref().unwrap_or_default();
+                tracing::warn!(wait_s = wait.as_secs(), why, "a trunk is at its limit: it waits");
             }
-            if report.may_retry && tries <= limits.retries {
-                request.again = noted;
-                tokio::select! {
-                    () = cancel.cancelled() => return self.left(key, noted, None).await,
-                    () = tokio::time::sleep(BEFORE_RETRY * tries) => {}
+            let wait = match report.again {
+                // Its turn comes when there is room again.
+                Again::AtLimit => Duration::ZERO,
+                Again::Soon if tries < limits.retries => {
+                    tries += 1;
+                    BEFORE_RETRY * tries
                 }
-                continue;
+                _ => {
+                    dispatcher.counted.ended(&report);
+                    let result = result(key, &request, &report, attempts);
+                    return match report.again {
+                        Again::Never => self.end(key, result).await,
+                        // No phone rang: a later run tries it again.
+                        _ => self.left(key, noted, Some(result)).await,
+                    };
+                }
+            };
+            request.again = noted;
+            tokio::select! {
+                () = stop.cancelled() => {
+                    dispatcher.counted.ended(&report);
+                    let result = result(key, &request, &report, attempts);
+                    return self.left(key, noted, Some(result)).await;
+                }
+                () = tokio::time::sleep(wait) => {}
             }
-            dispatcher.counted.ended(&report);
-            let mut result = whose(key.0, &request);
-            if let (Value::Object(result), Ok(Value::Object(report))) =
-                (&mut result, serde_json::to_value(&report))
-            {
-                result.extend(report);
-            }
-            result["attempts"] = json!(tries);
-            // What was not dialled and may go better later is not done: a later run tries it again.
-            if report.may_retry {
-                return self.left(key, noted, Some(result)).await;
-            }
-            return self.end(key, result).await;
         }
+    }
+
+    /// Places a call once. If it is to end while it rings, its room is closed. `None`: nobody can say
+    /// what became of it then; the journal knows that it was about to be dialled.
+    async fn placed(
+        &self,
+        request: &CallRequest,
+        answer: Option<Resolution>,
+        note: &Note<'_>,
+    ) -> Option<Report> {
+        let Batch { dispatcher, end, .. } = self.batch;
+        let mut placing = std::pin::pin!(dispatcher.call_noted(request, answer, note));
+        tokio::select! {
+            biased;
+            report = &mut placing => return Some(report),
+            () = end.cancelled() => {}
+        }
+        let ending = async {
+            if let Some(call) = note.dialled() {
+                // That it is not there is as well.
+                let _ = dispatcher.hang_up(&call).await;
+            }
+            std::future::pending().await
+        };
+        let ended = async {
+            tokio::select! {
+                report = placing => report,
+                never = ending => never,
+            }
+        };
+        tokio::time::timeout(GRACE, ended).await.ok()
+    }
+
+    /// What is told of an entry that was not tried, since its place was given up.
+    fn held_back(&self, key: Key, request: &CallRequest, what: &str) -> Value {
+        self.batch.dispatcher.counted.outcome(Outcome::HeldBack);
+        let mut result = whose(key.0, request);
+        result["outcome"] = json!(Outcome::HeldBack);
+        result["message"] = json!(format!("{what} failed for too long"));
+        result
     }
 
     /// Waits until a call may be placed, with what its caller is answered by then: the number may have
@@ -274,18 +269,14 @@ impl Run<'_> {
         request: &CallRequest,
     ) -> Result<(Option<Resolution>, Option<Leave>), GivenUp> {
         let dispatcher = self.batch.dispatcher;
-        let place = |answer: &Resolution| {
-            let texts =
-                [answer.url().as_str(), answer.api_key(), answer.trunk_id().unwrap_or_default()];
-            texts.map(ToOwned::to_owned)
-        };
+        let place = |answer: &Resolution| (AccountKey::of(answer), TrunkKey::of(answer));
         loop {
             let Ok(answer) = self.answer(request.caller).await? else { return Ok((None, None)) };
             // What is not dialled takes nobody's turn.
             if !dispatcher.would_try(request, &answer) {
                 return Ok((Some(answer), None));
             }
-            let leave = self.pace.leave(&answer).await?;
+            let leave = self.pace.leave(&dispatcher.livekit, &answer).await?;
             let Ok(newer) = self.answer(request.caller).await? else { return Ok((None, None)) };
             if place(&newer) == place(&answer) {
                 return Ok((Some(newer), Some(leave)));
@@ -294,14 +285,14 @@ impl Run<'_> {
     }
 
     /// Leaves an entry that was not dialled to a later run.
-    async fn left(&self, key: Key, noted: bool, result: Option<Value>) -> Ended {
+    pub(super) async fn left(&self, key: Key, noted: bool, result: Option<Value>) -> Ended {
         if noted && let Err(error) = self.pen.undone(key).await {
             return Ended::Failed(error);
         }
         Ended::Left(result)
     }
 
-    async fn end(&self, key: Key, result: Value) -> Ended {
+    pub(super) async fn end(&self, key: Key, result: Value) -> Ended {
         match self.pen.done(key, &result).await {
             Ok(()) => Ended::Done(result),
             Err(error) => Ended::Failed(error),
@@ -317,13 +308,20 @@ enum Came {
     Ended(Ended),
 }
 
-/// Where entries wait that wait for nobody.
-fn nowhere() -> Place {
-    Place::Trunk("".into())
+/// What is told of a call that was tried.
+fn result(key: Key, request: &CallRequest, report: &Report, attempts: u32) -> Value {
+    let mut result = whose(key.0, request);
+    if let (Value::Object(result), Ok(Value::Object(report))) =
+        (&mut result, serde_json::to_value(report))
+    {
+        result.extend(report);
+    }
+    result["attempts"] = json!(attempts);
+    result
 }
 
 /// The members that say whose result it is.
-fn whose(line: u64, request: &CallRequest) -> Value {
+pub(super) fn whose(line: u64, request: &CallRequest) -> Value {
     json!({
         "line": line,
         "job_id": request.job,
@@ -333,78 +331,11 @@ fn whose(line: u64, request: &CallRequest) -> Value {
     })
 }
 
-/// Writes an entry down before it is dialled, unless the batch is to stop.
-struct Note<'a> {
-    pen: &'a Pen,
-    key: Key,
-    engine: bool,
-    cancel: &'a CancellationToken,
-    noted: Mutex<Noted>,
-}
-
-/// What became of writing an entry down.
-enum Noted {
-    /// The journal does not say that it is about to be dialled.
-    No,
-    /// The journal says so.
-    Yes,
-    /// The batch is to stop, so it was not dialled. Whether the journal says otherwise.
-    Stopped { before: bool },
-    /// The journal failed.
-    Failed(io::Error),
-}
-
-impl<'a> Note<'a> {
-    /// `before`: whether the journal says by now that it is about to be dialled.
-    fn new(run: &Run<'a>, key: Key, before: bool) -> Self {
-        let Batch { dial, cancel, .. } = run.batch;
-        let noted = Mutex::new(if before { Noted::Yes } else { Noted::No });
-        Self { pen: run.pen, key, engine: *dial != Dial::Agent, cancel, noted }
-    }
-
-    fn set(&self, now: Noted) -> Noted {
-        std::mem::replace(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner), now)
-    }
-
-    fn into_noted(self) -> Noted {
-        self.noted.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Ledger for Note<'_> {
-    async fn about_to_dial(&self, room: &str, config: Option<ConfigId>) -> io::Result<()> {
-        if self.cancel.is_cancelled() {
-            let before = matches!(self.set(Noted::No), Noted::Yes);
-            self.set(Noted::Stopped { before });
-            return Err(io::Error::other("the batch is cancelled"));
-        }
-        match self.pen.about_to_dial(self.key, room, config, self.engine).await {
-            Ok(()) => {
-                self.set(Noted::Yes);
-                Ok(())
-            }
-            Err(error) => {
-                let told = io::Error::new(error.kind(), error.to_string());
-                self.set(Noted::Failed(error));
-                Err(told)
-            }
-        }
-    }
-}
-
-/// Ends at this time, if there is one.
-async fn passed(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// How many entries are under way at the most, waiting for their trunk's turn included.
 const WINDOW: usize = 1024;
 /// How many entries are read before those that are under way are looked at again.
 const AT_ONCE: usize = 16;
-/// How long those that are being dialled may take to end once the batch is cancelled.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a call that is ended while it rings may take to end.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait before the second try; then twice, three times as long.
 const BEFORE_RETRY: Duration = Duration::from_millis(500);

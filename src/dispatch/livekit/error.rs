@@ -73,10 +73,11 @@ impl LiveKitError {
         if connecting { Self::NotConnected { why } } else { Self::Unanswered { why } }
     }
 
-    /// Whether the server refused the token. Then nothing was done.
+    /// Whether the server refused the token. Then nothing was done. What a carrier refused is another
+    /// matter, although servers may tell of it with the same status.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Answered(answer) if answer.status == 401)
+        matches!(self, Self::Answered(answer) if answer.status == 401 && answer.sip.is_none())
     }
 
     /// Whether the server says that what was asked for does not exist.
@@ -113,7 +114,12 @@ impl From<Answered> for LiveKitError {
 }
 
 impl Answered {
-    pub(super) fn read(status: u16, json: bool, date: Option<String>, body: &[u8]) -> Self {
+    pub(in crate::dispatch) fn read(
+        status: u16,
+        json: bool,
+        date: Option<String>,
+        body: &[u8],
+    ) -> Self {
         #[derive(Deserialize)]
         struct Twirp {
             code: String,

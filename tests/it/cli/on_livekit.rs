@@ -2,12 +2,16 @@
 
 mod batch;
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::{NUMBER, Site, TENANT, refused};
 use crate::support::database::{BOTH, Kind};
+use crate::support::eventually;
 use crate::support::livekit::{Server, make_trunk};
 use crate::support::program::{Program, Run};
+use crate::support::standin::{FarEnd, StandIn};
 
 const TO: &str = "+91 98765 43210";
 
@@ -28,6 +32,19 @@ impl Site {
     ) -> Run {
         let arguments = ["livekit", "add", "--name", name, "--url", url, "--api-key", key];
         self.run_with(&[&arguments, more].concat(), secret.as_bytes())
+    }
+
+    /// With a config of a stand-in that has a carrier, and a number that uses it.
+    async fn with_carrier() -> (Self, StandIn) {
+        let keys = [("APIstandin", "canary-of-the-stand-in-0123456789-0123456789")];
+        let stand_in = StandIn::start(&keys).await;
+        stand_in.trunk("ST_own", &[NUMBER]);
+        let site = Self::migrated(Kind::Sqlite);
+        let (key, secret) = keys[0];
+        let trunk = ["--trunk", "ST_own"];
+        site.add_config_with(&stand_in.url(), key, secret, "eu", &trunk).ok();
+        site.add_number(TENANT, NUMBER, Some("eu"));
+        (site, stand_in)
     }
 
     /// With a config of the server that tests share, and a number that uses it.
@@ -88,9 +105,45 @@ fn a_person_reads_what_was_done() {
     let (site, _) = Site::calling(Kind::Sqlite);
     let ask = ["call", "--tenant", TENANT, "--from", NUMBER, "--to", TO];
     let out = site.run(&ask).ok();
-    for words in ["placed", "call-", "+919876543210", "eu", "database"] {
+    for words in
+        ["placed: the agent was sent", "call-", "phone-919876543210", "+919876543210", "eu"]
+    {
         assert!(out.contains(words), "no {words}: {out}");
     }
+}
+
+/// First what became of it and what the carrier said, then where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_reads_first_what_became_of_a_call() {
+    let (site, stand_in) = Site::with_carrier().await;
+    let busy = FarEnd::Says {
+        code: 486,
+        text: "Busy Here",
+        status: "429 Too Many Requests",
+        twirp: "resource_exhausted",
+        words: "INVITE failed",
+    };
+    let ask = ["call", "--tenant", TENANT, "--from", NUMBER, "--to", TO, "--engine-dials"];
+    for (far_end, first, error) in [
+        (FarEnd::Answers, "placed: the phone was answered", ""),
+        (busy, "busy: 486 Busy Here", "error: busy: 486 Busy Here"),
+        (FarEnd::WantsPassword, "carrier trouble", "error: the carrier wants another user"),
+    ] {
+        stand_in.at("+919876543210", far_end);
+        let run = site.run(&[&ask[..], &["--header", "X-Lead=7"]].concat());
+        let lines: Vec<_> = run.out.lines().map(str::trim_start).collect();
+        assert!(lines[0].starts_with("outcome") && lines[0].contains(first), "{run:?}");
+        assert!(lines[1].starts_with("room") && lines[1].contains("call-"), "{run:?}");
+        assert!(
+            lines[2].starts_with("phone") && lines[2].contains("phone-919876543210"),
+            "{run:?}"
+        );
+        assert!(run.err.contains("\nroom call-") && run.err.contains(error), "{run:?}");
+        assert_eq!(run.code == 0, error.is_empty(), "{run:?}");
+    }
+    assert_eq!(stand_in.dialled()[0]["headers"], json!({"X-Lead": "7"}));
+    let spliced = site.run(&[&ask[..], &["--json", "--header", "X-Lead=7\r\nTo: you"]].concat());
+    refused(spliced, 2, "phone_malformed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,19 +192,35 @@ async fn a_call_that_the_engine_dials_needs_a_sip_service() {
     let trunk = make_trunk(server, &[NUMBER]).await;
     site.run(&["livekit", "edit", "eu", "--trunk", &trunk]).ok();
     let error = refused(call(&site, &["--engine-dials"]), 1, "no_sip_service");
-    assert!(error["hint"].as_str().unwrap().contains("livekit check"), "{error}");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("livekit-sip") && hint.contains("livekit check"), "{error}");
+}
+
+/// Ctrl-C ends a call that rings, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_call_that_rings() {
+    let (site, stand_in) = Site::with_carrier().await;
+    stand_in.at("+919876543210", FarEnd::Rings);
+    let ask = ["call", "--json", "--tenant", TENANT, "--from", NUMBER, "--to", TO];
+    let child = site.command(&[&ask[..], &["--engine-dials"]].concat()).spawn().unwrap();
+    eventually("it rings", async || stand_in.ringing() == 1).await;
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["outcome"], &told["room"]), (&json!("cancelled"), &Value::Null), "{told}");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!((stand_in.ringing(), stand_in.rooms().len()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_tells_whether_a_config_would_place_calls() {
-    let server = Server::shared();
-    let (site, id) = Site::calling(Kind::Sqlite);
-    let trunk = make_trunk(server, &[NUMBER]).await;
-    site.run(&["livekit", "edit", "eu", "--trunk", &trunk]).ok();
+    let (site, stand_in) = Site::with_carrier().await;
+    let id = site.configs()[0]["id"].as_str().unwrap().to_owned();
     let good = site.run(&["livekit", "check", "eu", "--json"]).json();
     assert_eq!((&good["ok"], &good["config_id"]), (&json!(true), &json!(id)), "{good}");
     let out = site.run(&["livekit", "check", &id]).ok();
-    assert!(out.contains("carries the number"), "{out}");
+    assert!(out.contains("carries the number") && out.contains("a SIP service runs"), "{out}");
     let other = site.run(&["livekit", "check", "eu", "--from", "+14155550123", "--json"]);
     assert_eq!(other.code, 1);
     let found: Value = serde_json::from_str(&other.out).unwrap();
@@ -159,8 +228,7 @@ async fn check_tells_whether_a_config_would_place_calls() {
     assert_eq!(last["code"], "number_not_on_trunk", "{found}");
 
     // Beside a bad one, the good one still has its line; the whole is a failure.
-    let (_, secret) = server.keys[0];
-    site.add_config_with(&server.url(), "APInobody", secret, "bad", &[]).ok();
+    site.add_config_with(&stand_in.url(), "APInobody", &"x".repeat(40), "bad", &[]).ok();
     let run = site.run(&["livekit", "check", "--all", "--json"]);
     let lines: Vec<Value> =
         run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -17,6 +17,8 @@ const JSON: &str = "application/json";
 async fn the_stand_in_and_the_real_server_answer_alike() {
     let server = Server::shared();
     let stand_in = StandIn::start(&server.keys).await;
+    // The real server has none.
+    stand_in.workers(false);
     let (key, secret) = server.keys[0];
     let good = environment(&server.url(), key, secret);
     let token =
@@ -59,10 +61,8 @@ async fn the_stand_in_and_the_real_server_answer_alike() {
     let wrong_secret = minted(key, "another secret that is long enough as well");
     let bare = list.trim_start_matches("Bearer ").to_owned();
 
-    let both = async |method: &str, auth: Option<&str>, kind: &str, body: &str| {
+    let ask = async |method: &str, headers: Vec<(&str, &str)>, body: &str| {
         let path = format!("/twirp/livekit.{method}");
-        let mut headers = vec![("content-type", kind)];
-        headers.extend(auth.map(|auth| ("authorization", auth)));
         let (real, ours) = tokio::join!(
             timed(post(server.port, &path, &headers, body)),
             timed(post(stand_in.port, &path, &headers, body)),
@@ -72,6 +72,20 @@ async fn the_stand_in_and_the_real_server_answer_alike() {
         let apart = real_took.abs_diff(our_took);
         assert!(apart < Duration::from_millis(900), "{method}: {real_took:?} {our_took:?}");
         (real, ours)
+    };
+    let both = async |method: &str, auth: Option<&str>, kind: &str, body: &str| {
+        let mut headers = vec![("content-type", kind)];
+        headers.extend(auth.map(|auth| ("authorization", auth)));
+        ask(method, headers, body).await
+    };
+    let asked_in = async |within: u64, method: &str, auth: &str, body: &str| {
+        let within = within.to_string();
+        let headers = vec![
+            ("content-type", JSON),
+            ("authorization", auth),
+            ("x-twirp-timeout-ms", within.as_str()),
+        ];
+        ask(method, headers, body).await
     };
     for (auth, status) in [
         (None, "401"),
@@ -116,7 +130,20 @@ async fn the_stand_in_and_the_real_server_answer_alike() {
     both(sip, Some(&sip_call), JSON, &dial(&id(&real), "", &room)).await;
     both(sip, Some(&sip_call), JSON, &dial(&id(&real), "+919876543210", "")).await;
     both(sip, Some(&sip_call), JSON, &dial(&id(&real), "+919876543210", &room)).await;
+    // A client may set the server's limit of time; that nobody answers is still what it says.
+    let (answer, _) =
+        asked_in(300, sip, &sip_call, &dial(&id(&real), "+919876543210", &room)).await;
+    assert_eq!(answer.word(), "503", "{answer:?}");
+    stand_in.sip_service(false);
+    let inline = dial("", "0", &room)
+        .replace("\"sip_trunk_id\":\"\"", "\"trunk\":{\"hostname\":\"trunkline-check.invalid\"}");
+    let (real, _) = both(sip, Some(&sip_call), JSON, &inline).await;
+    assert!(real.body.contains("no response from servers"), "{real:?}");
+    let participants = "RoomService/ListParticipants";
+    both(participants, Some(&admin), JSON, &of_room).await;
+    both(participants, Some(&create), JSON, &of_room).await;
     both("RoomService/DeleteRoom", Some(&create), JSON, &of_room).await;
+    both(participants, Some(&admin), JSON, &of_room).await;
     both("RoomService/DeleteRoom", Some(&create), JSON, &of_room).await;
     both("AgentDispatchService/ListDispatch", Some(&admin), JSON, &of_room).await;
 }

@@ -8,6 +8,7 @@ use trunkline::{E164, ExposeSecret, KeyRing, Secret};
 
 use crate::support::http::Message;
 use crate::support::livekit::{Server, client, make_trunk};
+use crate::support::standin::StandIn;
 use crate::support::tap::{Fault, Tap};
 use crate::support::{NOW, caller};
 
@@ -55,16 +56,51 @@ impl Case {
     }
 }
 
+/// The real server has no SIP service beside it, which is the one thing that is wrong.
 #[tokio::test]
-async fn a_good_credential_passes_every_step() {
+async fn a_good_credential_passes_every_step_but_for_a_sip_service_that_does_not_run() {
     let server = Server::shared();
     let number = caller(1, 1).number;
     let trunk = make_trunk(server, &[&number.to_string(), "+14155550123"]).await;
     let case = Case { trunk: Some(trunk), numbers: vec![number], ..Case::good(server) };
+    assert_eq!(case.fault().await, ("sip", "no_sip_service"));
     let findings = case.findings().await;
-    assert!(findings.iter().all(|finding| finding.verdict == Verdict::Ok), "{findings:?}");
-    let steps: Vec<_> = findings.iter().map(|finding| finding.step).collect();
+    let good = findings.iter().filter(|finding| finding.verdict == Verdict::Ok);
+    let steps: Vec<_> = good.map(|finding| finding.step).collect();
     assert_eq!(steps, ["shape", "dns", "tcp", "key", "secret", "clock", "trunk"]);
+    let look = server.look();
+    let rooms = look.livekit.rooms(&look.with, &[]).await.unwrap();
+    assert!(rooms.iter().all(|room| !room.name.starts_with("trunkline-check")), "{rooms:?}");
+}
+
+#[tokio::test]
+async fn whether_a_sip_service_runs_is_told_without_calling_anybody() {
+    let keys = Server::shared().keys;
+    let stand_in = StandIn::start(&keys).await;
+    let tap = Tap::before(stand_in.port).await;
+    stand_in.trunk("ST_any", &["*"]);
+    let good =
+        Case { url: tap.url(), trunk: Some("ST_any".into()), ..Case::good(Server::shared()) };
+    let sip = async || {
+        let findings = good.findings().await;
+        let last = findings.last().unwrap().clone();
+        assert_eq!(last.step, "sip", "{findings:?}");
+        (last.verdict, last.code)
+    };
+    assert_eq!(sip().await, (Verdict::Ok, "ok"));
+    stand_in.sip_service(false);
+    assert_eq!(sip().await, (Verdict::Failed, "no_sip_service"));
+    for (words, code) in [
+        ("twirp error unknown: no servers available (received 1 responses)", "sip_busy"),
+        ("missing sip trunk id and sip number", "sip_untold"),
+    ] {
+        let body = json!({"code": "x", "msg": words}).to_string();
+        let answer = Message::response("503 Service Unavailable", "application/json", body);
+        tap.next("CreateSIPParticipant", Fault::Answers(answer));
+        assert_eq!(sip().await, (Verdict::Warning, code));
+    }
+    assert_eq!(stand_in.dialled().len(), 0);
+    assert_eq!(stand_in.rooms(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -30,7 +30,8 @@ async fn a_call_with_credentials_of_the_database_leaves_a_room_and_an_agent_that
             "from_number": caller(1, 1).number, "to_number": "+91 98765 43210",
             "phone_number": "09876543210", "sip_number": caller(1, 1).number,
             "outbound_trunk_id": "ST_none", "carrier": "etisalat",
-            "trunk_resolution": "database", "voice_id": "v7",
+            "trunk_resolution": "database", "dial": "agent",
+            "phone_identity": "phone-919876543210", "voice_id": "v7",
         });
         let look = server.look();
         assert_eq!(look.told(room).await, std::slice::from_ref(&expected), "{kind:?}");

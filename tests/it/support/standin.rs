@@ -2,7 +2,10 @@
 //! installed here. It answers as the real ones were recorded to; `on_livekit/alike.rs` holds it
 //! against the real server wherever that can answer.
 
+mod carrier;
+
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +13,9 @@ use livekit_token::{Claims, TokenVerifier};
 use serde_json::{Value, json};
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
+pub use self::carrier::FarEnd;
 use super::http::Message;
 
 /// A running stand-in.
@@ -24,8 +29,11 @@ struct State {
     rooms: Mutex<BTreeMap<String, Room>>,
     trunks: Mutex<BTreeMap<String, Vec<String>>>,
     far_ends: Mutex<HashMap<String, FarEnd>>,
-    dialled: Mutex<Vec<Value>>,
+    dialled: Mutex<Vec<(Value, Instant)>>,
     requests: Mutex<Vec<Message>>,
+    /// Whether workers take the jobs of agents.
+    workers: AtomicBool,
+    sip_service: AtomicBool,
     /// How many phones ring at present, and the most that ever did.
     ringing: Mutex<(usize, usize)>,
 }
@@ -34,30 +42,8 @@ struct State {
 struct Room {
     metadata: String,
     dispatches: Vec<Value>,
-}
-
-/// What is at the other end of a line.
-#[derive(Debug, Clone)]
-pub enum FarEnd {
-    Answers,
-    /// A final SIP response, and how the server tells of it.
-    Says {
-        code: u16,
-        text: &'static str,
-        status: &'static str,
-        twirp: &'static str,
-        words: &'static str,
-    },
-    /// It rings for as long as it may.
-    Rings,
-    /// The carrier asks for a password that the trunk does not have.
-    WantsPassword,
-    /// There is no SIP service.
-    NoService,
-    /// The connection breaks, whatever happened to the call.
-    Breaks,
-    /// No answer ever comes.
-    Hangs,
+    /// The phones in it.
+    phones: Vec<Value>,
 }
 
 impl StandIn {
@@ -73,6 +59,8 @@ impl StandIn {
             far_ends: Mutex::default(),
             dialled: Mutex::default(),
             requests: Mutex::default(),
+            workers: AtomicBool::new(true),
+            sip_service: AtomicBool::new(true),
             ringing: Mutex::default(),
         });
         let shared = Arc::clone(&state);
@@ -99,9 +87,34 @@ impl StandIn {
         self.state.far_ends.lock().unwrap().insert(number.to_owned(), far_end);
     }
 
+    /// Whether there are workers that take the jobs of agents.
+    pub fn workers(&self, there: bool) {
+        self.state.workers.store(there, Ordering::Relaxed);
+    }
+
+    /// Whether a SIP service runs.
+    pub fn sip_service(&self, there: bool) {
+        self.state.sip_service.store(there, Ordering::Relaxed);
+    }
+
+    /// Closes a room from outside.
+    pub fn close(&self, room: &str) {
+        self.state.rooms.lock().unwrap().remove(room);
+    }
+
+    /// How many phones ring at present.
+    pub fn ringing(&self) -> usize {
+        self.state.ringing.lock().unwrap().0
+    }
+
     /// What was dialled, in its order.
     pub fn dialled(&self) -> Vec<Value> {
-        self.state.dialled.lock().unwrap().clone()
+        self.state.dialled.lock().unwrap().iter().map(|(dial, _)| dial.clone()).collect()
+    }
+
+    /// When that was.
+    pub fn dialled_at(&self) -> Vec<Instant> {
+        self.state.dialled.lock().unwrap().iter().map(|(_, at)| *at).collect()
     }
 
     /// How many phones rang at once at the most.
@@ -173,7 +186,16 @@ impl State {
         if !granted {
             return Some(twirp("401 Unauthorized", "unauthenticated", "permissions denied"));
         }
-        self.done(method, &body).await
+        let within = request.header("x-twirp-timeout-ms").map(|text| text.parse().unwrap());
+        let within = Duration::from_millis(within.unwrap_or(80_000));
+        let done = tokio::time::timeout(within, self.done(method, &body)).await;
+        done.unwrap_or_else(|_| {
+            if !self.has_service_for(&body) {
+                return Some(no_service());
+            }
+            let words = "twirp error unknown: request timed out";
+            Some(twirp("408 Request Timeout", "deadline_exceeded", words))
+        })
     }
 
     fn authorize(&self, request: &Message) -> Result<Option<Claims>, Message> {
@@ -212,17 +234,14 @@ impl State {
                 "twirp error unknown: requested room does not exist",
             )
         };
-        let unavailable = || {
-            let words = "twirp error unknown: no response from servers";
-            twirp("503 Service Unavailable", "unavailable", words)
-        };
         Some(match method {
             "RoomService/CreateRoom" => {
                 let mut rooms = self.rooms.lock().unwrap();
                 let name = text("name");
                 let room = rooms.entry(name.clone()).or_insert_with(|| Room {
                     metadata: text("metadata"),
-                    dispatches: vec![dispatch(&name, "", "")],
+                    dispatches: vec![dispatch(&name, "", "", false)],
+                    phones: Vec::new(),
                 });
                 ok(&room_json(&name, room))
             }
@@ -240,8 +259,14 @@ impl State {
                 let removed = self.rooms.lock().unwrap().remove(&text("room"));
                 removed.map_or_else(missing, |_| ok(&json!({})))
             }
+            "RoomService/ListParticipants" => {
+                let rooms = self.rooms.lock().unwrap();
+                let phones = rooms.get(&text("room")).map(|room| room.phones.clone());
+                ok(&json!({"participants": phones.unwrap_or_default()}))
+            }
             "AgentDispatchService/CreateDispatch" => {
-                let sent = dispatch(&text("room"), &text("agent_name"), &text("metadata"));
+                let taken = self.workers.load(Ordering::Relaxed);
+                let sent = dispatch(&text("room"), &text("agent_name"), &text("metadata"), taken);
                 let mut rooms = self.rooms.lock().unwrap();
                 rooms.entry(text("room")).or_default().dispatches.push(sent.clone());
                 ok(&sent)
@@ -257,7 +282,7 @@ impl State {
                     Some(dispatches) => ok(&json!({"agent_dispatches": dispatches})),
                     None => {
                         tokio::time::sleep(Duration::from_secs(3)).await;
-                        unavailable()
+                        no_service()
                     }
                 }
             }
@@ -281,65 +306,6 @@ impl State {
             _ => return self.dial(body).await,
         })
     }
-
-    async fn dial(&self, body: &Value) -> Option<Message> {
-        let text = |member: &str| body[member].as_str().unwrap_or_default();
-        let invalid = |words| Some(twirp("400 Bad Request", "invalid_argument", words));
-        if !self.trunks.lock().unwrap().contains_key(text("sip_trunk_id")) {
-            return Some(twirp("404 Not Found", "not_found", "requested sip trunk does not exist"));
-        }
-        if text("sip_call_to").is_empty() {
-            return invalid("missing sip callee number");
-        }
-        if text("room_name").is_empty() {
-            return invalid("missing room name");
-        }
-        let far_end = self.far_ends.lock().unwrap().get(text("sip_call_to")).cloned();
-        let far_end = far_end.unwrap_or(FarEnd::NoService);
-        if let FarEnd::NoService = far_end {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let words = "twirp error unknown: no response from servers";
-            return Some(twirp("503 Service Unavailable", "unavailable", words));
-        }
-        self.dialled.lock().unwrap().push(body.clone());
-        let answered = || {
-            ok(&json!({"participant_id": format!("PA_{}", chance()),
-                "participant_identity": text("participant_identity"),
-                "room_name": text("room_name"), "sip_call_id": format!("SCL_{}", chance())}))
-        };
-        if body["wait_until_answered"] != true && !matches!(far_end, FarEnd::Breaks | FarEnd::Hangs)
-        {
-            return Some(answered());
-        }
-        let failed = |status, code, words: &str| {
-            Some(twirp(status, code, &format!("twirp error unknown: {words}")))
-        };
-        match far_end {
-            FarEnd::Answers => Some(answered()),
-            FarEnd::Says { code, text, status, twirp, words } => {
-                let msg = format!("twirp error unknown: {words}: sip status: {code}: {text}");
-                let meta = json!({"error_details": "ChkSFw==", "sip_status": text, "sip_status_code": code.to_string()});
-                Some(twirp_with(status, twirp, &msg, Some(&meta)))
-            }
-            FarEnd::Rings => {
-                let seconds = text("ringing_timeout").trim_end_matches('s').parse().unwrap();
-                {
-                    let mut ringing = self.ringing.lock().unwrap();
-                    ringing.0 += 1;
-                    ringing.1 = ringing.1.max(ringing.0);
-                }
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                self.ringing.lock().unwrap().0 -= 1;
-                failed("408 Request Timeout", "canceled", "sip request timed out")
-            }
-            FarEnd::WantsPassword => {
-                let words = "sip server required auth, but no username or password was provided";
-                failed("412 Precondition Failed", "failed_precondition", words)
-            }
-            FarEnd::Breaks | FarEnd::NoService => None,
-            FarEnd::Hangs => std::future::pending().await,
-        }
-    }
 }
 
 /// Whether a token grants a method.
@@ -358,13 +324,17 @@ fn room_json(name: &str, room: &Room) -> Value {
     json!({"sid": format!("RM_{}", chance()), "name": name, "empty_timeout": 300,
         "departure_timeout": 20, "max_participants": 0, "creation_time": "1795518159",
         "creation_time_ms": "1795518159723", "turn_password": "canary-of-the-turn-server",
-        "enabled_codecs": [], "metadata": room.metadata, "num_participants": 0, "num_publishers": 0,
+        "enabled_codecs": [], "metadata": room.metadata, "num_participants": room.phones.len(), "num_publishers": 0,
         "active_recording": false, "version": null})
 }
 
-fn dispatch(room: &str, agent: &str, metadata: &str) -> Value {
-    json!({"id": format!("AD_{}", chance()), "agent_name": agent, "room": room, "metadata": metadata,
-        "state": {"jobs": [], "created_at": "1795518159732629973", "deleted_at": "0"},
+fn dispatch(room: &str, agent: &str, metadata: &str, taken: bool) -> Value {
+    let id = format!("AD_{}", chance());
+    let job = json!({"id": format!("AJ_{}", chance()), "dispatch_id": id, "agent_name": agent,
+        "state": {"status": "JS_RUNNING", "error": "", "started_at": "1795518159732629973"}});
+    let jobs = if taken { vec![job] } else { Vec::new() };
+    json!({"id": id, "agent_name": agent, "room": room, "metadata": metadata,
+        "state": {"jobs": jobs, "created_at": "1795518159732629973", "deleted_at": "0"},
         "restart_policy": "JRP_ON_FAILURE", "deployment": "", "attributes": {}})
 }
 
@@ -385,6 +355,12 @@ fn twirp(status: &str, code: &str, words: &str) -> Message {
     twirp_with(status, code, words, None)
 }
 
+/// Nobody took what the server passed on.
+fn no_service() -> Message {
+    let words = "twirp error unknown: no response from servers";
+    twirp("503 Service Unavailable", "unavailable", words)
+}
+
 /// An error, its members in the order in which servers write them.
 fn twirp_with(status: &str, code: &str, words: &str, meta: Option<&Value>) -> Message {
     let meta = meta.map(|meta| format!(",\"meta\":{meta}")).unwrap_or_default();
@@ -403,10 +379,11 @@ fn now() -> u64 {
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
-const METHODS: [&str; 8] = [
+const METHODS: [&str; 9] = [
     "RoomService/CreateRoom",
     "RoomService/ListRooms",
     "RoomService/DeleteRoom",
+    "RoomService/ListParticipants",
     "AgentDispatchService/CreateDispatch",
     "AgentDispatchService/ListDispatch",
     "SIP/ListSIPOutboundTrunk",

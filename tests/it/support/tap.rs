@@ -2,6 +2,7 @@
 //! is told to.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use livekit_token::Claims;
 use tokio::io::BufReader;
@@ -30,6 +31,10 @@ pub enum Fault {
     LosesRequest,
     /// It reaches the server, and the answer never comes.
     HoldsAnswer,
+    /// It reaches the server, which acts on it, and the connection breaks after so long.
+    ForgetsAnswer(Duration),
+    /// It reaches the server after so long.
+    Delays(Duration),
     /// It does not reach the server, and this is the answer.
     Answers(Message),
 }
@@ -89,6 +94,7 @@ pub fn claims(request: &Message) -> Claims {
     Claims::from_unverified(token.expect("a token")).unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a server of a test")]
 async fn serve(stream: TcpStream, server: u16, state: Arc<State>) {
     let Ok(upstream) = TcpStream::connect(("127.0.0.1", server)).await else { return };
     let (mut client, mut upstream) = (BufReader::new(stream), BufReader::new(upstream));
@@ -104,7 +110,16 @@ async fn serve(stream: TcpStream, server: u16, state: Arc<State>) {
             Some(Fault::LosesRequest) => return,
             Some(Fault::Answers(answer)) => answer,
             fault => {
+                if let Some(Fault::Delays(time)) = fault {
+                    tokio::time::sleep(time).await;
+                }
                 request.write(&mut upstream).await.unwrap();
+                if let Some(Fault::ForgetsAnswer(time)) = fault {
+                    tokio::time::sleep(time).await;
+                    // The server does not notice.
+                    tokio::spawn(async move { Message::read(&mut upstream).await });
+                    return;
+                }
                 let Some(answer) = Message::read(&mut upstream).await else { return };
                 match fault {
                     Some(Fault::LosesAnswer) => return,

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::super::{NUMBER, OTHER_TENANT, Running, Site, TENANT, refused};
 use crate::support::database::Kind;
+use crate::support::eventually;
 use crate::support::livekit::Server;
 use crate::support::program::Program;
+use crate::support::standin::{FarEnd, StandIn};
 
 const ENTRIES: usize = 1000;
 
@@ -106,6 +108,72 @@ fn a_batch_that_is_interrupted_says_what_is_left_and_goes_on_later() {
         let out = site.run(&["batch", "run", &file, "--cps", "0", "--json", "--resume"]).ok();
         assert_eq!(out.lines().count(), 400, "{signal}");
     }
+}
+
+/// The first time, phones may ring to their end; the second time they are ended. Either is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_lets_phones_ring_and_ends_them_when_it_comes_again() {
+    let (site, stand_in) = Site::with_carrier().await;
+    stand_in.at("+919876500000", FarEnd::Rings);
+    stand_in.at("+919876500001", FarEnd::Rings);
+    let signal = |pid: u32| {
+        let killed = Command::new("kill").args(["-INT", &pid.to_string()]).status();
+        assert!(killed.unwrap().success());
+    };
+    let seen = |stand_in: &StandIn| {
+        let requests = stand_in.requests();
+        requests.iter().filter(|asked| asked.word().ends_with("/ListParticipants")).count()
+    };
+    for again in [false, true] {
+        let file = leads(&site, &format!("leads-{again}.csv"), 6);
+        let ringing = if again { "60" } else { "3" };
+        let arguments = ["batch", "run", &file, "--engine-dials", "--ringing", ringing];
+        let mut command = site.command(&[&arguments[..], &["--concurrency", "2"]].concat());
+        command.stderr(Stdio::piped());
+        let before = seen(&stand_in);
+        let mut running = Running::start(command);
+        eventually("two ring, and that is seen", async || {
+            stand_in.ringing() == 2 && seen(&stand_in) >= before + 2
+        })
+        .await;
+        signal(running.child.id());
+        let mut pipe = std::io::BufReader::new(running.child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("calls that ring may finish") {
+            let read = std::io::BufRead::read_line(&mut pipe, &mut line).unwrap();
+            assert_ne!(read, 0, "{line}");
+        }
+        if again {
+            signal(running.child.id());
+        }
+        std::io::Read::read_to_string(&mut pipe, &mut line).unwrap();
+        assert_eq!(running.child.wait().unwrap().code(), Some(1), "{line}");
+        let outcome = if again { "2 cancelled" } else { "2 no_answer" };
+        assert!(line.contains(outcome) && line.contains("4 left"), "{line}");
+        assert_eq!(line.contains("calls that ring are ended"), again, "{line}");
+    }
+}
+
+/// What a person has to mend is told at the end, by what was met.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_says_at_its_end_what_is_left_and_what_to_mend() {
+    let (site, stand_in) = Site::with_carrier().await;
+    for (at, far_end) in [(0, FarEnd::Answers), (1, FarEnd::WantsPassword), (2, FarEnd::Silent)] {
+        stand_in.at(&format!("+9198765{at:05}"), far_end);
+    }
+    let file = leads(&site, "leads.csv", 3);
+    let dials = ["batch", "run", &file, "--engine-dials", "--ringing", "1"];
+    let run = site.run(&dials);
+    assert_eq!(run.code, 1, "{run:?}");
+    for words in ["1 placed; 2 left (2 carrier_trouble)", "--resume", "When the carrier does not"] {
+        assert!(run.err.contains(words), "{run:?}");
+    }
+    assert!(run.out.contains("user or password"), "{run:?}");
+    stand_in.at("+919876500001", FarEnd::Answers);
+    stand_in.at("+919876500002", FarEnd::Answers);
+    let run = site.run(&[&dials[..], &["--resume"]].concat());
+    assert!(run.err.contains("3 placed") && run.err.contains("0 left"), "{run:?}");
+    run.ok();
 }
 
 #[test]
