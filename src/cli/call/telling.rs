@@ -6,6 +6,7 @@ use trunkline::dispatch::{CallRequest, Dial, Outcome, Report};
 use super::super::Context;
 use super::super::failure::{Done, Exit, Failure};
 use super::super::output::{json_line, or_dash, table};
+use super::super::route::warn_without_rules;
 
 /// Tells what became of a call.
 pub(super) fn tell(context: &Context, request: &CallRequest, report: &Report) -> Done {
@@ -37,6 +38,9 @@ pub(super) fn show(
     outcome: &str,
     metadata: Option<&str>,
 ) -> Done {
+    if let Some(routing) = &report.routing {
+        warn_without_rules(routing);
+    }
     let object = json!(report);
     let row = |name: &str, value: Option<&str>| vec![name.to_owned(), or_dash(value)];
     let member = |name: &str| object[name].as_str();
