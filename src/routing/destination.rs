@@ -84,7 +84,8 @@ impl Number {
         places.read(&written)
     }
 
-    /// A number with its country code, and without a plus.
+    /// A number with its country code, and without a plus. A zero behind the code that is no part of it is
+    /// left out, as `(0)` asks for.
     fn international(digits: &str) -> Result<Self, Refusal> {
         let number = parse(digits).map(|parsed| (Self::of(&parsed), parsed));
         let (number, parsed) = match number {
@@ -97,6 +98,12 @@ impl Number {
         let as_written = number.valid && number.national == written;
         if !as_written && written.starts_with(&code) && Self::valid(written).is_some() {
             return Err(NotANumber::CodeTwice.into());
+        }
+        if !number.valid
+            && let Some(rest) = written.strip_prefix('0')
+            && let Some(without) = Self::valid(&format!("{code}{rest}"))
+        {
+            return Ok(without);
         }
         // Not one that lacks its area code, which is possible as well.
         let possible = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&parsed);

@@ -1,6 +1,7 @@
 //! Every row of the routing table: how destinations are read, and what the rules make of them.
 
 mod cases;
+mod forms;
 mod typos;
 
 use serde_json::{Value, json};

@@ -23,6 +23,8 @@ const COUNTRIES: [Region; 12] = [
     Region::RU,
     Region::US,
 ];
+pub(super) const KINDS: [PhoneNumberType; 2] =
+    [PhoneNumberType::Mobile, PhoneNumberType::FixedLine];
 const NUMBERS: usize = 400;
 
 #[test]
@@ -55,7 +57,7 @@ fn a_typing_error_never_calls_another_country() {
     assert!(dialled > 1000, "the slips that are valid at home are dialled: {dialled}");
 }
 
-fn decide(from: E164, to: &str) -> Option<E164> {
+pub(super) fn decide(from: E164, to: &str) -> Option<E164> {
     let rules = Rules::read(None, &json!({"allow_premium": true}));
     let routing = CallRouting::decide(from, to, Some(&rules), Known::Rules, &Reading::default());
     routing.verdict.ok().map(|dialled| dialled.e164)
@@ -63,14 +65,18 @@ fn decide(from: E164, to: &str) -> Option<E164> {
 
 /// Valid numbers of a country, by turns of mobile and fixed phones.
 fn numbers(region: Region, chance: &mut Chance) -> Vec<PhoneNumber> {
-    let kinds = [PhoneNumberType::Mobile, PhoneNumberType::FixedLine].into_iter().cycle();
-    kinds.take(NUMBERS).map(|kind| number(region, kind, chance)).collect()
+    let kinds = KINDS.into_iter().cycle();
+    kinds.take(NUMBERS).map(|kind| number(region, kind, chance).unwrap()).collect()
 }
 
 /// The metadata's example, with other digits behind its first ones.
-fn number(region: Region, kind: PhoneNumberType, chance: &mut Chance) -> PhoneNumber {
+pub(super) fn number(
+    region: Region,
+    kind: PhoneNumberType,
+    chance: &mut Chance,
+) -> Option<PhoneNumber> {
     let plan = PHONE_NUMBER_UTIL.as_original();
-    let example = plan.get_example_number_for_type_and_region(region, kind).unwrap();
+    let example = plan.get_example_number_for_type_and_region(region, kind).ok()?;
     let digits = digits(&example);
     let code = example.country_code.to_string().len();
     loop {
@@ -80,7 +86,7 @@ fn number(region: Region, kind: PhoneNumberType, chance: &mut Chance) -> PhoneNu
         if let Ok(number) = PHONE_NUMBER_UTIL.parse(format!("+{text}"), None)
             && PHONE_NUMBER_UTIL.is_valid_number_for_region(&number, region)
         {
-            return number;
+            return Some(number);
         }
     }
 }
@@ -114,22 +120,22 @@ fn makes_an_exit_code(text: &str, region: Region) -> bool {
     digits.starts_with("00") || exit.is_match(&digits)
 }
 
-fn digits(number: &PhoneNumber) -> String {
+pub(super) fn digits(number: &PhoneNumber) -> String {
     format!("{}{}", number.country_code, get_national_significant_number_owned(number))
 }
 
 /// Chance that is the same in each run: xorshift.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, most: usize) -> usize {
+    pub(super) fn below(&mut self, most: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % most as u64).unwrap()
     }
 
-    fn digit(&mut self) -> char {
+    pub(super) fn digit(&mut self) -> char {
         char::from(b'0' + u8::try_from(self.below(10)).unwrap())
     }
 }
