@@ -132,8 +132,11 @@ pub enum NotANumber {
     /// A spreadsheet took it for a number to count with.
     #[error(", but a decimal that a spreadsheet made of one; the column must be text")]
     Decimal,
-    /// There are two, with a slash between them.
-    #[error(", but two, with a slash between them; write one")]
+    /// A spreadsheet took it for a sum, and this is the result.
+    #[error(", but a sum that a spreadsheet made of one; the column must be text")]
+    Calculated,
+    /// There are two, with a slash or a line break between them.
+    #[error(", but two, with a slash or a line break between them; write one")]
     TwoNumbers,
     /// A separator stands within what would be its country code.
     #[error("; what would be its country code has a separator in it")]

@@ -13,7 +13,7 @@ pub(super) struct Written {
     pub(super) digits: String,
     /// Bit n: something a reader can see separates the first n digits from the rest.
     breaks: u32,
-    /// How many digits stand before each slash.
+    /// How many digits stand before each slash and each line break.
     slashes: Vec<usize>,
 }
 
@@ -22,6 +22,9 @@ impl Written {
         let text = bare(text);
         if is_decimal(text) {
             return Err(NotANumber::Decimal.into());
+        }
+        if is_negative(text) {
+            return Err(NotANumber::Calculated.into());
         }
         let nothing = || Refusal::from(NotANumber::Unreadable);
         let mut written =
@@ -32,7 +35,7 @@ impl Written {
                 _ if is_invisible(character) => {}
                 _ if is_separator(character) => {
                     written.breaks |= 1 << written.digits.len();
-                    if matches!(character, '/' | '／') {
+                    if is_slash(character) {
                         written.slashes.push(written.digits.len());
                     }
                 }
@@ -102,6 +105,18 @@ fn is_decimal(text: &str) -> bool {
     let zeros = behind.chars().all(|character| digit(character) == Some('0'));
     let number = before.chars().any(|character| digit(character).is_some());
     number && (behind.chars().count() < 2 || zeros && !before.contains(DOTS))
+}
+
+/// Whether a spreadsheet took it for a sum: of `+91-9876543210` it makes `-9876543119`.
+fn is_negative(text: &str) -> bool {
+    let number = text.strip_prefix(['-', '−', '－']);
+    number.and_then(|number| number.chars().next()).is_some_and(|first| digit(first).is_some())
+}
+
+/// What stands between two numbers, or between the parts of one.
+fn is_slash(character: char) -> bool {
+    let breaks_a_line = character.is_whitespace() && character.is_control();
+    breaks_a_line || matches!(character, '/' | '／' | '\u{2028}' | '\u{2029}')
 }
 
 fn is_separator(character: char) -> bool {

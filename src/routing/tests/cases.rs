@@ -10,6 +10,7 @@ struct Case<'a> {
     from: &'a str,
     routing: &'a str,
     rules: &'a str,
+    /// With `\n` for a line break.
     written: &'a str,
     /// What is dialled, or the code of the refusal.
     expected: &'a str,
@@ -53,7 +54,8 @@ fn every_case_of_the_field_is_read_right() {
         let rules = if rules == "-" { json!({}) } else { serde_json::from_str(rules).unwrap() };
         let rules = Rules::read(None, &rules);
         let (from, reading) = (from.parse().unwrap(), reading(routing));
-        let decided = CallRouting::decide(from, written, Some(&rules), Known::Rules, &reading);
+        let written = written.replace("\\n", "\n");
+        let decided = CallRouting::decide(from, &written, Some(&rules), Known::Rules, &reading);
         assert_eq!(verdict(&decided), expected, "{from} {written}: {why}; {:?}", decided.verdict);
     }
 }
