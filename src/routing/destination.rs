@@ -140,9 +140,7 @@ impl Number {
     fn of(parsed: &PhoneNumber) -> Option<Self> {
         let national = rlibphonenumber::get_national_significant_number_owned(parsed);
         let e164 = E164::from_digits(&format!("{}{national}", parsed.country_code)).ok()?;
-        let fits = parsed.country_code == 1
-            && national.len() == 10
-            && [0, 3].iter().all(|&at| national.as_bytes()[at] >= b'2');
+        let fits = parsed.country_code == 1 && fits_north_america(national.as_bytes());
         Some(Self {
             e164,
             country: country_of(parsed),
@@ -278,6 +276,13 @@ fn mexican(digits: &str, prefixes: &[&str]) -> Option<Number> {
 fn trunk_prefix(at: Region) -> Option<String> {
     let prefix = PHONE_NUMBER_UTIL.as_original().get_ndd_prefix_for_region(at, true)?;
     Some(prefix).filter(|prefix| !prefix.is_empty())
+}
+
+/// `[2-9]xx [2-9]xx xxxx`. No area code ends with 11: 911 is for emergencies.
+fn fits_north_america(national: &[u8]) -> bool {
+    national.len() == 10
+        && [0, 3].iter().all(|&at| national[at] >= b'2')
+        && &national[1..3] != b"11"
 }
 
 fn region(country: Country) -> Option<Region> {
