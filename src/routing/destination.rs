@@ -84,8 +84,8 @@ impl Number {
         places.read(&written)
     }
 
-    /// A number with its country code, and without a plus. A zero behind the code that is no part of it is
-    /// left out, as `(0)` asks for.
+    /// A number with its country code, and without a plus. A zero behind the code that is no part of
+    /// the number is left out, as `(0)` asks for.
     fn international(digits: &str) -> Result<Self, Refusal> {
         let number = parse(digits).map(|parsed| (Self::of(&parsed), parsed));
         let (number, parsed) = match number {

@@ -70,9 +70,8 @@ impl Written {
     /// writer meant another one. A zero behind it stands for both, as in `+88 0171…` for 880 and 0171.
     pub(super) fn splits(&self, together: Range<usize>) -> bool {
         let within = together.start + 1..together.end;
-        within
-            .into_iter()
-            .any(|at| self.breaks & (1 << at) != 0 && self.digits.as_bytes()[at] != b'0')
+        let zero = |at: usize| self.digits.as_bytes().get(at) == Some(&b'0');
+        within.into_iter().any(|at| self.breaks & (1 << at) != 0 && !zero(at))
     }
 }
 
