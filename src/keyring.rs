@@ -103,7 +103,7 @@ pub enum Converted {
 }
 
 impl KeyRing {
-    /// Reads comma-separated Fernet keys (32 bytes of base64url each); the first one seals.
+    /// Reads comma-separated Fernet keys (32 bytes of base64 each); the first one seals.
     ///
     /// White space around a key is ignored. The caller owns and wipes the text.
     ///
@@ -162,8 +162,8 @@ impl KeyRing {
         Ok(Sealed(format!("{PREFIX}{}", key.seal(plaintext.as_bytes(), unix_seconds, iv))))
     }
 
-    /// Opens a sealed secret with whichever key made it. White space after the token is ignored,
-    /// as Python does.
+    /// Opens a sealed secret with whichever key made it. White space in and after the token is
+    /// ignored, and either alphabet of base64 is read, as in Python.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl fmt::Debug for KeyRing {
 
 fn token_of(sealed: &str) -> Result<fernet::Token, KeyError> {
     // Before any work: a row may hold anything, of any length.
-    if sealed.len() > PREFIX.len() + fernet::MAX_TEXT + TRAILING_SPACE {
+    if sealed.len() > PREFIX.len() + fernet::MAX_TEXT + WHITE_SPACE {
         return Err(KeyError::TokenMalformed { why: "longer than 16 KiB" });
     }
     let sealed = sealed.trim_ascii_end();
@@ -314,8 +314,8 @@ impl KeyError {
     }
 }
 
-/// How much white space may follow a token before it counts as part of its length.
-const TRAILING_SPACE: usize = 64;
+/// How much white space may stand in and after a token: a line break after every 64 characters.
+const WHITE_SPACE: usize = 2 * fernet::MAX_TEXT / 64 + 64;
 
 #[cfg(test)]
 mod tests {

@@ -15,30 +15,44 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, decoded_len_estimate};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-/// One Fernet key: the state that 16 bytes of it made for signing, and the round keys that the other
-/// 16 made for encrypting. Wiped when dropped.
+/// One Fernet key: the state that 16 bytes of it made for signing, and the other 16, which encrypt.
+///
+/// Those stand in one place, which is wiped when the key is dropped. Round keys are made of them for
+/// each use, because they would leave a copy wherever they are moved.
 pub(super) struct Key {
     signing: Hmac<Sha256>,
-    encryption: Aes128,
+    encryption: Box<Zeroizing<[u8; 16]>>,
     id: [u8; 4],
 }
 
 impl Key {
-    /// Reads 32 bytes of base64url, padded or not.
+    /// Reads 32 bytes of base64, of either alphabet, padded or not.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        leaving_nothing(|| Self::read(text))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        // The longest text that can be a key.
+        let mut url_safe = Zeroizing::new([0; 44]);
+        let url_safe = url_safe.get_mut(..text.len())?;
+        for (to, from) in url_safe.iter_mut().zip(text.bytes()) {
+            *to = of_url(from);
+        }
         let mut bytes = Zeroizing::new([0; 36]);
-        let length = BASE64.decode_slice(text, bytes.as_mut_slice()).ok()?;
+        let length = BASE64.decode_slice(&*url_safe, bytes.as_mut_slice()).ok()?;
         (length == 32).then(|| Self::from_bytes(&bytes[..32]))
     }
 
     fn from_bytes(bytes: &[u8]) -> Self {
-        let (signing, encryption) = bytes.split_at(16);
+        let (signing, rest) = bytes.split_at(16);
+        let mut encryption = Box::new(Zeroizing::new([0; 16]));
+        encryption.copy_from_slice(rest);
         let digest = Sha256::new().chain_update(ID_DOMAIN).chain_update(bytes).finalize();
         Self {
             signing: KeyInit::new_from_slice(signing).expect("HMAC takes a key of any length"),
-            encryption: KeyInit::new_from_slice(encryption).expect("AES-128 takes 16 bytes"),
+            encryption,
             id: std::array::from_fn(|at| digest[at]),
         }
     }
@@ -56,9 +70,12 @@ impl Key {
         token.extend_from_slice(&iv);
         token.extend_from_slice(plaintext);
         token.resize(HEADER + padded, 0);
-        cbc::Encryptor::inner_iv_init(&self.encryption, &iv.into())
-            .encrypt_padded::<Pkcs7>(&mut token[HEADER..], plaintext.len())
-            .expect("the buffer has room for the padding");
+        leaving_nothing(|| {
+            cbc::Encryptor::inner_iv_init(&self.rounds(), &iv.into())
+                .encrypt_padded::<Pkcs7>(&mut token[HEADER..], plaintext.len())
+                .map(<[u8]>::len)
+        })
+        .expect("the buffer has room for the padding");
         let tag = self.signing.clone().chain_update(token.as_slice()).finalize().into_bytes();
         token.extend_from_slice(&tag);
         BASE64.encode(token.as_slice())
@@ -75,26 +92,53 @@ impl Key {
     pub(super) fn open(&self, token: &Token) -> Option<Zeroizing<Vec<u8>>> {
         let iv = token.0[HEADER - 16..HEADER].try_into().expect("a token has a whole header");
         let mut plaintext = Zeroizing::new(token.0[HEADER..token.0.len() - TAG].to_vec());
-        let length = cbc::Decryptor::inner_iv_init(&self.encryption, iv)
-            .decrypt_padded::<Pkcs7>(&mut plaintext)
-            .ok()?
-            .len();
+        let length = leaving_nothing(|| {
+            cbc::Decryptor::inner_iv_init(&self.rounds(), iv)
+                .decrypt_padded::<Pkcs7>(&mut plaintext)
+                .map(<[u8]>::len)
+        })
+        .ok()?;
         plaintext.truncate(length);
         Some(plaintext)
     }
+
+    /// The round keys, for one use.
+    fn rounds(&self) -> Aes128 {
+        Aes128::new((&**self.encryption).into())
+    }
+}
+
+/// Does work on a key, and then overwrites what it left on the stack.
+fn leaving_nothing<T>(work: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn below<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    #[inline(never)]
+    fn overwrite() {
+        let mut waste = [0_u64; STACK / 8];
+        waste.zeroize();
+        std::hint::black_box(&waste);
+    }
+    let done = below(work);
+    overwrite();
+    done
 }
 
 /// The bytes of a token whose shape has been checked and whose signature has not.
 pub(super) struct Token(Vec<u8>);
 
 impl Token {
-    /// Decodes the text of a token, or says what is wrong with it.
+    /// Decodes the text of a token, or says what is wrong with it. As in Python, it may be of either
+    /// alphabet and broken into lines.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let text: Vec<_> =
+            text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(of_url).collect();
         if text.len() > MAX_TEXT {
             return Err("longer than 16 KiB");
         }
         let mut bytes = Vec::with_capacity(decoded_len_estimate(text.len()));
-        BASE64.decode_vec(text, &mut bytes).map_err(|_| "not base64url")?;
+        BASE64.decode_vec(&text, &mut bytes).map_err(|_| "not base64url")?;
         match bytes.first() {
             None => Err("empty"),
             Some(&VERSION) if bytes.len() < HEADER + 16 + TAG => Err("too short; it was cut off"),
@@ -107,6 +151,15 @@ impl Token {
     }
 }
 
+/// The same character in the alphabet that is safe in URLs.
+fn of_url(byte: u8) -> u8 {
+    match byte {
+        b'+' => b'-',
+        b'/' => b'_',
+        other => other,
+    }
+}
+
 /// 32 fresh random bytes as a key's text.
 pub(super) fn generate() -> Result<Zeroizing<String>, getrandom::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
@@ -114,6 +167,8 @@ pub(super) fn generate() -> Result<Zeroizing<String>, getrandom::Error> {
     Ok(Zeroizing::new(BASE64.encode(bytes.as_slice())))
 }
 
+/// How deep the work on a key goes at the most, in bytes, without optimization.
+const STACK: usize = 16 << 10;
 const VERSION: u8 = 0x80;
 /// Version, time and iv.
 const HEADER: usize = 1 + 8 + 16;

@@ -85,6 +85,24 @@ fn a_key_that_python_made_is_a_key_here_and_the_other_way_round() {
     assert_eq!(python(read, &json!(*ours).to_string()), [json!(true)]);
 }
 
+#[test]
+fn keys_and_tokens_of_either_alphabet_and_in_lines_are_read_as_python_reads_them() {
+    let (key, ring) = key_and_ring();
+    let other = |text: &str| text.replace('-', "+").replace('_', "/");
+    assert_eq!(KeyRing::parse(&other(&key)).unwrap().key_ids(), ring.key_ids());
+    let texts = python(SEAL, &json!({"key": key, "count": 50, "blanks": []}).to_string());
+    let mut lines = format!("{}\n", json!({"key": other(&key), "prefix": PREFIX}));
+    for text in &texts {
+        let token = other(&text["sealed"].as_str().unwrap()[PREFIX.len()..]);
+        let broken: Vec<_> = token.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+        let broken = format!("{PREFIX}{}\n", broken.join("\r\n"));
+        assert_eq!(*ring.open(&broken).unwrap().secret.expose_secret(), text["secret"]);
+        writeln!(lines, "{}", json!(broken)).unwrap();
+    }
+    let opened = python(OPEN, &lines);
+    assert!(opened.iter().zip(&texts).all(|(opened, text)| *opened == text["secret"]));
+}
+
 fn key_and_ring() -> (String, KeyRing) {
     let key = KeyRing::generate().unwrap().to_string();
     let ring = KeyRing::parse(&key).unwrap();
