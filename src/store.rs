@@ -18,6 +18,8 @@ mod session;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_file;
 mod statement;
 
 use std::sync::Arc;

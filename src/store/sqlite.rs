@@ -17,7 +17,7 @@ use super::record::Record;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
 use super::statement::{Statement, Templates, Value};
-use super::{MigrateError, MigrationStatus, Migrations, StoreError};
+use super::{MigrateError, MigrationStatus, Migrations, StoreError, sqlite_file};
 use crate::number::Caller;
 
 /// The tables in an SQLite file.
@@ -63,9 +63,12 @@ impl SqliteStore {
     /// [`MigrateError`]; a migration that failed has changed nothing.
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
         let book = Book::new(&sqlx::migrate!("migrations/sqlite"), &[], &self.templates);
+        if to == Migrations::Up {
+            let fill = async |new: &mut _| book.run(new, to).await;
+            sqlite_file::make(self.options(), fill).await?;
+        }
         if to != Migrations::Status {
-            let options = self.options().clone().create_if_missing(to == Migrations::Up);
-            let mut connection = SqliteConnection::connect_with(&options)
+            let mut connection = SqliteConnection::connect_with(self.options())
                 .await
                 .map_err(|error| typed(&error, "connect"))?;
             book.run(&mut connection, to).await?;
