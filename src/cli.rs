@@ -1,7 +1,7 @@
 //! The command line: `trunkline NOUN VERB`. One file a noun.
 //!
 //! Data goes to stdout, everything else to stderr. `--json` makes both readable by scripts: one
-//! object a line on stdout, and on failure exactly one object on stderr.
+//! object a line on stdout, and on failure exactly one object on stderr, after the log of a daemon.
 
 mod batch;
 mod bench;
@@ -16,6 +16,9 @@ mod livekit;
 mod log;
 mod number;
 mod output;
+mod plain;
+mod private;
+mod process;
 mod resolve;
 mod route;
 mod secret;
@@ -59,6 +62,9 @@ struct Global {
     /// Read no .env file
     #[arg(long, global = true)]
     no_env_file: bool,
+    /// Let debuggers and core files have the memory of the process, secrets and all
+    #[arg(long, global = true)]
+    allow_dump: bool,
 }
 
 #[derive(Subcommand)]
@@ -110,15 +116,13 @@ enum Command {
 pub(crate) struct Context {
     pub(crate) json: bool,
     pub(crate) files: SettingsFiles,
+    /// What those files and the process environment held when the program began.
+    pub(crate) values: Values,
 }
 
 impl Context {
-    pub(crate) fn values(&self) -> Values {
-        self.files.values()
-    }
-
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
-        Ok(Settings::read(&self.values())?)
+        Ok(Settings::read(&self.values)?)
     }
 
     /// The same for a person, who waits for the database's answer; a caller with a call to place may
@@ -178,7 +182,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let Cli { global: Global { json, env_file, no_env_file }, command } = cli;
+    let Cli { global: Global { json, env_file, no_env_file, allow_dump }, command } = cli;
     let dot_env = if no_env_file {
         None
     } else if env_file.as_os_str() == ".env" {
@@ -189,17 +193,29 @@ pub(crate) fn main() -> ExitCode {
         let message = format!("--env-file {}: there is no such file", env_file.display());
         return report(&Failure::usage("env_file_missing", message), json);
     };
-    let context = Context { json, files: SettingsFiles { dot_env, ..SettingsFiles::default() } };
-    // With `--json` stderr is for one error object, and the demo has its own words.
-    let quiet = json || matches!(command, Command::Demo(_) | Command::Bench(_) | Command::Route(_));
-    let _traces = log::begin(&context.values(), quiet);
+    // Before any secret is read.
+    let exposed = if allow_dump { None } else { process::keep_to_itself().err() };
+    let files = SettingsFiles { dot_env, ..SettingsFiles::default() };
+    let context = Context { json, values: files.values(), files };
+    // With `--json` stderr is for one error object, and the demo has its own words. What a daemon
+    // goes through is told in either case.
+    let daemon = matches!(command, Command::Serve(_));
+    let wordy = matches!(command, Command::Demo(_) | Command::Bench(_) | Command::Route(_));
+    let quiet = wordy || json && !daemon;
+    let _traces = log::begin(&context.values, quiet, json);
+    if let Some(error) = exposed {
+        tracing::warn!(%error, "the memory of this process can be dumped");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return report(&Failure::new("runtime_failed", error.to_string(), Exit::Failed), json);
         }
     };
-    match runtime.block_on(run(command, &context)) {
+    let done = runtime.block_on(run(command, &context));
+    // What waits for a disk that hangs is not waited for.
+    runtime.shutdown_background();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.code == output::READER_LEFT => ExitCode::SUCCESS,
         Err(failure) => report(&failure, json),
@@ -238,7 +254,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing",
             _ => rendered.trim().trim_start_matches("error: "),
         };
-        return report(&Failure::usage("usage", message).hint("see `trunkline --help`"), true);
+        return report(
+            &Failure::of_lines("usage", message, Exit::Usage).hint("see `trunkline --help`"),
+            true,
+        );
     }
     // Nothing is left to do when stderr itself cannot be written.
     let _ = error.print();

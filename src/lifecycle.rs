@@ -78,6 +78,15 @@ impl Lifecycle {
     }
 }
 
+/// Does work that may wait for a disk on a thread of its own. `None`: it panicked, or the runtime
+/// ended before it did.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+pub(crate) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
 /// A task that panics at once again must not keep a core busy.
 const BEFORE_RESTART: Duration = Duration::from_millis(50);
 

@@ -8,10 +8,14 @@
 //! ```
 //!
 //! Nothing here answers with a credential, and nothing asks for one: whoever reaches the address
-//! may read all of it, so it is the machine's own by default.
+//! may read all of it, so it is the machine's own by default, and then answers only to names of the
+//! machine.
 
+mod connections;
 mod exporter;
 mod health;
+mod hosts;
+mod story;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,10 +29,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics::{Counter, counter};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use self::connections::Connections;
 pub use self::exporter::Exporter;
 use self::health::Health;
 pub use self::health::Unready;
+use self::hosts::Hosts;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::{BatchGauges, CallsCounted};
 use crate::resolver::Resolver;
@@ -39,6 +46,7 @@ use crate::telemetry::{REQUESTS, at_zero};
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
+    hosts: Vec<String>,
 }
 
 /// What the answers are made of.
@@ -75,7 +83,15 @@ impl Server {
             (health, ANSWERS.iter().map(of).collect())
         });
         let (health, requests) = shared;
-        Ok(Self { listener, shared: Arc::new(Shared { exporter, health, requests }) })
+        let shared = Arc::new(Shared { exporter, health, requests });
+        Ok(Self { listener, shared, hosts: Vec::new() })
+    }
+
+    /// Names that it answers to beside its own, in small letters. It asks for a name only where it
+    /// listens on loopback.
+    #[must_use]
+    pub fn hosts(self, hosts: Vec<String>) -> Self {
+        Self { hosts, ..self }
     }
 
     /// Where it listens; the port is the real one where 0 was asked for.
@@ -92,39 +108,40 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the listener fails.
+    /// When the system does not say where it listens.
     pub async fn serve(
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let Self { listener, shared } = self;
-        let (stopping, begun) = (Arc::clone(&shared), tokio_util::sync::CancellationToken::new());
-        let noted = begun.clone();
+        let Self { listener, shared, hosts } = self;
+        let hosts = Hosts::at(listener.local_addr()?, &hosts);
+        let router = router(Arc::clone(&shared), hosts);
+        let (begun, stopping) = (CancellationToken::new(), Arc::clone(&shared));
+        let serving =
+            Arc::new(Connections::default()).serve(listener, router, begun.clone(), GRACE);
         let stop = async move {
             stop.await;
             stopping.health.stop();
-            noted.cancel();
+            begun.cancel();
+            std::future::pending().await
         };
-        let late = async {
-            begun.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
-        let serving = axum::serve(listener, router(Arc::clone(&shared)));
         tokio::select! {
-            served = serving.with_graceful_shutdown(stop) => served,
-            () = late => Ok(()),
+            () = serving => Ok(()),
+            never = stop => never,
             never = shared.health.keep() => match never {},
+            never = story::tell(&shared.health) => match never {},
             never = shared.exporter.keep() => match never {},
         }
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, hosts: Arc<Hosts>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(async || text("alive\n")))
         .route("/readyz", get(readyz))
         .route("/version", get(version))
+        .layer(from_fn_with_state(hosts, hosts::check))
         .layer(from_fn_with_state(Arc::clone(&shared), count))
         .with_state(shared)
 }
@@ -151,7 +168,7 @@ async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     let path = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let code = response.status().as_u16();
-    let route = path.as_ref().filter(|_| !matches!(code, 404 | 405));
+    let route = path.as_ref().filter(|_| !matches!(code, 404 | 405 | 421));
     let route = route.map_or("other", MatchedPath::as_str);
     let known = shared.requests.iter().find(|(at, with, _)| (*at, *with) == (route, code));
     if let Some((_, _, counter)) = known {
@@ -169,7 +186,7 @@ fn json(value: &serde_json::Value) -> impl IntoResponse {
 }
 
 /// Every route with the codes that it answers with.
-const ANSWERS: [(&str, u16); 7] = [
+const ANSWERS: [(&str, u16); 8] = [
     ("/metrics", 200),
     ("/livez", 200),
     ("/readyz", 200),
@@ -177,6 +194,7 @@ const ANSWERS: [(&str, u16); 7] = [
     ("/version", 200),
     ("other", 404),
     ("other", 405),
+    ("other", 421),
 ];
 /// How long those who are being answered may take once it is to stop.
 pub const GRACE: Duration = Duration::from_secs(5);

@@ -3,19 +3,29 @@
 //! ("Config" always means a LiveKit config.) What is wrong is collected, so that one run names
 //! every problem. No message repeats a value that may be secret.
 
+mod dot_env;
+mod doubts;
 pub mod env;
+mod file;
+mod names;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod reader;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-pub use self::env::{Origin, VARIABLES, Values, Variable};
+pub use self::env::{VARIABLES, Variable};
+pub(crate) use self::file::Stamp;
+use self::names::LIBPQ;
 use self::reader::Reader;
 pub use self::reader::parse_duration;
+pub use self::values::{Origin, Values};
 use crate::environment::EnvironmentValues;
 use crate::keyring::{KeyError, KeyRing};
 
@@ -36,8 +46,8 @@ impl SettingsFiles {
     }
 
     /// What changes when one of these files does.
-    pub(crate) fn fingerprint(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
-        env::fingerprint(files)
+    pub(crate) fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+        files.iter().map(|path| Stamp::now(path)).collect()
     }
 }
 
@@ -61,8 +71,13 @@ pub struct Settings {
     /// Where the daemon listens.
     #[cfg(feature = "server")]
     pub http_listen: std::net::SocketAddr,
+    /// Names that the daemon answers to beside those of the machine, in small letters.
+    #[cfg(feature = "server")]
+    pub http_hosts: Vec<String>,
     /// Times and sizes.
     pub tuning: Tuning,
+    /// What is odd about them, though they are valid.
+    pub warnings: Vec<Warning>,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
     cold: Cold,
 }
@@ -85,6 +100,19 @@ pub enum Database {
         /// The file.
         options: Box<sqlx::sqlite::SqliteConnectOptions>,
     },
+}
+
+impl Database {
+    /// Where it is, without a password: `postgres://user@host:5432/database` or `sqlite:file`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { options, .. } => postgres::shown(options),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { options } => format!("sqlite:{}", options.get_filename().display()),
+        }
+    }
 }
 
 impl fmt::Debug for Database {
@@ -177,7 +205,7 @@ impl Settings {
     pub fn read(values: &Values) -> Result<Self, SettingsError> {
         let mut reader = Reader::new(values);
         reader.log_format();
-        let settings = Self {
+        let mut settings = Self {
             enabled: reader.enabled(),
             database_off: reader.database_off(),
             #[cfg(feature = "dispatch")]
@@ -187,9 +215,13 @@ impl Settings {
             database: reader.database(),
             #[cfg(feature = "server")]
             http_listen: reader.http_listen(),
+            #[cfg(feature = "server")]
+            http_hosts: reader.http_hosts(),
             tuning: reader.tuning(),
+            warnings: Vec::new(),
             cold: cold(values),
         };
+        settings.warnings = reader.warnings(&settings);
         match reader.problems() {
             problems if problems.is_empty() => Ok(settings),
             problems => Err(SettingsError { problems }),
@@ -200,8 +232,15 @@ impl Settings {
 impl Settings {
     /// Which variables differ from these other settings and cannot be changed while running.
     pub(crate) fn needs_restart_from(&self, running: &Cold) -> Vec<&'static str> {
-        let differs = |name: &&&'static str| self.cold.0.get(**name) != running.0.get(**name);
-        self.cold.0.keys().filter(differs).copied().collect()
+        let differs =
+            |name: &&&'static str| self.cold.hashes.get(**name) != running.hashes.get(**name);
+        self.cold.hashes.keys().filter(differs).copied().collect()
+    }
+
+    /// Which variables that can be changed while running differ from an earlier reading.
+    pub(crate) fn changed_since(&self, earlier: &Cold) -> Vec<&'static str> {
+        let differs = |name: &&&'static str| self.cold.hot.get(**name) != earlier.hot.get(**name);
+        self.cold.hot.keys().filter(differs).copied().collect()
     }
 
     /// What a later reload is compared with.
@@ -210,9 +249,22 @@ impl Settings {
     }
 }
 
-/// The hashes of the values that take a restart. Hidden: a password could be guessed from its own.
+/// What a process began with: the hashes of its values, and the files that it read. Hidden: a password could be guessed from its hash.
 #[derive(Clone)]
-pub(crate) struct Cold(BTreeMap<&'static str, u64>);
+pub(crate) struct Cold {
+    hashes: BTreeMap<&'static str, u64>,
+    /// Of the values that a reload takes.
+    hot: BTreeMap<&'static str, u64>,
+    files: Vec<PathBuf>,
+    stamps: Vec<Option<Stamp>>,
+}
+
+impl Cold {
+    /// What these files were when they were read, if it was these.
+    pub(crate) fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Option<Stamp>>> {
+        (self.files == files).then(|| self.stamps.clone())
+    }
+}
 
 impl fmt::Debug for Cold {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -222,8 +274,18 @@ impl fmt::Debug for Cold {
 
 fn cold(values: &Values) -> Cold {
     let hash = |name| foldhash::quality::FixedState::default().hash_one(values.get(name));
-    let named = VARIABLES.iter().filter(|variable| !variable.hot).map(|variable| variable.name);
-    Cold(named.chain(LIBPQ).map(|name| (name, hash(name))).collect())
+    let named = |hot| VARIABLES.iter().filter(move |variable| variable.hot == hot);
+    let (cold, hot) = (named(false), named(true));
+    Cold {
+        hot: hot.map(|variable| (variable.name, hash(variable.name))).collect(),
+        hashes: cold
+            .map(|variable| variable.name)
+            .chain(LIBPQ)
+            .map(|name| (name, hash(name)))
+            .collect(),
+        files: values.files().to_vec(),
+        stamps: values.stamps().to_vec(),
+    }
 }
 
 /// Every problem of the settings.
@@ -242,6 +304,35 @@ pub struct Problem {
     pub message: String,
     /// The error of the key ring, where it is about that.
     pub key: Option<KeyError>,
+}
+
+/// Something odd about settings that are valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Which variable, or `.env`.
+    pub variable: String,
+    /// What is odd about it, and what would be right. Never its value.
+    pub message: String,
+    /// Whether it is unsafe to leave it so.
+    pub unsafe_so: bool,
+}
+
+impl Warning {
+    fn new(variable: &str, message: impl Into<String>) -> Self {
+        Self { variable: variable.to_owned(), message: message.into(), unsafe_so: false }
+    }
+
+    /// Logs it.
+    pub fn tell(&self) {
+        tracing::warn!("{self}");
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.variable, self.message)
+    }
 }
 
 impl SettingsError {
@@ -266,9 +357,6 @@ impl fmt::Display for SettingsError {
 }
 
 impl std::error::Error for SettingsError {}
-
-/// The variables of libpq that are read where there is no `DATABASE_URL`.
-const LIBPQ: [&str; 5] = ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"];
 
 /// The `.env` file of the folder that the program runs in.
 #[must_use]

@@ -91,7 +91,10 @@ impl Run {
         let _installed = self.listen.is_some() && exporter.install();
         let (dispatcher, database) = context.dispatcher()?;
         let server = match self.listen {
-            Some(address) => Some(bind(address, dispatcher.resolver(), database, exporter).await?),
+            Some(address) => {
+                let server = bind(address, dispatcher.resolver(), database, exporter).await?;
+                Some(server.hosts(context.settings()?.http_hosts))
+            }
             None => None,
         };
         self.spare_what_is_read()?;

@@ -37,15 +37,27 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "S", default_value_t = 3,
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Ask the numbers of this database, of which nothing is written to it; without it, an `SQLite`
-    /// file is made and removed
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
+    /// Ask the numbers of the database that the settings name, or of this one; nothing is written to
+    /// it. Without it, an `SQLite` file is made and removed
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "not said, said, and said with a URL")]
+    database: Option<Option<String>>,
+}
+
+/// Everybody on the machine reads the arguments of every process.
+fn warn_of_a_password(context: &Context, url: Option<&str>) {
+    let url = url.and_then(|url| url::Url::parse(url).ok());
+    if url.is_some_and(|url| url.password().is_some()) && !context.json {
+        eprintln!(
+            "warning: the password of --database can be seen by everybody on this machine, and the \
+             next major version will refuse it: set DATABASE_URL and say --database alone"
+        );
+    }
 }
 
 impl Bench {
     pub(crate) async fn run(self, context: &Context) -> Done {
-        let folder = tempfile::Builder::new().prefix("trunkline-bench").tempdir();
+        let folder = super::private::private_folder("trunkline-bench");
         let folder = folder.map_err(|error| {
             Failure::new("folder_failed", format!("no temporary folder: {error}"), Exit::Failed)
         })?;
@@ -92,13 +104,14 @@ impl Bench {
             ("RESOLVE_DEADLINE".to_owned(), "10s".to_owned()),
             ("STORE_DEADLINE".to_owned(), "10s".to_owned()),
         ];
-        let values = context.values();
+        let values = &context.values;
         let mut inherit = |name: &str| {
             let value = values.get(name).map(ToOwned::to_owned);
             pairs.extend(value.map(|value| (name.to_owned(), value)));
         };
         match &self.database {
             Some(url) => {
+                warn_of_a_password(context, url.as_deref());
                 for name in [
                     "LIVEKIT_SECRET_ENCRYPTION_KEY",
                     "LIVEKIT_URL",
@@ -108,7 +121,10 @@ impl Bench {
                 ] {
                     inherit(name);
                 }
-                pairs.push(("DATABASE_URL".to_owned(), url.clone()));
+                match url {
+                    Some(url) => pairs.push(("DATABASE_URL".to_owned(), url.clone())),
+                    None => DATABASE.iter().for_each(|name| inherit(name)),
+                }
             }
             None => {
                 let key = KeyRing::generate()?;
@@ -369,4 +385,17 @@ impl Progress {
     }
 }
 
+/// What names a database in the settings.
+const DATABASE: [&str; 10] = [
+    "DATABASE_URL",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGDATABASE",
+    "PGSSLMODE",
+    "PGSSLROOTCERT",
+    "PGOPTIONS",
+];
 const PATIENCE: Duration = Duration::from_secs(10);

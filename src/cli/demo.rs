@@ -22,8 +22,9 @@ use trunkline::{
 use super::db::{Seeded, sow};
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, short};
+use super::private::{private_folder, write_private};
 use super::resolve::summary;
-use super::serve::{bind, exporter, write_private};
+use super::serve::{bind, exporter};
 use super::signals::{hung_up, told_to_end};
 use super::{Context, open};
 
@@ -77,10 +78,9 @@ impl Stage {
     async fn set(json: bool) -> Result<Self, Failure> {
         let clock = SystemClock::default();
         let began = clock.now();
-        let folder =
-            tempfile::Builder::new().prefix("trunkline-demo").tempdir().map_err(|error| {
-                Failure::new("folder_failed", format!("no temporary folder: {error}"), Exit::Failed)
-            })?;
+        let folder = private_folder("trunkline-demo").map_err(|error| {
+            Failure::new("folder_failed", format!("no temporary folder: {error}"), Exit::Failed)
+        })?;
         let key = KeyRing::generate()?;
         let key_file = folder.path().join("key");
         write_private(&key_file, &key).map_err(|error| {
@@ -294,7 +294,11 @@ impl Stage {
     }
 
     fn head(&self, text: &str) -> Done {
-        if self.json { Ok(()) } else { line(format!("\n{text}")) }
+        if self.json {
+            return Ok(());
+        }
+        line("")?;
+        line(text)
     }
 
     fn answer(&self, what: &str, answer: &Resolution) -> Done {

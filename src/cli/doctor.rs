@@ -60,7 +60,9 @@ async fn examine(context: &Context) -> Vec<Finding> {
         Ok(settings) => settings,
         Err(failure) => return vec![failed("settings", failure)],
     };
-    let mut findings = vec![good("settings", "valid"), flag(&settings), environment(&settings)];
+    let mut findings = vec![good("settings", "valid")];
+    findings.extend(odd(&settings));
+    findings.extend([flag(&settings), environment(&settings)]);
     match &settings.ring {
         Some(ring) => {
             let ids: Vec<_> = ring.key_ids().iter().map(ToString::to_string).collect();
@@ -70,6 +72,14 @@ async fn examine(context: &Context) -> Vec<Finding> {
     }
     findings.extend(database(&settings).await);
     findings
+}
+
+/// What is odd about valid settings.
+fn odd(settings: &Settings) -> impl Iterator<Item = Finding> {
+    settings.warnings.iter().map(|told| {
+        let state = if told.unsafe_so { State::Bad } else { State::Warning };
+        Finding { state, ..warning("settings", told.to_string(), None) }
+    })
 }
 
 fn flag(settings: &Settings) -> Finding {

@@ -7,6 +7,8 @@ use trunkline::settings::SettingsError;
 use trunkline::store::{MigrateError, StoreError, Taken};
 use trunkline::{CallerError, CredentialError, KeyError, Reason, ResolveError};
 
+use super::plain::{Form, lines, plain};
+
 /// Exit codes, as `--help` documents them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -30,8 +32,14 @@ pub(crate) struct Failure {
 pub(crate) type Done = Result<(), Failure>;
 
 impl Failure {
+    /// A message is one line, whatever rows and files put into it.
     pub(crate) fn new(code: &'static str, message: impl Into<String>, exit: Exit) -> Self {
-        Self { code, message: message.into(), hint: None, exit }
+        Self { code, message: plain(&message.into()).into_owned(), hint: None, exit }
+    }
+
+    /// A message of several lines, each of them ours.
+    pub(crate) fn of_lines(code: &'static str, message: &str, exit: Exit) -> Self {
+        Self { message: lines(message, Form::Words).into_owned(), ..Self::new(code, "", exit) }
     }
 
     pub(crate) fn usage(code: &'static str, message: impl Into<String>) -> Self {
@@ -46,7 +54,7 @@ impl Failure {
     pub(crate) fn text(&self, json: bool) -> String {
         if json {
             let object = json!({"error": self.code, "message": self.message, "hint": self.hint});
-            return object.to_string();
+            return lines(&object.to_string(), Form::Json).into_owned();
         }
         let mut text = format!("error: {}", self.message);
         if let Some(hint) = &self.hint {
@@ -115,7 +123,7 @@ impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         match error.only_key() {
             Some(key) => key.clone().into(),
-            None => Self::new("settings_invalid", error.to_string(), Exit::Settings)
+            None => Self::of_lines("settings_invalid", &error.to_string(), Exit::Settings)
                 .hint("`trunkline settings example` documents every variable"),
         }
     }

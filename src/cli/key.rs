@@ -6,7 +6,7 @@ use trunkline::KeyRing;
 
 use super::Context;
 use super::failure::Done;
-use super::output::{json_line, line};
+use super::output::{json_line, raw};
 
 #[derive(Subcommand)]
 pub(crate) enum Key {
@@ -25,7 +25,7 @@ impl Key {
             let id = KeyRing::parse(&key)?.key_ids().first().map(ToString::to_string);
             json_line(&json!({"key": *key, "id": id}))
         } else {
-            line(key.as_str())
+            raw(key.as_str())
         }
     }
 }

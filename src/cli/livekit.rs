@@ -14,6 +14,7 @@ use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::input;
 use super::output::{config_json, json_line, line, or_dash, table};
+use super::plain::is_hidden;
 
 #[derive(Subcommand)]
 pub(crate) enum Livekit {
@@ -283,14 +284,14 @@ fn url(text: &str) -> Result<ServerUrl, Failure> {
     })
 }
 
-/// A text with something in it and no control characters.
+/// A text with something in it, all of which can be seen.
 fn field(name: &str, text: String, longest: usize) -> Result<String, Failure> {
     let wrong = if text.trim().is_empty() {
         "is empty".to_owned()
     } else if text.chars().count() > longest {
         format!("has more than {longest} characters")
-    } else if text.chars().any(char::is_control) {
-        "holds a control character, such as a line break".to_owned()
+    } else if text.contains(is_hidden) {
+        "holds a character that cannot be seen, such as a line break".to_owned()
     } else {
         return Ok(text);
     };

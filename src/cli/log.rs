@@ -7,24 +7,28 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 use trunkline::settings::{Origin, Values};
 
+use super::plain::{Form, Log};
+
 /// Ends what sends traces, so that the last of them are sent.
 pub(super) struct Traces(
     #[cfg(feature = "otel")] Option<opentelemetry_sdk::trace::SdkTracerProvider>,
 );
 
 /// Begins to log and to trace. With `quiet`, as for a command that has words of its own, nothing is
-/// logged unless `RUST_LOG` asks for it.
+/// logged unless `RUST_LOG` asks for it. `json` has lines of JSON, whatever `LOG_FORMAT` says.
 ///
 /// A collector that cannot be had is no reason to do nothing: it is said, and nothing is traced.
-pub(super) fn begin(values: &Values, quiet: bool) -> Traces {
+pub(super) fn begin(values: &Values, quiet: bool, json: bool) -> Traces {
     let asked = values.origin("RUST_LOG") != Origin::Default;
     let level = if quiet && !asked { "off" } else { values.get("RUST_LOG").unwrap_or("info") };
+    let (json, coloured) =
+        (json || values.get("LOG_FORMAT") == Some("json"), std::io::stderr().is_terminal());
+    let form = if json { Form::Json } else { Form::Words };
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(move || Log { to: std::io::stderr(), form, coloured: coloured && !json })
+        .with_ansi(coloured)
         .with_target(false);
-    let lines =
-        if values.get("LOG_FORMAT") == Some("json") { lines.json().boxed() } else { lines.boxed() };
+    let lines = if json { lines.json().boxed() } else { lines.boxed() };
     // What reads destinations would log them, whole.
     let filter = EnvFilter::builder().parse_lossy(format!("{level},rlibphonenumber=off"));
     let lines = lines.with_filter(filter);

@@ -12,6 +12,7 @@ use trunkline::{Caller, ConfigId, E164, Rules, TenantId};
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, number_json, or_dash, table};
+use super::plain::is_hidden;
 use super::{input, livekit};
 
 #[derive(Subcommand)]
@@ -339,8 +340,8 @@ fn check_rules(rules: &Value) -> Result<(), String> {
 
 fn check_provider(provider: Option<&str>) -> Result<(), String> {
     match provider {
-        Some(text) if text.chars().any(char::is_control) => {
-            Err("the provider holds a control character".to_owned())
+        Some(text) if text.contains(is_hidden) => {
+            Err("the provider holds a character that cannot be seen".to_owned())
         }
         _ => Ok(()),
     }

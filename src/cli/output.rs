@@ -10,12 +10,18 @@ use trunkline::Resolution;
 use trunkline::store::{Config, Number};
 
 use super::failure::{Done, Exit, Failure};
+use super::plain::{Form, lines, plain};
 
 /// The code of the failure that is none: whoever read stdout has left, as `head -1` does.
 pub(crate) const READER_LEFT: &str = "reader_left";
 
-/// Writes a line to stdout.
+/// Writes a line to stdout. It is one line, whatever rows and files put into it.
 pub(crate) fn line(text: impl AsRef<str>) -> Done {
+    raw(plain(text.as_ref()))
+}
+
+/// Writes data to stdout as it is: a secret, a key, a page.
+pub(crate) fn raw(text: impl AsRef<str>) -> Done {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()).map_err(|error| {
         let code = match error.kind() {
@@ -28,7 +34,7 @@ pub(crate) fn line(text: impl AsRef<str>) -> Done {
 
 /// Writes one JSON value to stdout.
 pub(crate) fn json_line(value: &Value) -> Done {
-    line(value.to_string())
+    raw(lines(&value.to_string(), Form::Json))
 }
 
 /// Writes rows under headings to stdout.
@@ -36,9 +42,10 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings);
-    table.add_rows(rows);
+    let cells = |row: Vec<String>| row.iter().map(|cell| plain(cell).into_owned()).collect();
+    table.add_rows(rows.into_iter().map(cells).map(|row: Vec<String>| row));
     // Without headings it would begin with an empty line.
-    line(table.trim_fmt().trim_start_matches('\n'))
+    raw(table.trim_fmt().trim_start_matches('\n'))
 }
 
 pub(crate) fn config_json(config: &Config) -> Value {

@@ -10,7 +10,7 @@ use trunkline::{Converted, ExposeSecret, KeyRing, Opened, Sealed};
 use super::Context;
 use super::failure::{Done, Failure};
 use super::input;
-use super::output::{json_line, line};
+use super::output::{json_line, raw};
 
 /// Secrets come from stdin, or from a hidden prompt where that is a terminal. Exactly one trailing
 /// newline is dropped.
@@ -73,7 +73,7 @@ fn show_sealed(context: &Context, ring: &KeyRing, sealed: &Sealed) -> Done {
         let key = ring.key_ids().first().map(ToString::to_string);
         json_line(&json!({"sealed": sealed.as_str(), "key": key}))
     } else {
-        line(sealed.as_str())
+        raw(sealed.as_str())
     }
 }
 
@@ -82,6 +82,6 @@ fn show_opened(context: &Context, opened: &Opened) -> Done {
     if context.json {
         json_line(&json!({"secret": secret, "key": opened.key.to_string()}))
     } else {
-        line(secret)
+        raw(secret)
     }
 }

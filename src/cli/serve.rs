@@ -1,9 +1,9 @@
 //! `trunkline serve`: the engine as a daemon. `trunkline healthcheck`: asks one how it is.
 
-use std::io::{IsTerminal, Write};
+mod home;
+
+use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use trunkline::server::{Exporter, Server};
-use trunkline::settings::{Settings, SettingsFiles, Values};
+use trunkline::settings::{Database, Settings, Warning};
 use trunkline::store::{Migrations, OpenStore};
-use trunkline::{KeyRing, Resolver, follow};
+use trunkline::{Resolver, follow};
 
+use self::home::at_home;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line};
 use super::{Context, open, resolver};
@@ -48,7 +49,12 @@ impl Serve {
             ));
         }
         let files = at_home(context)?;
-        let settings = Settings::read(&files.values())?;
+        let settings = if files.defaults.is_empty() {
+            context.settings()?
+        } else {
+            Settings::read(&files.values())?
+        };
+        settings.warnings.iter().for_each(Warning::tell);
         // Before anybody is told that it runs, and may signal it.
         let (nudge, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let signals = Signals::new().relay(Arc::clone(&nudge), stop.clone());
@@ -57,14 +63,23 @@ impl Serve {
         if let (Some(database), false) = (&database, files.defaults.is_empty()) {
             database.migrate(Migrations::Up).await?;
         }
+        let (hosts, enabled) = (settings.http_hosts.clone(), settings.enabled);
+        let at = settings.database.as_ref().map(Database::place);
         let resolver = resolver(settings, database.as_ref());
-        let server = bind(address, &resolver, database, exporter).await?;
+        let server = bind(address, &resolver, database, exporter).await?.hosts(hosts);
         let address = server.address().map_err(|error| no_listener(address, &error))?;
         if context.json {
             json_line(&json!({"listening": format!("http://{address}")}))?;
         } else {
             line(format!("listening on http://{address}: /metrics /livez /readyz /version"))?;
         }
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            database = at.as_deref().unwrap_or("none"),
+            enabled,
+            %address,
+            "started"
+        );
         tell_manager(&[sd_notify::NotifyState::Ready]);
 
         let following = async {
@@ -79,6 +94,7 @@ impl Serve {
         if !resolver.stop(Duration::from_secs(5)).await {
             tracing::warn!("some tasks had not ended");
         }
+        tracing::info!("stopped");
         ended.map_err(|error| no_listener(address, &error))
     }
 }
@@ -86,7 +102,7 @@ impl Serve {
 impl Healthcheck {
     pub(crate) async fn run(self, context: &Context) -> Done {
         // Of the settings only this one, since a probe is not to fail for another one's sake.
-        let named = context.values().get("HTTP_LISTEN").and_then(|text| text.trim().parse().ok());
+        let named = context.values.get("HTTP_LISTEN").and_then(|text| text.trim().parse().ok());
         let address = self.listen.or(named).ok_or_else(|| {
             Failure::usage("listen_malformed", "HTTP_LISTEN is no address with its port")
         })?;
@@ -127,77 +143,6 @@ fn no_listener(address: SocketAddr, error: &std::io::Error) -> Failure {
         .hint("name another address with --listen or HTTP_LISTEN; port 0 takes any that is free")
 }
 
-/// Without a database in the settings: one in the user's own data folder, with a key that is made at
-/// the first start. Says so, in a line for each.
-fn at_home(context: &Context) -> Result<SettingsFiles, Failure> {
-    let mut files = context.files.clone();
-    let values = files.values();
-    // With `--json`, stderr is for an error and nothing else.
-    let say = |text: String| {
-        if !context.json {
-            eprintln!("{text}");
-        }
-    };
-    // Nothing is made before all of them are known to be good.
-    let settings = Settings::read(&values)?;
-    if settings.database.is_some() || !settings.enabled {
-        return Ok(files);
-    }
-    let folder = data_folder(&values)?;
-    let mut private = std::fs::DirBuilder::new();
-    private.recursive(true).mode(0o700);
-    private.create(&folder).map_err(|error| not_at_home(&folder, &error))?;
-    let (database, key) = (folder.join("trunkline.db"), folder.join("key"));
-    say(format!("no DATABASE_URL: the database is {}", database.display()));
-    files.defaults.push(("DATABASE_URL".into(), format!("sqlite:{}", database.display())));
-    if settings.ring.is_none() {
-        let made = keep_key(&key, &database)?;
-        let note = if made { ", made now; whoever loses it loses the secrets" } else { "" };
-        say(format!("no LIVEKIT_SECRET_ENCRYPTION_KEY: the key is in {}{note}", key.display()));
-        let name = "LIVEKIT_SECRET_ENCRYPTION_KEY_FILE";
-        files.defaults.push((name.into(), key.display().to_string()));
-    }
-    Ok(files)
-}
-
-/// Where programs keep what is the user's, by the XDG base directory specification.
-fn data_folder(values: &Values) -> Result<PathBuf, Failure> {
-    let of = |name: &str| values.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = of("XDG_DATA_HOME").or_else(|| Some(of("HOME")?.join(".local/share")));
-    base.map(|base| base.join("trunkline")).ok_or_else(|| {
-        Failure::new("no_home", "neither DATABASE_URL nor HOME is set", Exit::Settings)
-            .hint("set DATABASE_URL to postgres://… or sqlite:trunkline.db")
-    })
-}
-
-/// Makes a key file if there is none. `true`: it did. One that is there is never touched, and none is
-/// made for a database that has one somewhere else.
-fn keep_key(path: &Path, database: &Path) -> Result<bool, Failure> {
-    if path.exists() {
-        return Ok(false);
-    }
-    if database.exists() {
-        let message =
-            format!("{} is there, and its key {} is not", database.display(), path.display());
-        return Err(Failure::new("key_missing", message, Exit::Key)
-            .hint("put the key back, or set LIVEKIT_SECRET_ENCRYPTION_KEY_FILE to where it is"));
-    }
-    write_private(path, &KeyRing::generate()?).map_err(|error| not_at_home(path, &error))?;
-    Ok(true)
-}
-
-fn not_at_home(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new("folder_failed", format!("{}: {error}", path.display()), Exit::Failed)
-}
-
-/// Writes a new file that only its owner may read.
-pub(super) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 /// What a service manager or a terminal says to it.
 struct Signals {
     hangup: Option<Signal>,
@@ -230,6 +175,7 @@ impl Signals {
             if stop.is_cancelled() {
                 return;
             }
+            tracing::info!("stopping");
             tell_manager(&[sd_notify::NotifyState::Stopping]);
             if std::io::stderr().is_terminal() {
                 eprintln!("stopping; once more ends it at once");

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::Cli;
 use super::failure::{Done, Exit, Failure};
-use super::output::line;
+use super::output::raw;
 
 #[derive(Args)]
 pub(crate) struct Completions {
@@ -26,7 +26,7 @@ impl Completions {
     pub(crate) fn run(&self) -> Done {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "trunkline", &mut text);
-        line(String::from_utf8_lossy(&text).trim_end())
+        raw(String::from_utf8_lossy(&text).trim_end())
     }
 }
 
@@ -39,7 +39,7 @@ impl Man {
             None => {
                 let mut text = Vec::new();
                 clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(failed)?;
-                line(String::from_utf8_lossy(&text).trim_end())
+                raw(String::from_utf8_lossy(&text).trim_end())
             }
         }
     }

@@ -132,6 +132,11 @@ impl Live {
         }
     }
 
+    /// What the process began with.
+    pub(super) fn began_with(&self) -> &Cold {
+        &self.cold
+    }
+
     /// The settings, to use for a whole load.
     pub(super) fn running(&self) -> Arc<Running> {
         self.running.load_full()

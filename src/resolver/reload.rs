@@ -1,5 +1,6 @@
 //! Settings that change while the resolver runs: read anew, checked as a whole, swapped or refused.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tokio::time::MissedTickBehavior;
 use super::Resolver;
 use super::live::{Outdated, ReloadError};
 use crate::change::Change;
-use crate::settings::{Settings, SettingsFiles};
+use crate::lifecycle::apart;
+use crate::settings::{Settings, SettingsFiles, Stamp, Values, Warning};
 
 impl Resolver {
     /// Takes new settings, whole or not at all; but what switches the database off is taken in any
@@ -40,8 +42,11 @@ impl Resolver {
 /// error, and the settings it held stay.
 pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>) {
     let stopping = resolver.stopping();
-    let mut watched = files.values().files().to_vec();
-    let mut taken = SettingsFiles::fingerprint(&watched);
+    let Some(values) = read(&files).await else { return };
+    let mut watched = values.files().to_vec();
+    // Of when they were read at the start, lest an edit since then be lost.
+    let mut last = resolver.engine.live.began_with().clone();
+    let mut taken = last.stamps(&watched).unwrap_or_else(|| values.stamps().to_vec());
     let mut seen = taken.clone();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -51,7 +56,7 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
             () = nudge.notified() => true,
             _ = look.tick() => false,
         };
-        let now = SettingsFiles::fingerprint(&watched);
+        let Some(now) = stamps(&watched).await else { return };
         let news = now != seen;
         seen.clone_from(&now);
         if !asked && (news || now == taken) {
@@ -64,17 +69,25 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
             taken.clone_from(&now);
             continue;
         }
-        let values = files.values();
-        if SettingsFiles::fingerprint(&watched) != now {
+        let Some(values) = read(&files).await else { return };
+        if stamps(&watched).await.as_ref() != Some(&now) {
             continue;
         }
         // A file that was not watched until now is read again, as one that was.
         taken = if values.files() == watched { now } else { Vec::new() };
         watched = values.files().to_vec();
         let reloaded = Settings::read(&values).map_err(ReloadError::from);
+        let mut changed = String::new();
+        let mut read = last.clone();
+        if let Ok(settings) = &reloaded {
+            settings.warnings.iter().for_each(Warning::tell);
+            changed = settings.changed_since(&last).join(", ");
+            read = settings.cold();
+        }
         match reloaded.and_then(|settings| resolver.reload(settings)) {
             Ok(()) => {
-                tracing::info!("settings reloaded");
+                last = read;
+                tracing::info!(changed, "settings reloaded");
                 resolver.engine.telemetry.reloaded(Some(resolver.engine.clock.unix_time()));
                 // Who asks for it may have changed rows that no trigger told of.
                 if asked {
@@ -88,6 +101,17 @@ pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>
             }
         }
     }
+}
+
+/// Away from the tasks that answer: a disk or a network that hangs holds up nobody else.
+async fn read(files: &SettingsFiles) -> Option<Values> {
+    let files = files.clone();
+    apart(move || files.values()).await
+}
+
+async fn stamps(watched: &[PathBuf]) -> Option<Vec<Option<Stamp>>> {
+    let watched = watched.to_vec();
+    apart(move || SettingsFiles::stamps(&watched)).await
 }
 
 const LOOK: Duration = Duration::from_millis(250);

@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use metrics::{Gauge, gauge};
 use serde_json::{Value, json};
 
+use super::story::Hears;
 use crate::resolver::{NotReady, Resolver};
 use crate::store::{Migrations, OpenStore};
 use crate::telemetry::{BUILD, READY, SEALED};
@@ -109,6 +110,17 @@ impl Health {
         let unready = self.unready();
         self.ready.set(f64::from(u8::from(unready.is_none())));
         unready
+    }
+
+    /// Whether changes are heard, and by which way.
+    pub(super) fn hears(&self) -> Hears {
+        let health = self.resolver.health();
+        Hears {
+            wanted: self.database.is_some() && health.enabled,
+            proven: self.resolver.hears_changes(),
+            by: health.hearing,
+            trouble: health.trouble,
+        }
     }
 
     /// Has the resolver record what it would only record in a moment.

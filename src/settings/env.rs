@@ -1,17 +1,10 @@
 //! Every variable the program reads, documented once: `.env.example`, the docs and
 //! `trunkline settings` are made from [`VARIABLES`], and a test fails when they differ.
 //!
-//! Also the only file that reads the process environment. A `.env` file is read beside it and
-//! never put into it; where both name a variable, the process environment wins.
+//! Also the only file that reads the process environment.
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-use zeroize::Zeroizing;
-
-use super::Problem;
 
 /// A variable as people need to know it.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +82,7 @@ variables! {
     }
     "Database": {
         DATABASE_URL = "" [secret file]
-            "postgres://user:password@host/database, or sqlite:path/to/file.db. Where it is not set and PGHOST or PGDATABASE is, the PG variables of libpq name a Postgres."
+            "postgres://user:password@host/database?sslmode=verify-full, or sqlite:path/to/file.db. Without sslmode the connection is encrypted only if the server offers it. Where DATABASE_URL is not set and PGHOST or PGDATABASE is, the PG variables of libpq name a Postgres."
         DB_SCHEMA = "public"
             "The Postgres schema that holds the tables."
         DATABASE_CONNECTIONS = "4"
@@ -132,6 +125,8 @@ variables! {
     "Daemon": {
         HTTP_LISTEN = "127.0.0.1:9464"
             "Where `trunkline serve` answers /metrics, /livez, /readyz and /version. They hold no secret, and whoever reaches the address may read them."
+        HTTP_HOSTS = ""
+            "Names that it answers to where it listens on loopback, beside localhost and addresses, separated by commas: those that a proxy on this machine asks for."
     }
     "Logs": {
         RUST_LOG = "info"
@@ -143,164 +138,18 @@ variables! {
     }
 }
 
-/// Where a value was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// In the process environment.
-    Environment,
-    /// In this `.env` file.
-    DotEnv(PathBuf),
-    /// In the file that `NAME_FILE` names.
-    File(PathBuf),
-    /// The program chose it, for want of a setting.
-    Program,
-    /// Nowhere: the default holds.
-    Default,
-}
-
-/// The values of the variables, as text, and where each was found. Wiped when dropped.
-#[derive(Default)]
-pub struct Values {
-    found: BTreeMap<String, (Zeroizing<String>, Origin)>,
-    problems: Vec<Problem>,
-    files: Vec<PathBuf>,
-}
-
-impl Values {
-    /// Reads the process environment and, beside it, a `.env` file. A file that is not there is
-    /// none; one that cannot be read is a problem.
-    #[must_use]
-    pub fn of_process(dot_env: Option<&Path>) -> Self {
-        Self::of(process(), dot_env)
-    }
-
-    /// Reads these pairs in place of the process environment.
-    pub fn of(pairs: impl IntoIterator<Item = (String, String)>, dot_env: Option<&Path>) -> Self {
-        Self::over(&[], pairs, dot_env)
-    }
-
-    /// Reads the process environment and a `.env` file, and these where neither has them.
-    pub(super) fn of_process_over(defaults: &[(String, String)], dot_env: Option<&Path>) -> Self {
-        Self::over(defaults, process(), dot_env)
-    }
-
-    fn over(
-        defaults: &[(String, String)],
-        pairs: impl IntoIterator<Item = (String, String)>,
-        dot_env: Option<&Path>,
-    ) -> Self {
-        let mut values = Self::default();
-        for (name, value) in defaults {
-            values.found.insert(name.clone(), (Zeroizing::new(value.clone()), Origin::Program));
-        }
-        if let Some(path) = dot_env {
-            values.files.push(path.to_owned());
-            values.read_dot_env(path);
-        }
-        for (name, value) in pairs {
-            values.found.insert(name, (Zeroizing::new(value), Origin::Environment));
-        }
-        // An empty variable is one that is not set, as in every shell script.
-        values.found.retain(|_, (value, _)| !value.is_empty());
-        for variable in VARIABLES.iter().filter(|variable| variable.file) {
-            values.read_file_of(variable.name);
-        }
-        values
-    }
-
-    /// A value, or the default.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let default = || {
-            let variable = VARIABLES.iter().find(|variable| variable.name == name);
-            variable.map(|variable| variable.default).filter(|default| !default.is_empty())
-        };
-        self.found.get(name).map(|(value, _)| value.as_str()).or_else(default)
-    }
-
-    /// Where a value was found.
-    #[must_use]
-    pub fn origin(&self, name: &str) -> Origin {
-        self.found.get(name).map_or(Origin::Default, |(_, origin)| origin.clone())
-    }
-
-    /// The files that were read or looked for; a change of one may change a value.
-    #[must_use]
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
-    }
-
-    pub(super) fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-
-    fn read_dot_env(&mut self, path: &Path) {
-        let lines = match dotenvy::from_path_iter(path) {
-            Ok(lines) => lines,
-            Err(error) if error.not_found() => return,
-            Err(_) => return self.problem(".env", format!("{} cannot be read", path.display())),
-        };
-        for line in lines {
-            match line {
-                Ok((name, value)) => {
-                    let origin = Origin::DotEnv(path.to_owned());
-                    self.found.insert(name, (Zeroizing::new(value), origin));
-                }
-                // The error of the library repeats the line, secrets and all; this one does not.
-                Err(_) => self.problem(
-                    ".env",
-                    format!(
-                        "a line of {} is not NAME=value; quote a value with blanks or # in it",
-                        path.display()
-                    ),
-                ),
-            }
-        }
-    }
-
-    fn read_file_of(&mut self, name: &'static str) {
-        let Some((path, _)) = self.found.remove(&format!("{name}_FILE")) else { return };
-        let path = PathBuf::from(path.as_str());
-        self.files.push(path.clone());
-        if self.found.contains_key(name) {
-            return self.problem(name, format!("{name} and {name}_FILE are both set; keep one"));
-        }
-        match std::fs::read(&path).map(Zeroizing::new) {
-            Err(error) => self.problem(name, format!("{}: {error}", path.display())),
-            Ok(bytes) if bytes.len() > LARGEST_FILE => {
-                self.problem(name, format!("{} is larger than 64 KiB", path.display()));
-            }
-            Ok(bytes) => match std::str::from_utf8(&bytes) {
-                Err(_) => self.problem(name, format!("{} is not UTF-8 text", path.display())),
-                Ok(text) => {
-                    let value = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
-                    self.found.insert(name.to_owned(), (value, Origin::File(path)));
-                }
-            },
-        }
-    }
-
-    fn problem(&mut self, variable: &str, message: String) {
-        self.problems.push(Problem { variable: variable.to_owned(), message, key: None });
-    }
-}
-
-/// When each file last changed and how long it is; what says whether to read again.
-pub(super) fn fingerprint(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
-    let stat = |path: &PathBuf| {
-        let meta = std::fs::metadata(path).ok()?;
-        Some((meta.modified().ok()?, meta.len()))
-    };
-    files.iter().map(stat).collect()
-}
-
 /// `.env.example`, from [`VARIABLES`].
 #[must_use]
 pub fn example() -> String {
     let mut text = String::from(
         "# Every variable that trunkline reads. Made by `trunkline settings example`.\n\
          # A variable of the process environment wins over the same one here.\n\
-         # Durations are written 250ms, 30s, 5m, 1h or 7d. (hot): takes effect without a restart.\n",
+         # Durations are written 250ms, 30s, 5m, 1h or 7d. (hot): takes effect without a restart.\n\
+         #\n\
+         # A value with a blank or a # in it stands in quotes. In single quotes all is text. A $ is text\n\
+         # everywhere: no other variable is put in its place, and ${NAME} is refused. In double quotes\n\
+         # \\\\, \\\", \\$ and \\n are read as \\, \", $ and a new line; outside of quotes \\\\, \\\" and \\$ are\n\
+         # refused.\n",
     );
     let mut section = "";
     for variable in VARIABLES {
@@ -339,11 +188,6 @@ fn wrap(text: &str) -> Vec<String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn process() -> Vec<(String, String)> {
-    // Values that are not UTF-8 belong to other programs.
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+pub(super) fn process() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
 }
-
-const LARGEST_FILE: usize = 64 * 1024;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::env::Values;
-use super::{Database, Problem, Tuning, Warm};
+use super::values::Values;
+use super::{Database, Problem, Settings, Tuning, Warm, Warning};
 use crate::environment::{EnvironmentValues, FallbackPolicy, RULES_UNKNOWN};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
@@ -17,16 +17,24 @@ use crate::rules::Country;
 pub(super) struct Reader<'a> {
     values: &'a Values,
     problems: Vec<Problem>,
+    warnings: Vec<Warning>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(values: &'a Values) -> Self {
-        Self { values, problems: values.problems().to_vec() }
+        Self { values, problems: values.problems().to_vec(), warnings: values.warnings().to_vec() }
     }
 
     /// Everything that was wrong.
     pub(super) fn problems(self) -> Vec<Problem> {
         self.problems
+    }
+
+    /// Everything that is odd about settings that were read.
+    pub(super) fn warnings(&mut self, settings: &Settings) -> Vec<Warning> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(super::doubts::doubts(settings, self.values));
+        warnings
     }
 
     pub(super) fn enabled(&mut self) -> bool {
@@ -53,7 +61,7 @@ impl<'a> Reader<'a> {
     pub(super) fn log_format(&mut self) {
         let read = |text: &str| match text {
             "text" | "json" => Ok(()),
-            _ => Err("is neither text nor json".to_owned()),
+            _ => Err("must be text or json".to_owned()),
         };
         self.with("LOG_FORMAT", read);
     }
@@ -62,11 +70,25 @@ impl<'a> Reader<'a> {
     pub(super) fn http_listen(&mut self) -> std::net::SocketAddr {
         let read = |text: &str| {
             text.trim().parse().map_err(|_| {
-                "is an address with its port, such as 127.0.0.1:9464 or [::1]:9464".to_owned()
+                "must be an address with its port, such as 127.0.0.1:9464 or [::1]:9464".to_owned()
             })
         };
         let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         self.with("HTTP_LISTEN", read).unwrap_or(nowhere)
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn http_hosts(&mut self) -> Vec<String> {
+        let read = |text: &str| {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            let names: Vec<_> = names.map(str::to_ascii_lowercase).collect();
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            if names.iter().all(|name| name.chars().all(plain)) {
+                return Ok(names);
+            }
+            Err("must be names without a port, separated by commas".to_owned())
+        };
+        self.with("HTTP_HOSTS", read).unwrap_or_default()
     }
 
     fn with<T>(
@@ -149,7 +171,7 @@ impl<'a> Reader<'a> {
             "none" => Ok(Warm::None),
             "recent" => Ok(Warm::Recent),
             "all" => Ok(Warm::All),
-            _ => Err("is none, recent or all".to_owned()),
+            _ => Err("must be none, recent or all".to_owned()),
         };
         self.with("WARM", read).unwrap_or_default()
     }
@@ -162,7 +184,7 @@ impl<'a> Reader<'a> {
         let read = |text: &str| {
             let number = text.parse().ok().filter(|number| range.contains(number));
             number.ok_or_else(|| {
-                format!("is a whole number from {} to {}", range.start(), range.end())
+                format!("must be a whole number from {} to {}", range.start(), range.end())
             })
         };
         self.with(name, read).unwrap_or(*range.start())
@@ -187,7 +209,7 @@ impl<'a> Reader<'a> {
             parse_duration(text)
                 .filter(|time| (bound(least)..=bound(most)).contains(time))
                 .ok_or_else(|| {
-                    format!("is a time from {least} to {most}, such as 250ms, 30s or 5m")
+                    format!("must be a time from {least} to {most}, such as 250ms, 30s or 5m")
                 })
         };
         self.with(name, read).unwrap_or_default()
@@ -195,74 +217,75 @@ impl<'a> Reader<'a> {
 
     pub(super) fn database(&mut self) -> Option<Database> {
         let schema = self.with("DB_SCHEMA", schema)?;
-        match self.values.get("DATABASE_URL") {
-            Some(url) => {
-                let database = database(url, &schema);
-                database.map_err(|message| self.problem("DATABASE_URL", message, None)).ok()
-            }
-            #[cfg(feature = "postgres")]
-            None => self.libpq(schema),
-            #[cfg(not(feature = "postgres"))]
-            None => None,
+        let url = self.values.get("DATABASE_URL");
+        #[cfg(feature = "sqlite")]
+        if let Some(url) = url.filter(|url| url.starts_with("sqlite:")) {
+            return match sqlite(url) {
+                Ok(options) => Some(Database::Sqlite { options: Box::new(options) }),
+                Err(message) => {
+                    self.problem("DATABASE_URL", message.to_owned(), None);
+                    None
+                }
+            };
         }
+        #[cfg(feature = "postgres")]
+        if url.map_or_else(|| self.names_a_server(), is_postgres) {
+            return self.postgres(url, schema);
+        }
+        if url.is_some() {
+            let message = "must begin with postgres://, postgresql:// or sqlite:";
+            self.problem("DATABASE_URL", message.to_owned(), None);
+        }
+        let _ = schema;
+        None
     }
 
-    /// The `PG*` variables, when at least one of them says that there is a Postgres.
+    /// Whether at least one of the `PG*` variables says that there is a Postgres.
     #[cfg(feature = "postgres")]
-    fn libpq(&mut self, schema: String) -> Option<Database> {
-        let get = |name| self.values.get(name);
-        get("PGHOST").or(get("PGDATABASE"))?;
-        let mut options = sqlx::postgres::PgConnectOptions::new();
-        // sqlx reads them from the process; those of a .env file are set here.
-        if let Some(host) = get("PGHOST") {
-            options = options.host(host);
+    fn names_a_server(&self) -> bool {
+        ["PGHOST", "PGDATABASE"].iter().any(|name| self.values.get(name).is_some())
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres(&mut self, url: Option<&str>, schema: String) -> Option<Database> {
+        match super::postgres::way(url, self.values) {
+            Ok(way) => {
+                self.warnings.extend(way.warnings);
+                Some(Database::Postgres { options: Box::new(way.options), schema })
+            }
+            Err((variable, message)) => {
+                self.problem(variable, message, None);
+                None
+            }
         }
-        if let Some(user) = get("PGUSER") {
-            options = options.username(user);
-        }
-        if let Some(password) = get("PGPASSWORD") {
-            options = options.password(password);
-        }
-        if let Some(database) = get("PGDATABASE") {
-            options = options.database(database);
-        }
-        let port = get("PGPORT").map(|port| port.parse().map_err(|_| ()));
-        match port.transpose() {
-            Ok(port) => options = options.port(port.unwrap_or(5432)),
-            Err(()) => self.problem("PGPORT", "is a number from 1 to 65535".into(), None),
-        }
-        Some(Database::Postgres { options: Box::new(options), schema })
     }
 
     fn problem(&mut self, variable: &str, message: String, key: Option<KeyError>) {
+        let place = self.values.place(variable);
+        let message = match place {
+            Some(place) => format!("{message} ({place})"),
+            None => message,
+        };
         self.problems.push(Problem { variable: variable.to_owned(), message, key });
     }
 }
 
-fn database(url: &str, schema: &str) -> Result<Database, String> {
-    #[cfg(feature = "postgres")]
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        let options = url.parse().map_err(|_| {
-            "is no Postgres URL: postgres://user:password@host:5432/database, with special \
-             characters of the password percent-encoded"
-        })?;
-        return Ok(Database::Postgres { options: Box::new(options), schema: schema.to_owned() });
+#[cfg(feature = "postgres")]
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite(url: &str) -> Result<sqlx::sqlite::SqliteConnectOptions, &'static str> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err("names a database in memory, which no second connection sees; name a file");
     }
-    #[cfg(feature = "sqlite")]
-    if url.starts_with("sqlite:") {
-        if url.contains(":memory:") || url.contains("mode=memory") {
-            return Err("names a database in memory, which no second connection sees; name a file"
-                .to_owned());
-        }
-        let options: sqlx::sqlite::SqliteConnectOptions =
-            url.parse().map_err(|_| "is no SQLite URL: sqlite:path/to/file.db")?;
-        if options.get_filename().as_os_str().is_empty() {
-            return Err("names no file: sqlite:path/to/file.db".to_owned());
-        }
-        return Ok(Database::Sqlite { options: Box::new(options) });
+    let options: sqlx::sqlite::SqliteConnectOptions =
+        url.parse().map_err(|_| "must be an SQLite URL: sqlite:path/to/file.db")?;
+    if options.get_filename().as_os_str().is_empty() {
+        return Err("must name a file: sqlite:path/to/file.db");
     }
-    let _ = (url, schema);
-    Err("begins with none of postgres://, postgresql:// and sqlite:".to_owned())
+    Ok(options)
 }
 
 fn schema(text: &str) -> Result<String, String> {
@@ -270,7 +293,7 @@ fn schema(text: &str) -> Result<String, String> {
     if text.len() <= 63 && text.chars().all(sane) {
         Ok(text.to_owned())
     } else {
-        Err("is the name of a schema: up to 63 letters, digits, _, - and $".to_owned())
+        Err("must be the name of a schema: up to 63 letters, digits, _, - and $".to_owned())
     }
 }
 
@@ -278,7 +301,7 @@ fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("is true or false (1, 0, yes, no, on and off are read, too)".to_owned()),
+        _ => Err("must be true or false (1, 0, yes, no, on and off are read, too)".to_owned()),
     }
 }
 

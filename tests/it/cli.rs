@@ -5,6 +5,7 @@ mod bench;
 mod db;
 mod demo;
 mod doctor;
+mod environment;
 mod import;
 mod livekit;
 mod number;
@@ -15,6 +16,7 @@ mod route;
 mod secret;
 mod settings;
 mod shell;
+mod terminal;
 
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;

@@ -5,8 +5,10 @@
 
 mod agree;
 mod alerts;
+mod connections;
 mod daemon;
 mod metrics;
 mod pictures;
+mod story;
 #[cfg(feature = "otel")]
 mod traces;

@@ -1,7 +1,8 @@
 //! Where the results of a batch go: a file, or stdout as JSON or in words.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -20,8 +21,7 @@ impl Results {
     /// goes on.
     pub(super) fn open(path: Option<&Path>, json: bool) -> Result<Self, Failure> {
         let open = |path: &Path| {
-            let file = File::options().write(true).create(true).truncate(false).open(path);
-            file.map_err(|error| {
+            appending(path).map_err(|error| {
                 let message = format!("--results {}: {error}", path.display());
                 Failure::new("results_failed", message, Exit::Failed)
             })
@@ -52,6 +52,19 @@ impl Results {
     }
 }
 
+/// Opens what is there, a pipe or a device as well, with the rights that it has. A new file is its
+/// owner's alone, since it holds whole numbers, and is never made through a link.
+fn appending(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.append(true);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            options.create_new(true).mode(0o600).open(path)
+        }
+        opened => opened,
+    }
+}
+
 fn failed(error: &std::io::Error) -> Failure {
     let message = format!("--results: {error}");
     Failure::new("results_failed", message, Exit::Failed)
@@ -75,4 +88,31 @@ fn in_words(result: &Value) -> String {
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn new_results_are_their_owners_and_what_is_there_keeps_its_rights() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        appending(&at("new")).unwrap();
+        assert_eq!(mode(&at("new")), 0o600);
+        std::fs::write(at("old"), "first\n").unwrap();
+        std::fs::set_permissions(at("old"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(at("old"), at("link")).unwrap();
+        for name in ["old", "link"] {
+            writeln!(appending(&at(name)).unwrap(), "{name}").unwrap();
+        }
+        assert_eq!(mode(&at("old")), 0o644);
+        assert_eq!(std::fs::read_to_string(at("old")).unwrap(), "first\nold\nlink\n");
+        symlink(at("nowhere"), at("loose")).unwrap();
+        assert!(appending(&at("loose")).is_err(), "nothing is made through a link");
+        writeln!(appending(Path::new("/dev/null")).unwrap(), "a device").unwrap();
+    }
 }

@@ -134,7 +134,12 @@ impl Journal {
     ///
     /// [`BatchError::JournalThere`] if there is one already: what it holds must not be lost.
     pub fn begin(path: &Path) -> Result<Self, BatchError> {
-        let file = match OpenOptions::new().create_new(true).read(true).append(true).open(path) {
+        let mut new = OpenOptions::new();
+        new.create_new(true).read(true).append(true);
+        // It holds whole numbers.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
+        let file = match new.open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(BatchError::JournalThere);
             }

@@ -1,0 +1,80 @@
+//! The log of a daemon's fortunes: ready, not ready and why, the database lost, and back.
+//!
+//! Each is told once, when it begins. What is told often is told by metrics.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::health::{Health, Unready};
+use crate::changes::Hearing;
+
+/// Watches and tells, for as long as it is polled.
+pub(super) async fn tell(health: &Health) -> Infallible {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut story = Story { ready: None, lost: None, heard: false, reason: None };
+    loop {
+        look.tick().await;
+        story.goes_on(health.look(), &health.hears());
+    }
+}
+
+/// What was told last.
+struct Story {
+    ready: Option<bool>,
+    reason: Option<&'static str>,
+    lost: Option<Instant>,
+    heard: bool,
+}
+
+/// By which way changes are heard, if any.
+pub(super) struct Hears {
+    /// There is a database, and it is to be asked.
+    pub(super) wanted: bool,
+    pub(super) proven: bool,
+    pub(super) by: Hearing,
+    pub(super) trouble: Option<String>,
+}
+
+impl Story {
+    fn goes_on(&mut self, unready: Option<Unready>, hears: &Hears) {
+        self.of_changes(hears);
+        let reason = unready.as_ref().map(Unready::code);
+        if self.ready == Some(reason.is_none()) && self.reason == reason {
+            return;
+        }
+        (self.ready, self.reason) = (Some(reason.is_none()), reason);
+        match unready {
+            None => tracing::info!(hearing = ?hears.by, "ready"),
+            Some(Unready::Stopping) => {}
+            Some(unready) => {
+                tracing::warn!(reason = unready.code(), why = %unready, "not ready");
+            }
+        }
+    }
+
+    fn of_changes(&mut self, hears: &Hears) {
+        if !hears.wanted {
+            (self.heard, self.lost) = (false, None);
+            return;
+        }
+        match (hears.proven, self.lost) {
+            (true, Some(since)) => {
+                self.lost = None;
+                let lost_for = since.elapsed();
+                tracing::info!(?lost_for, hearing = ?hears.by, "the database is back: changes are heard again");
+            }
+            (false, None) if self.heard => {
+                self.lost = Some(Instant::now());
+                let trouble = hears.trouble.as_deref().unwrap_or("no sign of life came back");
+                tracing::warn!(trouble, "the database is lost: changes are not heard any more");
+            }
+            _ => {}
+        }
+        self.heard |= hears.proven;
+    }
+}
+
+const LOOK: Duration = Duration::from_millis(100);

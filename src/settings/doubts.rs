@@ -1,0 +1,78 @@
+//! What is odd about values that are valid: quotes that were kept, white space around a secret, a
+//! unit of three of which one is missing, keys that other programs refuse.
+//!
+//! Nothing here is refused, since it may be meant. No message repeats a value.
+
+use super::values::{Origin, Values};
+use super::{Settings, VARIABLES, Warning};
+
+/// What is odd about each value, and about the values together.
+pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
+    let mut warnings: Vec<_> = VARIABLES
+        .iter()
+        .map(|variable| variable.name)
+        .chain(super::LIBPQ)
+        .filter_map(|name| doubt(name, values))
+        .collect();
+    warnings.extend(incomplete(settings));
+    warnings.extend(unpadded(values));
+    warnings
+}
+
+fn doubt(name: &str, values: &Values) -> Option<Warning> {
+    let value = values.get(name)?;
+    let from_file = matches!(values.origin(name), Origin::DotEnv(_));
+    let quoted = ['"', '\'']
+        .iter()
+        .any(|&quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote));
+    let place = values.place(name).map(|place| format!(" ({place})")).unwrap_or_default();
+    let message = if quoted && !from_file {
+        "stands in quotes, which count as part of it: `docker run --env-file` keeps them; leave \
+         them out"
+    } else if EXACT.contains(&name) && value.trim() != value {
+        "has white space around it, which counts as part of it; leave it out"
+    } else {
+        return None;
+    };
+    Some(Warning::new(name, format!("{message}{place}")))
+}
+
+/// All of the three, or none of them.
+fn incomplete(settings: &Settings) -> Option<Warning> {
+    let missing = settings.environment.missing();
+    let (first, more) = missing.split_first()?;
+    if more.len() == 2 {
+        return None;
+    }
+    let message = match more.first() {
+        Some(more) => format!("is missing, and so is {more}"),
+        None => "is missing".to_owned(),
+    };
+    let message = format!(
+        "{message}, so there is nothing to fall back to: set all three LIVEKIT values or none"
+    );
+    Some(Warning::new(first, message))
+}
+
+/// Keys without their last character, which Python refuses.
+fn unpadded(values: &Values) -> Option<Warning> {
+    let name = "LIVEKIT_SECRET_ENCRYPTION_KEY";
+    let keys = values.get(name)?.split(',').map(str::trim);
+    let short = keys.enumerate().find(|(_, key)| !key.ends_with('='));
+    short.map(|(index, _)| {
+        let message = format!(
+            "key {} is without the = at its end, and Python's cryptography refuses it; add it",
+            index + 1,
+        );
+        Warning::new(name, message)
+    })
+}
+
+/// Values that count to the last blank.
+const EXACT: [&str; 5] = [
+    "LIVEKIT_API_SECRET",
+    "LIVEKIT_API_KEY",
+    "OUTBOUND_TRUNK_ID",
+    "VOICE_AGENT_NAME",
+    "PGPASSWORD",
+];
