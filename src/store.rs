@@ -6,6 +6,8 @@
 mod asking;
 mod error;
 #[cfg(feature = "postgres")]
+mod lock_holder;
+#[cfg(feature = "postgres")]
 mod log_cursor;
 mod metrics;
 mod migrations;

@@ -5,6 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::{PostgresStore, quoted};
 use crate::store::error::typed;
+use crate::store::lock_holder;
 use crate::store::migrations::Book;
 use crate::store::record::Record;
 use crate::store::{Creators, MigrateError, MigrationStatus, Migrations, Misfit, StoreError};
@@ -25,11 +26,18 @@ impl PostgresStore {
                 }
             }
             let mut connection = self.connect().await?;
-            self.create_schema(&mut connection).await?;
-            book.run(&mut connection, to).await?;
-            if to == Migrations::Up {
-                self.make_triggers(&mut connection, "").await?;
-            }
+            let waiting = lock_holder::bound(&mut connection)
+                .await
+                .map_err(|error| typed(&error, "bound_waiting"))?;
+            let migrating = async {
+                self.create_schema(&mut connection).await?;
+                book.run(&mut connection, to).await?;
+                if to == Migrations::Up {
+                    self.make_triggers(&mut connection, "").await?;
+                }
+                Ok(())
+            };
+            lock_holder::naming(self.direct(), waiting, migrating).await?;
         }
         book.status(&self.lanes).await
     }

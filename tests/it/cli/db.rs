@@ -205,3 +205,25 @@ fn notify_is_taken_out_of_the_triggers_and_put_back() {
     let site = Site::empty(Kind::Sqlite);
     refused(site.run(&["db", "migrate", "--notify", "off", "--json"]), 2, "no_notify");
 }
+
+#[tokio::test]
+async fn a_migration_that_waits_for_a_lock_gives_up_and_names_the_holder() {
+    use sqlx::Connection;
+
+    let site = Site::migrated(Kind::Postgres);
+    let url = site.variable("DATABASE_URL");
+    let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
+    let hold = "set application_name = 'a long report'; begin; \
+                lock table voice_agent_numbers in access exclusive mode";
+    sqlx::raw_sql(hold).execute(&mut holder).await.unwrap();
+    let pid: i32 =
+        sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut holder).await.unwrap();
+    let program = site.with("PGOPTIONS", "-c lock_timeout=2s");
+    let (code, error) = program.run(&["db", "migrate", "--json"]).failed();
+    assert_eq!(code, 4, "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("held by process {pid} of role ")), "{message}");
+    assert!(message.contains("a long report"), "{message}");
+    drop(holder);
+    site.run(&["db", "migrate"]).ok();
+}
