@@ -3,6 +3,7 @@
 //! ("Config" always means a LiveKit config.) What is wrong is collected, so that one run names
 //! every problem. No message repeats a value that may be secret.
 
+mod cold;
 mod dot_env;
 mod doubts;
 pub mod env;
@@ -10,24 +11,25 @@ mod file;
 mod names;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod problem;
 mod reader;
 mod values;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::cold::Cold;
+use self::cold::cold;
 pub use self::env::{VARIABLES, Variable};
 pub(crate) use self::file::Stamp;
-use self::names::LIBPQ;
+pub use self::problem::{Problem, SettingsError, Warning};
 use self::reader::Reader;
 pub use self::reader::parse_duration;
 pub use self::values::{Origin, Values};
 use crate::environment::EnvironmentValues;
-use crate::keyring::{KeyError, KeyRing};
+use crate::keyring::KeyRing;
 
 /// Where settings are read from: the process environment and a `.env` file.
 #[derive(Debug, Clone, Default)]
@@ -228,135 +230,6 @@ impl Settings {
         }
     }
 }
-
-impl Settings {
-    /// Which variables differ from these other settings and cannot be changed while running.
-    pub(crate) fn needs_restart_from(&self, running: &Cold) -> Vec<&'static str> {
-        let differs =
-            |name: &&&'static str| self.cold.hashes.get(**name) != running.hashes.get(**name);
-        self.cold.hashes.keys().filter(differs).copied().collect()
-    }
-
-    /// Which variables that can be changed while running differ from an earlier reading.
-    pub(crate) fn changed_since(&self, earlier: &Cold) -> Vec<&'static str> {
-        let differs = |name: &&&'static str| self.cold.hot.get(**name) != earlier.hot.get(**name);
-        self.cold.hot.keys().filter(differs).copied().collect()
-    }
-
-    /// What a later reload is compared with.
-    pub(crate) fn cold(&self) -> Cold {
-        self.cold.clone()
-    }
-}
-
-/// What a process began with: the hashes of its values, and the files that it read. Hidden: a password could be guessed from its hash.
-#[derive(Clone)]
-pub(crate) struct Cold {
-    hashes: BTreeMap<&'static str, u64>,
-    /// Of the values that a reload takes.
-    hot: BTreeMap<&'static str, u64>,
-    files: Vec<PathBuf>,
-    stamps: Vec<Option<Stamp>>,
-}
-
-impl Cold {
-    /// What these files were when they were read, if it was these.
-    pub(crate) fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Option<Stamp>>> {
-        (self.files == files).then(|| self.stamps.clone())
-    }
-}
-
-impl fmt::Debug for Cold {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Cold(hidden)")
-    }
-}
-
-fn cold(values: &Values) -> Cold {
-    let hash = |name| foldhash::quality::FixedState::default().hash_one(values.get(name));
-    let named = |hot| VARIABLES.iter().filter(move |variable| variable.hot == hot);
-    let (cold, hot) = (named(false), named(true));
-    Cold {
-        hot: hot.map(|variable| (variable.name, hash(variable.name))).collect(),
-        hashes: cold
-            .map(|variable| variable.name)
-            .chain(LIBPQ)
-            .map(|name| (name, hash(name)))
-            .collect(),
-        files: values.files().to_vec(),
-        stamps: values.stamps().to_vec(),
-    }
-}
-
-/// Every problem of the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsError {
-    /// At least one.
-    pub problems: Vec<Problem>,
-}
-
-/// One problem of the settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Which variable.
-    pub variable: String,
-    /// What is wrong with it, and what would be right. Never its value.
-    pub message: String,
-    /// The error of the key ring, where it is about that.
-    pub key: Option<KeyError>,
-}
-
-/// Something odd about settings that are valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Warning {
-    /// Which variable, or `.env`.
-    pub variable: String,
-    /// What is odd about it, and what would be right. Never its value.
-    pub message: String,
-    /// Whether it is unsafe to leave it so.
-    pub unsafe_so: bool,
-}
-
-impl Warning {
-    fn new(variable: &str, message: impl Into<String>) -> Self {
-        Self { variable: variable.to_owned(), message: message.into(), unsafe_so: false }
-    }
-
-    /// Logs it.
-    pub fn tell(&self) {
-        tracing::warn!("{self}");
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.variable, self.message)
-    }
-}
-
-impl SettingsError {
-    /// The error of the key ring, if that is all that is wrong.
-    #[must_use]
-    pub fn only_key(&self) -> Option<&KeyError> {
-        match self.problems.as_slice() {
-            [Problem { key, .. }] => key.as_ref(),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("the settings are not valid")?;
-        for Problem { variable, message, .. } in &self.problems {
-            write!(out, "\n  {variable}: {message}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SettingsError {}
 
 /// The `.env` file of the folder that the program runs in.
 #[must_use]

@@ -65,6 +65,8 @@ impl Connections {
         grace: Duration,
     ) {
         let tasks = Lifecycle::new();
+        // Nobody is left to look after the connections once this is dropped.
+        let _end = stop.clone().drop_guard();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -14,7 +14,8 @@ use crate::changes::Hearing;
 pub(super) async fn tell(health: &Health) -> Infallible {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut story = Story { ready: None, lost: None, heard: false, reason: None };
+    let mut story =
+        Story { began: Instant::now(), ready: None, reason: None, lost: None, heard: false };
     loop {
         look.tick().await;
         story.goes_on(health.look(), &health.hears());
@@ -23,8 +24,10 @@ pub(super) async fn tell(health: &Health) -> Infallible {
 
 /// What was told last.
 struct Story {
+    began: Instant,
     ready: Option<bool>,
     reason: Option<&'static str>,
+    /// Since when changes are not heard that were heard before.
     lost: Option<Instant>,
     heard: bool,
 }
@@ -43,6 +46,10 @@ impl Story {
         self.of_changes(hears);
         let reason = unready.as_ref().map(Unready::code);
         if self.ready == Some(reason.is_none()) && self.reason == reason {
+            return;
+        }
+        // Connecting takes its time, which is no news.
+        if self.ready.is_none() && unready.is_some() && self.began.elapsed() < START {
             return;
         }
         (self.ready, self.reason) = (Some(reason.is_none()), reason);
@@ -71,6 +78,9 @@ impl Story {
                 let trouble = hears.trouble.as_deref().unwrap_or("no sign of life came back");
                 tracing::warn!(trouble, "the database is lost: changes are not heard any more");
             }
+            (true, None) if !self.heard => {
+                tracing::info!(hearing = ?hears.by, "changes are heard");
+            }
             _ => {}
         }
         self.heard |= hears.proven;
@@ -78,3 +88,5 @@ impl Story {
 }
 
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a start may take before it is told that it is not ready.
+const START: Duration = Duration::from_secs(2);

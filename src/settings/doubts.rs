@@ -3,6 +3,7 @@
 //!
 //! Nothing here is refused, since it may be meant. No message repeats a value.
 
+use super::names::LIBPQ;
 use super::values::{Origin, Values};
 use super::{Settings, VARIABLES, Warning};
 
@@ -11,7 +12,7 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
     let mut warnings: Vec<_> = VARIABLES
         .iter()
         .map(|variable| variable.name)
-        .chain(super::LIBPQ)
+        .chain(LIBPQ)
         .filter_map(|name| doubt(name, values))
         .collect();
     warnings.extend(incomplete(settings));

@@ -198,6 +198,20 @@ fn white_space_around_a_secret_is_told() {
     assert!(told.starts_with("LIVEKIT_API_SECRET: ") && !told.contains("canary"), "{told}");
 }
 
+#[test]
+fn a_key_of_the_other_alphabet_and_with_blanks_is_taken_and_one_without_its_padding_is_told() {
+    let key = "AAECAwQFBgcICQoLDA0OD_-REhMUFRYXGBkaGxwdHh8=";
+    let check = |key: &str| Program::new().with(KEY, key).run(&["settings", "check", "--json"]);
+    for taken in [key.to_owned(), key.replace('_', "/").replace('-', "+"), format!("  {key}\t")] {
+        assert_eq!(warnings(check(&taken)), [""; 0], "{taken}");
+    }
+    let said = warnings(check(key.trim_end_matches('=')));
+    assert!(said.len() == 1 && said[0].contains("without the ="), "{said:?}");
+    for junk in [format!("{key}{key}"), key.replace('A', "*"), format!("\"{key}\"")] {
+        refused(check(&junk), 5, "key_malformed");
+    }
+}
+
 /// A server that speaks no TLS is asked for it, and then spoken to no more.
 #[test]
 fn tls_that_is_asked_for_in_a_file_is_demanded() {

@@ -1,0 +1,69 @@
+//! What a process began with, for a reload to be compared with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::path::PathBuf;
+
+use foldhash::quality::FixedState;
+
+use super::file::Stamp;
+use super::names::LIBPQ;
+use super::{Settings, VARIABLES, Values};
+
+/// What a process began with: the hashes of its values, and the files that it read.
+///
+/// Hidden: a password could be guessed from its hash.
+#[derive(Clone)]
+pub(crate) struct Cold {
+    /// Of the values that take a restart.
+    cold: BTreeMap<&'static str, u64>,
+    /// Of the values that a reload takes.
+    hot: BTreeMap<&'static str, u64>,
+    files: Vec<PathBuf>,
+    stamps: Vec<Option<Stamp>>,
+}
+
+impl Cold {
+    /// What these files were when they were read, if it was these.
+    pub(crate) fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Option<Stamp>>> {
+        (self.files == files).then(|| self.stamps.clone())
+    }
+}
+
+impl fmt::Debug for Cold {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Cold(hidden)")
+    }
+}
+
+pub(super) fn cold(values: &Values) -> Cold {
+    let hashed = |name| (name, FixedState::default().hash_one(values.get(name)));
+    let named = |hot| VARIABLES.iter().filter(move |variable| variable.hot == hot);
+    let names = |hot| named(hot).map(|variable| variable.name);
+    Cold {
+        cold: names(false).chain(LIBPQ).map(hashed).collect(),
+        hot: names(true).map(hashed).collect(),
+        files: values.files().to_vec(),
+        stamps: values.stamps().to_vec(),
+    }
+}
+
+impl Settings {
+    /// Which variables differ from these other settings and cannot be changed while running.
+    pub(crate) fn needs_restart_from(&self, running: &Cold) -> Vec<&'static str> {
+        let differs = |name: &&&'static str| self.cold.cold.get(**name) != running.cold.get(**name);
+        self.cold.cold.keys().filter(differs).copied().collect()
+    }
+
+    /// Which variables that can be changed while running differ from an earlier reading.
+    pub(crate) fn changed_since(&self, earlier: &Cold) -> Vec<&'static str> {
+        let differs = |name: &&&'static str| self.cold.hot.get(**name) != earlier.hot.get(**name);
+        self.cold.hot.keys().filter(differs).copied().collect()
+    }
+
+    /// What a later reload is compared with.
+    pub(crate) fn cold(&self) -> Cold {
+        self.cold.clone()
+    }
+}
