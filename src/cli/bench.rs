@@ -39,15 +39,14 @@ pub(crate) struct Bench {
     seconds: u64,
     /// Ask the numbers of the database that the settings name, or of this one; nothing is written to
     /// it. Without it, an `SQLite` file is made and removed
-    #[arg(long, value_name = "URL", num_args = 0..=1)]
-    #[expect(clippy::option_option, reason = "not said, said, and said with a URL")]
-    database: Option<Option<String>>,
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = OF_SETTINGS)]
+    database: Option<String>,
 }
 
 /// Everybody on the machine reads the arguments of every process.
-fn warn_of_a_password(context: &Context, url: Option<&str>) {
-    let url = url.and_then(|url| url::Url::parse(url).ok());
-    if url.is_some_and(|url| url.password().is_some()) && !context.json {
+fn warn_of_a_password(context: &Context, url: &str) {
+    let url = url::Url::parse(url);
+    if url.is_ok_and(|url| url.password().is_some()) && !context.json {
         eprintln!(
             "warning: the password of --database can be seen by everybody on this machine, and the \
              next major version will refuse it: set DATABASE_URL and say --database alone"
@@ -111,7 +110,7 @@ impl Bench {
         };
         match &self.database {
             Some(url) => {
-                warn_of_a_password(context, url.as_deref());
+                warn_of_a_password(context, url);
                 for name in [
                     "LIVEKIT_SECRET_ENCRYPTION_KEY",
                     "LIVEKIT_URL",
@@ -121,9 +120,10 @@ impl Bench {
                 ] {
                     inherit(name);
                 }
-                match url {
-                    Some(url) => pairs.push(("DATABASE_URL".to_owned(), url.clone())),
-                    None => DATABASE.iter().for_each(|name| inherit(name)),
+                if url == OF_SETTINGS {
+                    DATABASE.iter().for_each(|name| inherit(name));
+                } else {
+                    pairs.push(("DATABASE_URL".to_owned(), url.clone()));
                 }
             }
             None => {
@@ -385,6 +385,8 @@ impl Progress {
     }
 }
 
+/// `--database` without a URL.
+const OF_SETTINGS: &str = "";
 /// What names a database in the settings.
 const DATABASE: [&str; 10] = [
     "DATABASE_URL",

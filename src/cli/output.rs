@@ -42,8 +42,10 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings);
-    let cells = |row: Vec<String>| row.iter().map(|cell| plain(cell).into_owned()).collect();
-    table.add_rows(rows.into_iter().map(cells).map(|row: Vec<String>| row));
+    let cells = |row: Vec<String>| -> Vec<String> {
+        row.iter().map(|cell| plain(cell).into_owned()).collect()
+    };
+    table.add_rows(rows.into_iter().map(cells));
     // Without headings it would begin with an empty line.
     raw(table.trim_fmt().trim_start_matches('\n'))
 }

@@ -168,7 +168,7 @@ pub(super) fn generate() -> Result<Zeroizing<String>, getrandom::Error> {
 }
 
 /// How deep the work on a key goes at the most, in bytes, without optimization.
-const STACK: usize = 16 << 10;
+const STACK: usize = 12 << 10;
 const VERSION: u8 = 0x80;
 /// Version, time and iv.
 const HEADER: usize = 1 + 8 + 16;

@@ -38,5 +38,16 @@ fn a_database_that_is_named_is_asked_and_not_written_to() {
         assert_eq!((site.configs(), site.numbers()), before);
         site.run(&["number", "remove", "--tenant", TENANT, "--number", NUMBER]).ok();
         refused(site.run(&["bench", "--database", &url, "--json"]), 1, "no_numbers");
+        // That of the settings, whose password nobody sees among the arguments.
+        refused(site.run(&["bench", "--database", "--json"]), 1, "no_numbers");
     }
+}
+
+#[test]
+fn a_password_among_the_arguments_is_told() {
+    let url = "postgres://u:canary@127.0.0.1:1/x";
+    let run = Program::new().run(&["bench", "--database", url]);
+    assert_eq!((run.code, run.out.as_str()), (4, ""), "{run:?}");
+    assert!(run.err.contains("the password of --database can be seen"), "{run:?}");
+    assert!(!run.err.contains("canary"), "{run:?}");
 }
