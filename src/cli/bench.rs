@@ -121,7 +121,9 @@ impl Bench {
                     inherit(name);
                 }
                 if url == OF_SETTINGS {
-                    DATABASE.iter().for_each(|name| inherit(name));
+                    for name in DATABASE {
+                        inherit(name);
+                    }
                 } else {
                     pairs.push(("DATABASE_URL".to_owned(), url.clone()));
                 }

@@ -268,7 +268,7 @@ mod tests {
         for (time, expected) in [
             (HEAD, vec![]),
             (Duration::from_millis(1), vec![1]),
-            (IDLE - HEAD, vec![0, 1]),
+            (IDLE, vec![0, 1]),
             (IDLE * 100, vec![0, 1]),
         ] {
             advance(time).await;

@@ -17,9 +17,9 @@ use super::{Settings, VARIABLES, Values};
 #[derive(Clone)]
 pub(crate) struct Cold {
     /// Of the values that take a restart.
-    cold: BTreeMap<&'static str, u64>,
+    at_restart: BTreeMap<&'static str, u64>,
     /// Of the values that a reload takes.
-    hot: BTreeMap<&'static str, u64>,
+    at_reload: BTreeMap<&'static str, u64>,
     files: Vec<PathBuf>,
     stamps: Vec<Option<Stamp>>,
 }
@@ -39,11 +39,13 @@ impl fmt::Debug for Cold {
 
 pub(super) fn cold(values: &Values) -> Cold {
     let hashed = |name| (name, FixedState::default().hash_one(values.get(name)));
-    let named = |hot| VARIABLES.iter().filter(move |variable| variable.hot == hot);
-    let names = |hot| named(hot).map(|variable| variable.name);
+    let names = |hot| {
+        let some = VARIABLES.iter().filter(move |variable| variable.hot == hot);
+        some.map(|variable| variable.name)
+    };
     Cold {
-        cold: names(false).chain(LIBPQ).map(hashed).collect(),
-        hot: names(true).map(hashed).collect(),
+        at_restart: names(false).chain(LIBPQ).map(hashed).collect(),
+        at_reload: names(true).map(hashed).collect(),
         files: values.files().to_vec(),
         stamps: values.stamps().to_vec(),
     }
@@ -52,14 +54,17 @@ pub(super) fn cold(values: &Values) -> Cold {
 impl Settings {
     /// Which variables differ from these other settings and cannot be changed while running.
     pub(crate) fn needs_restart_from(&self, running: &Cold) -> Vec<&'static str> {
-        let differs = |name: &&&'static str| self.cold.cold.get(**name) != running.cold.get(**name);
-        self.cold.cold.keys().filter(differs).copied().collect()
+        let differs = |name: &&&'static str| {
+            self.cold.at_restart.get(**name) != running.at_restart.get(**name)
+        };
+        self.cold.at_restart.keys().filter(differs).copied().collect()
     }
 
     /// Which variables that can be changed while running differ from an earlier reading.
     pub(crate) fn changed_since(&self, earlier: &Cold) -> Vec<&'static str> {
-        let differs = |name: &&&'static str| self.cold.hot.get(**name) != earlier.hot.get(**name);
-        self.cold.hot.keys().filter(differs).copied().collect()
+        let differs =
+            |name: &&&'static str| self.cold.at_reload.get(**name) != earlier.at_reload.get(**name);
+        self.cold.at_reload.keys().filter(differs).copied().collect()
     }
 
     /// What a later reload is compared with.
