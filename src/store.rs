@@ -230,6 +230,10 @@ impl OpenStore {
     /// # Errors
     ///
     /// [`StoreError`], as of any statement.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
     pub async fn creators(&self) -> Result<Option<Creators>, StoreError> {
         match self {
             #[cfg(feature = "postgres")]
@@ -244,6 +248,10 @@ impl OpenStore {
     /// # Errors
     ///
     /// [`StoreError`], as of any statement.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
     pub async fn misfits(&self) -> Result<Vec<Misfit>, StoreError> {
         match self {
             #[cfg(feature = "postgres")]
@@ -258,6 +266,10 @@ impl OpenStore {
     /// # Errors
     ///
     /// [`MigrateError`]; then nothing is changed.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
     pub async fn notify(&self, on: bool) -> Result<bool, MigrateError> {
         match self {
             #[cfg(feature = "postgres")]

@@ -128,6 +128,7 @@ fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Sqlite
         Value::Bool(truth) => query.bind(*truth),
         Value::Json(json) => query.bind(Json(*json)),
         // SQLite binds no lists.
+        #[cfg(feature = "postgres")]
         Value::Places(places) => query.bind(Json(*places)),
         Value::Callers(callers) => {
             let pair =

@@ -72,6 +72,7 @@ pub(super) enum Value<'v> {
     /// Many callers, in whatever form the database takes lists.
     Callers(&'v [Caller]),
     /// Many places in the change log, in the same form.
+    #[cfg(feature = "postgres")]
     Places(&'v [i64]),
 }
 
