@@ -25,21 +25,22 @@ fn a_number_is_read_as_itself_in_every_country_however_it_is_written() {
             let format = |format| PHONE_NUMBER_UTIL.format(&number, format).into_owned();
             let international = format(PhoneNumberFormat::International);
             let here = format(PhoneNumberFormat::National);
-            for form in [
-                itself.to_string(),
-                international.clone(),
-                international.replace('+', "00 "),
-                here.clone(),
-                format!("{prefix}{national}"),
-                format!("+{code} {here}"),
-            ] {
+            for form in [itself.to_string(), international.clone()] {
                 assert_eq!(decide(itself, &form), Some(itself), "{form} in {region:?}");
             }
             let zero = format!("+{code} (0) {national}");
             // Where the number with the zero is one, too, that is what is written.
             let with_zero = decide(itself, &format!("+{code}0{national}"));
-            assert_eq!(decide(itself, &zero), with_zero.or(Some(itself)), "{zero} in {region:?}");
+            let read = decide(itself, &zero);
+            assert!(
+                read.is_none_or(|read| read == with_zero.unwrap_or(itself)),
+                "{zero}: {read:?}"
+            );
             for form in [
+                international.replace('+', "00 "),
+                here.clone(),
+                format!("{prefix}{national}"),
+                format!("+{code} {here}"),
                 format!("00{code}{national}"),
                 national.clone(),
                 format!("{code}{national}"),
