@@ -5,12 +5,12 @@
 mod latencies;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tempfile::TempDir;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::server::Exporter;
 use trunkline::settings::Values;
@@ -22,7 +22,7 @@ use trunkline::{
 use super::db::{Seeded, sow};
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, short};
-use super::private::{private_folder, write_private};
+use super::private::{private_folder, remove, write_private};
 use super::resolve::summary;
 use super::serve::{bind, exporter};
 use super::signals::{hung_up, told_to_end};
@@ -40,16 +40,21 @@ impl Demo {
         let exporter = exporter()?;
         // Whatever is made from here on records to it; nothing was made before.
         let _installed = exporter.install();
+        let folder = private_folder("trunkline-demo").map_err(|error| {
+            Failure::new("folder_failed", format!("no temporary folder: {error}"), Exit::Failed)
+        })?;
         // However it is told to end, it ends in the same place, where the folder is removed.
-        tokio::select! {
-            done = self.show(context.json, exporter) => done,
+        let done = tokio::select! {
+            done = self.show(folder.path(), context.json, exporter) => done,
             () = told_to_end() => Ok(()),
             () = hung_up() => Ok(()),
-        }
+        };
+        remove(folder).await;
+        done
     }
 
-    async fn show(&self, json: bool, exporter: Exporter) -> Done {
-        let stage = Stage::set(json).await?;
+    async fn show(&self, folder: &Path, json: bool, exporter: Exporter) -> Done {
+        let stage = Stage::set(folder, json).await?;
         stage.answers().await?;
         stage.edit_from_a_second_process().await?;
         stage.corrupt_a_secret().await?;
@@ -65,7 +70,7 @@ impl Demo {
 
 /// A database in a temporary folder, filled, and an engine on it.
 struct Stage {
-    folder: TempDir,
+    folder: PathBuf,
     resolver: Resolver,
     store: std::sync::Arc<dyn AdminStore>,
     ring: KeyRing,
@@ -75,24 +80,22 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(json: bool) -> Result<Self, Failure> {
+    async fn set(folder: &Path, json: bool) -> Result<Self, Failure> {
         let clock = SystemClock::default();
         let began = clock.now();
-        let folder = private_folder("trunkline-demo").map_err(|error| {
-            Failure::new("folder_failed", format!("no temporary folder: {error}"), Exit::Failed)
-        })?;
         let key = KeyRing::generate()?;
-        let key_file = folder.path().join("key");
+        let key_file = folder.join("key");
         write_private(&key_file, &key).map_err(|error| {
             let message = format!("{}: {error}", key_file.display());
             Failure::new("folder_failed", message, Exit::Failed)
         })?;
-        let settings = settings(&folder, true)?;
+        let settings = settings(folder, true)?;
         let database = open(&settings)?;
         database.migrate(Migrations::Up).await?;
         let (store, ring) = (database.admin(), KeyRing::parse(&key)?);
         let seeded = sow(&*store, &ring, NUMBERS, "").await?;
         let resolver = Resolver::builder(settings).start();
+        let folder = folder.to_owned();
         let stage = Self { folder, resolver, store, ring, seeded, clock, json };
         stage.hears().await?;
         stage.say(format!(
@@ -318,13 +321,13 @@ impl Stage {
     }
 }
 
-fn url(folder: &TempDir) -> String {
-    format!("sqlite:{}", folder.path().join("demo.db").display())
+fn url(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("demo.db").display())
 }
 
 /// Settings of the demo alone: nothing of the process environment takes part.
-fn settings(folder: &TempDir, enabled: bool) -> Result<Settings, Failure> {
-    let key_file = folder.path().join("key").display().to_string();
+fn settings(folder: &Path, enabled: bool) -> Result<Settings, Failure> {
+    let key_file = folder.join("key").display().to_string();
     let pairs = [
         ("USE_SELFHOST_ROUTING_TABLE", enabled.to_string()),
         ("DATABASE_URL", url(folder)),

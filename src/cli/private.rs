@@ -22,6 +22,16 @@ pub(crate) fn private_folder(prefix: &str) -> std::io::Result<tempfile::TempDir>
     tempfile::Builder::new().prefix(prefix).permissions(mode).tempdir()
 }
 
+/// Removes a temporary folder, though somebody may still be closing a file in it.
+pub(crate) async fn remove(folder: tempfile::TempDir) {
+    for _ in 0..100 {
+        if std::fs::remove_dir_all(folder.path()).is_ok() || !folder.path().exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};

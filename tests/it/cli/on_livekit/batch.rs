@@ -126,7 +126,7 @@ async fn ctrl_c_lets_phones_ring_and_ends_them_when_it_comes_again() {
     };
     for again in [false, true] {
         let file = leads(&site, &format!("leads-{again}.csv"), 6);
-        let ringing = if again { "60" } else { "3" };
+        let ringing = if again { "60" } else { "10" };
         let arguments = ["batch", "run", &file, "--engine-dials", "--ringing", ringing];
         let mut command = site.command(&[&arguments[..], &["--concurrency", "2"]].concat());
         command.stderr(Stdio::piped());
@@ -289,5 +289,6 @@ async fn a_batch_shows_how_it_stands_while_it_runs() {
     assert!((30.0..400.0).contains(&placed), "{placed}");
     let waiting = value("trunkline_batch_entries{state=\"waiting\"}");
     assert!((placed + waiting - 400.0).abs() < 0.5, "{placed} {waiting}");
-    assert!((value("trunkline_calls_total{outcome=\"placed\"}") - placed).abs() < 3.0);
+    // A call is counted when it is over, and its entry when that is noted: as many as go on at once.
+    assert!((value("trunkline_calls_total{outcome=\"placed\"}") - placed).abs() <= 16.0);
 }
