@@ -110,7 +110,7 @@ async fn a_log_that_no_longer_reaches_back_puts_everything_in_doubt() {
         two.live.set_trunk("ST_2").await;
         two.sql(loss);
         if loss.starts_with("update") {
-            let keep = std::time::Duration::from_secs(30 * 24 * 3600);
+            let keep = Duration::from_secs(30 * 24 * 3600);
             // Not before the transactions of other tests have ended that are older.
             eventually("pruned", async || {
                 two.live.database.log().prune_changes(keep).await.unwrap();

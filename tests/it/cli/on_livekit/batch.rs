@@ -114,8 +114,9 @@ fn a_batch_that_is_interrupted_says_what_is_left_and_goes_on_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_lets_phones_ring_and_ends_them_when_it_comes_again() {
     let (site, stand_in) = Site::with_carrier().await;
-    stand_in.at("+919876500000", FarEnd::Rings);
-    stand_in.at("+919876500001", FarEnd::Rings);
+    for at in 0..6 {
+        stand_in.at(&format!("+9198765{at:05}"), FarEnd::Rings);
+    }
     let signal = |pid: u32| {
         let killed = Command::new("kill").args(["-INT", &pid.to_string()]).status();
         assert!(killed.unwrap().success());
