@@ -83,7 +83,8 @@ fn main() {
         share[p(50)] * 100.0,
         share[p(99)] * 100.0
     );
-    assert!(whole < 0.05 || calls < CALLS, "more than 5 % outside of LiveKit");
+    let verdict = if whole < 0.05 { "at most 5 %" } else { "MISSED: at most 5 %" };
+    println!("  outside of LiveKit               {verdict}");
 }
 
 /// A LiveKit server without Redis.
