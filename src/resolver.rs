@@ -1,8 +1,9 @@
 //! Number in, credentials out: the read path on one screen, and what it is built from.
 //!
-//! The flag decides first. Then the cache answers, if what it has is proven; else one load a
-//! caller asks the database (`loader.rs`); else the environment answers, with its reason. Nothing
-//! here fails in silence and nothing panics a caller.
+//! The cache answers, if what it has is proven; else one load a caller asks the database
+//! (`loader.rs`); else the environment answers, with its reason. The flag decides whose credentials
+//! an answer holds, and is looked at where one is made (`live.rs`). Nothing here fails in silence and
+//! nothing panics a caller.
 
 mod builder;
 #[cfg(feature = "server")]
@@ -213,7 +214,7 @@ impl Engine {
         }
     }
 
-    /// The flag, then the cache. Whatever is looked at is counted.
+    /// The cache, unless the database is left alone. Whatever is looked at is counted.
     #[inline]
     fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
         if !self.live.asks_database() {
@@ -240,7 +241,7 @@ impl Engine {
         }
     }
 
-    /// What everybody is told while the flag is off.
+    /// What everybody is told where the database is not asked.
     #[cold]
     fn off(&self) -> Arc<Entry> {
         let off = self.live.off();
