@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use trunkline::store::Migrations;
 use trunkline::{Caller, Hearing, Resolver};
 
-use super::{TAKE_AN_ID, psql_begin};
+use super::{TAKE_AN_ID, migrated_on, psql_begin};
 use crate::support::database::{Kind, TestDatabase, open, settings};
 use crate::support::live::Live;
 use crate::support::postgres::{Cluster, psql, psql_refused, tcp_url};
@@ -17,13 +17,6 @@ use crate::support::{caller, config, eventually, number, ring};
 /// Whether a number is answered without asking the database.
 fn is_warm(resolver: &Resolver, caller: Caller) -> bool {
     resolver.try_resolve(caller).is_some_and(|answer| answer.is_ok())
-}
-
-/// A database with the tables on a cluster of the test's own.
-async fn on(cluster: &Cluster) -> TestDatabase {
-    let database = TestDatabase::on(&cluster.database());
-    database.open.migrate(Migrations::Up).await.unwrap();
-    database
 }
 
 async fn goes_deaf(resolver: &Resolver) {
@@ -124,7 +117,7 @@ async fn a_log_that_was_restored_from_an_older_cluster_is_no_news_at_each_look()
 #[tokio::test]
 async fn on_a_replica_what_was_read_already_is_no_part_of_a_change_of_everything() {
     let primary = Cluster::start();
-    let live = Live::on(on(&primary).await).await;
+    let live = Live::on(migrated_on(&primary).await).await;
     let other = caller(1, 2);
     let us = live.store.create_config(&config(&live.ring, "us")).await.unwrap();
     live.store.add_number(&number(other, Some(us))).await.unwrap();
@@ -189,7 +182,7 @@ async fn tables_that_were_swapped_are_doubted_and_migrating_gives_them_their_tri
 #[tokio::test]
 async fn applications_that_commit_in_two_phases_edit_once_triggers_do_not_notify() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=2"]);
-    let live = Live::on(on(&cluster).await).await;
+    let live = Live::on(migrated_on(&cluster).await).await;
     let edit = |trunk: &str| {
         format!(
             "begin; update voice_agent_livekit set trunk_id = '{trunk}' where name = 'eu';
