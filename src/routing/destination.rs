@@ -137,6 +137,16 @@ impl Number {
         written.splits(at..at + self.country_code.to_string().len())
     }
 
+    /// The number without a zero that stands apart behind the country code, as in `(0)`, where that is
+    /// another one.
+    fn without_zero_apart(&self, written: &Written) -> Option<Self> {
+        let code = self.country_code.to_string();
+        let rest = written.digits.strip_prefix(&code)?.strip_prefix('0')?;
+        let apart = written.sets_apart(code.len());
+        let other = apart.then(|| Self::valid(&format!("{code}{rest}"))).flatten()?;
+        (other.e164 != self.e164).then_some(other)
+    }
+
     fn of(parsed: &PhoneNumber) -> Option<Self> {
         let national = rlibphonenumber::get_national_significant_number_owned(parsed);
         let e164 = E164::from_digits(&format!("{}{national}", parsed.country_code)).ok()?;
@@ -158,7 +168,13 @@ impl Places<'_> {
         if written.plus {
             return match Number::international(&written.digits) {
                 Ok(number) if number.splits_code(written, 0) => Err(NotANumber::CodeSplit.into()),
-                read => read,
+                Ok(number) => match number.without_zero_apart(written) {
+                    Some(other) => {
+                        Err(Refusal::Ambiguous { numbers: [number.e164, other.e164].into() })
+                    }
+                    None => Ok(number),
+                },
+                refused => refused,
             };
         }
         let by_heuristic = *self.reading == Reading::Heuristic;

@@ -48,6 +48,11 @@ impl Written {
         if written.digits.is_empty() { Err(nothing()) } else { Ok(written) }
     }
 
+    /// Whether the digit behind so many stands apart from those on both sides, as in `(0)`.
+    pub(super) fn sets_apart(&self, at: usize) -> bool {
+        [at, at + 1].iter().all(|length| self.breaks & (1 << length) != 0)
+    }
+
     /// What stands before each slash with something on both sides.
     pub(super) fn before_slashes(&self) -> impl Iterator<Item = Self> + '_ {
         let between = |length: &&usize| (1..self.digits.len()).contains(*length);

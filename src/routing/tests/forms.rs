@@ -29,13 +29,9 @@ fn a_number_is_read_as_itself_in_every_country_however_it_is_written() {
                 assert_eq!(decide(itself, &form), Some(itself), "{form} in {region:?}");
             }
             let zero = format!("+{code} (0) {national}");
-            // Where the number with the zero is one, too, that is what is written.
-            let with_zero = decide(itself, &format!("+{code}0{national}"));
             let read = decide(itself, &zero);
-            assert!(
-                read.is_none_or(|read| read == with_zero.unwrap_or(itself)),
-                "{zero}: {read:?}"
-            );
+            // Where the number with the zero is one, too, nobody is called.
+            assert!(read.is_none_or(|read| read == itself), "{zero} in {region:?}: {read:?}");
             for form in [
                 international.replace('+', "00 "),
                 here.clone(),
