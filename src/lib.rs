@@ -19,10 +19,10 @@
 //! ```text
 //! number in                                    change in
 //!   E164, TenantId: parsed once                  a trigger writes the change log, NOTIFY rings
-//!   resolver: flag off? environment              reader: what is new since the last look
-//!   index hit, and proven? credentials           fence bumped, secret wiped, entry gone
-//!   else one load: number joined with config     the next call loads the new row
-//!   key ring opens, signer made, text wiped
+//!   index hit, and proven? credentials           reader: what is new since the last look
+//!   else one load: number joined with config     fence bumped, secret wiped, entry gone
+//!   flag off? the environment's, by its rules    the next call loads the new row
+//!   else key ring opens, signer made, text wiped
 //! credentials out: url, key, signer, trunk, agent, source
 //! ```
 //!
