@@ -45,7 +45,7 @@ use self::verdict::Verdict;
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::credentials::CredentialError;
-use crate::number::{Caller, ConfigId};
+use crate::number::{Caller, ConfigId, E164};
 use crate::resolver::Resolver;
 
 /// Places calls. Cloning shares it.
@@ -63,6 +63,7 @@ pub(crate) trait Ledger: Sync {
         &self,
         room: &str,
         config: Option<ConfigId>,
+        to: E164,
     ) -> impl Future<Output = std::io::Result<()>> + Send;
 
     /// Waits until the carrier may be asked. An error: it is not to be asked any more.
@@ -73,7 +74,12 @@ pub(crate) trait Ledger: Sync {
 struct Told<F>(F);
 
 impl<F: Fn(&Call) + Sync> Ledger for Told<F> {
-    async fn about_to_dial(&self, room: &str, config: Option<ConfigId>) -> std::io::Result<()> {
+    async fn about_to_dial(
+        &self,
+        room: &str,
+        config: Option<ConfigId>,
+        _: E164,
+    ) -> std::io::Result<()> {
         self.0(&Call::new(room, config));
         Ok(())
     }
@@ -146,25 +152,35 @@ impl Dispatcher {
         report
     }
 
-    /// Whether a call would be tried: the request can be followed, and the rules allow it.
-    pub(crate) fn would_try(&self, request: &CallRequest, answer: &Resolution) -> bool {
+    /// Whom a call would reach, if it would be tried: the request can be followed, and the rules
+    /// allow it.
+    pub(crate) fn would_call(&self, request: &CallRequest, answer: &Resolution) -> Option<E164> {
         let attempt = Attempt { dispatcher: self, request, room: "", answer: answer.clone() };
-        request.check().is_ok() && attempt.prepare(&mut Draft::default()).is_ok()
+        request.check().ok()?;
+        attempt.prepare(&mut Draft::default()).ok().map(|(dialled, _)| dialled.e164)
     }
 
     /// All that a call would do before it asks a server: resolve, route, and write the metadata. The
     /// outcome of the report is [`Outcome::Placed`] if it would be tried.
     pub async fn rehearse(&self, request: &CallRequest) -> (Report, Option<String>) {
+        self.rehearse_with(request, self.resolver.resolve(request.caller).await)
+    }
+
+    /// The same with what the caller was answered.
+    pub(crate) fn rehearse_with(
+        &self,
+        request: &CallRequest,
+        answer: Result<Resolution, ResolveError>,
+    ) -> (Report, Option<String>) {
         let began = self.resolver.now();
         let mut draft = Draft::default();
-        let rehearsed = async {
+        let rehearsed = || {
             request.check()?;
-            let answer = self.resolver.resolve(request.caller).await?;
             let room = request.room_name();
-            let attempt = Attempt { dispatcher: self, request, room: &room, answer };
+            let attempt = Attempt { dispatcher: self, request, room: &room, answer: answer? };
             Ok::<_, Failed>(attempt.prepare(&mut draft)?.1)
         };
-        let (ended, metadata) = match rehearsed.await {
+        let (ended, metadata) = match rehearsed() {
             Ok(metadata) => (Ok(Placed { sip_call_id: None }), Some(metadata)),
             Err(failed) => (Err(failed), None),
         };

@@ -147,6 +147,19 @@ pub enum NotANumber {
 }
 
 impl Refusal {
+    /// Whether it is about how the destination or the rules are written, and not about what the rules
+    /// forbid.
+    #[must_use]
+    pub fn is_about_writing(&self) -> bool {
+        matches!(
+            self,
+            Self::NotANumber(_)
+                | Self::Ambiguous { .. }
+                | Self::CountryUnknown
+                | Self::RulesMalformed(_)
+        )
+    }
+
     /// A stable word for it.
     #[must_use]
     pub fn code(&self) -> &'static str {

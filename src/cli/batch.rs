@@ -2,22 +2,26 @@
 
 mod failure;
 mod progress;
+mod rehearsed;
 mod results;
 mod stopping;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio_util::sync::CancellationToken;
 use trunkline::dispatch::batch::{
-    Batch as Running, BatchError, Defaults, Entries, Journal, Limits,
+    Batch as Running, Column, Defaults, Entries, Journal, Limits, NoBatch, Separator, Summary,
 };
+use trunkline::server::Server;
 use trunkline::{E164, TenantId};
 
 use self::failure::conclude;
 use self::progress::Progress;
+use self::rehearsed::Read;
 use self::results::Results;
 use super::Context;
 use super::call::{Dialling, time};
@@ -51,7 +55,7 @@ pub(crate) struct Run {
     /// How often an entry is tried again for which nothing was dialled
     #[arg(long, value_name = "N", default_value_t = Limits::default().retries)]
     retries: u32,
-    /// Write the results there, one JSON object a line; without it they go to stdout
+    /// Write the results there and not to stdout: for .csv the rows with their results, else JSON lines
     #[arg(long, value_name = "PATH")]
     results: Option<PathBuf>,
     /// Go on with a run that was stopped; nobody is called twice
@@ -66,6 +70,21 @@ pub(crate) struct Run {
     /// The caller number of the entries that name none
     #[arg(long, value_name = "NUMBER")]
     from: Option<String>,
+    /// What separates the fields of CSV: comma, semicolon, tab or one character; found by itself
+    #[arg(long, value_name = "CHARACTER")]
+    separator: Option<Separator>,
+    /// A column under a name of its own: to, from, tenant or job, such as `to=phone_number`
+    #[arg(long = "column", value_name = "COLUMN=HEADING", value_parser = column)]
+    columns: Vec<(Column, String)>,
+    /// Call a person again for each entry that names them: the same number by the same caller
+    #[arg(long)]
+    allow_duplicates: bool,
+    /// Say what would be done, and call nobody
+    #[arg(long = "dry-run")]
+    rehearse: bool,
+    /// Begin although a database, a key or credentials are missing that entries need
+    #[arg(long)]
+    yes: bool,
     /// Serve metrics and health there while it runs, as `trunkline serve` does
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -84,54 +103,94 @@ impl Run {
     async fn run(self, context: &Context) -> Done {
         let (defaults, phone) = (self.defaults()?, self.dialling.phone()?);
         let open = || Entries::open(&self.file, defaults.clone());
-        // A file that is no batch leaves no journal behind.
-        drop(open().map_err(BatchError::NoBatch).map_err(|error| self.failure(&error))?);
+        // A file that is no batch calls nobody and leaves no journal behind.
+        let read = self.read_whole(open).map_err(|error| self.refusal(&error))?;
+        self.spare_what_is_read()?;
+        let with_rows = results::are_rows(self.results.as_deref());
+        if with_rows {
+            results::spare_columns(&read.columns)?;
+        }
         let exporter = exporter()?;
         // Nothing has recorded to another one before.
         let _installed = self.listen.is_some() && exporter.install();
         let (dispatcher, database) = context.dispatcher()?;
-        let server = match self.listen {
-            Some(address) => {
-                let server = bind(address, dispatcher.resolver(), database, exporter).await?;
-                Some(server.hosts(context.settings()?.http_hosts))
-            }
-            None => None,
-        };
-        self.spare_what_is_read()?;
-        let journal = self.journal();
-        let journal =
-            if self.resume { Journal::resume(&journal) } else { Journal::begin(&journal) };
-        let journal = journal.map_err(|error| self.failure(&error))?;
-        let mut results = match Results::open(self.results.as_deref(), context.json) {
-            Ok(results) => results,
-            Err(failure) => {
-                // Nothing has begun yet, so nothing is to be gone on with.
-                if !self.resume {
-                    let _ = std::fs::remove_file(self.journal());
-                }
-                return Err(failure);
-            }
-        };
-        let mut progress = Progress::new();
-
         let cancel = CancellationToken::new();
-        let limits = Limits {
-            concurrency: self.concurrency,
-            calls_per_second: self.cps,
-            live: self.live.map(|live| live.try_into().unwrap_or(usize::MAX)),
-            retries: self.retries,
-            ..Limits::default()
-        };
+        let dial = self.dialling.dial();
         let end = CancellationToken::new();
-        let batch = Running::new(&dispatcher, self.dialling.dial(), limits, cancel.clone())
+        let batch = Running::new(&dispatcher, dial, self.limits(), cancel.clone())
             .confirming(self.dialling.confirm_agent)
             .dialling(phone)
             .ended_by(end.clone());
+        let done = async {
+            let Some(journal) = self.rehearsed(context, &batch, open, &read).await? else {
+                return Ok(());
+            };
+            let server = match self.listen {
+                Some(address) => {
+                    let server = bind(address, dispatcher.resolver(), database, exporter).await?;
+                    Some(server.hosts(context.settings()?.http_hosts))
+                }
+                None => None,
+            };
+            let results = self.results(context, &read)?;
+            let columns: Arc<[String]> = read.columns.as_slice().into();
+            let open = || {
+                let entries = open()?;
+                Ok(if with_rows { entries.keeping(Arc::clone(&columns)) } else { entries })
+            };
+            let running = (journal, results, server);
+            let ends = (&cancel, &end);
+            let summary = self.place(context, &batch, open, running, ends).await?;
+            conclude(context, &summary)
+        };
+        let done = done.await;
+        dispatcher.resolver().stop(Duration::from_secs(1)).await;
+        done
+    }
+
+    /// Finds out what would be done, and whether it may be. Returns the journal to do it with; none,
+    /// if only that was asked for.
+    async fn rehearsed(
+        &self,
+        context: &Context,
+        batch: &Running<'_>,
+        open: impl Fn() -> Result<Entries, NoBatch>,
+        read: &Read,
+    ) -> Result<Option<Journal>, Failure> {
+        let failed = |error| self.failure(&error);
+        let path = self.journal();
+        let earlier = self.resume.then(|| Journal::resume(&path)).transpose().map_err(failed)?;
+        let entries = open().map_err(|error| self.refusal(&error))?;
+        let rehearsal = batch.rehearse(entries, earlier.as_ref()).await.map_err(failed)?;
+        if self.rehearse {
+            self.show(context, read, &rehearsal)?;
+            return Ok(None);
+        }
+        if !self.yes {
+            self.ready(&rehearsal)?;
+        }
+        if !context.json {
+            self.tell(read, &rehearsal);
+        }
+        let journal = earlier.map_or_else(|| Journal::begin(&path), Ok);
+        journal.map(Some).map_err(failed)
+    }
+
+    /// Places the calls, until they are done or it is told to end.
+    async fn place(
+        &self,
+        context: &Context,
+        batch: &Running<'_>,
+        open: impl Fn() -> Result<Entries, NoBatch>,
+        (journal, mut results, server): (Journal, Results, Option<Server>),
+        (cancel, end): (&CancellationToken, &CancellationToken),
+    ) -> Result<Summary, Failure> {
+        let mut progress = Progress::new();
         let (mut wrong, mut begun) = (None, false);
-        let running = batch.run(open, journal, |result, summary| {
-            let written = match result {
+        let running = batch.run_with_rows(open, journal, |told, summary| {
+            let written = match told {
                 _ if !std::mem::replace(&mut begun, true) => results.begin(),
-                Some(result) => progress.around(|| results.write(result)),
+                Some(told) => progress.around(|| results.write(told)),
                 None => Ok(()),
             };
             if let Err(failure) = written {
@@ -140,7 +199,7 @@ impl Run {
             }
             progress.show(summary);
         });
-        let interrupted = stopping::until_ended(self.stop_after, &cancel, &end, context.json);
+        let interrupted = stopping::until_ended(self.stop_after, cancel, end, context.json);
         let watched = async {
             if let Some(server) = server
                 && let Err(error) = server.serve(std::future::pending()).await
@@ -155,11 +214,38 @@ impl Run {
             never = watched => never,
         };
         progress.clear();
-        dispatcher.resolver().stop(Duration::from_secs(1)).await;
         let summary = ended.map_err(|error| self.failure(&error))?;
-        results.finish()?;
-        wrong.map_or(Ok(()), Err)?;
-        conclude(context, &summary)
+        wrong.map_or(Ok(summary), Err)
+    }
+
+    fn results(&self, context: &Context, read: &Read) -> Result<Results, Failure> {
+        Results::open(self.results.as_deref(), context.json, read).inspect_err(|_| {
+            // Nothing has begun yet, so nothing is to be gone on with.
+            if !self.resume {
+                let _ = std::fs::remove_file(self.journal());
+            }
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            concurrency: self.concurrency,
+            calls_per_second: self.cps,
+            live: self.live.map(|live| live.try_into().unwrap_or(usize::MAX)),
+            retries: self.retries,
+            allow_duplicates: self.allow_duplicates,
+            ..Limits::default()
+        }
+    }
+
+    /// Reads the file to its end.
+    fn read_whole(&self, open: impl Fn() -> Result<Entries, NoBatch>) -> Result<Read, NoBatch> {
+        if self.file == Path::new("-") {
+            return Err(NoBatch::NoFile);
+        }
+        let entries = open()?;
+        let (layout, encoding) = (entries.layout(), entries.encoding());
+        Ok(Read { layout, encoding, columns: entries.columns()? })
     }
 
     /// Refuses results that would be written over the batch or its journal.
@@ -197,7 +283,19 @@ impl Run {
             tenant: tenant
                 .map_err(|error| Failure::usage("tenant_malformed", error.to_string()))?,
             from: from.map_err(|error| Failure::usage("number_malformed", error.to_string()))?,
+            separator: self.separator,
+            columns: self.columns.clone(),
         })
+    }
+}
+
+fn column(text: &str) -> Result<(Column, String), String> {
+    let (column, heading) =
+        text.split_once('=').ok_or("COLUMN=HEADING, such as `to=phone_number`")?;
+    let column = column.parse().map_err(|error| format!("{error}"))?;
+    match heading.trim() {
+        "" => Err("a heading must follow the =".to_owned()),
+        heading => Ok((column, heading.to_owned())),
     }
 }
 

@@ -40,7 +40,7 @@ impl Attempt<'_> {
 
         self.waited(draft, self.make_room(&metadata)).await?;
         draft.call = Some(Call::placed(self.room, answer));
-        let kept = ledger.about_to_dial(self.room, answer.config_id()).await;
+        let kept = ledger.about_to_dial(self.room, answer.config_id(), dialled.e164).await;
         if let Err(error) = kept {
             // An agent of an earlier attempt may be in there, and somebody on the phone.
             if !careful {

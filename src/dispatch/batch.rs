@@ -1,6 +1,6 @@
 //! Many calls: a file of entries, placed as fast as the limits allow, each of them once.
 //!
-//! Entries are read as they are needed. Each waits for its trunk's turn, is written to the journal
+//! A file is read whole before anybody is called, and then again as its entries are needed. Each waits for its trunk's turn, is written to the journal
 //! right before it is dialled, and has one result. Everything runs inside one future: dropping it
 //! stops the batch where it is, and the journal knows where that was.
 //!
@@ -8,15 +8,32 @@
 //! shows that it was not. Where that cannot be told, it is in doubt and stays undialled.
 
 mod breaker;
+mod column;
+mod columns;
+mod csv;
+mod defaults;
+mod digest;
 mod earlier;
 mod entry;
+mod first_version;
+mod jobs;
 mod journal;
+mod json_lines;
+mod kept;
 mod live;
+mod no_batch;
 mod note;
 mod pace;
+mod persons;
 mod queue;
 mod rate;
+mod record;
+mod rehearsal;
+mod result;
 mod run;
+mod separator;
+mod survey;
+mod text;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,13 +42,20 @@ use std::time::Duration;
 use serde_json::Value;
 pub use tokio_util::sync::CancellationToken;
 
-pub use self::entry::{Defaults, Entries, Entry, NoBatch};
+pub use self::column::{Column, NoSuchColumn};
+pub use self::columns::{RESULTS, is_result_column};
+pub use self::defaults::Defaults;
+pub use self::entry::{Entries, Entry, Layout};
 pub use self::journal::Journal;
-use self::journal::{Known, Results, Seen, State};
+use self::journal::{Known, Parts, Results, Seen, State};
+pub use self::no_batch::{Found, NoBatch};
 pub use self::pace::Limits;
 use self::pace::Pace;
 use self::queue::Next;
+pub use self::rehearsal::{Lack, Lacking, Refused, Rehearsal, Tally, Trunk, Why};
 use self::run::Run;
+pub use self::separator::{NoSeparator, Separator};
+pub use self::text::Encoding;
 use super::metrics::BatchGauges;
 use super::{Dial, Dispatcher, Outcome};
 use crate::rules::Phone;
@@ -57,10 +81,10 @@ pub struct Summary {
     pub earlier: u64,
     /// How many have one now, by outcome. Of earlier runs, too.
     pub outcomes: BTreeMap<String, u64>,
-    /// How many have none: the batch was cancelled, or their trunk or server was given up. Resuming
-    /// goes on with them.
+    /// How many have none: the batch was cancelled, their trunk or server was given up, or they must
+    /// be corrected. Resuming goes on with them.
     pub left: u64,
-    /// What was met by those of them that were tried or given up, by outcome.
+    /// Why, by outcome, where they were looked at.
     pub left_with: BTreeMap<String, u64>,
 }
 
@@ -95,6 +119,32 @@ pub enum BatchError {
     /// The journal cannot be written. Nothing is dialled without it.
     #[error("the journal cannot be written: {0}")]
     Journal(#[source] io::Error),
+}
+
+/// A result, and the row that it is of.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Told<'a> {
+    /// The result.
+    pub result: &'a Value,
+    /// The values of the row, as [`Entry::row`] has them.
+    pub row: &'a [String],
+    /// How often it was tried, by the runs before this one too.
+    pub attempts: u64,
+}
+
+/// What is kept of an entry until it is told of.
+#[derive(Default)]
+struct Row {
+    values: Vec<String>,
+    attempts: u64,
+}
+
+impl Row {
+    /// Takes it from an entry.
+    fn of(entry: &mut Entry) -> Self {
+        Self { values: std::mem::take(&mut entry.row), attempts: entry.attempts }
+    }
 }
 
 /// How an entry ended.
@@ -153,8 +203,28 @@ impl<'a> Batch<'a> {
         journal: Journal,
         mut tell: impl FnMut(Option<&Value>, &Summary),
     ) -> Result<Summary, BatchError> {
-        let (name, known, results, file) = journal.take().map_err(BatchError::Journal)?;
-        let entries = self.look_through(open()?, &known).await?;
+        let tell = |told: Option<Told<'_>>, so_far: &Summary| {
+            tell(told.map(|told| told.result), so_far);
+        };
+        self.run_with_rows(open, journal, tell).await
+    }
+
+    /// The same, with the row of each result.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError`]. What was placed by then is in the journal.
+    pub async fn run_with_rows(
+        &self,
+        open: impl Fn() -> Result<Entries, NoBatch>,
+        journal: Journal,
+        mut tell: impl FnMut(Option<Told<'_>>, &Summary),
+    ) -> Result<Summary, BatchError> {
+        let Parts { batch, version, known, results, file } =
+            journal.take().map_err(BatchError::Journal)?;
+        let open = || open().map(|entries| entries.counted(version));
+        let (Rehearsal { entries, .. }, persons) =
+            self.look_through(open()?, version, &known).await?;
         let mut course = Course {
             entries: open()?,
             known,
@@ -169,37 +239,13 @@ impl<'a> Batch<'a> {
         let going = async {
             // Taken along, so that the writer ends with it.
             let pen = pen;
-            let run = Run { batch: self, name: &name, pen: &pen, pace: &pace };
+            let run = Run { batch: self, name: &batch, pen: &pen, pace: &pace, persons: &persons };
             run.go(&mut course).await?;
             course.count_what_is_left();
             Ok(course.summary)
         };
         let (summary, ()) = tokio::join!(going, writing);
         summary
-    }
-
-    /// Counts the entries, and compares them with what an earlier run has noted of them.
-    async fn look_through(&self, entries: Entries, known: &Known) -> Result<u64, BatchError> {
-        let mut many = 0;
-        for entry in entries {
-            let Entry { line, digest, .. } = entry.map_err(NoBatch::Unreadable)?;
-            if known.get(&line).is_some_and(|seen| seen.digest != digest) {
-                return Err(BatchError::Changed { line });
-            }
-            many += 1;
-            breathe(many).await;
-            if self.stop.is_cancelled() {
-                break;
-            }
-        }
-        Ok(many)
-    }
-}
-
-/// Lets others run now and then in the midst of work that waits for nothing.
-async fn breathe(done: u64) {
-    if done.is_multiple_of(256) {
-        tokio::task::yield_now().await;
     }
 }
 
@@ -210,7 +256,7 @@ struct Course<'a> {
     results: Results,
     summary: Summary,
     gauges: BatchGauges,
-    tell: &'a mut dyn FnMut(Option<&Value>, &Summary),
+    tell: &'a mut dyn FnMut(Option<Told<'_>>, &Summary),
 }
 
 /// What reading on came to.
@@ -221,44 +267,48 @@ enum Step {
 }
 
 impl Course<'_> {
-    fn tell(&mut self, result: Option<&Value>) {
+    /// Tells of a result, if there is one, and how it stands.
+    fn tell(&mut self, result: Option<(&Value, &Row)>) {
         let summary = &self.summary;
         let (placed, left) = (summary.of(Outcome::Placed), summary.left);
         let failed = summary.done() - placed;
         let waiting = summary.entries.saturating_sub(placed + failed + left);
         self.gauges.say([waiting, placed, failed, left]);
-        (self.tell)(result, summary);
+        let told = result.map(|(result, Row { values, attempts })| {
+            let attempts = result["attempts"].as_u64().unwrap_or(*attempts);
+            Told { result, row: values, attempts }
+        });
+        (self.tell)(told, summary);
     }
 
     /// Reads one entry. One that has its result by an earlier run is told of, and done with.
     fn next(&mut self) -> Result<Step, BatchError> {
         let Some(entry) = self.entries.next() else { return Ok(Step::End) };
-        let entry = entry.map_err(NoBatch::Unreadable)?;
+        let mut entry = entry?;
         match self.known.remove(&entry.line).map(|seen| seen.state) {
             Some(State::Done(span)) => {
                 let result = self.results.read(span).map_err(BatchError::Journal)?;
                 self.summary.earlier += 1;
-                self.summary.count(&result);
-                self.tell(Some(&result));
+                count(&mut self.summary.outcomes, &result);
+                self.tell(Some((&result, &Row::of(&mut entry))));
                 Ok(Step::Earlier)
             }
             earlier => Ok(Step::Next(Box::new((entry, earlier)))),
         }
     }
 
-    fn ended(&mut self, ended: Ended) -> Result<(), BatchError> {
+    fn ended(&mut self, row: &Row, ended: Ended) -> Result<(), BatchError> {
         match ended {
             Ended::Done(result) => {
-                self.summary.count(&result);
-                self.tell(Some(&result));
+                count(&mut self.summary.outcomes, &result);
+                self.tell(Some((&result, row)));
             }
             Ended::Left(result) => {
                 self.summary.left += 1;
-                let outcome = result.as_ref().and_then(|result| result["outcome"].as_str());
-                if let Some(outcome) = outcome {
-                    *self.summary.left_with.entry(outcome.to_owned()).or_default() += 1;
+                if let Some(result) = &result {
+                    count(&mut self.summary.left_with, result);
                 }
-                self.tell(result.as_ref());
+                self.tell(result.as_ref().map(|result| (result, row)));
             }
             Ended::Failed(error) => return Err(BatchError::Journal(error)),
         }
@@ -274,12 +324,12 @@ impl Course<'_> {
     }
 }
 
-impl Summary {
-    fn count(&mut self, result: &Value) {
-        let outcome = result["outcome"].as_str().unwrap_or_default().to_owned();
-        *self.outcomes.entry(outcome).or_default() += 1;
-    }
+fn count(outcomes: &mut BTreeMap<String, u64>, result: &Value) {
+    let outcome = result["outcome"].as_str().unwrap_or_default().to_owned();
+    *outcomes.entry(outcome).or_default() += 1;
+}
 
+impl Summary {
     /// How many entries have an outcome.
     #[must_use]
     pub fn of(&self, outcome: Outcome) -> u64 {

@@ -42,13 +42,15 @@ pub enum Outcome {
     NoCredentials,
     /// The request itself is wrong.
     Invalid,
+    /// Another entry of the same batch calls the same person.
+    Duplicate,
     /// Its trunk or server failed for so long that a batch went on without it. It was not tried.
     HeldBack,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Placed,
         Self::Busy,
         Self::Declined,
@@ -67,6 +69,7 @@ impl Outcome {
         Self::NotAllowed,
         Self::NoCredentials,
         Self::Invalid,
+        Self::Duplicate,
         Self::HeldBack,
     ];
 
@@ -92,6 +95,7 @@ impl Outcome {
             Self::NotAllowed => "not_allowed",
             Self::NoCredentials => "no_credentials",
             Self::Invalid => "invalid",
+            Self::Duplicate => "duplicate",
             Self::HeldBack => "held_back",
         }
     }
@@ -118,6 +122,7 @@ impl Outcome {
             | Self::NotAllowed
             | Self::NoCredentials
             | Self::Invalid
+            | Self::Duplicate
             | Self::HeldBack => false,
         }
     }

@@ -9,7 +9,7 @@ use super::livekit::SipStatus;
 use super::{Again, Call, CallRequest, Failed, Outcome};
 use crate::answer::Answer;
 use crate::cache::Resolution;
-use crate::routing::CallRouting;
+use crate::routing::{CallRouting, Refusal};
 
 /// What became of a call, and all that was decided on the way.
 #[derive(Debug, Clone)]
@@ -91,6 +91,20 @@ impl Draft {
             again,
             took,
             waited,
+        }
+    }
+}
+
+impl Report {
+    /// Whether nothing was dialled for the way in which the request is written, or for want of
+    /// credentials: what is corrected may be called.
+    #[must_use]
+    pub fn must_be_corrected(&self) -> bool {
+        let refusal = self.routing.as_ref().and_then(|routing| routing.verdict.as_ref().err());
+        match self.outcome {
+            Outcome::Invalid | Outcome::NoCredentials => true,
+            Outcome::NotAllowed => refusal.is_some_and(Refusal::is_about_writing),
+            _ => false,
         }
     }
 }

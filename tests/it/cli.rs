@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: arguments, stdin and variables go in; stdout,
 //! stderr and an exit code come out. One file a noun. On SQLite where nothing else is said.
 
+mod batches;
 mod bench;
 mod db;
 mod demo;

@@ -1,54 +1,106 @@
-//! Where the results of a batch go: a file, or stdout as JSON or in words.
+//! Where the results of a batch go: a file of rows or of JSON, or stdout as JSON or in words.
+//!
+//! A file is written line by line as results come, so that what is there survives a kill.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::Value;
+use trunkline::dispatch::Outcome;
+use trunkline::dispatch::batch::{Encoding, Layout, RESULTS, Separator, Told, is_result_column};
 
 use super::super::failure::{Done, Exit, Failure};
 use super::super::output::{json_line, line};
+use super::rehearsed::Read;
 
 /// Where results go.
 pub(super) struct Results {
-    file: Option<BufWriter<File>>,
-    json: bool,
+    to: To,
+    /// The rows of the batch with their results, and not JSON.
+    rows: Option<Rows>,
+}
+
+enum To {
+    File(File),
+    Stdout { json: bool },
+}
+
+/// How rows are written: as those of the batch are, so that the same program reads them.
+struct Rows {
+    separator: Separator,
+    /// Whether spreadsheets are told that it is UTF-8.
+    mark: bool,
+    columns: Vec<String>,
+}
+
+/// Whether results are to be rows of CSV.
+pub(super) fn are_rows(path: Option<&Path>) -> bool {
+    let extension = path.and_then(Path::extension);
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 impl Results {
     /// Nothing is written yet, and nothing that is there is lost, until it is known that the batch
     /// goes on.
-    pub(super) fn open(path: Option<&Path>, json: bool) -> Result<Self, Failure> {
+    pub(super) fn open(path: Option<&Path>, json: bool, read: &Read) -> Result<Self, Failure> {
         let open = |path: &Path| {
             appending(path).map_err(|error| {
                 let message = format!("--results {}: {error}", path.display());
                 Failure::new("results_failed", message, Exit::Failed)
             })
         };
-        Ok(Self { file: path.map(open).transpose()?.map(BufWriter::new), json })
+        let to = path.map(open).transpose()?.map_or(To::Stdout { json }, To::File);
+        let rows = are_rows(path).then(|| Rows {
+            separator: match read.layout {
+                Layout::Csv { separator, .. } => separator,
+                _ => Separator::COMMA,
+            },
+            mark: read.encoding != Encoding::Utf8,
+            columns: read.columns.clone(),
+        });
+        Ok(Self { to, rows })
     }
 
     /// The file is written anew: the results of earlier runs come first, from the journal.
     pub(super) fn begin(&mut self) -> Done {
-        match &self.file {
-            // A pipe or a device has no length.
-            Some(file) if file.get_ref().metadata().is_ok_and(|there| there.is_file()) => {
-                file.get_ref().set_len(0).map_err(|error| failed(&error))
-            }
-            _ => Ok(()),
+        let To::File(file) = &self.to else { return Ok(()) };
+        // A pipe or a device has no length.
+        if file.metadata().is_ok_and(|there| there.is_file()) {
+            file.set_len(0).map_err(|error| failed(&error))?;
+        }
+        match &self.rows {
+            Some(rows) => write(file, &rows.headings()),
+            None => Ok(()),
         }
     }
 
-    pub(super) fn write(&mut self, result: &Value) -> Done {
-        let Some(file) = &mut self.file else {
-            return if self.json { json_line(result) } else { line(in_words(result)) };
-        };
-        writeln!(file, "{result}").map_err(|error| failed(&error))
+    pub(super) fn write(&mut self, told: Told<'_>) -> Done {
+        match (&self.to, &self.rows) {
+            (To::File(file), Some(rows)) => write(file, &rows.row(told)),
+            (To::File(file), None) => write(file, &told.result.to_string()),
+            (To::Stdout { json: true }, _) => json_line(told.result),
+            (To::Stdout { json: false }, _) => line(in_words(told.result)),
+        }
+    }
+}
+
+impl Rows {
+    fn headings(&self) -> String {
+        let mark = if self.mark { "\u{feff}" } else { "" };
+        let columns = self.columns.iter().map(String::as_str);
+        format!("{mark}{}", self.separator.row(columns.chain(RESULTS)))
     }
 
-    pub(super) fn finish(mut self) -> Done {
-        self.file.as_mut().map_or(Ok(()), |file| file.flush().map_err(|error| failed(&error)))
+    fn row(&self, Told { result, row, attempts, .. }: Told<'_>) -> String {
+        let text = |member: &str| result[member].as_str().unwrap_or_default();
+        let outcome = Outcome::ALL.into_iter().find(|known| known.as_str() == text("outcome"));
+        let rang = outcome.is_some_and(Outcome::may_have_rung);
+        let dialled = if rang { text("phone_number") } else { "" };
+        let (line, attempts) = (result["line"].to_string(), attempts.to_string());
+        let results = [text("outcome"), text("message"), dialled, text("room"), &line, &attempts];
+        self.separator.row(row.iter().map(String::as_str).chain(results))
     }
 }
 
@@ -63,6 +115,21 @@ fn appending(path: &Path) -> std::io::Result<File> {
         }
         opened => opened,
     }
+}
+
+/// Refuses a column of the batch that would stand there twice.
+pub(super) fn spare_columns(columns: &[String]) -> Done {
+    let Some(taken) = columns.iter().find(|heading| is_result_column(heading)) else {
+        return Ok(());
+    };
+    let message = format!("the batch has a column {taken:?} of its own, as results in CSV add one");
+    Err(Failure::usage("results_column", message)
+        .hint("give the column another name, or the results one that ends with .jsonl"))
+}
+
+/// Writes a line whole, so that none is torn by a kill.
+fn write(mut file: &File, text: &str) -> Done {
+    file.write_all(format!("{text}\n").as_bytes()).map_err(|error| failed(&error))
 }
 
 fn failed(error: &std::io::Error) -> Failure {

@@ -4,8 +4,10 @@
 use serde_json::json;
 
 use super::Ended;
-use super::journal::{Begun, Key};
-use super::run::{Run, whose};
+use super::journal::Begun;
+use super::record::Key;
+use super::result::whose;
+use super::run::Run;
 use crate::dispatch::livekit::{CallStatus, Participant};
 use crate::dispatch::placed::Trace;
 use crate::dispatch::{Call, CallRequest, Outcome};

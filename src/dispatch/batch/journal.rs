@@ -4,11 +4,13 @@
 //! One JSON object a line, only ever appended:
 //!
 //! ```text
-//! {"batch":"5f0c2a91","version":1}                              begun
-//! {"line":2,"digest":"…","room":"call-…","config":"…"}          about to be dialled
+//! {"batch":"5f0c2a91","version":2}                              begun
+//! {"line":2,"digest":"…","room":"call-…","config":"…","to":"+…"} about to be dialled
 //! {"line":2,"digest":"…","undone":true}                         known not to have been dialled
 //! {"line":2,"digest":"…","result":{…}}                          done
 //! ```
+//!
+//! Version 1 counted lines otherwise. A batch that it began is gone on with by its counting.
 //!
 //! **Invariant:** an entry is dialled only after its line is on the disk. Lines that come together
 //! are synced together.
@@ -19,13 +21,13 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::BatchError;
-use crate::number::ConfigId;
+use super::record::{ConfigIdText, Header, Key, Record, Version};
+use crate::number::{ConfigId, E164};
 
 /// What a journal says of the entries of earlier runs, by line.
 pub(super) type Known = HashMap<u64, Seen>;
@@ -35,6 +37,8 @@ pub(super) type Known = HashMap<u64, Seen>;
 pub(super) struct Seen {
     pub(super) digest: u64,
     pub(super) state: State,
+    /// Who may have been called by it. Version 1 did not note that.
+    pub(super) to: Option<E164>,
 }
 
 /// How far an entry came.
@@ -69,66 +73,14 @@ pub(super) struct Span {
 pub struct Journal {
     /// The batch's own name, in front of its jobs.
     pub(super) batch: String,
+    /// How it tells entries apart.
+    pub(super) version: Version,
     pub(super) known: Known,
     file: File,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Record {
-    line: u64,
-    #[serde(with = "hex")]
-    digest: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    room: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<ConfigIdText>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    engine: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    undone: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Value>,
-}
-
-/// The line of an entry, and what tells it from another one there.
-pub(super) type Key = (u64, u64);
-
-impl Record {
-    fn of((line, digest): Key) -> Self {
-        let (room, config, result) = (None, None, None);
-        Self { line, digest, room, config, engine: false, undone: false, result }
-    }
-}
-
-/// 64 bits as 16 hex digits, since readers of JSON may round numbers of that size.
-mod hex {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
-    pub(super) fn serialize<S: Serializer>(number: &u64, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(&format_args!("{number:016x}"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
-    }
-}
-
-/// A config id as text.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct ConfigIdText(uuid::Uuid);
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    batch: String,
-    version: u32,
-}
-
 impl Journal {
-    /// Begins a journal.
+    /// Begins a journal. One that tells of no entry is begun anew: nobody was about to be called.
     ///
     /// # Errors
     ///
@@ -141,7 +93,13 @@ impl Journal {
         std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
         let file = match new.open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(BatchError::JournalThere);
+                return match Self::resume(path) {
+                    Ok(bare) if bare.known.is_empty() && bare.version == VERSION => Ok(bare),
+                    Ok(_) | Err(BatchError::JournalMalformed { .. }) => {
+                        Err(BatchError::JournalThere)
+                    }
+                    Err(error) => Err(error),
+                };
             }
             file => file.map_err(BatchError::Journal)?,
         };
@@ -158,7 +116,7 @@ impl Journal {
         let folder =
             File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
         folder.map_err(BatchError::Journal)?;
-        Ok(Self { batch, known: Known::new(), file })
+        Ok(Self { batch, version: VERSION, known: Known::new(), file })
     }
 
     /// Opens the journal of a batch that was not finished.
@@ -178,38 +136,38 @@ impl Journal {
         let mut lines = Lines { from: BufReader::new(&file), whole: 0 };
         let malformed = |line| BatchError::JournalMalformed { line };
         let first = lines.next()?.ok_or(malformed(1))?;
-        let header: Header = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
-        if header.version != VERSION {
-            return Err(malformed(1));
-        }
+        let Header { batch, version } = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
         let mut known = Known::new();
         let mut at = 1;
         while let Some(line) = lines.next()? {
             at += 1;
-            let record = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
-            let state = match record {
+            let record: Record = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
+            let before = known.remove(&record.line);
+            let earlier = before.as_ref().and_then(|seen| seen.to);
+            let (state, to) = match record {
+                // Version 1 took them for done. They were never dialled, and may be right by now.
+                Record { result: Some(result), .. } if result["outcome"] == "invalid" => continue,
                 Record { result: Some(_), .. } => {
                     let length = line.len();
-                    State::Done(Span { at: lines.whole - length as u64, length })
+                    (State::Done(Span { at: lines.whole - length as u64, length }), earlier)
                 }
-                Record { undone: true, line, .. } => match known
-                    .remove(&line)
-                    .map(|seen| seen.state)
-                {
-                    Some(State::AboutToDial(begun) | State::Undone(begun)) => State::Undone(begun),
+                Record { undone: true, .. } => match before.map(|seen| seen.state) {
+                    Some(State::AboutToDial(begun) | State::Undone(begun)) => {
+                        (State::Undone(begun), None)
+                    }
                     _ => return Err(malformed(at)),
                 },
-                Record { room: Some(room), config, engine, .. } => {
+                Record { room: Some(room), config, to, engine, .. } => {
                     let config = config.map(|id| ConfigId(id.0));
-                    State::AboutToDial(Begun { room, config, engine })
+                    (State::AboutToDial(Begun { room, config, engine }), to)
                 }
                 Record { .. } => return Err(malformed(at)),
             };
-            known.insert(record.line, Seen { digest: record.digest, state });
+            known.insert(record.line, Seen { digest: record.digest, state, to });
         }
         // What was not written whole was not acted upon either.
         file.set_len(lines.whole).map_err(BatchError::Journal)?;
-        Ok(Self { batch: header.batch, known, file })
+        Ok(Self { batch, version, known, file })
     }
 
     /// What to write with, and what writes, to be run beside the batch until all writers are gone.
@@ -218,11 +176,22 @@ impl Journal {
         (Pen(send), write(tokio::fs::File::from_std(file), receive))
     }
 
-    /// Its parts: the batch's name, what is known, what earlier results are read from, and what is
-    /// written to.
-    pub(super) fn take(self) -> io::Result<(String, Known, Results, File)> {
-        Ok((self.batch, self.known, Results(self.file.try_clone()?), self.file))
+    /// Takes it apart.
+    pub(super) fn take(self) -> io::Result<Parts> {
+        let Self { batch, version, known, file } = self;
+        Ok(Parts { batch, version, known, results: Results(file.try_clone()?), file })
     }
+}
+
+/// What a journal is made of.
+pub(super) struct Parts {
+    pub(super) batch: String,
+    pub(super) version: Version,
+    pub(super) known: Known,
+    /// What earlier results are read from.
+    pub(super) results: Results,
+    /// What is written to.
+    pub(super) file: File,
 }
 
 /// The results of earlier runs, read one at a time.
@@ -278,11 +247,12 @@ impl Pen {
         entry: Key,
         room: &str,
         config: Option<ConfigId>,
+        to: E164,
         engine: bool,
     ) -> io::Result<()> {
         let config = config.map(|id| ConfigIdText(id.0));
-        let room = Some(room.to_owned());
-        self.write(&Record { room, config, engine, ..Record::of(entry) }).await
+        let (room, to) = (Some(room.to_owned()), Some(to));
+        self.write(&Record { room, config, to, engine, ..Record::of(entry) }).await
     }
 
     /// Notes that an entry was not dialled after all.
@@ -329,4 +299,4 @@ async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<Line>) {
     }
 }
 
-const VERSION: u32 = 1;
+const VERSION: Version = Version::Second;

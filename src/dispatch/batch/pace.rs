@@ -36,6 +36,8 @@ pub struct Limits {
     /// a trial that fails as well, and so on; after four of them the batch goes on without it. Also
     /// how long a trunk is left alone that is at its limit; then twice as long, up to a minute.
     pub pause: Duration,
+    /// Whether a person may be called more than once: the same number by the same caller.
+    pub allow_duplicates: bool,
 }
 
 impl Default for Limits {
@@ -46,6 +48,7 @@ impl Default for Limits {
             live: None,
             retries: 2,
             pause: Duration::from_secs(2),
+            allow_duplicates: false,
         }
     }
 }

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn next(line: u64) -> Next {
-        (Entry { line, request: Err(String::new()), digest: 0 }, None)
+        (Entry { line, request: Err(String::new()), attempts: 0, digest: 0, row: Vec::new() }, None)
     }
 
     #[test]

@@ -5,17 +5,20 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
-use super::entry::hash;
-use super::journal::{Key, Pen, State};
+use super::digest::hash;
+use super::journal::{Pen, State};
 use super::note::{Note, Noted};
 use super::pace::{GivenUp, Leave, Pace};
+use super::persons::{self, Persons};
 use super::queue::{Next, Place, Queue};
-use super::{Batch, BatchError, Course, Ended, Entry, Step};
+use super::record::Key;
+use super::result::{duplicate, held_back, result};
+use super::{Batch, BatchError, Course, Ended, Entry, Row, Step};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::dispatch::trunk_key::{AccountKey, TrunkKey};
 use crate::dispatch::{Again, CallRequest, Outcome, Report};
-use crate::number::Caller;
+use crate::number::{Caller, E164};
 
 /// What the entries of a run share.
 pub(super) struct Run<'a> {
@@ -23,6 +26,17 @@ pub(super) struct Run<'a> {
     pub(super) name: &'a str,
     pub(super) pen: &'a Pen,
     pub(super) pace: &'a Pace,
+    pub(super) persons: &'a Persons,
+}
+
+/// Whether an entry goes, and by which credentials.
+enum Ready {
+    /// It may call this person.
+    Goes { answer: Resolution, leave: Leave, to: E164 },
+    /// It is refused, for what its answer says or for want of one. That takes nobody's turn.
+    Refused(Option<Resolution>),
+    /// The entry of this line calls the same person, and may be left.
+    Twice { first: u64, left: bool },
 }
 
 /// What a run has read and not ended yet.
@@ -66,8 +80,8 @@ impl Run<'_> {
                             flow.under_way.extend(goes.map(|next| self.step(place, next)));
                         }
                     }
-                    Came::Ended(ended) => {
-                        course.ended(ended)?;
+                    Came::Ended(row, ended) => {
+                        course.ended(&row, ended)?;
                         if !stopped {
                             let goes = flow.queue.ended(&place);
                             flow.under_way.extend(goes.map(|next| self.step(place, next)));
@@ -95,14 +109,19 @@ impl Run<'_> {
     }
 
     /// Finds out what a caller's entries wait for, or brings an entry to its end.
-    async fn step(&self, place: Place, (entry, earlier): Next) -> (Place, Came) {
+    async fn step(&self, place: Place, (mut entry, earlier): Next) -> (Place, Came) {
         let came = match &place {
             Place::Caller(caller) => {
                 // What there is to say of it, its own end will say.
                 let _ = self.answer(*caller).await;
                 Came::Known(Box::new((entry, earlier)))
             }
-            Place::Trunk(_) | Place::Nowhere => Came::Ended(self.entry(entry, earlier).await),
+            Place::Trunk(_) | Place::Nowhere => {
+                let (line, row) = (entry.line, Row::of(&mut entry));
+                let ended = self.entry(entry, earlier).await;
+                self.persons.ended(line, matches!(ended, Ended::Left(_)));
+                Came::Ended(row, ended)
+            }
         };
         (place, came)
     }
@@ -132,14 +151,14 @@ impl Run<'_> {
 
     /// Brings one entry to its end.
     async fn entry(&self, entry: Entry, earlier: Option<State>) -> Ended {
-        let Entry { line, request, digest } = entry;
+        let Entry { line, request, attempts, digest, .. } = entry;
         let key = (line, digest);
         let mut request = match request {
             Ok(request) => request,
             Err(wrong) => {
                 self.batch.dispatcher.counted.outcome(Outcome::Invalid);
                 let result = json!({"line": line, "outcome": Outcome::Invalid, "message": wrong});
-                return self.end(key, result).await;
+                return Ended::Left(Some(result));
             }
         };
         request.dial = self.batch.dial;
@@ -158,34 +177,61 @@ impl Run<'_> {
             }
             (request.room, request.again) = (Some(begun.room), true);
         }
-        self.place(key, request, noted).await
+        self.place(key, request, attempts, noted).await
     }
 
-    /// Places a call, again if nothing was dialled and that may help. `noted`: the journal says that
-    /// it is about to be dialled.
-    async fn place(&self, key: Key, mut request: CallRequest, mut noted: bool) -> Ended {
+    /// Places a call, again if nothing was dialled and that may help. `attempts`: how often it was
+    /// tried before. `noted`: the journal says that it is about to be dialled.
+    async fn place(
+        &self,
+        key: Key,
+        mut request: CallRequest,
+        mut attempts: u64,
+        mut noted: bool,
+    ) -> Ended {
         let Batch { dispatcher, limits, stop, .. } = self.batch;
-        let (mut attempts, mut tries) = (0, 0);
+        let mut tries = 0;
         loop {
             attempts += 1;
-            let ready = self.ready(&request);
-            let (answer, leave) = tokio::select! {
+            let ready = self.ready(&request, key.0);
+            let ready = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.left(key, noted, None).await,
                 ready = ready => match ready {
                     Ok(ready) => ready,
                     Err(GivenUp(what)) => {
-                        let held_back = self.held_back(key, &request, what);
-                        return self.left(key, noted, Some(held_back)).await;
+                        dispatcher.counted.outcome(Outcome::HeldBack);
+                        let result = held_back(key.0, &request, what);
+                        return self.left(key, noted, Some(result)).await;
                     }
                 },
             };
-            let note = Note::new(self.batch, self.pen, key, noted, leave.as_ref());
+            let (answer, leave, to) = match ready {
+                Ready::Goes { answer, leave, to } => (Some(answer), Some(leave), Some(to)),
+                Ready::Refused(answer) => (answer, None, None),
+                Ready::Twice { first, left } => {
+                    dispatcher.counted.outcome(Outcome::Duplicate);
+                    let result = duplicate(key.0, &request, first, left);
+                    return if left {
+                        self.left(key, noted, Some(result)).await
+                    } else {
+                        self.end(key, result).await
+                    };
+                }
+            };
+            let whom = (request.caller, to);
+            let with = (self.pen, self.persons);
+            let note = Note::new(self.batch, with, key, whom, noted, leave.as_ref());
             let report = self.placed(&request, answer, &note).await;
             match note.into_noted() {
                 Noted::No => {}
                 Noted::Yes => noted = true,
                 Noted::Stopped { before } => return self.left(key, before, None).await,
+                Noted::Moved { before } => {
+                    (noted, request.again) = (before, before);
+                    attempts -= 1;
+                    continue;
+                }
                 Noted::Failed(error) => return Ended::Failed(error),
             }
             let Some(report) = report else { return Ended::Left(None) };
@@ -203,10 +249,11 @@ impl Run<'_> {
                 _ => {
                     dispatcher.counted.ended(&report);
                     let result = result(key, &request, &report, attempts);
-                    return match report.again {
-                        Again::Never => self.end(key, result).await,
-                        // No phone rang: a later run tries it again.
-                        _ => self.left(key, noted, Some(result)).await,
+                    // No phone rang: a later run tries it again.
+                    return if report.again != Again::Never || report.must_be_corrected() {
+                        self.left(key, noted, Some(result)).await
+                    } else {
+                        self.end(key, result).await
                     };
                 }
             };
@@ -253,34 +300,47 @@ impl Run<'_> {
         tokio::time::timeout(GRACE, ended).await.ok()
     }
 
-    /// What is told of an entry that was not tried, since its place was given up.
-    fn held_back(&self, key: Key, request: &CallRequest, what: &str) -> Value {
-        self.batch.dispatcher.counted.outcome(Outcome::HeldBack);
-        let mut result = whose(key.0, request);
-        result["outcome"] = json!(Outcome::HeldBack);
-        result["message"] = json!(format!("{what} failed for too long"));
-        result
-    }
-
     /// Waits until a call may be placed, with what its caller is answered by then: the number may have
-    /// moved, or been forbidden to call, while it waited. No leave: it would not be tried.
-    async fn ready(
-        &self,
-        request: &CallRequest,
-    ) -> Result<(Option<Resolution>, Option<Leave>), GivenUp> {
-        let dispatcher = self.batch.dispatcher;
+    /// moved, or been forbidden to call, while it waited.
+    async fn ready(&self, request: &CallRequest, line: u64) -> Result<Ready, GivenUp> {
+        let Batch { dispatcher, limits, .. } = self.batch;
         let place = |answer: &Resolution| (AccountKey::of(answer), TrunkKey::of(answer));
         loop {
-            let Ok(answer) = self.answer(request.caller).await? else { return Ok((None, None)) };
-            // What is not dialled takes nobody's turn.
-            if !dispatcher.would_try(request, &answer) {
-                return Ok((Some(answer), None));
+            let Ok(answer) = self.answer(request.caller).await? else {
+                return Ok(Ready::Refused(None));
+            };
+            let Some(to) = dispatcher.would_call(request, &answer) else {
+                return Ok(Ready::Refused(Some(answer)));
+            };
+            if !limits.allow_duplicates
+                && let Some(twice) = self.twice(request.caller, to, line).await
+            {
+                return Ok(twice);
             }
             let leave = self.pace.leave(&dispatcher.livekit, &answer).await?;
-            let Ok(newer) = self.answer(request.caller).await? else { return Ok((None, None)) };
-            if place(&newer) == place(&answer) {
-                return Ok((Some(newer), Some(leave)));
+            let Ok(newer) = self.answer(request.caller).await? else {
+                return Ok(Ready::Refused(None));
+            };
+            let still = dispatcher.would_call(request, &newer) == Some(to);
+            if still && place(&newer) == place(&answer) {
+                return Ok(Ready::Goes { answer: newer, leave, to });
             }
+        }
+    }
+
+    /// Waits until it is known whether another entry has called a person; none: this one may.
+    async fn twice(&self, caller: Caller, to: E164, line: u64) -> Option<Ready> {
+        loop {
+            let (first, left) = match self.persons.ask(caller, to, line) {
+                persons::Leave::Granted => return None,
+                persons::Leave::Called(first) => (first, false),
+                persons::Leave::Left(first) => (first, true),
+                persons::Leave::Waits(first) => {
+                    self.persons.end_of(first).await;
+                    continue;
+                }
+            };
+            return Some(Ready::Twice { first, left });
         }
     }
 
@@ -305,30 +365,7 @@ enum Came {
     /// It is known what the entries of its caller wait for.
     Known(Box<Next>),
     /// The entry has ended.
-    Ended(Ended),
-}
-
-/// What is told of a call that was tried.
-fn result(key: Key, request: &CallRequest, report: &Report, attempts: u32) -> Value {
-    let mut result = whose(key.0, request);
-    if let (Value::Object(result), Ok(Value::Object(report))) =
-        (&mut result, serde_json::to_value(report))
-    {
-        result.extend(report);
-    }
-    result["attempts"] = json!(attempts);
-    result
-}
-
-/// The members that say whose result it is.
-pub(super) fn whose(line: u64, request: &CallRequest) -> Value {
-    json!({
-        "line": line,
-        "job_id": request.job,
-        "tenant_id": request.caller.tenant,
-        "from": request.caller.number,
-        "to": request.to,
-    })
+    Ended(Row, Ended),
 }
 
 /// How many entries are under way at the most, waiting for their trunk's turn included.

@@ -124,7 +124,7 @@ async fn draws_the_dashboards() {
         let lines: Vec<_> = (0..900).map(|at| line(at % 8)).collect();
         let file = folder.path().join("leads.csv");
         std::fs::write(&file, format!("to,from,tenant\n{}\n", lines.join("\n"))).unwrap();
-        let limits = Limits { calls_per_second: 2.5, ..Limits::default() };
+        let limits = Limits { calls_per_second: 2.5, allow_duplicates: true, ..Limits::default() };
         let batch = Batch::new(&dispatcher, Dial::Agent, limits, CancellationToken::new());
         let journal = Journal::begin(&folder.path().join("journal")).unwrap();
         // Its gauges are made where it runs.
