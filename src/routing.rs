@@ -183,6 +183,12 @@ impl CallRouting {
         self.verdict.is_ok()
     }
 
+    /// Whether the call may go out though nothing is known of the rules of its number.
+    #[must_use]
+    pub fn is_without_rules(&self) -> bool {
+        self.allowed() && self.known == Known::Unknown
+    }
+
     /// Applies rules to a destination as a person wrote it.
     pub(crate) fn decide(
         from: E164,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use trunkline::routing::{CallRouting, Known};
+use trunkline::routing::CallRouting;
 use trunkline::{Caller, Country, Resolver};
 
 use super::Context;
@@ -58,12 +58,17 @@ impl Route {
 
 /// Says on stderr that a call may go out though nothing is known of the rules of its number.
 pub(crate) fn warn_without_rules(routing: &CallRouting) {
-    if routing.known == Known::Unknown && routing.allowed() {
-        eprintln!(
-            "warning: NO RULES HOLD for this call: the database was not asked or not reached, so \
-             every country may be called; rules_unknown in FALLBACK_DENY refuses it"
-        );
+    if routing.is_without_rules() {
+        no_rules_hold("this call");
     }
+}
+
+/// The same of one call or of many.
+pub(crate) fn no_rules_hold(calls: &str) {
+    eprintln!(
+        "warning: NO RULES HOLD for {calls}: the database was not asked or not reached, so every \
+         country may be called; rules_unknown in FALLBACK_DENY refuses that"
+    );
 }
 
 /// The routing result, with all of its members always there.

@@ -9,6 +9,7 @@ use super::super::Context;
 use super::super::call::what_to_do;
 use super::super::failure::{Done, Exit, Failure};
 use super::Run;
+use super::rehearsed::entries;
 
 /// Says how it went; what has no result is a failure, since somebody has to go on with it.
 pub(super) fn conclude(context: &Context, summary: &Summary) -> Done {
@@ -122,7 +123,8 @@ fn told(summary: &Summary) -> String {
         with => format!(" ({with})"),
     };
     format!(
-        "{} entries: {outcomes}{nothing}{earlier}; {} left{with}",
-        summary.entries, summary.left
+        "{}: {outcomes}{nothing}{earlier}; {} left{with}",
+        entries(summary.entries),
+        summary.left
     )
 }

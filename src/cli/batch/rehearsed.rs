@@ -9,6 +9,7 @@ use trunkline::dispatch::batch::{Encoding, Lack, Lacking, Layout, Refused, Rehea
 use super::super::Context;
 use super::super::failure::{Done, Exit, Failure};
 use super::super::output::{json_line, line, table};
+use super::super::route::no_rules_hold;
 use super::Run;
 
 /// How a file was read.
@@ -44,14 +45,14 @@ impl Run {
             json_line(&self.rehearsal_json(read, rehearsal))?;
         } else {
             let file = self.file.display();
-            line(format!("{file}: {} entries, {}", rehearsal.entries, read.told()))?;
+            line(format!("{file}: {}, {}", entries(rehearsal.entries), read.told()))?;
             table(&[], rows(rehearsal))?;
             line(self.takes_in_words(rehearsal))?;
         }
         self.ready(rehearsal)?;
         if rehearsal.needs_correction() {
             let many: u64 = to_correct(rehearsal).map(|refused| refused.tally.entries).sum();
-            let message = format!("{many} entries must be corrected before they can be called");
+            let message = format!("{} must be corrected before the call", entries(many));
             return Err(Failure::new("batch_needs_correction", message, Exit::Failed)
                 .hint("correct them in place, then look again"));
         }
@@ -64,11 +65,15 @@ impl Run {
         if !read.is_usual() {
             eprintln!("{file}: {}", read.told());
         }
-        let Rehearsal { duplicates, .. } = rehearsal;
+        let Rehearsal { duplicates, without_rules, .. } = rehearsal;
+        if without_rules.entries > 0 {
+            let calls = entries(without_rules.entries);
+            no_rules_hold(&format!("{calls} ({})", lines(without_rules)));
+        }
         if duplicates.entries > 0 {
             eprintln!(
-                "{file}: {} entries are duplicates and will not be called: {}",
-                duplicates.entries,
+                "{file}: duplicates that will not be called: {}: {}",
+                entries(duplicates.entries),
                 pairs(rehearsal)
             );
         }
@@ -113,10 +118,10 @@ impl Run {
             ),
         };
         let message = format!(
-            "{}: {} of {} entries ({}) cannot be called as they should be: {what}: {message}",
+            "{}: {} of {} ({}) cannot be called as they should be: {what}: {message}",
             self.file.display(),
             tally.entries,
-            rehearsal.entries,
+            entries(rehearsal.entries),
             lines(tally),
         );
         let hint = format!("{hint}; --yes begins all the same");
@@ -169,6 +174,7 @@ impl Run {
             "calls": with(&rehearsal.calls, json!({})),
             "countries": countries.collect::<Vec<_>>(),
             "trunks": trunks.collect::<Vec<_>>(),
+            "without_rules": with(&rehearsal.without_rules, json!({})),
             "refused": refused.collect::<Vec<_>>(),
             "duplicates": with(&rehearsal.duplicates, json!({"of": rehearsal.duplicates_of})),
             "lacks": lacks.collect::<Vec<_>>(),
@@ -182,7 +188,8 @@ fn rows(rehearsal: &Rehearsal) -> Vec<Vec<String>> {
     let mut row = |what: &str, which: &str, tally: &Tally, lines: String| {
         rows.push(vec![what.to_owned(), which.to_owned(), tally.entries.to_string(), lines]);
     };
-    let Rehearsal { earlier, calls, countries, trunks, refused, duplicates, .. } = rehearsal;
+    let Rehearsal { earlier, calls, countries, trunks, without_rules, refused, duplicates, .. } =
+        rehearsal;
     if earlier.entries > 0 {
         row("done", "by an earlier run", earlier, lines(earlier));
     }
@@ -193,6 +200,9 @@ fn rows(rehearsal: &Rehearsal) -> Vec<Vec<String>> {
     for (trunk, tally) in trunks {
         let id = trunk.id.as_deref().unwrap_or("no trunk");
         row("over", &format!("{id} of {}", trunk.url), tally, lines(tally));
+    }
+    if without_rules.entries > 0 {
+        row("of these", "WITHOUT KNOWN RULES", without_rules, lines(without_rules));
     }
     for (why, Refused { tally, message, .. }) in refused {
         row(&named(why), message, tally, lines(tally));
@@ -212,6 +222,11 @@ fn named(why: &Why) -> String {
 
 fn to_correct(rehearsal: &Rehearsal) -> impl Iterator<Item = &Refused> {
     rehearsal.refused.values().filter(|refused| refused.must_be_corrected)
+}
+
+/// So many of them, in words.
+pub(super) fn entries(many: u64) -> String {
+    if many == 1 { "1 entry".to_owned() } else { format!("{many} entries") }
 }
 
 /// The first lines of some entries.

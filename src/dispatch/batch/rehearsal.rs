@@ -14,7 +14,7 @@ use super::{Batch, BatchError, Entries, Entry};
 use crate::answer::ResolveError;
 use crate::dispatch::Outcome;
 use crate::reason::Reason;
-use crate::routing::Refusal;
+use crate::routing::{CallRouting, Refusal};
 use crate::rules::Country;
 
 /// What a batch would do.
@@ -31,6 +31,8 @@ pub struct Rehearsal {
     pub countries: BTreeMap<Country, Tally>,
     /// The same by trunk.
     pub trunks: BTreeMap<Trunk, Tally>,
+    /// Those of them whose numbers have rules that nobody knows: every country may be called.
+    pub without_rules: Tally,
     /// Those that would not be, by why.
     pub refused: BTreeMap<Why, Refused>,
     /// Those that call the same person as an entry before them.
@@ -156,6 +158,9 @@ impl Rehearsal {
             return;
         }
         self.calls.add(line);
+        if report.routing.as_ref().is_some_and(CallRouting::is_without_rules) {
+            self.without_rules.add(line);
+        }
         if let Some(country) = report.routing.as_ref().and_then(|routing| routing.country) {
             self.countries.entry(country).or_default().add(line);
         }

@@ -247,8 +247,7 @@ async fn a_person_is_called_once_however_they_are_written() {
     let path = file.to_str().unwrap();
     let plain = ["batch", "run", path, "--tenant", TENANT, "--from", CALLER];
     let run = desk.site.run(&plain);
-    let told =
-        "4 entries are duplicates and will not be called: line 3 of line 2, line 4 of line 2";
+    let told = "duplicates that will not be called: 4 entries: line 3 of line 2, line 4 of line 2";
     let (before, after) = (run.err.find(told), run.err.find("4 duplicate, 1 placed"));
     assert!(before.is_some() && before < after, "{run:?}");
 

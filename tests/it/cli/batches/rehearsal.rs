@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{CALLER, Desk, TENANT, journal};
+use super::{CALLER, Desk, KEY, TENANT, journal};
 use crate::cli::{KEY as RING, new_key, refused};
 use crate::support::program::{Program, Run};
 
@@ -138,4 +138,30 @@ fn refused_in_the_end(run: &Run) {
     assert_eq!(run.code, 1, "{run:?}");
     let error: Value = serde_json::from_str(run.err.lines().last().unwrap()).unwrap();
     assert_eq!(error["error"], "batch_incomplete");
+}
+
+/// Where nobody asks for the rules of a number, every country may be called: that is told loudly.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_warns_where_no_rules_hold() {
+    let desk = Desk::new().await;
+    let file = desk.case("crlf.csv");
+    let path = file.to_str().unwrap();
+    let run = |off: &Program, more: &[&str]| {
+        let run = ["batch", "run", path, "--tenant", TENANT, "--from", CALLER];
+        off.run(&[&run, more].concat())
+    };
+    let known = run(&desk.site, &["--dry-run"]);
+    assert!(!known.out.contains("WITHOUT KNOWN RULES"), "{}", known.out);
+
+    let off = [("DATABASE_OFF", "true"), ("LIVEKIT_URL", &desk.stand_in.url())]
+        .into_iter()
+        .chain([("LIVEKIT_API_KEY", KEY.0), ("LIVEKIT_API_SECRET", KEY.1)])
+        .fold(Program::new(), |program, (name, value)| program.with(name, value));
+    let told: Value = serde_json::from_str(&run(&off, &["--dry-run", "--json"]).out).unwrap();
+    assert_eq!(told["without_rules"], json!({"entries": 3, "lines": [2, 3, 4]}));
+    let shown = run(&off, &["--dry-run"]);
+    assert!(shown.out.contains("WITHOUT KNOWN RULES"), "{}", shown.out);
+    let warning = run(&off, &[]).err;
+    assert!(warning.contains("NO RULES HOLD for 3 entries (lines 2, 3, 4)"), "{warning}");
+    assert_eq!(desk.called().len(), 3, "it warns, and does what it was told");
 }
