@@ -1,23 +1,23 @@
 //! Hears the doorbell of Postgres.
 //!
 //! A life of the listener is one connection: LISTEN first, then ring, because nobody knows what
-//! happened before, then hear. It sends itself heartbeats through NOTIFY. Notifications are
-//! delivered in the order of commits, so a heartbeat that came back proves that everything committed
-//! before it was sent has rung.
+//! happened before, then hear. Heartbeats are sent to it through NOTIFY, over other connections.
+//! Notifications are delivered in the order of commits, so a heartbeat that came back proves that
+//! everything committed before it was sent has rung.
 //!
 //! **Invariant:** every error, every "connection lost" and every silence ends the life. Nothing of
 //! it is used again; sqlx's own way of reconnecting, which hides gaps, is never given the chance.
 //!
-//! A notification is a hint: anyone who may connect may send one. It makes the change log be read,
-//! and only that is believed.
+//! A notification is a hint: anyone who may connect may send one, and as many as he likes. It makes
+//! the change log be read, and only that is believed; they are read one by one, and none is kept.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions};
-use tokio::time::{Instant, timeout, timeout_at};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::bell::Bell;
 use super::watch::Watcher;
@@ -55,70 +55,82 @@ impl Listener {
     async fn listen_and_beat(&self) -> Result<Infallible, LifeEnded> {
         let options = self.store.direct().ok_or(LifeEnded::Pooled)?;
         let patience = self.store.deadline();
-        let mut ear =
+        let (mut ear, channel) =
             timeout(patience, self.listen(options)).await.map_err(|_| LifeEnded::Late)??;
         self.bell.ring();
 
-        let mut beats = Beats::default();
-        let mut heard = self.clock.now();
-        loop {
-            let beat = beats.send(self.clock.now())?;
-            let sent = sqlx::query("select pg_notify($1, $2)").bind(&ear.channel).bind(beat);
-            let next = Instant::now() + self.heartbeat;
-            timeout(self.lease, sent.execute(&mut ear.listener))
-                .await
-                .map_err(|_| LifeEnded::Late)??;
-            // What is buffered is heard before the next beat, however much it is; then time ends it.
-            while let Ok(notification) = timeout_at(next, ear.listener.try_recv()).await {
-                let mut newest = Some(notification?.ok_or(LifeEnded::Lost)?);
-                while let Some(notification) = newest {
-                    self.hear(&notification, &beats, &mut heard);
-                    newest = ear.listener.next_buffered();
-                }
-                if Instant::now() >= next {
-                    break;
-                }
-            }
-            if self.clock.now().since(heard) > self.lease {
-                return Err(LifeEnded::Silent);
-            }
+        let beats = Mutex::new(Beats::default());
+        tokio::select! {
+            ended = self.hear(&mut ear, &beats) => ended,
+            ended = self.beat(&channel, &beats) => ended,
         }
     }
 
-    async fn listen(&self, options: &PgConnectOptions) -> Result<Hears, LifeEnded> {
+    async fn listen(&self, options: &PgConnectOptions) -> Result<(PgListener, String), LifeEnded> {
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener.eager_reconnect(false);
+        let mut ear = PgListener::connect_with(&pool).await?;
+        ear.eager_reconnect(false);
         let channel: String = sqlx::query_scalar(CHANNEL)
             .bind(self.store.schema())
-            .fetch_optional(&mut listener)
+            .fetch_optional(&mut ear)
             .await?
             .ok_or(LifeEnded::NoSchema)?;
-        listener.listen(&channel).await.map_err(|error| match &error {
+        ear.listen(&channel).await.map_err(|error| match &error {
             sqlx::Error::Database(refused) if refused.code().as_deref() == Some("25006") => {
                 LifeEnded::Replica
             }
             _ => error.into(),
         })?;
-        Ok(Hears { listener, channel })
+        Ok((ear, channel))
     }
 
-    fn hear(&self, notification: &PgNotification, beats: &Beats, heard: &mut Moment) {
-        match Sound::of(notification.payload()) {
-            Sound::Beat(word) => {
-                if let Some(sent_at) = beats.recognize(word) {
-                    *heard = sent_at.max(*heard);
-                    self.bell.beat(sent_at);
+    /// Hears one notification after the other. Nothing else is asked for on this connection: what
+    /// arrives while a statement runs would be kept, however much it is.
+    async fn hear(
+        &self,
+        ear: &mut PgListener,
+        beats: &Mutex<Beats>,
+    ) -> Result<Infallible, LifeEnded> {
+        loop {
+            let notification = ear.try_recv().await?.ok_or(LifeEnded::Lost)?;
+            let recognized = {
+                let mut beats = beats.lock().unwrap_or_else(PoisonError::into_inner);
+                // Whatever it is, the connection lives.
+                beats.awaited = None;
+                match Sound::of(notification.payload()) {
+                    Sound::Beat(word) => beats.recognize(word),
+                    Sound::Ring => {
+                        self.bell.ring();
+                        None
+                    }
                 }
+            };
+            if let Some(sent_at) = recognized {
+                self.bell.beat(sent_at);
             }
-            Sound::Ring => self.bell.ring(),
         }
     }
-}
 
-struct Hears {
-    listener: PgListener,
-    channel: String,
+    /// Sends heartbeats over other connections, and ends the life where nothing is heard after one that
+    /// was sent. Somebody's flood may hold up both for long, and ends none.
+    async fn beat(&self, channel: &str, beats: &Mutex<Beats>) -> Result<Infallible, LifeEnded> {
+        let beats = || beats.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let next = Instant::now() + self.heartbeat;
+            let now = self.clock.now();
+            if beats().awaited.is_some_and(|since| now.since(since) > self.lease) {
+                return Err(LifeEnded::Silent);
+            }
+            let beat = beats().send(now)?;
+            match self.store.notify_channel(channel, &beat).await {
+                Ok(()) => {
+                    beats().awaited.get_or_insert(self.clock.now());
+                }
+                Err(error) => tracing::debug!(%error, "a heartbeat could not be sent"),
+            }
+            sleep_until(next).await;
+        }
+    }
 }
 
 /// The heartbeats of one life that may still come back: a random word each, so that nobody can
@@ -126,6 +138,8 @@ struct Hears {
 #[derive(Default)]
 struct Beats {
     sent: VecDeque<(String, Moment)>,
+    /// Since when one has been on its way without anything being heard.
+    awaited: Option<Moment>,
 }
 
 impl Beats {
@@ -166,7 +180,7 @@ pub(crate) enum LifeEnded {
     Failed(#[from] sqlx::Error),
     #[error("the connection was lost")]
     Lost,
-    #[error("connecting, LISTEN or NOTIFY took too long")]
+    #[error("connecting or LISTEN took too long")]
     Late,
     #[error("no heartbeat came back")]
     Silent,

@@ -55,13 +55,19 @@ impl<S: Session> Lanes<S> {
         statement: &Statement,
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
-        self.asking(statement.name, async {
-            let mut lane = self.enter_to_write(statement.name).await?;
-            let until = lane.until();
-            let rows = timeout_at(until, lane.session().execute(statement, values)).await;
-            lane.leave(rows)
-        })
-        .await
+        self.asking(statement.name, self.write_unrecorded(statement, values)).await
+    }
+
+    /// Writes what no figure is about.
+    pub(super) async fn write_unrecorded(
+        &self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, StoreError> {
+        let mut lane = self.enter_to_write(statement.name).await?;
+        let until = lane.until();
+        let rows = timeout_at(until, lane.session().execute(statement, values)).await;
+        lane.leave(rows)
     }
 
     /// Writes, and reads the first of the rows that come back.

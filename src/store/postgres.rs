@@ -82,6 +82,17 @@ impl PostgresStore {
         self.lanes.asking("changes", look).await
     }
 
+    /// Sends a notification over one of the held connections.
+    pub(crate) async fn notify_channel(
+        &self,
+        channel: &str,
+        payload: &str,
+    ) -> Result<(), StoreError> {
+        let statement = self.statement("notify", "select pg_notify($1, $2)");
+        let values = [channel.into(), payload.into()];
+        self.lanes.write_unrecorded(&statement, &values).await.map(drop)
+    }
+
     /// One that looked alive turned out to be dead: those that loaders hold may be, too.
     pub(crate) fn give_up_connections(&self) {
         self.lanes.give_up();

@@ -11,7 +11,7 @@ use super::metrics::Scrape;
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::eventually;
 use crate::support::http::{Message, get};
-use crate::support::postgres::Cluster;
+use crate::support::postgres::{Cluster, psql};
 use crate::support::program::Program;
 
 /// A running daemon.
@@ -52,6 +52,13 @@ impl Daemon {
             word == status && report["reason"].as_str() == reason
         })
         .await;
+    }
+
+    /// A line of its memory, in MB: what it has, or the most that it ever had.
+    fn memory(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
     }
 
     fn signal(&self, signal: &str) {
@@ -185,6 +192,43 @@ async fn it_is_ready_when_its_tables_are_right_and_stays_so_without_its_database
     cluster.restart();
     late.becomes("200", None).await;
     eventually("the lease is back", async || daemon.readiness().await.1["lease"] == true).await;
+}
+
+#[tokio::test]
+async fn a_flood_by_a_role_without_rights_costs_no_memory_and_ends_no_life() {
+    let cluster = Cluster::start();
+    let url = cluster.database();
+    let program = Program::new()
+        .with("DATABASE_URL", &url)
+        .with("LIVEKIT_SECRET_ENCRYPTION_KEY", &trunkline::KeyRing::generate().unwrap());
+    program.run(&["db", "migrate"]).ok();
+    let daemon = Daemon::start(&program);
+    daemon.becomes("200", None).await;
+    let hears = async || daemon.readiness().await.1["hearing"] == "notify";
+    eventually("it hears", hears).await;
+
+    let stranger = format!("stranger_of_{}", url.rsplit('/').next().unwrap());
+    psql(&url, &format!("create role {stranger} login"));
+    let before = daemon.memory("VmRSS:");
+    let flood = url.replace("owner@", &format!("{stranger}@"));
+    let flooding = tokio::task::spawn_blocking(move || {
+        psql(&flood, include_str!("../../cases/databases/notification-flood.sql"))
+    });
+    flooding.await.unwrap();
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while psql(&url, "select pg_notification_queue_usage() < 0.001") == "f" || !hears().await {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    assert!(read.await.is_ok(), "all of it was read, and it hears");
+    let most = daemon.memory("VmHWM:");
+    assert!(most <= before + 20, "{before} MB before, {most} MB at the most");
+    let scrape = Scrape::of(&daemon.get("/metrics").await.body);
+    assert_eq!(
+        scrape.sum("trunkline_change_listener_lives_ended_total", &[]),
+        0.0,
+        "no life has ended"
+    );
 }
 
 #[tokio::test]
