@@ -233,7 +233,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,
         Command::Call(call) => call.run(context).await,
-        Command::Batch(batch) => batch.run(context).await,
+        Command::Batch(batch) => Box::pin(batch.run(context)).await,
         Command::Serve(serve) => serve.run(context).await,
         Command::Healthcheck(healthcheck) => healthcheck.run(context).await,
         Command::Bench(bench) => bench.run(context).await,

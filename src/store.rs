@@ -92,9 +92,19 @@ pub trait Store: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// What is sealed of every config, in no order.
-    async fn sealed_secrets(&self) -> Result<Vec<SecretString>, StoreError> {
-        Ok(self.configs().await?.into_iter().map(|config| config.api_secret).collect())
+    /// What is sealed of so many configs, in the order of their ids: those after this one, or the
+    /// first ones.
+    async fn sealed_secrets(
+        &self,
+        after: Option<ConfigId>,
+        most: usize,
+    ) -> Result<Vec<(ConfigId, SecretString)>, StoreError> {
+        let configs = self.configs().await?.into_iter();
+        let later = configs.filter(|config| after.is_none_or(|after| config.id > after));
+        let mut sealed: Vec<_> = later.map(|config| (config.id, config.api_secret)).collect();
+        sealed.sort_unstable_by_key(|&(id, _)| id);
+        sealed.truncate(most);
+        Ok(sealed)
     }
 }
 

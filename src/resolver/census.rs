@@ -29,16 +29,25 @@ impl Resolver {
         };
         let mut census: Vec<_> =
             self.key_ids().into_iter().map(|(key, role)| (key, role, 0)).collect();
-        for sealed in store.sealed_secrets().await? {
-            let opened = running
-                .ring
-                .as_ref()
-                .and_then(|ring| ring.open(sealed.expose_secret()).ok().map(|opened| opened.key));
-            let key = opened.map_or_else(|| "none".to_owned(), |key| key.to_string());
-            if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| *id == key) {
-                *many += 1;
+        let mut last = None;
+        loop {
+            let page = store.sealed_secrets(last, PAGE).await?;
+            last = page.last().map(|&(id, _)| id);
+            for (_, sealed) in &page {
+                let opened = running.ring.as_ref().and_then(|ring| {
+                    ring.open(sealed.expose_secret()).ok().map(|opened| opened.key)
+                });
+                let key = opened.map_or_else(|| "none".to_owned(), |key| key.to_string());
+                if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| *id == key) {
+                    *many += 1;
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(census);
             }
         }
-        Ok(census)
     }
 }
+
+/// How many secrets are held at once. Each is bounded, and so is what counting them costs.
+const PAGE: usize = 100;

@@ -99,10 +99,18 @@ impl<S: SqlStore> Store for S {
         Ok(callers.into_iter().flatten().collect())
     }
 
-    async fn sealed_secrets(&self) -> Result<Vec<SecretString>, StoreError> {
+    async fn sealed_secrets(
+        &self,
+        after: Option<ConfigId>,
+        most: usize,
+    ) -> Result<Vec<(ConfigId, SecretString)>, StoreError> {
         let statement = &self.statements().answering.secrets;
-        let secret = |row: &_| Ok(Record::own_text(row, "api_secret")?.into());
-        self.lanes().read(statement, &[], secret).await
+        let values = [after.map_or(Uuid::nil(), |after| after.0).into(), most.into()];
+        let secret = |row: &_| {
+            let id = ConfigId(Record::own_id(row, "id")?);
+            Ok((id, Record::own_text(row, "api_secret")?.into()))
+        };
+        self.lanes().read(statement, &values, secret).await
     }
 }
 
@@ -141,4 +149,9 @@ const CHANGED_LATELY: &str = "
     limit $1";
 
 /// What is sealed, and nothing that only people want to know.
-const SECRETS: &str = "select {sealed} as api_secret from {schema}.voice_agent_livekit as c";
+const SECRETS: &str = "
+    select c.id, {sealed} as api_secret
+    from {schema}.voice_agent_livekit as c
+    where c.id > $1
+    order by c.id
+    limit $2";
