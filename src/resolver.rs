@@ -50,6 +50,7 @@ use crate::clock::{Clock, Moment};
 use crate::lifecycle::Lifecycle;
 use crate::number::Caller;
 use crate::settings::{Settings, Tuning};
+use crate::store::OpenStore;
 
 /// Resolves callers to LiveKit credentials. Cloning shares it.
 #[derive(Clone)]
@@ -66,6 +67,8 @@ struct Engine {
     threads: ThreadLocal<Thread>,
     loader: Arc<Loader>,
     owners: Owners,
+    /// What the settings name. `None`: nothing, or another store was given.
+    database: Option<OpenStore>,
     /// Who tells of changes. `None`: whoever has the store.
     feed: Option<Arc<ChangeFeed>>,
     vitals: Vitals,

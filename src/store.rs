@@ -196,6 +196,20 @@ impl OpenStore {
         }
     }
 
+    /// Opens the next connections as these settings say: the same database, by another password.
+    pub(crate) fn renew(&self, database: &Database) {
+        match (self, database) {
+            #[cfg(feature = "postgres")]
+            (Self::Postgres(store), Database::Postgres { options, .. }) => {
+                store.renew((**options).clone());
+            }
+            #[cfg(feature = "sqlite")]
+            (Self::Sqlite(_), _) => {}
+            #[cfg(all(feature = "postgres", feature = "sqlite"))]
+            (Self::Postgres(_), Database::Sqlite { .. }) => {}
+        }
+    }
+
     /// Which kind of database it is, in one word.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -66,8 +66,8 @@ impl Listener {
         }
     }
 
-    async fn listen(&self, options: &PgConnectOptions) -> Result<(PgListener, String), LifeEnded> {
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+    async fn listen(&self, options: PgConnectOptions) -> Result<(PgListener, String), LifeEnded> {
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
         let mut ear = PgListener::connect_with(&pool).await?;
         ear.eager_reconnect(false);
         let channel: String = sqlx::query_scalar(CHANNEL)

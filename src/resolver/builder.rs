@@ -70,15 +70,13 @@ impl ResolverBuilder {
         let cache = Arc::new(Cache::new(tuning.capacity, longest, tuning.ttl));
         let telemetry = Arc::new(Telemetry::new());
 
-        let mut feed = None;
-        let store = given.or_else(|| {
-            let new = || Some(OpenStore::new(settings.database.as_ref()?, &tuning));
-            let opened = database.or_else(new)?;
-            let store = opened.store();
+        let open = || Some(OpenStore::new(settings.database.as_ref()?, &tuning));
+        let database = if given.is_some() { None } else { database.or_else(open) };
+        let feed = database.clone().map(|database| {
             let counted = telemetry.changes.clone();
-            feed = Some(Arc::new(ChangeFeed::new(opened, &tuning, &cache, &clock, counted)));
-            Some(store)
+            Arc::new(ChangeFeed::new(database, &tuning, &cache, &clock, counted))
         });
+        let store = given.or_else(|| database.as_ref().map(OpenStore::store));
         let (live, lifecycle) =
             (Arc::new(Live::new(settings, store.is_some(), &clock)), Lifecycle::new());
         let loader = Arc::new(Loader {
@@ -110,6 +108,7 @@ impl ResolverBuilder {
             threads: ThreadLocal::new(),
             owners: Owners::new(&loader),
             loader,
+            database,
             feed,
             vitals: Vitals::default(),
             lifecycle,

@@ -23,13 +23,19 @@ impl Resolver {
     /// [`ReloadError::NeedsRestart`] when they change what only a restart can change.
     pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
         let engine = &self.engine;
+        let database = settings.database.clone();
         engine.live.take(settings, &engine.clock, |outdated| match outdated {
             Outdated::Dropped(change) => {
                 engine.telemetry.by_reload.increment(1);
                 engine.cache.apply(change);
             }
             Outdated::Turned => engine.cache.turn(),
-        })
+        })?;
+        // The same one still, perhaps by another password.
+        if let (Some(opened), Some(database)) = (&engine.database, &database) {
+            opened.renew(database);
+        }
+        Ok(())
     }
 }
 

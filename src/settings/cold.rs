@@ -1,11 +1,13 @@
 //! What a process began with, for a reload to be compared with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::path::PathBuf;
 
 use foldhash::quality::FixedState;
+use url::Url;
 
 use super::file::Stamp;
 use super::names::LIBPQ;
@@ -16,7 +18,7 @@ use super::{Settings, VARIABLES, Values};
 /// Hidden: a password could be guessed from its hash.
 #[derive(Clone)]
 pub(crate) struct Cold {
-    /// Of the values that take a restart.
+    /// Of the values that take a restart, the password of the database apart.
     at_restart: BTreeMap<&'static str, u64>,
     /// Of the values that a reload takes.
     at_reload: BTreeMap<&'static str, u64>,
@@ -43,13 +45,31 @@ pub(super) fn cold(values: &Values) -> Cold {
         let some = VARIABLES.iter().filter(move |variable| variable.hot == hot);
         some.map(|variable| variable.name)
     };
+    let mut at_restart: BTreeMap<_, _> = names(false).chain(LIBPQ).map(hashed).collect();
+    // A password may be another one while it runs; where it is sent to may not.
+    at_restart.remove(PASSWORD);
+    let place = values.get(URL).map(without_password);
+    at_restart.insert(URL, FixedState::default().hash_one(place));
     Cold {
-        at_restart: names(false).chain(LIBPQ).map(hashed).collect(),
-        at_reload: names(true).map(hashed).collect(),
+        at_restart,
+        at_reload: names(true).chain([URL, PASSWORD]).map(hashed).collect(),
         files: values.files().to_vec(),
         stamps: values.stamps().to_vec(),
     }
 }
+
+/// A URL that differs from one with another password in nothing.
+fn without_password(url: &str) -> Cow<'_, str> {
+    let Ok(mut url) = Url::parse(url) else { return url.into() };
+    let _none_in_a_path = url.set_password(None);
+    let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+    url.set_query(None);
+    url.query_pairs_mut().extend_pairs(pairs.iter().filter(|(name, _)| name != "password"));
+    String::from(url).into()
+}
+
+const URL: &str = "DATABASE_URL";
+const PASSWORD: &str = "PGPASSWORD";
 
 impl Settings {
     /// Which variables differ from these other settings and cannot be changed while running.

@@ -82,7 +82,7 @@ variables! {
     }
     "Database": {
         DATABASE_URL = "" [secret file]
-            "postgres://user:password@host/database?sslmode=verify-full, or sqlite:path/to/file.db. Without sslmode the connection is encrypted only if the server offers it. Where DATABASE_URL is not set and PGHOST or PGDATABASE is, the PG variables of libpq name a Postgres."
+            "postgres://user:password@host/database?sslmode=verify-full, or sqlite:path/to/file.db. Without sslmode the connection is encrypted only if the server offers it. Another password alone is used by the next connection, without a restart. Where DATABASE_URL is not set and PGHOST or PGDATABASE is, the PG variables of libpq name a Postgres."
         DB_SCHEMA = "public"
             "The Postgres schema that holds the tables."
         DATABASE_CONNECTIONS = "4"

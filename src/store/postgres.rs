@@ -36,7 +36,7 @@ impl PostgresStore {
         connections: u32,
         deadline: Duration,
     ) -> Self {
-        let door = PostgresDoor::new(&options.application_name("trunkline"), deadline);
+        let door = PostgresDoor::new(options, deadline);
         let (name, text) = (quoted(schema), literal(schema));
         let templates = DIALECT.templates(&[("{schema}", &name), ("{schema_text}", &text)]);
         Self {
@@ -60,8 +60,13 @@ impl PostgresStore {
 
     /// The options of a connection that nothing stands before, for the listener's own one. `None`:
     /// a pooler stands before the database.
-    pub(crate) fn direct(&self) -> Option<&PgConnectOptions> {
+    pub(crate) fn direct(&self) -> Option<PgConnectOptions> {
         self.lanes.door().direct()
+    }
+
+    /// Opens the next connections with these options: the password is another one.
+    pub(super) fn renew(&self, options: PgConnectOptions) {
+        self.lanes.door().renew(options);
     }
 
     /// A statement of the reader of the change log.

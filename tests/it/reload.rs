@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use trunkline::settings::{SettingsFiles, Values};
-use trunkline::{KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest, follow};
+use trunkline::store::Migrations;
+use trunkline::{
+    Hearing, KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest, follow,
+};
 
 use crate::support::database::{Kind, TestDatabase};
+use crate::support::postgres::Cluster;
 use crate::support::{caller, config, eventually, number};
 
 /// A `.env` file and a resolver that follows it.
@@ -120,6 +124,57 @@ async fn what_takes_a_restart_is_refused_whole_and_named() {
     assert_eq!(agent, "inbound-agent");
     lab.resolver.reload(read("USE_SELFHOST_ROUTING_TABLE=false")).unwrap();
     assert_eq!(lab.source().await.1, Some(Reason::FlagOff));
+}
+
+/// As a secret in a file is rotated: the server's first, then ours.
+#[tokio::test]
+async fn another_password_of_the_database_is_used_without_a_restart() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::on(&cluster.database());
+    database.open.migrate(Migrations::Up).await.unwrap();
+    let name = database.url.rsplit('/').next().unwrap();
+    cluster.asks_for_passwords("rotated");
+    cluster.psql(name, "create role rotated superuser login password 'canary-first'");
+    let url = |password: &str| {
+        let place = format!("127.0.0.1:{}/{name}?sslmode=disable", cluster.port);
+        format!("postgres://rotated:{password}@{place}")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, url("canary-first")).unwrap();
+    let variables = || {
+        let path = file.to_str().unwrap().to_owned();
+        let key = KeyRing::generate().unwrap().to_string();
+        [("DATABASE_URL_FILE".to_owned(), path), ("LIVEKIT_SECRET_ENCRYPTION_KEY".to_owned(), key)]
+    };
+    let settings = || Settings::read(&Values::of(variables(), None)).unwrap();
+    let resolver = Resolver::builder(settings()).start();
+    let reason = async |tenant| match resolver.resolve(caller(tenant, 1)).await {
+        Ok(answer) => answer.reason(),
+        Err(error) => error.reason(),
+    };
+    assert_eq!(reason(1).await, Some(Reason::NumberUnknown));
+
+    cluster.psql(name, "alter role rotated password 'canary-second'");
+    std::fs::write(&file, url("canary-second")).unwrap();
+    resolver.reload(settings()).unwrap();
+    cluster.psql(
+        name,
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'rotated'",
+    );
+    let mut tenant = 1;
+    eventually("the next connection is let in", async || {
+        tenant += 1;
+        reason(tenant).await == Some(Reason::NumberUnknown)
+    })
+    .await;
+    let heard = async || resolver.health().hearing == Hearing::Notify;
+    eventually("the next listener is let in, too", heard).await;
+
+    std::fs::write(&file, url("canary-second").replace("127.0.0.1", "127.0.0.2")).unwrap();
+    let refused = resolver.reload(settings()).unwrap_err();
+    assert!(refused.to_string().starts_with("DATABASE_URL changed"), "{refused}");
+    assert!(!refused.to_string().contains("canary"));
 }
 
 #[tokio::test]

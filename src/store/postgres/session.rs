@@ -1,8 +1,10 @@
 //! How a connection to Postgres is opened, and what surrounds a statement on it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Json;
@@ -14,8 +16,8 @@ use crate::store::statement::{Statement, Value};
 /// How connections are opened: directly, or through a pooler that gives each transaction another
 /// session of the server.
 pub(in crate::store) struct PostgresDoor {
-    direct: PgConnectOptions,
-    pooled: PgConnectOptions,
+    ways: ArcSwap<Ways>,
+    timeout: String,
     /// What a transaction through a pooler begins with.
     prologue: String,
     is_pooled: AtomicBool,
@@ -23,31 +25,52 @@ pub(in crate::store) struct PostgresDoor {
     is_direct: AtomicBool,
 }
 
-impl PostgresDoor {
-    pub(super) fn new(options: &PgConnectOptions, deadline: Duration) -> Self {
-        let timeout = deadline.as_millis().to_string();
+/// What a connection is opened with, of either kind.
+struct Ways {
+    direct: PgConnectOptions,
+    pooled: PgConnectOptions,
+}
+
+impl Ways {
+    fn new(options: PgConnectOptions, timeout: &str) -> Self {
+        let options = options.application_name("trunkline");
         // A statement that nobody waits for any more must end in the server, too.
-        let set = [("search_path", PATH), ("statement_timeout", &timeout)];
+        let set = [("search_path", PATH), ("statement_timeout", timeout)];
         Self {
             direct: options.clone().options(set).options(NOTICE_THE_DEAD),
             // Nothing but what every pooler knows.
-            pooled: options.clone().extra_float_digits(None).statement_cache_capacity(0),
+            pooled: options.extra_float_digits(None).statement_cache_capacity(0),
+        }
+    }
+}
+
+impl PostgresDoor {
+    pub(super) fn new(options: PgConnectOptions, deadline: Duration) -> Self {
+        let timeout = deadline.as_millis().to_string();
+        Self {
+            ways: ArcSwap::from_pointee(Ways::new(options, &timeout)),
             prologue: format!(
                 "begin; set local search_path = {PATH}; set local statement_timeout = {timeout}"
             ),
             is_pooled: AtomicBool::new(false),
             is_direct: AtomicBool::new(false),
+            timeout,
         }
     }
 
+    /// Opens the next connections with these options.
+    pub(super) fn renew(&self, options: PgConnectOptions) {
+        self.ways.store(Arc::new(Ways::new(options, &self.timeout)));
+    }
+
     /// The options of a direct connection. `None`: a pooler stands before the database.
-    pub(super) fn direct(&self) -> Option<&PgConnectOptions> {
-        (!self.is_pooled.load(Ordering::Relaxed)).then_some(&self.direct)
+    pub(super) fn direct(&self) -> Option<PgConnectOptions> {
+        (!self.is_pooled.load(Ordering::Relaxed)).then(|| self.ways.load().direct.clone())
     }
 
     /// Opens a direct connection. `None`: what was asked for when it was opened is not so.
     async fn open_direct(&self) -> Result<Option<PgConnection>, sqlx::Error> {
-        let mut connection = match PgConnection::connect_with(&self.direct).await {
+        let mut connection = match PgConnection::connect_with(&self.ways.load_full().direct).await {
             Err(sqlx::Error::Database(refusal))
                 if refusal.code().as_deref() == Some(NOT_SUPPORTED)
                     || refusal.message().starts_with("unsupported startup parameter") =>
@@ -103,7 +126,7 @@ impl Session for PostgresSession {
                 tracing::info!("a pooler stands before Postgres: each statement is a transaction");
             }
         }
-        let connection = PgConnection::connect_with(&door.pooled).await?;
+        let connection = PgConnection::connect_with(&door.ways.load_full().pooled).await?;
         Ok(Self { connection, prologue: Some(door.prologue.clone()) })
     }
 

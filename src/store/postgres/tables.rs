@@ -37,7 +37,7 @@ impl PostgresStore {
                 }
                 Ok(())
             };
-            lock_holder::naming(self.direct(), waiting, migrating).await?;
+            lock_holder::naming(self.direct().as_ref(), waiting, migrating).await?;
         }
         book.status(&self.lanes).await
     }
@@ -105,7 +105,7 @@ impl PostgresStore {
                   connection"
                 .into(),
         })?;
-        let patient = direct.clone().options([("statement_timeout", "0")]);
+        let patient = direct.options([("statement_timeout", "0")]);
         let connection = tokio::time::timeout(self.deadline, PgConnection::connect_with(&patient))
             .await
             .map_err(|_| StoreError::Timeout { after: self.deadline })?

@@ -74,6 +74,15 @@ impl Cluster {
         psql(&self.url(database), sql)
     }
 
+    /// Has the server ask this role for its password, where it comes over TCP.
+    pub fn asks_for_passwords(&self, role: &str) {
+        let file = self.folder.join("data/pg_hba.conf");
+        let rules = fs::read_to_string(&file).unwrap();
+        let first = format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}");
+        fs::write(file, first).unwrap();
+        self.psql("postgres", "select pg_reload_conf()");
+    }
+
     /// Signals the server's main process.
     pub fn signal(&self, signal: &str) {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
