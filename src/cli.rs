@@ -225,7 +225,7 @@ pub(crate) fn main() -> ExitCode {
 async fn run(command: Command, context: &Context) -> Done {
     match command {
         Command::Demo(demo) => demo.run(context).await,
-        Command::Key(key) => key.run(context),
+        Command::Key(key) => key.run(context).await,
         Command::Secret(secret) => secret.run(context),
         Command::Db(db) => db.run(context).await,
         Command::Livekit(livekit) => livekit.run(context).await,

@@ -6,6 +6,7 @@
 //! **Invariant:** sealing and opening are two verbs. Only [`KeyRing::convert`] lets the prefix
 //! decide, for those who come from the Python tool; nothing on a resolve path calls it.
 
+mod binding;
 mod fernet;
 
 use std::fmt;
@@ -14,13 +15,16 @@ pub use secrecy::ExposeSecret;
 use secrecy::SecretBox;
 use zeroize::{Zeroize, Zeroizing};
 
+pub use self::binding::Binding;
+use self::fernet::Form;
+
 /// Text that is wiped when dropped and whose `Debug` says nothing.
 pub type Secret = SecretBox<String>;
 
 /// What every sealed secret begins with.
 pub const PREFIX: &str = "dev-s-t-";
 
-/// A secret at rest: [`PREFIX`] and a Fernet token.
+/// A secret at rest: [`PREFIX`] and a Fernet token, or the like of one that is bound to its config.
 ///
 /// The only type that a store takes for a secret, so that plaintext cannot be written by mistake.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,6 +45,12 @@ impl Sealed {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is bound to a config. Whether it is bound to this one is known once it opens.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        token_of(&self.0).is_ok_and(|token| token.form() == Some(Form::Bound))
     }
 }
 
@@ -82,6 +92,7 @@ impl fmt::Debug for KeyId {
 /// ```
 pub struct KeyRing {
     keys: Vec<fernet::Key>,
+    bound_only: bool,
 }
 
 /// A secret in the clear, and the key that opened it.
@@ -121,7 +132,25 @@ impl KeyRing {
                 fernet::Key::parse(key.trim()).ok_or(KeyError::KeyMalformed { place: index + 1 })
             })
             .collect::<Result<_, _>>()
-            .map(|keys| Self { keys })
+            .map(|keys| Self { keys, bound_only: false })
+    }
+
+    /// The same keys, which open as a config's only what is bound to it, if so.
+    #[must_use]
+    pub fn bound_only(self, bound_only: bool) -> Self {
+        Self { bound_only, ..self }
+    }
+
+    /// Whether it opens as a config's only what is bound to it.
+    #[must_use]
+    pub fn is_bound_only(&self) -> bool {
+        self.bound_only
+    }
+
+    /// Whether the other one opens the same in the same way.
+    #[must_use]
+    pub fn opens_like(&self, other: &Self) -> bool {
+        self.key_ids() == other.key_ids() && self.bound_only == other.bound_only
     }
 
     /// Makes a fresh key, as the text that [`KeyRing::parse`] reads.
@@ -147,19 +176,46 @@ impl KeyRing {
     /// [`KeyError::EmptyInput`] for white space or nothing, [`KeyError::AlreadySealed`],
     /// [`KeyError::PlaintextTooLong`], [`KeyError::NoRandomness`].
     pub fn seal(&self, plaintext: &str, unix_seconds: u64) -> Result<Sealed, KeyError> {
+        Self::can_be_sealed(plaintext)?;
+        self.sealed(Form::Plain, plaintext.as_bytes(), unix_seconds)
+    }
+
+    /// The same, bound to a config: [`open_for`](Self::open_for) this one opens it and no other.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`seal`](Self::seal). The texts of the config count in its length.
+    pub fn seal_for(
+        &self,
+        plaintext: &str,
+        owner: &Binding<'_>,
+        unix_seconds: u64,
+    ) -> Result<Sealed, KeyError> {
+        Self::can_be_sealed(plaintext)?;
+        let inside = owner
+            .around(plaintext)
+            .ok_or(KeyError::PlaintextTooLong { longest: fernet::MAX_PLAINTEXT })?;
+        self.sealed(Form::Bound, &inside, unix_seconds)
+    }
+
+    fn can_be_sealed(plaintext: &str) -> Result<(), KeyError> {
         if plaintext.trim().is_empty() {
             return Err(KeyError::EmptyInput);
         }
         if plaintext.starts_with(PREFIX) {
             return Err(KeyError::AlreadySealed);
         }
-        if plaintext.len() > fernet::MAX_PLAINTEXT {
+        Ok(())
+    }
+
+    fn sealed(&self, form: Form, inside: &[u8], unix_seconds: u64) -> Result<Sealed, KeyError> {
+        if inside.len() > fernet::MAX_PLAINTEXT {
             return Err(KeyError::PlaintextTooLong { longest: fernet::MAX_PLAINTEXT });
         }
         let mut iv = [0; 16];
         getrandom::fill(&mut iv).map_err(|_| KeyError::NoRandomness)?;
         let key = self.keys.first().ok_or(KeyError::KeyMissing)?;
-        Ok(Sealed(format!("{PREFIX}{}", key.seal(plaintext.as_bytes(), unix_seconds, iv))))
+        Ok(Sealed(format!("{PREFIX}{}", key.seal(form, inside, unix_seconds, iv))))
     }
 
     /// Opens a sealed secret with whichever key made it. White space in and after the token is
@@ -168,19 +224,77 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`KeyError::EmptyInput`], [`KeyError::PrefixMissing`] for plaintext,
-    /// [`KeyError::TokenMalformed`], [`KeyError::NoKeyFits`], [`KeyError::NotText`].
+    /// [`KeyError::TokenMalformed`], [`KeyError::NoKeyFits`], [`KeyError::NotText`], and
+    /// [`KeyError::Bound`] for a secret that opens as a config's alone.
     pub fn open(&self, sealed: &str) -> Result<Opened, KeyError> {
+        self.open_whose(sealed, |owner| match owner {
+            Some(_) => Err(KeyError::Bound),
+            None => Ok(()),
+        })
+    }
+
+    /// Opens the secret of a config. One that is bound must be bound to this one; whether others are
+    /// opened, [`bound_only`](Self::bound_only) says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), [`KeyError::BoundElsewhere`] and [`KeyError::NotBound`].
+    pub fn open_for(&self, sealed: &str, owner: &Binding<'_>) -> Result<Opened, KeyError> {
+        self.open_whose(sealed, |bound_to| match bound_to {
+            Some(bound_to) => match owner.differs_from(bound_to) {
+                Some(what) => Err(KeyError::BoundElsewhere { what }),
+                None => Ok(()),
+            },
+            None if self.bound_only => Err(KeyError::NotBound),
+            None => Ok(()),
+        })
+    }
+
+    /// Opens a sealed secret of either form, and tells first whose it is: for people, who have a
+    /// token and no row. Opens nothing where `of` refuses.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and what `of` returns.
+    pub fn open_whose(
+        &self,
+        sealed: &str,
+        of: impl FnOnce(Option<&Binding<'_>>) -> Result<(), KeyError>,
+    ) -> Result<Opened, KeyError> {
         let token = token_of(sealed)?;
-        let Some(key) = self.keys.iter().find(|key| key.signed(&token)) else {
-            return Err(KeyError::NoKeyFits { ring: self.key_ids() });
-        };
-        let mut plaintext =
+        let key = self.signer(&token)?;
+        let mut inside =
             key.open(&token).ok_or(KeyError::TokenMalformed { why: "padding is broken" })?;
-        let text = String::from_utf8(std::mem::take(&mut *plaintext)).map_err(|error| {
+        let id = KeyId(key.id());
+        let bytes = if token.form() == Some(Form::Bound) {
+            let (owner, secret) = Binding::split(&inside)
+                .ok_or(KeyError::TokenMalformed { why: "what it is bound to cannot be read" })?;
+            of(Some(&owner))?;
+            secret.to_vec()
+        } else {
+            of(None)?;
+            std::mem::take(&mut *inside)
+        };
+        let text = String::from_utf8(bytes).map_err(|error| {
             error.into_bytes().zeroize();
             KeyError::NotText
         })?;
-        Ok(Opened { secret: Secret::new(Box::new(text)), key: KeyId(key.id()) })
+        Ok(Opened { secret: Secret::new(Box::new(text)), key: id })
+    }
+
+    /// Which key a secret is sealed under, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the token, and [`KeyError::NoKeyFits`].
+    pub fn key_of(&self, sealed: &str) -> Result<KeyId, KeyError> {
+        let token = token_of(sealed)?;
+        self.signer(&token).map(|key| KeyId(key.id()))
+    }
+
+    fn signer(&self, token: &fernet::Token) -> Result<&fernet::Key, KeyError> {
+        let signer = self.keys.iter().find(|key| key.signed(token));
+        signer.ok_or_else(|| KeyError::NoKeyFits { ring: self.key_ids() })
     }
 
     /// Opens what carries the prefix and seals what does not: the `encrypt_decrypt` of the Python
@@ -245,6 +359,18 @@ pub enum KeyError {
         /// The keys that were tried.
         ring: Vec<KeyId>,
     },
+    /// The secret is bound to a config, and was not opened as that one's.
+    #[error("the secret is bound to a LiveKit config, and opens as that one's alone")]
+    Bound,
+    /// The secret is bound to something else than what it was opened for.
+    #[error("the secret was sealed for another {what}")]
+    BoundElsewhere {
+        /// What is another one: config, URL or API key.
+        what: &'static str,
+    },
+    /// The secret is bound to no config, and only those that are may be used.
+    #[error("the secret is not bound to its config, and BOUND_SECRETS_ONLY is on")]
+    NotBound,
     /// The text to seal carries the prefix already.
     #[error("already sealed: the text begins with {PREFIX}")]
     AlreadySealed,
@@ -267,8 +393,15 @@ pub enum KeyError {
 
 impl KeyError {
     /// The codes of what keeps a secret from opening.
-    pub(crate) const OF_OPENING: [&str; 5] =
-        ["key_missing", "prefix_missing", "token_malformed", "no_key_fits", "secret_not_text"];
+    pub(crate) const OF_OPENING: [&str; 7] = [
+        "key_missing",
+        "prefix_missing",
+        "token_malformed",
+        "no_key_fits",
+        "secret_not_text",
+        "secret_bound_elsewhere",
+        "secret_not_bound",
+    ];
 
     /// A stable `snake_case` name for the error, for scripts.
     #[must_use]
@@ -279,6 +412,9 @@ impl KeyError {
             Self::PrefixMissing => "prefix_missing",
             Self::TokenMalformed { .. } => "token_malformed",
             Self::NoKeyFits { .. } => "no_key_fits",
+            Self::Bound => "secret_bound",
+            Self::BoundElsewhere { .. } => "secret_bound_elsewhere",
+            Self::NotBound => "secret_not_bound",
             Self::AlreadySealed => "already_sealed",
             Self::EmptyInput => "empty_input",
             Self::PlaintextTooLong { .. } => "secret_too_long",
@@ -305,6 +441,14 @@ impl KeyError {
             Self::NoKeyFits { .. } => {
                 Some("add the key that sealed it to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma")
             }
+            Self::Bound => {
+                Some("seal the plaintext anew, or unbind it first: `trunkline key unbind`")
+            }
+            Self::BoundElsewhere { .. } => Some(
+                "somebody without the key has changed the row: put it back, or enter the secret anew \
+                 with `trunkline livekit edit`",
+            ),
+            Self::NotBound => Some("`trunkline key bind` binds it"),
             Self::AlreadySealed => {
                 Some("it can be stored as it is, or opened with `trunkline secret open`")
             }

@@ -79,7 +79,7 @@ pub use self::changes::Hearing;
 pub use self::credentials::CredentialError;
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{
-    Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
+    Binding, Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
 };
 pub use self::lifecycle::Lifecycle;
 pub use self::number::{

@@ -50,6 +50,11 @@ reasons! {
     ConfigInvalid = "config_invalid",
     /// The config's API secret does not open with any key of the ring.
     SecretUnopenable = "secret_unopenable",
+    /// The config's API secret was sealed for another config, URL or API key: somebody without the
+    /// key has changed the row.
+    SecretBoundElsewhere = "secret_bound_elsewhere",
+    /// The config's API secret is not bound to it, and `BOUND_SECRETS_ONLY` is on.
+    SecretNotBound = "secret_not_bound",
     /// The database cannot be reached or refuses.
     DatabaseUnreachable = "database_unreachable",
     /// The database did not answer in time.

@@ -45,6 +45,7 @@ pub use self::rows::{
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
 use crate::settings::{Database, Tuning};
 
@@ -120,8 +121,13 @@ pub trait AdminStore: Store {
     /// One config, by its unique name.
     async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError>;
 
-    /// Changes the fields that `edit` holds and no other. `false`: there is no such config.
+    /// Changes the fields that `edit` holds and no other. `false`: there is no such config, or its
+    /// secret is not what it must be.
     async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError>;
+
+    /// Puts the same secret in its place, sealed anew. `false`: secret, URL or API key are not what
+    /// was read any more, and nothing is changed.
+    async fn reseal(&self, read: &Config, sealed: &Sealed) -> Result<bool, StoreError>;
 
     /// Removes a config, used or not. `false`: there is no such config.
     async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError>;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::ExposeSecret;
 use serde_json::json;
 use trunkline::store::{Config, Migrations, OpenStore};
 use trunkline::{Hearing, KeyRing, Settings};
@@ -179,7 +178,7 @@ fn secrets(configs: &[Config], ring: &KeyRing) -> Vec<Finding> {
     let mut by_key = BTreeMap::<_, u64>::new();
     let mut findings = Vec::new();
     for config in configs {
-        match ring.open(config.api_secret.expose_secret()) {
+        match config.open(ring) {
             Ok(opened) => *by_key.entry(opened.key).or_default() += 1,
             Err(error) => {
                 let mut failure = Failure::from(error);

@@ -142,7 +142,9 @@ impl From<CallerError> for Failure {
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         let exit = match error.reason() {
-            Some(Reason::SecretUnopenable) => Exit::Key,
+            Some(
+                Reason::SecretUnopenable | Reason::SecretBoundElsewhere | Reason::SecretNotBound,
+            ) => Exit::Key,
             Some(reason) if reason.is_recoverable() => Exit::Store,
             _ => Exit::Failed,
         };

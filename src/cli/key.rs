@@ -1,4 +1,6 @@
-//! `trunkline key`: encryption keys.
+//! `trunkline key`: encryption keys, and what is sealed with them.
+
+mod bind;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -15,17 +17,33 @@ pub(crate) enum Key {
     /// Keep it where only the program can read it, in a file of mode 0600 that
     /// `LIVEKIT_SECRET_ENCRYPTION_KEY_FILE` names. Without it no sealed secret can be opened.
     Generate,
+    /// Bind secrets to their configs: edited or swapped by somebody without the key, a row opens
+    /// nothing
+    ///
+    /// Each secret is sealed anew, under the first key, together with the id, the URL and the API
+    /// key of its config. Readers that do not know this form refuse it: the Python service, and
+    /// trunkline before this version. Update all of them first; `key unbind` is the way back.
+    Bind(bind::Bind),
+    /// Seal secrets as plain Fernet tokens again, which every reader opens
+    Unbind(bind::Bind),
 }
 
 impl Key {
-    pub(crate) fn run(self, context: &Context) -> Done {
-        let Self::Generate = self;
-        let key = KeyRing::generate()?;
-        if context.json {
-            let id = KeyRing::parse(&key)?.key_ids().first().map(ToString::to_string);
-            json_line(&json!({"key": *key, "id": id}))
-        } else {
-            raw(key.as_str())
+    pub(crate) async fn run(self, context: &Context) -> Done {
+        match self {
+            Self::Generate => generate(context),
+            Self::Bind(bind) => bind.run(context, true).await,
+            Self::Unbind(bind) => bind.run(context, false).await,
         }
+    }
+}
+
+fn generate(context: &Context) -> Done {
+    let key = KeyRing::generate()?;
+    if context.json {
+        let id = KeyRing::parse(&key)?.key_ids().first().map(ToString::to_string);
+        json_line(&json!({"key": *key, "id": id}))
+    } else {
+        raw(key.as_str())
     }
 }

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::store::{AdminStore, Config, ConfigEdit, NewConfig};
-use trunkline::{ConfigId, KeyRing, PREFIX, Sealed, ServerUrl};
+use trunkline::{Binding, ConfigId, ExposeSecret, KeyRing, PREFIX, Sealed, ServerUrl};
 
 use super::Context;
 use super::failure::{Done, Exit, Failure};
@@ -145,7 +145,12 @@ impl Add {
             let what = (url, key, config.trunk_id.as_deref());
             check::before_adding(context, what, config.api_secret.as_str()).await?;
         }
-        let id = context.store()?.create_config(&config).await?;
+        let store = context.store()?;
+        let id = store.create_config(&config).await?;
+        if context.ring()?.is_bound_only() {
+            // Its id is part of what it is bound to.
+            bind(context, &*store, id).await?;
+        }
         if context.json { json_line(&json!({"id": id})) } else { line(id.to_string()) }
     }
 }
@@ -153,11 +158,13 @@ impl Add {
 impl Edit {
     async fn run(self, context: &Context) -> Done {
         let new_secret = self.secret_file.is_some() || self.secret_stdin;
+        let store = context.store()?;
+        let config = find(&*store, &self.config).await?;
         let text = |name, value: Option<String>, empty: bool, longest| {
             let value = value.map(|value| field(name, value, longest)).transpose()?;
             Ok::<_, Failure>(if empty { Some(None) } else { value.map(Some) })
         };
-        let edit = ConfigEdit {
+        let mut edit = ConfigEdit {
             name: self.name.map(|name| field("name", name, 255)).transpose()?,
             description: text("description", self.description, self.no_description, 10_000)?,
             url: self.url.as_deref().map(url).transpose()?,
@@ -172,14 +179,54 @@ impl Edit {
             } else {
                 None
             },
+            only_over: None,
         };
-        let store = context.store()?;
-        let id = find(&*store, &self.config).await?.id;
-        if !store.update_config(id, &edit).await? {
+        let bound_only = context.settings()?.ring.is_some_and(|ring| ring.is_bound_only());
+        if (config.is_bound() || bound_only) && !keep_bound(&config, &mut edit, context)? {
+            edit.only_over = Some(config.api_secret.clone());
+        }
+        if !store.update_config(config.id, &edit).await? {
+            if edit.only_over.is_some() && store.config(config.id).await?.is_some() {
+                let message = "somebody has changed the secret of this config meanwhile";
+                let failure = Failure::new("config_changed", message, Exit::Conflict);
+                return Err(failure.hint("look at it, and run this again"));
+            }
             return Err(not_found(&self.config));
         }
-        show(context, &find(&*store, &id.to_string()).await?)
+        show(context, &find(&*store, &config.id.to_string()).await?)
     }
+}
+
+/// Binds the secret of a config that was added a moment ago.
+async fn bind(context: &Context, store: &dyn AdminStore, id: ConfigId) -> Done {
+    let Some(config) = store.config(id).await? else { return Ok(()) };
+    let ring = context.ring()?;
+    let opened = ring.open(config.api_secret.expose_secret())?;
+    let now = SystemClock::default().unix_seconds();
+    let sealed = ring.seal_for(opened.secret.expose_secret(), &config.binding(), now)?;
+    store.reseal(&config, &sealed).await?;
+    Ok(())
+}
+
+/// Seals the secret of a bound config for what an edit makes of it. `true`: the edit changes nothing
+/// that the secret is bound to.
+fn keep_bound(config: &Config, edit: &mut ConfigEdit, context: &Context) -> Result<bool, Failure> {
+    if edit.url.is_none() && edit.api_key.is_none() && edit.api_secret.is_none() {
+        return Ok(true);
+    }
+    let ring = context.ring()?;
+    let opened = match &edit.api_secret {
+        Some(new) => ring.open(new.as_str())?,
+        None => config.open(&ring)?,
+    };
+    let owner = Binding {
+        config: config.id.0,
+        url: edit.url.as_ref().map_or(config.url.as_str(), ServerUrl::as_str),
+        api_key: edit.api_key.as_deref().unwrap_or(&config.api_key),
+    };
+    let now = SystemClock::default().unix_seconds();
+    edit.api_secret = Some(ring.seal_for(opened.secret.expose_secret(), &owner, now)?);
+    Ok(false)
 }
 
 async fn list(context: &Context) -> Done {

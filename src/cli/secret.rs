@@ -5,12 +5,13 @@ use std::io::IsTerminal;
 use clap::Subcommand;
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::{Converted, ExposeSecret, KeyRing, Opened, Sealed};
+use trunkline::{Binding, Converted, ExposeSecret, KeyRing, Opened, Sealed};
 
 use super::Context;
 use super::failure::{Done, Failure};
 use super::input;
 use super::output::{json_line, raw};
+use super::plain::plain;
 
 /// Secrets come from stdin, or from a hidden prompt where that is a terminal. Exactly one trailing
 /// newline is dropped.
@@ -44,7 +45,14 @@ impl Secret {
             Self::Open { reveal } => {
                 guard(reveal)?;
                 let sealed = input::secret(None, "sealed secret")?;
-                show_opened(context, &ring.open(&sealed)?)
+                let opened = ring.open_whose(&sealed, |owner| {
+                    if let Some(Binding { config, url, api_key }) = owner {
+                        let (url, key) = (plain(url), plain(api_key));
+                        eprintln!("bound to config {config}, {url} and API key {key}");
+                    }
+                    Ok(())
+                })?;
+                show_opened(context, &opened)
             }
             Self::Convert { reveal } => {
                 let text = input::secret(None, "secret")?;

@@ -5,7 +5,8 @@
 //! wiped, plaintext must never stand in a buffer that is dropped as it is, and length is limited
 //! before any work. The tests hold it against that crate in both directions.
 //!
-//! Format: the Fernet specification, version 0x80.
+//! Format: the Fernet specification, version 0x80. What is bound has the same one with a version of
+//! our own, which every other reader of Fernet refuses.
 
 use aes::Aes128;
 use aes::cipher::block_padding::Pkcs7;
@@ -62,10 +63,16 @@ impl Key {
         self.id
     }
 
-    pub(super) fn seal(&self, plaintext: &[u8], unix_seconds: u64, iv: [u8; 16]) -> String {
+    pub(super) fn seal(
+        &self,
+        form: Form,
+        plaintext: &[u8],
+        unix_seconds: u64,
+        iv: [u8; 16],
+    ) -> String {
         let padded = plaintext.len() / 16 * 16 + 16;
         let mut token = Zeroizing::new(Vec::with_capacity(HEADER + padded + TAG));
-        token.push(VERSION);
+        token.push(form as u8);
         token.extend_from_slice(&unix_seconds.to_be_bytes());
         token.extend_from_slice(&iv);
         token.extend_from_slice(plaintext);
@@ -125,6 +132,16 @@ fn leaving_nothing<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// What a token holds. Its first byte, which is signed like the rest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Form {
+    /// A secret: a Fernet token.
+    Plain = 0x80,
+    /// A secret and what it belongs to: no Fernet token.
+    Bound = 0x81,
+}
+
 /// The bytes of a token whose shape has been checked and whose signature has not.
 pub(super) struct Token(Vec<u8>);
 
@@ -139,15 +156,22 @@ impl Token {
         }
         let mut bytes = Vec::with_capacity(decoded_len_estimate(text.len()));
         BASE64.decode_vec(&text, &mut bytes).map_err(|_| "not base64url")?;
-        match bytes.first() {
+        let token = Self(bytes);
+        match token.0.first() {
             None => Err("empty"),
-            Some(&VERSION) if bytes.len() < HEADER + 16 + TAG => Err("too short; it was cut off"),
-            Some(&VERSION) if !(bytes.len() - HEADER - TAG).is_multiple_of(16) => {
+            Some(_) if token.form().is_none() => Err("not a Fernet token of version 0x80"),
+            Some(_) if token.0.len() < HEADER + 16 + TAG => Err("too short; it was cut off"),
+            Some(_) if !(token.0.len() - HEADER - TAG).is_multiple_of(16) => {
                 Err("not whole AES blocks; a part is missing")
             }
-            Some(&VERSION) => Ok(Self(bytes)),
-            Some(_) => Err("not a Fernet token of version 0x80"),
+            Some(_) => Ok(token),
         }
+    }
+
+    /// What it holds.
+    pub(super) fn form(&self) -> Option<Form> {
+        let is = |form: &Form| self.0.first() == Some(&(*form as u8));
+        [Form::Plain, Form::Bound].into_iter().find(is)
     }
 }
 
@@ -169,7 +193,6 @@ pub(super) fn generate() -> Result<Zeroizing<String>, getrandom::Error> {
 
 /// How deep the work on a key goes at the most, in bytes, without optimization.
 const STACK: usize = 12 << 10;
-const VERSION: u8 = 0x80;
 /// Version, time and iv.
 const HEADER: usize = 1 + 8 + 16;
 const TAG: usize = 32;

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 
@@ -134,7 +135,81 @@ fn nothing_of_a_secret_is_in_any_debug_text() {
     assert!(!shown.contains(&sealed.as_str()[20..40]), "{shown}");
 }
 
+const CONFIG: Binding<'static> =
+    Binding { config: Uuid::from_u128(7), url: "wss://eu.example", api_key: "APIeu" };
+
+/// `CONFIG` with one thing of another one, each in turn.
+const OTHERS: [(Binding<'static>, &str); 3] = [
+    (Binding { config: Uuid::from_u128(8), ..CONFIG }, "config"),
+    (Binding { url: "wss://eu.example.org", ..CONFIG }, "URL"),
+    (Binding { api_key: "APIe", ..CONFIG }, "API key"),
+];
+
+#[test]
+fn a_bound_secret_opens_as_its_own_configs_alone() {
+    let ring = ring();
+    let sealed = ring.seal_for("s3cret", &CONFIG, NOW).unwrap();
+    assert!(sealed.is_bound() && Sealed::parse(sealed.as_str()).is_ok());
+    let opened = ring.open_for(sealed.as_str(), &CONFIG).unwrap();
+    assert_eq!((opened.secret.expose_secret().as_str(), opened.key), ("s3cret", ring.key_ids()[0]));
+    for (other, what) in OTHERS {
+        let refused = ring.open_for(sealed.as_str(), &other).unwrap_err();
+        assert_eq!(refused, KeyError::BoundElsewhere { what });
+    }
+    assert_eq!(ring.open(sealed.as_str()).unwrap_err(), KeyError::Bound);
+    assert_eq!(ring.key_of(sealed.as_str()), Ok(ring.key_ids()[0]));
+}
+
+/// The two texts have a length, so that no other pair of them reads the same.
+#[test]
+fn what_ends_one_text_does_not_begin_the_next_one() {
+    let ring = ring();
+    let sealed = ring.seal_for("s3cret", &Binding { url: "ab", api_key: "c", ..CONFIG }, NOW);
+    let moved = Binding { url: "a", api_key: "bc", ..CONFIG };
+    assert!(ring.open_for(sealed.unwrap().as_str(), &moved).is_err());
+}
+
+#[test]
+fn a_plain_secret_opens_for_any_config_unless_only_bound_ones_may() {
+    let key = KeyRing::generate().unwrap();
+    let ring = KeyRing::parse(&key).unwrap();
+    let sealed = ring.seal("s3cret", NOW).unwrap();
+    assert!(!sealed.is_bound() && ring.open_for(sealed.as_str(), &CONFIG).is_ok());
+    let strict = KeyRing::parse(&key).unwrap().bound_only(true);
+    assert!(!strict.opens_like(&ring));
+    assert_eq!(strict.open_for(sealed.as_str(), &CONFIG).unwrap_err(), KeyError::NotBound);
+    let bound = strict.seal_for("s3cret", &CONFIG, NOW).unwrap();
+    assert!(strict.open_for(bound.as_str(), &CONFIG).is_ok());
+}
+
+/// Nobody without the key makes one form of the other: the byte that tells them apart is signed.
+#[test]
+fn a_bound_secret_is_no_fernet_token_and_cannot_be_made_one() {
+    let key = KeyRing::generate().unwrap();
+    let (ring, theirs) = (KeyRing::parse(&key).unwrap(), ::fernet::Fernet::new(&key).unwrap());
+    let sealed = ring.seal_for("s3cret", &CONFIG, NOW).unwrap();
+    let token = sealed.as_str().strip_prefix(PREFIX).unwrap();
+    assert!(theirs.decrypt(token).is_err(), "an older reader fails closed");
+    let posing = format!("{PREFIX}gA{}", &token[2..]);
+    assert_eq!(ring.open(&posing).unwrap_err(), KeyError::NoKeyFits { ring: ring.key_ids() });
+    let plain = ring.seal("s3cret", NOW).unwrap();
+    let posing = format!("{PREFIX}gQ{}", &plain.as_str()[PREFIX.len() + 2..]);
+    assert!(Sealed::parse(&posing).unwrap().is_bound());
+    let refused = ring.open_for(&posing, &CONFIG).unwrap_err();
+    assert_eq!(refused, KeyError::NoKeyFits { ring: ring.key_ids() });
+}
+
 proptest! {
+    #[test]
+    fn what_it_is_bound_to_is_read_back(url in "\\PC{0,80}", api_key in "\\PC{0,80}", secret in "\\PC{1,200}") {
+        prop_assume!(!secret.trim().is_empty() && !secret.starts_with(PREFIX));
+        let ring = ring();
+        let owner = Binding { config: Uuid::from_u128(7), url: &url, api_key: &api_key };
+        let sealed = ring.seal_for(&secret, &owner, NOW).unwrap();
+        let opened = ring.open_for(sealed.as_str(), &owner).unwrap();
+        prop_assert_eq!(opened.secret.expose_secret(), &secret);
+    }
+
     #[test]
     fn the_fernet_crate_opens_ours_and_we_open_its(text in "\\PC{1,200}") {
         prop_assume!(!text.trim().is_empty() && !text.starts_with(PREFIX));

@@ -34,11 +34,12 @@ impl Resolver {
             let page = store.sealed_secrets(last, PAGE).await?;
             last = page.last().map(|&(id, _)| id);
             for (_, sealed) in &page {
-                let opened = running.ring.as_ref().and_then(|ring| {
-                    ring.open(sealed.expose_secret()).ok().map(|opened| opened.key)
+                let key = running.ring.as_ref().and_then(|ring| {
+                    let key = ring.key_of(sealed.expose_secret());
+                    key.ok().map(|key| key.to_string())
                 });
-                let key = opened.map_or_else(|| "none".to_owned(), |key| key.to_string());
-                if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| *id == key) {
+                let key = key.as_deref().unwrap_or("none");
+                if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| id == key) {
                     *many += 1;
                 }
             }

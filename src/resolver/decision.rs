@@ -68,6 +68,8 @@ impl Refused {
             Self::Unassigned => Reason::ConfigUnassigned,
             Self::ConfigMissing(_) => Reason::ConfigMissing,
             Self::Url(_) | Self::NoApiKey => Reason::ConfigInvalid,
+            Self::Secret(KeyError::BoundElsewhere { .. }) => Reason::SecretBoundElsewhere,
+            Self::Secret(KeyError::NotBound) => Reason::SecretNotBound,
             Self::Secret(_) => Reason::SecretUnopenable,
         }
     }
@@ -126,9 +128,9 @@ impl Decision {
                 return chosen.is(answer, &self.rules, environment);
             }
             // One that opens is not refused, and the other way round.
-            (Ok(chosen), _) => match chosen.ring.open(chosen.config.api_secret.expose_secret()) {
+            (Ok(chosen), _) => match chosen.config.open(&chosen.ring) {
                 Ok(_) => return false,
-                Err(_) => Reason::SecretUnopenable,
+                Err(error) => Refused::from(error).reason(),
             },
             (Err(why), _) => why.reason(),
         };
@@ -178,7 +180,7 @@ impl Chosen {
             &cache.fence,
             |there| there.matches(self.url.as_str(), &config.api_key, sealed, &self.ring),
             || {
-                let opened = self.ring.open(sealed)?;
+                let opened = config.open(&self.ring)?;
                 Ok(Credentials::sealed(
                     self.url.clone(),
                     &config.api_key,

@@ -1,6 +1,5 @@
 //! Each step of a resolution and why it went that way, for a person who asks.
 
-use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::Resolver;
@@ -93,7 +92,7 @@ impl Decision {
                 let trunk = given(config.trunk_id.as_ref());
                 say("trunk", names(trunk, "the rules', else OUTBOUND_TRUNK_ID"));
                 say("agent", names(given(config.agent.as_ref()), "VOICE_AGENT_NAME"));
-                let opened = ring.open(config.api_secret.expose_secret());
+                let opened = config.open(ring);
                 say(
                     "secret",
                     match opened {

@@ -287,8 +287,11 @@ impl Running {
 
     /// What was cached under older settings and is wrong under these.
     fn makes_wrong(&self, older: &Self) -> Option<Outdated> {
-        let keys = |running: &Self| running.ring.as_ref().map(|ring| ring.key_ids());
-        if keys(self) != keys(older) {
+        let same_ring = match (&self.ring, &older.ring) {
+            (Some(ring), Some(older)) => ring.opens_like(older),
+            (ring, older) => ring.is_none() && older.is_none(),
+        };
+        if !same_ring {
             Some(Outdated::Dropped(Change::All))
         } else if !self.environment.answers_like(&older.environment) {
             Some(Outdated::Dropped(Change::Numbers))

@@ -67,6 +67,8 @@ variables! {
     "Secrets at rest": {
         LIVEKIT_SECRET_ENCRYPTION_KEY = "" [secret file hot]
             "The Fernet key that API secrets are sealed with. Several, separated by commas, make a ring: the first seals, all open. Make one with `trunkline key generate`."
+        BOUND_SECRETS_ONLY = "false" [hot]
+            "Uses the secret of a config only if it is bound to its id, URL and API key, as `trunkline key bind` does. What is not is refused as secret_not_bound."
     }
     "Credentials of the environment": {
         LIVEKIT_URL = "" [hot]

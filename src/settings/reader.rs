@@ -107,8 +107,9 @@ impl<'a> Reader<'a> {
 
     pub(super) fn ring(&mut self) -> Option<Arc<KeyRing>> {
         let name = "LIVEKIT_SECRET_ENCRYPTION_KEY";
+        let bound_only = self.with("BOUND_SECRETS_ONLY", switch).unwrap_or(false);
         match KeyRing::parse(self.values.get(name)?) {
-            Ok(ring) => Some(Arc::new(ring)),
+            Ok(ring) => Some(Arc::new(ring.bound_only(bound_only))),
             Err(error) => {
                 self.problem(name, error.to_string(), Some(error));
                 None

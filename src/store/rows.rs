@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::change::Change;
-use crate::keyring::Sealed;
+use crate::keyring::{Binding, KeyError, KeyRing, Opened, Sealed};
 use crate::number::{Caller, ConfigId, TenantId};
 use crate::server_url::ServerUrl;
 
@@ -63,6 +63,29 @@ pub struct Config {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
+impl Config {
+    /// What its secret belongs to.
+    #[must_use]
+    pub fn binding(&self) -> Binding<'_> {
+        Binding { config: self.id.0, url: &self.url, api_key: &self.api_key }
+    }
+
+    /// Opens its secret, which must be its own where it is bound.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`KeyRing::open_for`].
+    pub fn open(&self, ring: &KeyRing) -> Result<Opened, KeyError> {
+        ring.open_for(self.api_secret.expose_secret(), &self.binding())
+    }
+
+    /// Whether its secret is bound.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        Sealed::parse(self.api_secret.expose_secret()).is_ok_and(|sealed| sealed.is_bound())
+    }
+}
+
 /// A config to be.
 #[derive(Debug, Clone)]
 pub struct NewConfig {
@@ -99,6 +122,8 @@ pub struct ConfigEdit {
     pub trunk_id: Option<Option<String>>,
     /// A new agent.
     pub agent: Option<Option<String>>,
+    /// What the secret still must be, as it was read, for anything to change.
+    pub only_over: Option<SecretString>,
 }
 
 /// A row of `voice_agent_numbers`.

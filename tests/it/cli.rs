@@ -3,6 +3,7 @@
 
 mod batches;
 mod bench;
+mod binding;
 mod db;
 mod demo;
 mod doctor;

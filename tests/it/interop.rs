@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use trunkline::{ExposeSecret, KeyError, KeyRing, PREFIX};
+use trunkline::{Binding, ExposeSecret, KeyError, KeyRing, PREFIX};
+use uuid::Uuid;
 
 use crate::support::NOW;
 use crate::support::program::Program;
@@ -44,6 +45,17 @@ fn a_thousand_secrets_sealed_here_open_in_python() {
     for (opened, text) in opened.iter().zip(&texts) {
         assert_eq!(opened, &text["secret"]);
     }
+}
+
+/// A secret that is bound to its config opens nowhere else: a reader that does not know the form
+/// takes it for no token.
+#[test]
+fn python_refuses_a_bound_secret() {
+    let (key, ring) = key_and_ring();
+    let owner = Binding { config: Uuid::nil(), url: "wss://eu.example", api_key: "APIeu" };
+    let sealed = ring.seal_for("a secret", &owner, NOW).unwrap();
+    let order = json!({"key": key, "prefix": PREFIX, "sealed": sealed.as_str()});
+    assert_eq!(python(REFUSE, &order.to_string()), ["InvalidToken"]);
 }
 
 #[test]
@@ -153,6 +165,13 @@ for text in [secret() for _ in range(order["count"])] + order["blanks"]:
 "#;
 
 /// First line in: the key and the prefix. Then a sealed secret a line.
+const REFUSE: &str = r#"
+order = json.loads(sys.stdin.readline())
+try:
+    Fernet(order["key"]).decrypt(order["sealed"][len(order["prefix"]):].encode())
+except Exception as error:
+    print(json.dumps(type(error).__name__))
+"#;
 const OPEN: &str = r#"
 order = json.loads(sys.stdin.readline())
 fernet = Fernet(order["key"])

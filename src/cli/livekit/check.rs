@@ -10,7 +10,7 @@ use trunkline::dispatch::check::{Finding, Subject, Verdict, check};
 use trunkline::dispatch::livekit::LiveKit;
 use trunkline::routing::CallerId;
 use trunkline::store::{AdminStore, Config};
-use trunkline::{E164, ExposeSecret, KeyRing, Rules, Secret};
+use trunkline::{E164, KeyRing, Rules, Secret};
 
 use super::find;
 use crate::cli::Context;
@@ -99,7 +99,7 @@ async fn look(
     config: &Config,
     trunks: &BTreeMap<String, Vec<CallerId>>,
 ) -> Vec<Finding> {
-    let secret: Secret = match ring.open(config.api_secret.expose_secret()) {
+    let secret: Secret = match config.open(ring) {
         Ok(opened) => opened.secret,
         Err(error) => return vec![Finding::of_key_error(&error)],
     };

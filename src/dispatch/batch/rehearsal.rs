@@ -195,7 +195,9 @@ fn lack(outlook: &Outlook) -> Option<(Lack, Reason)> {
     let lack = match (reason, &outlook.answer) {
         (Reason::DatabaseNotConfigured, _) => Lack::NoDatabase,
         (reason, _) if reason.is_recoverable() => Lack::DatabaseAway,
-        (Reason::SecretUnopenable, _) => Lack::Key,
+        (Reason::SecretUnopenable | Reason::SecretBoundElsewhere | Reason::SecretNotBound, _) => {
+            Lack::Key
+        }
         (_, Err(ResolveError::EnvironmentIncomplete { .. })) => Lack::Environment,
         _ => return None,
     };

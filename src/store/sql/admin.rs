@@ -1,6 +1,7 @@
 //! What administration asks, the same statements on both databases but for editing JSON.
 
 use async_trait::async_trait;
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::read::{read_config, read_number};
@@ -19,6 +20,7 @@ pub(super) struct Administering {
     create_config: Statement,
     config_named: Statement,
     update_config: Statement,
+    reseal: Statement,
     delete_config: Statement,
     config_users: Statement,
     add_number: Statement,
@@ -38,6 +40,7 @@ impl Administering {
             create_config: templates.statement("create_config", CREATE_CONFIG),
             config_named: templates.statement("config_named", CONFIG_NAMED),
             update_config: templates.statement("update_config", UPDATE_CONFIG),
+            reseal: templates.statement("reseal", RESEAL),
             delete_config: templates.statement("delete_config", DELETE_CONFIG),
             config_users: templates.statement("config_users", CONFIG_USERS),
             add_number: templates.statement("add_number", ADD_NUMBER),
@@ -89,8 +92,21 @@ impl<S: SqlStore> AdminStore for S {
             trunk.as_ref().and_then(Option::as_deref).into(),
             agent.is_some().into(),
             agent.as_ref().and_then(Option::as_deref).into(),
+            edit.only_over.as_ref().map(ExposeSecret::expose_secret).into(),
         ];
         let statement = &self.statements().administering.update_config;
+        Ok(self.lanes().write(statement, &values).await? > 0)
+    }
+
+    async fn reseal(&self, read: &Config, sealed: &Sealed) -> Result<bool, StoreError> {
+        let values = [
+            read.id.0.into(),
+            sealed.as_str().into(),
+            read.api_secret.expose_secret().into(),
+            read.url.as_str().into(),
+            read.api_key.as_str().into(),
+        ];
+        let statement = &self.statements().administering.reseal;
         Ok(self.lanes().write(statement, &values).await? > 0)
     }
 
@@ -212,7 +228,12 @@ const UPDATE_CONFIG: &str = "
         livekit_api_secret = coalesce($7, livekit_api_secret),
         trunk_id = case when $8 then $9 else trunk_id end,
         worker_name = case when $10 then $11 else worker_name end
-    where id = $1";
+    where id = $1 and ($12 is null or livekit_api_secret = $12)";
+
+const RESEAL: &str = "
+    update {schema}.voice_agent_livekit set livekit_api_secret = $2
+    where id = $1 and livekit_api_secret = $3
+        and coalesce(livekit_url, '') = $4 and coalesce(livekit_api_key, '') = $5";
 
 const DELETE_CONFIG: &str = "delete from {schema}.voice_agent_livekit where id = $1";
 

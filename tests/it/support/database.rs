@@ -47,10 +47,15 @@ impl TestDatabase {
         database
     }
 
-    /// A database that is there already.
+    /// A Postgres database that is there already.
     pub fn on(url: &str) -> Self {
+        Self::at(Kind::Postgres, url)
+    }
+
+    /// The same of either kind.
+    pub fn at(kind: Kind, url: &str) -> Self {
         let open = open(&settings(url, &[]));
-        Self { kind: Kind::Postgres, url: url.to_owned(), open, _folder: None }
+        Self { kind, url: url.to_owned(), open, _folder: None }
     }
 
     pub fn store(&self) -> Arc<dyn AdminStore> {
