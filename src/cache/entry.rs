@@ -12,7 +12,9 @@ use super::fence::Stamp;
 use crate::answer::{Answer, KnownRules, Origin, Unanswered};
 use crate::clock::Moment;
 use crate::number::Caller;
-use crate::sync::{Arc, AtomicBool, AtomicU16, AtomicU32, OnceLock, Ordering};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU16, AtomicU32, OnceLock, Ordering, compiler_fence, fence,
+};
 
 /// The answer for one caller, to keep for as long as it is needed. Cloning shares it.
 // Private, and made in two places only: of an answer, and of an entry that was seen to hold one.
@@ -30,9 +32,20 @@ impl Resolution {
         entry.said.is_ok().then(|| Self(Arc::clone(entry)))
     }
 
-    /// Whether it has left the index since it was kept.
+    /// Whether it has left the index since it was kept: asked by whoever was handed it, after that.
+    ///
+    /// He counts as a holder first and looks then; who retires it says so first and counts then
+    /// (`table.rs`). Neither may be put off behind the other, or both would miss each other: he takes
+    /// it for good while it is wiped in his hands. Counting a holder orders nothing by itself, so a
+    /// fence stands between the two on either side. `tests/model/weak.rs` shows that both are needed.
     #[inline(always)]
     pub(crate) fn is_retired(&self) -> bool {
+        if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
+            // Counting is a locked instruction there, which is a fence; only the compiler is told.
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
         self.0.kept().is_some_and(Kept::is_retired)
     }
 }

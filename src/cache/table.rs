@@ -7,7 +7,7 @@
 use super::entry::{Entry, Kept, Noted, Place};
 use super::index::Index;
 use crate::number::Caller;
-use crate::sync::{Arc, Mutex, MutexGuard, Ordering, PoisonError, Weak};
+use crate::sync::{Arc, Mutex, MutexGuard, Ordering, PoisonError, Weak, fence};
 
 /// Entries by caller.
 pub(super) struct Table {
@@ -151,11 +151,18 @@ fn released(retired: &Weak<Entry>) -> bool {
         // Its last holder has let go, and released it by that.
         return true;
     };
+    // Between saying that it is retired and counting who holds it: whoever is not counted here sees
+    // that it is. The other half is in `Resolution::is_retired`.
+    fence(Ordering::SeqCst);
     // What comes near is held first and counted then, and goes the other way round. So with as many
     // near before as after, there is nobody else if nobody else was counted in between.
     let near = || entry.kept().map_or(0, |kept| usize::from(kept.near.load(Ordering::Acquire)));
     let before = near();
-    let unheld = Arc::strong_count(&entry) == 1 + before && near() == before;
+    let holders = Arc::strong_count(&entry);
+    // The count of holders is read without an order of its own: who was seen to have let go must be
+    // seen to have gone from near, too.
+    fence(Ordering::Acquire);
+    let unheld = holders == 1 + before && near() == before;
     if unheld && let Ok(answer) = &entry.said {
         answer.release();
     }

@@ -7,7 +7,8 @@
 //!
 //! The loader is a stand-in (`lab.rs`), because the real one waits for a database; so are moka and
 //! the spawning of tasks. Everything else is the real thing. shuttle treats every atomic operation
-//! as sequentially consistent, so what rests on a weaker order alone is not shown here.
+//! as sequentially consistent. What rests on a weaker order is shown under loom (`weak.rs`), of the
+//! steps in question alone.
 //!
 //! `cargo test --test model` runs all of them, `cargo test --test model -- flight` those with
 //! `flight` in their name. A failure prints its schedule, which `shuttle::replay` takes.
@@ -18,6 +19,7 @@ mod flight;
 mod lab;
 mod sync;
 mod table;
+mod weak;
 mod wipe;
 
 use std::num::NonZero;
@@ -100,7 +102,8 @@ fn main() -> ExitCode {
     let is_wanted = |(name, _): &Model| {
         wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()))
     };
-    let models = [fence::MODELS, flight::MODELS, wipe::MODELS, table::MODELS].concat();
+    let models =
+        [fence::MODELS, flight::MODELS, wipe::MODELS, table::MODELS, weak::MODELS].concat();
     let models = Mutex::new(models.into_iter().filter(is_wanted));
     let failed = AtomicBool::new(false);
     // Each on a thread of its own, of which there are as many as the machine can run.

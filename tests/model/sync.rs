@@ -11,6 +11,13 @@ pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::Ordering;
 
+/// Every operation here is sequentially consistent anyway.
+pub(crate) fn fence(_: Ordering) {
+    step();
+}
+
+pub(crate) fn compiler_fence(_: Ordering) {}
+
 /// Lets another thread go on.
 fn step() {
     // shuttle has no time: a sleep is a choice of who is next.
