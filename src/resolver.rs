@@ -234,7 +234,10 @@ impl Engine {
                 Ok(answer) if answer.source() == Source::Database && !answer.stale() => {
                     hits.count();
                 }
-                said => self.count(said.as_ref(), true),
+                said => {
+                    hits.pass();
+                    self.count(said.as_ref(), true);
+                }
             }
             look(entry)
         };

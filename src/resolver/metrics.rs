@@ -1,5 +1,6 @@
 //! What a resolver records.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,7 +58,11 @@ pub(super) struct Telemetry {
 }
 
 /// The warm answers of one thread, which nobody else counts.
-pub(super) struct Hits(Arc<Counted>);
+pub(super) struct Hits {
+    counted: Arc<Counted>,
+    /// Those that are counted elsewhere: of the environment, outdated ones, and errors.
+    others: Cell<u64>,
+}
 
 /// In a place of its own: threads whose counters share a line of cache wait for each other.
 #[derive(Default)]
@@ -67,14 +72,20 @@ struct Counted(AtomicU64);
 impl Hits {
     #[inline(always)]
     pub(super) fn count(&self) {
-        let Counted(hits) = &*self.0;
+        let Counted(hits) = &*self.counted;
         hits.store(hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Notes one that is counted elsewhere, so that the samples are taken of all of them.
+    pub(super) fn pass(&self) {
+        self.others.set(self.others.get().wrapping_add(1));
     }
 
     /// Whether the next one is one of those that are looked at more closely.
     #[inline(always)]
     pub(super) fn next_is_sampled(&self) -> bool {
-        self.0.0.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
+        let hits = self.counted.0.load(Ordering::Relaxed).wrapping_add(self.others.get());
+        hits.is_multiple_of(SAMPLED)
     }
 }
 
@@ -165,9 +176,9 @@ impl Telemetry {
 
     /// What one more thread counts warm answers with.
     pub(super) fn new_hits(&self) -> Hits {
-        let hits = Arc::default();
-        self.hits().push(Arc::clone(&hits));
-        Hits(hits)
+        let counted = Arc::default();
+        self.hits().push(Arc::clone(&counted));
+        Hits { counted, others: Cell::new(0) }
     }
 
     fn hits(&self) -> MutexGuard<'_, Vec<Arc<Counted>>> {

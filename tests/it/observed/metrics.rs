@@ -128,6 +128,22 @@ async fn every_answer_is_counted_by_source_and_by_where_it_came_from() {
 }
 
 #[tokio::test]
+async fn one_in_64_warm_answers_is_timed_whatever_it_says() {
+    let database = TestDatabase::migrated(Database::Sqlite).await;
+    let key = trunkline::KeyRing::generate().unwrap();
+    let settings = database.settings(&environment(&key, &[]));
+    let builder = trunkline::Resolver::builder(settings).store(database.store());
+    let (resolver, exporter) = observed(builder);
+    for _ in 0..=640 {
+        // The database has no such number, which is in memory from the second time on.
+        assert!(resolver.resolve(caller(1, 1)).await.unwrap().reason().is_some());
+    }
+    let sampled =
+        Scrape::of(&exporter.render()).sum("trunkline_resolve_warm_duration_seconds_count", &[]);
+    assert_eq!(sampled, 10.0);
+}
+
+#[tokio::test]
 async fn a_secret_that_does_not_open_and_a_flag_that_is_off_are_counted() {
     let database = TestDatabase::migrated(Database::Sqlite).await;
     let (key, store) = (trunkline::KeyRing::generate().unwrap(), database.store());
