@@ -13,6 +13,7 @@ mod decision;
 mod explain;
 mod gathering;
 mod health;
+mod landed;
 mod live;
 mod loader;
 mod metrics;

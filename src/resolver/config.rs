@@ -9,49 +9,65 @@ use tracing::Instrument;
 
 use super::Resolver;
 use super::decision::{answer, choose};
-use super::loader::{Landed, Loader, Visit, reason_of};
+use super::landed::{Asked, Landed, LandedConfig, Visit};
+use super::loader::{Loader, reason_of};
 use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
+use crate::cache::flight::Crashed;
+use crate::cache::shared::Facts;
 use crate::cache::{Fresh, NumberPart, Outcome};
 use crate::change::Change;
 use crate::clock::Moment;
+use crate::credentials::Credentials;
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
 #[cfg(feature = "dispatch")]
 use crate::store::StoreError;
 
+/// A config in use by one answer.
+struct Used {
+    credentials: Arc<Credentials>,
+    facts: Arc<Facts>,
+    loaded_at: Moment,
+}
+
 impl Resolver {
     /// The credentials of one config, whichever numbers use it and whatever the flag says: for what
     /// was begun with that config and must go on with it, such as a call that is to be ended.
+    ///
+    /// What is in memory answers at once. Else those who ask together wait for one statement, for
+    /// `RESOLVE_DEADLINE` at the most.
     ///
     /// # Errors
     ///
     /// [`ResolveError::ConfigUnusable`]. The environment never answers here.
     pub async fn resolve_config(&self, id: ConfigId) -> Result<Resolution, ResolveError> {
         let engine = &self.engine;
-        let (now, born) = (engine.clock.now(), engine.cache.fence.generation());
-        let running = engine.live.running();
-        let answer = |credentials, facts: &_| {
-            answer(credentials, id, facts, None, &running.environment, now)
-        };
+        let now = engine.clock.now();
         let counts = |born| engine.cache.fence.admits_config(id, born);
-        if engine.cache.fence.lease_is_live(now)
-            && let Some((_, credentials, facts)) = engine.cache.shared.current(id, counts)
-        {
-            return Ok(answer(credentials, &facts));
-        }
-        let unusable = |reason| ResolveError::ConfigUnusable { reason };
-        let Some(store) = &engine.loader.store else {
-            return Err(unusable(Reason::DatabaseNotConfigured));
+        let in_memory = || {
+            engine
+                .cache
+                .shared
+                .current(id, counts)
+                .filter(|_| engine.cache.fence.lease_is_live(now))
         };
-        let config = store.config(id).await.map_err(|error| unusable(reason_of(&error)))?;
-        let chosen = choose(id, config, running.ring.as_ref());
-        let opened = chosen.and_then(|chosen| {
-            let (credentials, _) = chosen.credentials(born, &engine.cache, &engine.clock)?;
-            Ok(answer(credentials, &chosen.facts()))
-        });
-        opened.map_err(|why| unusable(why.reason()))
+        let used = match in_memory() {
+            Some((_, credentials, facts)) => Ok(Used { credentials, facts, loaded_at: now }),
+            None => {
+                let config = engine.loader.config(id);
+                match tokio::time::timeout(engine.tuning.resolve_deadline, config).await {
+                    Ok(Ok(used)) => used,
+                    Ok(Err(Crashed)) => Err(Reason::LoadPanicked),
+                    Err(_) => Err(Reason::DatabaseTimeout),
+                }
+            }
+        };
+        let Used { credentials, facts, loaded_at } =
+            used.map_err(|reason| ResolveError::ConfigUnusable { reason })?;
+        let environment = &engine.live.running().environment;
+        Ok(answer(credentials, id, &facts, None, environment, loaded_at))
     }
 
     /// The credentials of the environment, whatever the flag says: for what was begun with them.
@@ -98,12 +114,37 @@ impl Loader {
     pub(super) async fn after_config_change(self: &Arc<Self>, caller: Caller) -> Option<Landed> {
         let now = self.clock.now();
         let part = self.cache.number_part(caller, now)?;
-        let (loader, id) = (Arc::clone(self), part.config);
+        let _held_until_used = self.fly_to_config(part.config).await.ok()?.outcome.ok()?;
+        self.made_again(caller, &part, now)
+    }
+
+    /// Waits for a load of a config that is as new as this question, and takes part in what it found.
+    async fn config(self: &Arc<Self>, id: ConfigId) -> Result<Result<Used, Reason>, Crashed> {
+        let question = self.asks();
+        loop {
+            let landed = self.fly_to_config(id).await?;
+            let proven = self.cache.fence.lease_is_live(self.clock.now());
+            if !landed.answers(question, proven, &self.cache.fence, self.tuning.lease) {
+                continue;
+            }
+            match landed.outcome {
+                Err(reason) => return Ok(Err(reason)),
+                Ok((visit, facts)) if visit.0.acquire() => {
+                    let credentials = Arc::clone(&visit.0);
+                    return Ok(Ok(Used { credentials, facts, loaded_at: landed.asked.at }));
+                }
+                // It has changed again since, and was wiped for that.
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Joins the load of a config that is under way, or begins one.
+    async fn fly_to_config(self: &Arc<Self>, id: ConfigId) -> Result<LandedConfig, Crashed> {
+        let loader = Arc::clone(self);
         let span = tracing::debug_span!("load config", %id);
         let take_off = |born| loader.load_config(id, born).instrument(span);
-        let flight = self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off);
-        let _held_until_used = flight.await.ok()??;
-        self.made_again(caller, &part, now)
+        self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off).await
     }
 
     fn made_again(&self, caller: Caller, part: &NumberPart, now: Moment) -> Option<Landed> {
@@ -129,16 +170,32 @@ impl Loader {
         self.cache.fence.admits(stamp).then_some(Landed { outcome, stamp, asked_at })
     }
 
-    /// Asks for a config and shares its credentials. `None`: there is none that can be used, or no
-    /// database; each number then finds out for itself why.
-    async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> Option<Arc<Visit>> {
+    /// Asks for a config and shares its credentials.
+    async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> LandedConfig {
         self.telemetry.config_loads.increment(1);
         let _under_way = self.telemetry.take_off();
+        let asked = Asked { born, at: self.clock.now() };
+        match self.ask_for_config(id, born).await {
+            Ok((visit, facts, born)) => {
+                let asked = Asked { born, ..asked };
+                LandedConfig { id, asked, outcome: Ok((Arc::new(visit), facts)) }
+            }
+            Err(reason) => LandedConfig { id, asked, outcome: Err(reason) },
+        }
+    }
+
+    async fn ask_for_config(
+        &self,
+        id: ConfigId,
+        born: Generation,
+    ) -> Result<(Visit, Arc<Facts>, Generation), Reason> {
         let running = self.live.running();
-        let config = self.store.as_ref()?.config(id).await.ok()??;
-        let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
-        let (credentials, _) = chosen.credentials(born, &self.cache, &self.clock).ok()?;
-        Some(Arc::new(Visit(credentials)))
+        let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
+        let config = store.config(id).await.map_err(|error| reason_of(&error))?;
+        let chosen = choose(id, config, running.ring.as_ref()).map_err(|why| why.reason())?;
+        let (credentials, born) =
+            chosen.credentials(born, &self.cache, &self.clock).map_err(|why| why.reason())?;
+        Ok((Visit(credentials), chosen.facts(), born))
     }
 }
 
@@ -187,7 +244,7 @@ mod tests {
         resolver.invalidate(Change::Config(id));
         let loader = &resolver.engine.loader;
         let generation = loader.cache.fence.generation();
-        let _held = loader.clone().load_config(id, generation).await.unwrap();
+        let _held = loader.clone().load_config(id, generation).await;
         let now = loader.clock.now();
         let part = loader.cache.number_part(caller, now).unwrap();
         let landed = loader.made_again(caller, &part, now).unwrap();

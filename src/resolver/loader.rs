@@ -10,15 +10,15 @@ use tracing::Instrument;
 
 use super::decision::{Decision, Refused, answer};
 use super::gathering::Gathering;
+use super::landed::{Asked, Landed, LandedConfig};
 use super::live::{Live, Running};
 use super::metrics::Telemetry;
 use super::source_log::{SourceLog, Topic};
 use crate::answer::KnownRules;
-use crate::cache::fence::{Fence, Generation, Stamp};
+use crate::cache::fence::{Generation, Stamp};
 use crate::cache::flight::{Crashed, Flights};
 use crate::cache::{Cache, Fresh, LastGood, Lifetimes, Outcome, Place, Resolution, dice};
 use crate::clock::{Clock, Moment};
-use crate::credentials::Credentials;
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
@@ -40,16 +40,9 @@ pub(super) struct Loader {
     pub(super) lifetimes: Lifetimes,
     pub(super) gathering: Gathering,
     pub(super) flights: Flights<Caller, Landed>,
-    pub(super) config_flights: Flights<ConfigId, Option<Arc<Visit>>>,
+    pub(super) config_flights: Flights<ConfigId, LandedConfig>,
     /// Until when the database is left alone by those who have a last good answer.
     pub(super) pause_until: AtomicU64,
-}
-
-/// When a question came or was put to the database, and what was known to have changed by then.
-#[derive(Clone, Copy)]
-pub(super) struct Asked {
-    pub(super) born: Generation,
-    pub(super) at: Moment,
 }
 
 /// What a load is for.
@@ -59,36 +52,6 @@ pub(super) enum Purpose {
     Answer,
     /// An answer that is in use nears its end; a caller asked for it last at this moment.
     Refresh { used_at: Moment },
-}
-
-/// What a load came to.
-#[derive(Clone)]
-pub(super) struct Landed {
-    pub(super) outcome: Outcome,
-    pub(super) stamp: Stamp,
-    /// When the database was asked.
-    pub(super) asked_at: Moment,
-}
-
-impl Landed {
-    /// Whether it is as new as a question must have it.
-    ///
-    /// What changed before the question is known by now, if it is proven that no change was missed;
-    /// else the load must have begun less than a lease before it.
-    fn answers(&self, question: Asked, proven: bool, fence: &Fence, lease: Duration) -> bool {
-        let took_off_after = self.asked_at >= question.at && self.stamp.born >= question.born;
-        let in_time = proven || self.asked_at.after(lease) >= question.at;
-        took_off_after || (in_time && fence.admits(self.stamp))
-    }
-}
-
-/// A use of credentials until answers use them.
-pub(super) struct Visit(pub(super) Arc<Credentials>);
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        self.0.release();
-    }
 }
 
 impl Loader {
@@ -356,36 +319,3 @@ pub(super) fn reason_of(error: &StoreError) -> Reason {
 
 /// How long a failed load keeps answers from being wiped for their age alone.
 const DISTRUST: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::answer::ResolveError;
-    use crate::change::Change;
-    use crate::number::TenantId;
-
-    #[test]
-    fn a_load_that_was_long_on_its_way_does_not_answer_a_late_question_without_proof() {
-        let (fence, lease) = (Fence::new(), Duration::from_secs(1));
-        let number = "+971500000001".parse().unwrap();
-        let caller = Caller::new(TenantId(uuid::Uuid::nil()), number);
-        let landed = |at| Landed {
-            outcome: Err(ResolveError::TenantNeeded.into()),
-            stamp: Stamp::new(fence.generation(), caller, None),
-            asked_at: Moment(0).after(at),
-        };
-        let question = |at| Asked { born: fence.generation(), at: Moment(0).after(at) };
-        let early = landed(Duration::ZERO);
-        let (soon, late) = (Duration::from_millis(900), Duration::from_millis(1100));
-        assert!(early.answers(question(soon), false, &fence, lease));
-        assert!(!early.answers(question(late), false, &fence, lease), "nothing was heard since");
-        assert!(early.answers(question(late), true, &fence, lease));
-        assert!(landed(late).answers(question(late), false, &fence, lease), "its own load");
-        fence.bump(Change::Number(caller));
-        assert!(!early.answers(question(soon), true, &fence, lease));
-        let own = landed(late);
-        let asked = question(late);
-        fence.bump(Change::Number(caller));
-        assert!(own.answers(asked, true, &fence, lease), "it asked before the change");
-    }
-}

@@ -14,8 +14,9 @@ use tokio::time::sleep;
 
 use super::Engine;
 use super::decision::{answer, choose};
+use super::landed::{Asked, Visit};
 use super::live::Running;
-use super::loader::{Asked, Loader, Visit};
+use super::loader::Loader;
 use crate::answer::Source;
 use crate::cache::Fresh;
 use crate::cache::fence::{Generation, Stamp};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunkline::{Change, Reason, Source, TokenRequest};
+use trunkline::{Change, Reason, ResolveError, Source, TokenRequest};
 
 use super::Lab;
 use crate::support::database::Kind;
@@ -45,6 +45,59 @@ async fn a_hung_database_returns_every_caller_at_its_deadline() {
     eprintln!("the last of 1,000 callers came back after {took:?}, the deadline being 50 ms");
     assert!((50..=55).contains(&took.as_millis()), "{took:?}");
     assert_eq!(gated.statements(), 10);
+}
+
+#[tokio::test]
+async fn those_who_ask_for_one_config_together_make_one_load() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let id = lab.database.store().create_config(&config(&lab.ring, "eu")).await.unwrap();
+    let (resolver, gated, _) = lab.gated(&[("RESOLVE_DEADLINE", "1m")]);
+    gated.set(Fault::ConfigHeld);
+    let mut herd: Vec<_> = (0..1000).map(|_| Box::pin(resolver.resolve_config(id))).collect();
+    for call in &mut herd {
+        assert!(futures_util::poll!(call).is_pending());
+    }
+    gated.open();
+    let answers = futures_util::future::join_all(herd).await;
+    for answer in &answers {
+        let answer = answer.as_ref().unwrap();
+        assert_eq!(answer.config_id(), Some(id));
+        assert!(answer.token(&TokenRequest::default()).is_ok());
+    }
+    assert_eq!(gated.statements(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_config_of_a_hung_database_is_answered_at_the_deadline() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let id = lab.database.store().create_config(&config(&lab.ring, "eu")).await.unwrap();
+    let (resolver, gated, _) = lab.gated(&[("RESOLVE_DEADLINE", "50ms")]);
+    gated.set(Fault::ConfigHung);
+    tokio::time::pause();
+    let herd = futures_util::future::join_all((0..100).map(|_| resolver.resolve_config(id)));
+    let answers = tokio::time::timeout(Duration::from_secs(60), herd).await.expect("a deadline");
+    for answer in answers {
+        let timeout = ResolveError::ConfigUnusable { reason: Reason::DatabaseTimeout };
+        assert_eq!(answer.unwrap_err(), timeout);
+    }
+    assert_eq!(gated.statements(), 1);
+}
+
+#[tokio::test]
+async fn a_config_whose_load_is_joined_after_a_change_is_loaded_anew() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let id = lab.database.store().create_config(&config(&lab.ring, "eu")).await.unwrap();
+    let (resolver, gated, _) = lab.gated(&[("RESOLVE_DEADLINE", "1m")]);
+    gated.set(Fault::ConfigHeld);
+    let early = resolver.resolve_config(id);
+    tokio::pin!(early);
+    assert!(futures_util::poll!(&mut early).is_pending());
+    resolver.invalidate(Change::Config(id));
+    gated.set(Fault::None);
+    assert_eq!(resolver.resolve_config(id).await.unwrap().config_id(), Some(id));
+    assert_eq!(gated.statements(), 2);
+    gated.open();
+    assert_eq!(early.await.unwrap().config_id(), Some(id));
 }
 
 #[tokio::test]

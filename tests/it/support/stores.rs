@@ -21,6 +21,10 @@ pub enum Fault {
     /// Among several numbers, one has a row that cannot be read.
     OneRow,
     Panics,
+    /// A config by itself is handed over only when [`Gated::open`] lets one through.
+    ConfigHeld,
+    /// A config by itself never comes.
+    ConfigHung,
 }
 
 /// A store whose cold path can be held, broken and counted.
@@ -77,7 +81,7 @@ impl Gated {
             Fault::Away => return Err(StoreError::Unreachable { why: "a test says so".into() }),
             Fault::Panics => panic!("a test says so"),
             Fault::Hung => std::future::pending::<()>().await,
-            Fault::None | Fault::Held | Fault::OneRow => {}
+            Fault::None | Fault::Held | Fault::OneRow | Fault::ConfigHeld | Fault::ConfigHung => {}
         }
         Ok(fault)
     }
@@ -143,7 +147,16 @@ impl Store for Gated {
     }
 
     async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
-        self.other_unless_away()?.config(id).await
+        let fault = *self.fault.lock().unwrap();
+        let store = self.other_unless_away()?;
+        if fault == Fault::ConfigHung {
+            std::future::pending::<()>().await;
+        }
+        let config = store.config(id).await;
+        if fault == Fault::ConfigHeld {
+            self.gate.acquire().await.unwrap().forget();
+        }
+        config
     }
 
     async fn configs(&self) -> Result<Vec<Config>, StoreError> {
