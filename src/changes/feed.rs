@@ -88,6 +88,7 @@ impl ChangeFeed {
                 counted,
                 interval: tuning.poll,
                 lease: tuning.lease,
+                deadline: tuning.store_deadline,
             }),
         };
         Self { watchers, log, cache, clock, lives, log_trouble }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{Connection, SqliteConnection};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::metrics::ChangesCounted;
 use super::watch::Watcher;
@@ -28,15 +28,18 @@ pub(crate) struct Poller {
     pub(crate) counted: ChangesCounted,
     pub(crate) interval: Duration,
     pub(crate) lease: Duration,
+    /// How long one look may take.
+    pub(crate) deadline: Duration,
 }
 
 impl Watcher for Poller {
     type Ended = LifeEnded;
 
     async fn life(&self) -> Result<Infallible, LifeEnded> {
-        let mut eye = SqliteConnection::connect_with(self.store.options()).await?;
+        let connecting = SqliteConnection::connect_with(self.store.options());
+        let mut eye = self.in_time(connecting).await?;
         // The version first: a commit between the two lines is seen as a change of the version.
-        let mut version = data_version(&mut eye).await?;
+        let mut version = self.in_time(data_version(&mut eye)).await?;
         self.store.audit().await?;
         let mut newest = self.store.newest_change().await?;
         self.cache.fence.doubt();
@@ -48,7 +51,7 @@ impl Watcher for Poller {
         loop {
             look.tick().await;
             let looked_at = self.clock.now();
-            let version_now = data_version(&mut eye).await?;
+            let version_now = self.in_time(data_version(&mut eye)).await?;
             if version_now != version {
                 self.store.audit().await?;
                 newest = self.catch_up(newest).await?;
@@ -60,6 +63,15 @@ impl Watcher for Poller {
 }
 
 impl Poller {
+    /// What a connection of its own is asked. The store's statements have the same deadline.
+    async fn in_time<T>(
+        &self,
+        asking: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, LifeEnded> {
+        let asked = timeout(self.deadline, asking).await;
+        Ok(asked.map_err(|_| LifeEnded::Late { after: self.deadline })??)
+    }
+
     /// Applies what is new in the log and returns the newest place in it.
     async fn catch_up(&self, since: i64) -> Result<i64, StoreError> {
         if let Some(logged) = self.store.changes_after(since).await? {
@@ -91,4 +103,53 @@ pub(crate) enum LifeEnded {
     Failed(#[from] sqlx::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("the database file did not answer within {after:?}")]
+    Late { after: Duration },
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::Migrations;
+
+    /// Who shares a cache with a writer waits for him without an end, whatever `busy_timeout` says.
+    #[tokio::test]
+    async fn a_file_that_does_not_answer_ends_a_life_at_its_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.path().join("db"));
+        let minute = Duration::from_secs(60);
+        SqliteStore::new(options.clone(), 1, minute).migrate(Migrations::Up).await.unwrap();
+        let store = Arc::new(SqliteStore::new(options.shared_cache(true), 1, minute));
+        let mut writer = SqliteConnection::connect_with(store.options()).await.unwrap();
+        let clock = SystemClock::default();
+        let poller = Poller {
+            store,
+            cache: Arc::new(Cache::new(1, minute, minute)),
+            clock: Arc::new(clock),
+            counted: ChangesCounted::new(),
+            interval: Duration::from_millis(1),
+            lease: minute,
+            deadline: Duration::from_secs(2),
+        };
+        let fence = &poller.cache.fence;
+        fence.end_lease();
+        let life = poller.life();
+        tokio::pin!(life);
+        let looks = async {
+            while !fence.lease_is_live(clock.now()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            ended = &mut life => panic!("{ended:?}"),
+            () = looks => {}
+        }
+        sqlx::raw_sql("begin exclusive").execute(&mut writer).await.unwrap();
+        let ended = timeout(minute, life).await.expect("a deadline");
+        assert!(matches!(ended, Err(LifeEnded::Late { .. })), "{ended:?}");
+        sqlx::raw_sql("commit").execute(&mut writer).await.unwrap();
+    }
 }
