@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use sqlx::error::DatabaseError;
 
 /// What there can be only one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -125,6 +126,12 @@ pub(super) fn is_of_connection(error: &StoreError) -> bool {
     }
 }
 
+/// Whether a server lets nobody in with what it was given: another attempt is answered the same.
+pub(super) fn is_not_let_in(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| ["28", "3D"].iter().any(|class| code.starts_with(class)))
+}
+
 /// Names a driver error without any value of a row in it.
 pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError {
     let error = match error {
@@ -145,7 +152,7 @@ pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError 
 }
 
 /// What a server refused with, by its code.
-fn of_server(error: &dyn sqlx::error::DatabaseError, statement: &'static str) -> StoreError {
+fn of_server(error: &dyn DatabaseError, statement: &'static str) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     if error.is_unique_violation() {
         let constraint = error.constraint().unwrap_or_default();
@@ -168,7 +175,7 @@ fn of_server(error: &dyn sqlx::error::DatabaseError, statement: &'static str) ->
 }
 
 /// The server's message where it is about connecting, and so speaks of roles and limits only.
-fn server_words(error: &dyn sqlx::error::DatabaseError) -> String {
+fn server_words(error: &dyn DatabaseError) -> String {
     error.message().to_owned()
 }
 

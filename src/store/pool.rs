@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::StoreError;
-use super::error::typed;
+use super::error::{is_not_let_in, typed};
 use super::metrics::StoreCounted;
 use super::session::Session;
 
@@ -151,6 +151,8 @@ impl<S: Session> Lanes<S> {
             attempts += 1;
             match opened {
                 Ok(session) => break (session, false, given_up),
+                // A wrong password is as wrong the next time.
+                Err(error) if is_not_let_in(&error) => return Err(typed(&error, statement)),
                 // A server that is full has connections of ours that will be free in a moment.
                 Err(_) if self.home.out.load(Ordering::SeqCst) > 0 => {
                     timeout_at(until, timeout(NEXT_ATTEMPT, self.home.one_after(Duration::ZERO)))
@@ -273,3 +275,119 @@ impl<S: Session> Lane<S> {
 const SLOW_TO_OPEN: Duration = Duration::from_millis(100);
 /// How soon a connection is tried again while others are in use.
 const NEXT_ATTEMPT: Duration = Duration::from_millis(50);
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::borrow::Cow;
+    use std::error::Error;
+    use std::fmt;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+    use sqlx::sqlite::SqliteRow;
+
+    use super::*;
+    use crate::store::statement::{Statement, Value};
+
+    /// A server that lets the first one in, and then refuses with this code.
+    struct Fake;
+
+    struct FakeDoor {
+        code: &'static str,
+        knocks: AtomicUsize,
+    }
+
+    #[derive(Debug)]
+    struct Refusal(&'static str);
+
+    impl fmt::Display for Refusal {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str(self.message())
+        }
+    }
+
+    impl Error for Refusal {}
+
+    impl DatabaseError for Refusal {
+        fn message(&self) -> &'static str {
+            "password authentication failed"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    impl Session for Fake {
+        type Row = SqliteRow;
+        type Door = FakeDoor;
+
+        async fn open(door: &FakeDoor) -> Result<Self, sqlx::Error> {
+            let first = door.knocks.fetch_add(1, Ordering::SeqCst) == 0;
+            let refused = || sqlx::Error::Database(Box::new(Refusal(door.code)));
+            first.then_some(Self).ok_or_else(refused)
+        }
+
+        async fn fetch<T: Send + Unpin>(
+            &mut self,
+            _: &Statement,
+            _: &[Value<'_>],
+            _: impl FnMut(&SqliteRow) -> Result<T, sqlx::Error> + Send,
+        ) -> Result<Vec<T>, sqlx::Error> {
+            Ok(Vec::new())
+        }
+
+        async fn execute(&mut self, _: &Statement, _: &[Value<'_>]) -> Result<u64, sqlx::Error> {
+            Ok(0)
+        }
+
+        async fn execute_all(
+            &mut self,
+            _: &[(Statement, Vec<Value<'_>>)],
+        ) -> Result<(), sqlx::Error> {
+            Ok(())
+        }
+
+        async fn ping(&mut self) -> Result<(), sqlx::Error> {
+            Ok(())
+        }
+    }
+
+    /// What a second connection meets while the first one is in use, and how often it knocked.
+    async fn second(code: &'static str) -> (StoreError, usize) {
+        let door = FakeDoor { code, knocks: AtomicUsize::new(0) };
+        let lanes = Lanes::<Fake>::new(door, 2, Duration::from_secs(2));
+        let _in_use = lanes.enter("first", lanes.until()).await.expect("it is let in");
+        let refused = lanes.enter("second", lanes.until()).await.err().expect("it is refused");
+        (refused, lanes.door().knocks.load(Ordering::SeqCst) - 1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_password_is_answered_at_once_with_its_reason() {
+        for code in ["28P01", "28000", "3D000"] {
+            let (refused, knocks) = second(code).await;
+            let told =
+                matches!(&refused, StoreError::Unreachable { why } if why.contains("password"));
+            assert!(told, "{code}: {refused}");
+            assert_eq!(knocks, 1, "{code}");
+        }
+        let (full, knocks) = second("53300").await;
+        assert!(matches!(full, StoreError::Timeout { .. }), "{full}");
+        assert!(knocks > 1, "a server that is full has room in a moment");
+    }
+}
