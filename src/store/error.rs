@@ -154,10 +154,10 @@ pub(super) fn typed(error: &sqlx::Error, statement: &'static str) -> StoreError 
 /// What a server refused with, by its code.
 fn of_server(error: &dyn DatabaseError, statement: &'static str) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
-    if error.is_unique_violation() {
-        let constraint = error.constraint().unwrap_or_default();
-        let number = constraint.contains("number") || error.message().contains("number");
-        return StoreError::Conflict { taken: if number { Taken::Number } else { Taken::Name } };
+    if error.is_unique_violation()
+        && let Some((_, taken)) = UNIQUE.iter().find(|(name, _)| *name == statement)
+    {
+        return StoreError::Conflict { taken: *taken };
     }
     // No such table, column, schema. SQLite has one code for all.
     if matches!(&*code, "42P01" | "42703" | "3F000") || error.message().starts_with("no such table")
@@ -173,6 +173,15 @@ fn of_server(error: &dyn DatabaseError, statement: &'static str) -> StoreError {
     }
     StoreError::Refused { statement, code }
 }
+
+/// What there can be only one of, by the statements that write it. Not by what the server calls the
+/// constraint: an adopted table has names of its own, and a server its own language.
+const UNIQUE: [(&str, Taken); 4] = [
+    ("create_config", Taken::Name),
+    ("update_config", Taken::Name),
+    ("add_number", Taken::Number),
+    ("import", Taken::Number),
+];
 
 /// The server's message where it is about connecting, and so speaks of roles and limits only.
 fn server_words(error: &dyn DatabaseError) -> String {

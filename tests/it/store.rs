@@ -93,6 +93,31 @@ async fn a_name_is_unique_and_a_second_one_is_a_typed_conflict() {
 }
 
 #[tokio::test]
+async fn a_conflict_is_of_what_was_written_whatever_an_index_is_called() {
+    for kind in BOTH {
+        let (database, ring) = (TestDatabase::migrated(kind).await, ring());
+        let store = database.store();
+        database.sql("create unique index one_a_number on voice_agent_livekit (lower(name))").await;
+        let index =
+            "create unique index one_a_name on voice_agent_numbers (tenant_id, (base_number + 1))";
+        database.sql(index).await;
+        store.create_config(&config(&ring, "eu")).await.unwrap();
+        let name = store.create_config(&config(&ring, "EU")).await.unwrap_err();
+        assert!(matches!(name, StoreError::Conflict { taken: Taken::Name }), "{kind:?}: {name}");
+        let us = store.create_config(&config(&ring, "us")).await.unwrap();
+        let rename = ConfigEdit { name: Some("Eu".into()), ..ConfigEdit::default() };
+        let name = store.update_config(us, &rename).await.unwrap_err();
+        assert!(matches!(name, StoreError::Conflict { taken: Taken::Name }), "{kind:?}: {name}");
+        store.add_number(&number(caller(1, 1), None)).await.unwrap();
+        let taken = store.import(&[number(caller(1, 1), None)]).await.unwrap_err();
+        assert!(
+            matches!(taken, StoreError::Conflict { taken: Taken::Number }),
+            "{kind:?}: {taken}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_config_is_deleted_once() {
     for kind in BOTH {
         let (database, ring) = (TestDatabase::migrated(kind).await, ring());
