@@ -112,8 +112,9 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), hears).await.map_err(|_| {
-            Failure::new("deaf", "hot reload did not start within ten seconds", Exit::Failed)
+        tokio::time::timeout(PATIENCE, hears).await.map_err(|_| {
+            let message = format!("hot reload did not start within {}", short(PATIENCE));
+            Failure::new("deaf", message, Exit::Failed)
         })
     }
 
@@ -157,6 +158,7 @@ impl Stage {
             ])
             .env_clear()
             .env("DATABASE_URL", url(&self.folder))
+            .env("STORE_DEADLINE", DEADLINE)
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| {
@@ -166,7 +168,10 @@ impl Stage {
                     Exit::Failed,
                 )
             })?;
-        let changed = self.until(|answer| answer.trunk_id() == Some("ST_europe_2"), caller).await;
+        // As long as the second process may still write, and a while after it has.
+        let failed = || matches!(child.try_wait(), Ok(Some(status)) if !status.success());
+        let changed =
+            self.until(|answer| answer.trunk_id() == Some("ST_europe_2"), caller, failed).await;
         let seen = self.clock.unix_time();
         let ended = child.wait().is_ok_and(|status| status.success());
         let answer = match changed {
@@ -200,7 +205,7 @@ impl Stage {
         let broken =
             ConfigEdit { api_secret: Some(Sealed::parse(&text)?), ..ConfigEdit::default() };
         self.store.update_config(id, &broken).await?;
-        let answer = self.until(|answer| answer.reason().is_some(), caller).await;
+        let answer = self.until(|answer| answer.reason().is_some(), caller, || false).await;
         let answer = answer.ok_or_else(|| {
             Failure::new("fallback_unseen", "the fallback was not seen", Exit::Failed)
         })?;
@@ -213,7 +218,7 @@ impl Stage {
         let sealed = self.ring.seal("a new secret", self.clock.unix_seconds())?;
         let mended = ConfigEdit { api_secret: Some(sealed), ..ConfigEdit::default() };
         self.store.update_config(id, &mended).await?;
-        let answer = self.until(|answer| answer.reason().is_none(), caller).await;
+        let answer = self.until(|answer| answer.reason().is_none(), caller, || false).await;
         answer.map_or(Ok(()), |answer| self.answer("mended", &answer))
     }
 
@@ -231,14 +236,15 @@ impl Stage {
         Ok(())
     }
 
-    /// Resolves again and again until the answer is as wanted, for ten seconds at the most.
+    /// Resolves again and again until the answer is as wanted, or cannot come any more.
     async fn until(
         &self,
         wanted: impl Fn(&Resolution) -> bool,
         caller: Caller,
+        mut in_vain: impl FnMut() -> bool,
     ) -> Option<Resolution> {
         let began = self.clock.now();
-        while self.clock.now().since(began) < Duration::from_secs(10) {
+        while self.clock.now().since(began) < PATIENCE && !in_vain() {
             let outcome: Result<_, ResolveError> = self.resolver.resolve(caller).await;
             match outcome {
                 Ok(answer) if wanted(&answer) => return Some(answer),
@@ -338,11 +344,14 @@ fn settings(folder: &Path, enabled: bool) -> Result<Settings, Failure> {
         ("OUTBOUND_TRUNK_ID", "ST_fallback".to_owned()),
         // A machine that is busy with something else spoils the figures, but not the show.
         ("LEASE", "1m".to_owned()),
-        ("RESOLVE_DEADLINE", "10s".to_owned()),
-        ("STORE_DEADLINE", "10s".to_owned()),
+        ("RESOLVE_DEADLINE", DEADLINE.to_owned()),
+        ("STORE_DEADLINE", DEADLINE.to_owned()),
     ];
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
     Ok(Settings::read(&Values::of(pairs, None))?)
 }
 
 const NUMBERS: u32 = 1000;
+const DEADLINE: &str = "1m";
+/// When something is taken to have failed, and not to be slow: nothing is expected to take this long.
+const PATIENCE: Duration = Duration::from_secs(300);
