@@ -104,6 +104,20 @@ impl Awake {
     }
 }
 
+/// How much time processors have spent on this process so far. `None`: the machine does not say.
+#[cfg(feature = "server")]
+pub(crate) fn processor_time() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let (seconds, nanos) =
+            (u64::try_from(used.tv_sec).ok()?, u32::try_from(used.tv_nsec).ok()?);
+        Some(Duration::new(seconds, nanos))
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         Moment::default().after(self.origin.elapsed())

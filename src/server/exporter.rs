@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{
 };
 use metrics_process::Collector;
 
+use crate::clock::processor_time;
 use crate::telemetry::recommended_buckets;
 
 /// What metrics are recorded to and read from. Cloning shares it.
@@ -52,7 +53,7 @@ impl Exporter {
     #[must_use]
     pub fn render(&self) -> String {
         self.record(|| self.process.collect());
-        self.handle.render()
+        with_processor_time(self.handle.render(), processor_time())
     }
 
     /// Sorts what histograms have gathered into their buckets, now and then, so that it takes no
@@ -65,4 +66,43 @@ impl Exporter {
     }
 }
 
+/// Counters are whole numbers to whom they are recorded, and seconds of processor time are too long
+/// for a rate over a minute: what is known better takes the place of what was recorded.
+fn with_processor_time(text: String, used: Option<Duration>) -> String {
+    let Some(used) = used else { return text };
+    let Some(at) = text.find(PROCESSOR_TIME).map(|at| at + PROCESSOR_TIME.len()) else {
+        return text;
+    };
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    format!("{}{:.6}{}", &text[..at], used.as_secs_f64(), &text[end..])
+}
+
+/// What stands before its value, on a line of its own.
+const PROCESSOR_TIME: &str = "\nprocess_cpu_seconds_total ";
 const SORT_EVERY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_told_in_fractions_under_its_name_and_type() {
+        let text =
+            "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 3\n\nother 1\n";
+        let told = with_processor_time(text.into(), Some(Duration::from_millis(3450)));
+        let expected = text.replace("total 3\n", "total 3.450000\n");
+        assert_eq!(told, expected);
+        assert_eq!(with_processor_time(text.into(), None), text);
+        assert_eq!(with_processor_time("other 1\n".into(), Some(Duration::ZERO)), "other 1\n");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_scraped_has_the_fraction() {
+        let text = Exporter::new().unwrap().render();
+        assert!(text.contains("# TYPE process_cpu_seconds_total counter\n"), "{text}");
+        let line =
+            text.lines().find(|line| line.starts_with("process_cpu_seconds_total ")).unwrap();
+        assert!(line.contains('.'), "{line}");
+    }
+}
