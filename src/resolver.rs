@@ -17,6 +17,7 @@ mod landed;
 mod live;
 mod loader;
 mod metrics;
+mod moved;
 mod owners;
 mod reload;
 #[cfg(feature = "dispatch")]

@@ -68,6 +68,8 @@ metrics! {
         "Questions that nobody could answer, by reason";
     UNOPENABLE: Kind::Counter, "trunkline_secrets_unopenable_total" ["reason"]
         "Secrets of configs that did not open, by reason";
+    URLS_CHANGED: Kind::Counter, "trunkline_config_urls_changed_total" []
+        "Configs whose URL was changed while their key and secret stayed";
     WARM: Kind::Histogram(WARM_BUCKETS), "trunkline_resolve_warm_duration_seconds" []
         "Time of an answer from memory, of one in 64 of them";
     COLD: Kind::Histogram(COLD_BUCKETS), "trunkline_resolve_cold_duration_seconds" []

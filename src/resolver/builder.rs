@@ -10,6 +10,7 @@ use super::health::Vitals;
 use super::live::Live;
 use super::loader::Loader;
 use super::metrics::Telemetry;
+use super::moved::Whereabouts;
 use super::owners::Owners;
 use super::source_log::SourceLog;
 use super::{Engine, Resolver};
@@ -98,6 +99,7 @@ impl ResolverBuilder {
             gathering: Gathering::new(tuning.connections),
             flights: Flights::new(),
             config_flights: Flights::new(),
+            whereabouts: Whereabouts::default(),
             pause_until: 0.into(),
         });
         let engine = Arc::new(Engine {

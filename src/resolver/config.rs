@@ -175,7 +175,7 @@ impl Loader {
         self.telemetry.config_loads.increment(1);
         let _under_way = self.telemetry.take_off();
         let asked = Asked { born, at: self.clock.now() };
-        match self.ask_for_config(id, born).await {
+        match self.ask_for_config(id, asked).await {
             Ok((visit, facts, born)) => {
                 let asked = Asked { born, ..asked };
                 LandedConfig { id, asked, outcome: Ok((Arc::new(visit), facts)) }
@@ -187,14 +187,15 @@ impl Loader {
     async fn ask_for_config(
         &self,
         id: ConfigId,
-        born: Generation,
+        asked: Asked,
     ) -> Result<(Visit, Arc<Facts>, Generation), Reason> {
         let running = self.live.running();
         let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
         let config = store.config(id).await.map_err(|error| reason_of(&error))?;
+        self.watch_url(config.as_ref(), asked);
         let chosen = choose(id, config, running.ring.as_ref()).map_err(|why| why.reason())?;
         let (credentials, born) =
-            chosen.credentials(born, &self.cache, &self.clock).map_err(|why| why.reason())?;
+            chosen.credentials(asked.born, &self.cache, &self.clock).map_err(|why| why.reason())?;
         Ok((Visit(credentials), chosen.facts(), born))
     }
 }

@@ -48,7 +48,7 @@ impl Resolver {
 
         // A load like any other: what it comes to is kept.
         let last = engine.cache.last_good(caller, asked.at);
-        let outcome = match loader.decide(caller, &running).await {
+        let outcome = match loader.decide(caller, asked, &running).await {
             Ok(decision) => {
                 steps.extend(decision.steps());
                 loader.land(caller, asked, asked.at, &running, decision).outcome

@@ -13,6 +13,7 @@ use super::gathering::Gathering;
 use super::landed::{Asked, Landed, LandedConfig};
 use super::live::{Live, Running};
 use super::metrics::Telemetry;
+use super::moved::Whereabouts;
 use super::source_log::{SourceLog, Topic};
 use crate::answer::KnownRules;
 use crate::cache::fence::{Generation, Stamp};
@@ -23,7 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
 use crate::settings::Tuning;
-use crate::store::{Store, StoreError};
+use crate::store::{Config, Store, StoreError};
 
 /// Asks the database for what is not in memory.
 pub(super) struct Loader {
@@ -41,6 +42,7 @@ pub(super) struct Loader {
     pub(super) gathering: Gathering,
     pub(super) flights: Flights<Caller, Landed>,
     pub(super) config_flights: Flights<ConfigId, LandedConfig>,
+    pub(super) whereabouts: Whereabouts,
     /// Until when the database is left alone by those who have a last good answer.
     pub(super) pause_until: AtomicU64,
 }
@@ -141,7 +143,7 @@ impl Loader {
             Purpose::Answer => asked.at,
             Purpose::Refresh { used_at } => used_at,
         };
-        match self.decide(caller, &running).await {
+        match self.decide(caller, asked, &running).await {
             Ok(decision) => self.land(caller, asked, used_at, &running, decision),
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
@@ -160,6 +162,13 @@ impl Loader {
         }
     }
 
+    /// Looks whether a config's calls go elsewhere than before.
+    pub(super) fn watch_url(&self, config: Option<&Config>, asked: Asked) {
+        if let Some(config) = config {
+            self.whereabouts.watch(config, asked, &self.telemetry, &self.source_log);
+        }
+    }
+
     /// A question that comes now.
     pub(super) fn asks(&self) -> Asked {
         Asked { born: self.cache.fence.generation(), at: self.clock.now() }
@@ -169,11 +178,13 @@ impl Loader {
     pub(super) async fn decide(
         &self,
         caller: Caller,
+        asked: Asked,
         running: &Running,
     ) -> Result<Decision, Arc<StoreError>> {
         let Some(store) = &self.store else { return Ok(Decision::no_database()) };
         let route = self.gathering.route(&**store, caller).await?;
         self.pause_until.store(0, Ordering::Release);
+        self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
         Ok(running.decide(route))
     }
 

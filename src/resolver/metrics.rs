@@ -15,7 +15,7 @@ use crate::reason::Reason;
 use crate::telemetry::{
     CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS, FALLBACKS, HEARING, INVALIDATIONS, LEASE_AGE,
     LEASE_LIVE, LISTENER_UP, LOADS, LOADS_IN_FLIGHT, LOADS_JOINED, REFUSALS, RELOADED, RELOADED_AT,
-    RESOLUTIONS, RESTARTS, STALE_FOUND, STALENESS, UNOPENABLE, WARM, at_zero,
+    RESOLUTIONS, RESTARTS, STALE_FOUND, STALENESS, UNOPENABLE, URLS_CHANGED, WARM, at_zero,
 };
 
 /// The handles of one resolver.
@@ -31,6 +31,7 @@ pub(super) struct Telemetry {
     environment_from_load: Counter,
     fallbacks: Vec<Counter>,
     refusals: Vec<Counter>,
+    pub(super) urls_changed: Counter,
     unopenable: [(&'static str, Counter); KeyError::OF_OPENING.len()],
     pub(super) warm: Histogram,
     pub(super) cold: Histogram,
@@ -119,6 +120,7 @@ impl Telemetry {
             environment_from_load: answers("environment", "loaded"),
             fallbacks: by_reason(FALLBACKS),
             refusals: by_reason(REFUSALS),
+            urls_changed: at_zero(counter!(URLS_CHANGED)),
             unopenable: KeyError::OF_OPENING
                 .map(|code| (code, at_zero(counter!(UNOPENABLE, "reason" => code)))),
             warm: histogram!(WARM),

@@ -11,7 +11,7 @@ use crate::reason::Reason;
 
 /// How much was told of lately, by topic.
 #[derive(Default)]
-pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 3]>);
+pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 4]>);
 
 /// What there may be much of to tell.
 #[derive(Clone, Copy)]
@@ -22,6 +22,8 @@ pub(super) enum Topic {
     Database,
     /// Secrets that do not open.
     Secret,
+    /// Configs whose URL alone was changed.
+    UrlChanged,
     /// Calls that nothing is known to forbid.
     #[cfg(feature = "dispatch")]
     WithoutRules,
@@ -33,8 +35,9 @@ impl Topic {
             Self::Fallback(reason) => reason as usize,
             Self::Database => Reason::ALL.len(),
             Self::Secret => Reason::ALL.len() + 1,
+            Self::UrlChanged => Reason::ALL.len() + 2,
             #[cfg(feature = "dispatch")]
-            Self::WithoutRules => Reason::ALL.len() + 2,
+            Self::WithoutRules => Reason::ALL.len() + 3,
         }
     }
 }

@@ -81,15 +81,15 @@ async fn warm_all(loader: &Weak<Loader>) -> Result<(), StoreError> {
     let begin = |loader: Arc<Loader>| {
         let (store, room) = (loader.store.clone()?, loader.room());
         let next = loader.page(&store, None, room.min(PAGE));
-        Some((store, room, next, loader.cache.fence.generation()))
+        Some((store, room, next, loader.asks()))
     };
-    let Some((store, mut room, mut next, born)) = loader.upgrade().and_then(begin) else {
+    let Some((store, mut room, mut next, asked)) = loader.upgrade().and_then(begin) else {
         return Ok(());
     };
     let configs = store.configs().await?;
     let open = |loader: Arc<Loader>| {
         let running = loader.live.running();
-        (loader.open_all(configs, born, &running), running)
+        (loader.open_all(configs, asked, &running), running)
     };
     let Some((configs, running)) = loader.upgrade().map(open) else { return Ok(()) };
     loop {
@@ -133,6 +133,7 @@ impl Loader {
     /// Keeps what the rows say of a number, if that is an answer: callers find out what else there is.
     fn warm_route(&self, caller: Caller, route: Option<Route>, asked: Asked) {
         let running = self.live.running();
+        self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
         let decision = running.decide(route);
         if decision.verdict.is_err() || self.is_warm(caller) {
             return;
@@ -173,11 +174,13 @@ impl Loader {
         capacity.saturating_sub(self.cache.len())
     }
 
-    fn open_all(&self, configs: Vec<Config>, born: Generation, running: &Running) -> Configs {
+    fn open_all(&self, configs: Vec<Config>, asked: Asked, running: &Running) -> Configs {
         let open = |config: Config| {
             let id = config.id;
+            self.watch_url(Some(&config), asked);
             let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
-            let (credentials, born) = chosen.credentials(born, &self.cache, &self.clock).ok()?;
+            let (credentials, born) =
+                chosen.credentials(asked.born, &self.cache, &self.clock).ok()?;
             Some((id, Opened { credentials: Visit(credentials), facts: chosen.facts(), born }))
         };
         configs.into_iter().filter_map(open).collect()

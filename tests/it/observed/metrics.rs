@@ -128,6 +128,45 @@ async fn every_answer_is_counted_by_source_and_by_where_it_came_from() {
 }
 
 #[tokio::test]
+async fn a_config_whose_url_alone_was_changed_is_counted() {
+    for kind in BOTH {
+        let database = TestDatabase::migrated(kind).await;
+        let (key, store) = (trunkline::KeyRing::generate().unwrap(), database.store());
+        let ring = trunkline::KeyRing::parse(&key).unwrap();
+        let id = store.create_config(&config(&ring, "eu")).await.unwrap();
+        for at in [1, 2] {
+            store.add_number(&number(caller(1, at), Some(id))).await.unwrap();
+        }
+        let settings = database.settings(&environment(&key, &[]));
+        let (resolver, exporter) = observed(trunkline::Resolver::builder(settings));
+        eventually("changes are heard", async || resolver.hears_changes()).await;
+        let counted =
+            || Scrape::of(&exporter.render()).sum("trunkline_config_urls_changed_total", &[]);
+        let moves = async |edit: ConfigEdit| {
+            let url = edit.url.clone().unwrap();
+            store.update_config(id, &edit).await.unwrap();
+            eventually("the change is used", async || {
+                let answers = [
+                    resolver.resolve(caller(1, 1)).await.unwrap(),
+                    resolver.resolve(caller(1, 2)).await.unwrap(),
+                ];
+                answers.iter().all(|answer| *answer.url() == url)
+            })
+            .await;
+        };
+        let to = |url: &str| ConfigEdit { url: Some(url.parse().unwrap()), ..Default::default() };
+        moves(to("wss://eu.example")).await;
+        assert_eq!(counted(), 0.0, "it is where it was");
+        moves(to("wss://elsewhere.example")).await;
+        assert_eq!(counted(), 1.0, "{kind:?}: once, though two numbers use it");
+        let sealed = ring.seal("another", crate::support::NOW).unwrap();
+        moves(ConfigEdit { api_secret: Some(sealed), ..to("wss://new.example") }).await;
+        moves(ConfigEdit { api_key: Some("APInew".into()), ..to("wss://newer.example") }).await;
+        assert_eq!(counted(), 1.0, "{kind:?}: a server with a pair of its own");
+    }
+}
+
+#[tokio::test]
 async fn one_in_64_warm_answers_is_timed_whatever_it_says() {
     let database = TestDatabase::migrated(Database::Sqlite).await;
     let key = trunkline::KeyRing::generate().unwrap();

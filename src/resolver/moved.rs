@@ -1,0 +1,134 @@
+//! Configs whose URL was changed while their key and secret stayed: whoever may write rows and has no
+//! key of the ring could have calls, and tokens, sent to a server of his own that way.
+//!
+//! A change makes the cache forget what it is about, so what rows said last is remembered here, for
+//! as long as the process runs. No secret is: of key and sealed secret only a hash.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use secrecy::ExposeSecret;
+
+use super::landed::Asked;
+use super::metrics::Telemetry;
+use super::source_log::{SourceLog, Topic};
+use crate::cache::fence::Generation;
+use crate::number::ConfigId;
+use crate::server_url::ServerUrl;
+use crate::store::Config;
+
+/// What the rows of configs said last.
+#[derive(Default)]
+pub(super) struct Whereabouts {
+    last: Mutex<HashMap<ConfigId, Last>>,
+    hasher: RandomState,
+}
+
+struct Last {
+    /// When it was read.
+    born: Generation,
+    url: Box<str>,
+    pair: u64,
+}
+
+impl Whereabouts {
+    /// Looks at the row of a config as it was read, whether it can be used or not, and says loudly
+    /// where its calls go from now on.
+    pub(super) fn watch(
+        &self,
+        config: &Config,
+        Asked { born, at }: Asked,
+        telemetry: &Telemetry,
+        log: &SourceLog,
+    ) {
+        let Some(was) = self.moved(config, born) else { return };
+        telemetry.urls_changed.increment(1);
+        let Some(kept_back) = log.may_tell(Topic::UrlChanged, at) else { return };
+        tracing::error!(
+            config = %config.id,
+            name = config.name,
+            was = shown(&was),
+            now = shown(&config.url),
+            kept_back,
+            "the URL of a config was changed, and neither its key nor its secret: its calls go to \
+             another server from now on"
+        );
+    }
+
+    /// Remembers a row that was read in this generation, and returns the URL that it had before if
+    /// that alone was changed of what calls are signed and sent with.
+    fn moved(&self, config: &Config, born: Generation) -> Option<Box<str>> {
+        let pair = self.hasher.hash_one((&config.api_key, config.api_secret.expose_secret()));
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= MOST && !last.contains_key(&config.id) {
+            last.clear();
+        }
+        let new = Last { born, url: config.url.as_str().into(), pair };
+        let Some(there) = last.get_mut(&config.id) else {
+            last.insert(config.id, new);
+            return None;
+        };
+        // A row that was read before that and arrives late.
+        if there.born > born {
+            return None;
+        }
+        let was = std::mem::replace(there, new);
+        (was.pair == pair && *was.url != *config.url).then_some(was.url)
+    }
+}
+
+/// A URL that is one: another text may hold a password.
+fn shown(url: &str) -> &str {
+    if url.parse::<ServerUrl>().is_ok() { url } else { "(malformed)" }
+}
+
+/// How many configs are remembered. Past that it begins anew.
+const MOST: usize = 200_000;
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::cache::fence::Fence;
+    use crate::change::Change;
+
+    fn row(url: &str, key: &str, sealed: &str) -> Config {
+        Config {
+            id: ConfigId(Uuid::from_u128(1)),
+            name: "eu".into(),
+            description: None,
+            url: url.into(),
+            api_key: key.into(),
+            api_secret: sealed.to_owned().into(),
+            trunk_id: None,
+            agent: None,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+
+    #[test]
+    fn a_url_that_alone_was_changed_is_noticed_once() {
+        let (seen, fence) = (Whereabouts::default(), Fence::new());
+        let look = |row: Config| seen.moved(&row, fence.bump(Change::All));
+        assert_eq!(look(row("wss://a", "API", "s")), None, "it is new");
+        assert_eq!(look(row("wss://a", "API", "s")), None);
+        assert_eq!(look(row("wss://b", "API", "s")).as_deref(), Some("wss://a"));
+        assert_eq!(look(row("wss://b", "API", "s")), None, "once");
+        assert_eq!(look(row("wss://c", "API2", "s")), None, "another key");
+        assert_eq!(look(row("wss://d", "API2", "t")), None, "another secret");
+        let named = Config { name: "us".into(), ..row("wss://e", "API2", "t") };
+        assert_eq!(look(named).as_deref(), Some("wss://d"), "whatever else was changed");
+    }
+
+    #[test]
+    fn a_row_that_arrives_late_says_nothing() {
+        let (seen, fence) = (Whereabouts::default(), Fence::new());
+        let early = fence.generation();
+        assert_eq!(seen.moved(&row("wss://b", "API", "s"), fence.bump(Change::All)), None);
+        assert_eq!(seen.moved(&row("wss://a", "API", "s"), early), None);
+        assert_eq!(seen.moved(&row("wss://b", "API", "s"), fence.generation()), None);
+    }
+}
