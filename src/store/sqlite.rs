@@ -56,6 +56,26 @@ impl SqliteStore {
         if many.unwrap_or(0) < TRIGGERS { Err(StoreError::TriggersMissing) } else { Ok(()) }
     }
 
+    /// Makes the triggers again that a rebuilt table lost, or that went with the old table when it was
+    /// given another name.
+    async fn put_back_triggers(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), MigrateError> {
+        match self.audit().await {
+            Err(StoreError::TriggersMissing) => {}
+            audited => return Ok(audited?),
+        }
+        let again =
+            triggers().map(|(name, text)| format!("drop trigger if exists {name};\n{text}\n"));
+        let again = format!("begin immediate;\n{}commit;", again.collect::<String>());
+        sqlx::raw_sql(sqlx::AssertSqlSafe(again))
+            .execute(connection)
+            .await
+            .map_err(|error| typed(&error, "put_back_triggers"))?;
+        Ok(())
+    }
+
     /// Brings the tables up to date, or down to `target` (0 is before the first migration).
     ///
     /// # Errors
@@ -72,6 +92,9 @@ impl SqliteStore {
                 .await
                 .map_err(|error| typed(&error, "connect"))?;
             book.run(&mut connection, to).await?;
+            if to == Migrations::Up {
+                self.put_back_triggers(&mut connection).await?;
+            }
         }
         book.status(&self.lanes).await
     }
@@ -207,6 +230,22 @@ const PRUNE_CHANGES: &str = "
         where changed_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', -$1 || ' seconds')
         order by seq desc limit 1
     )";
+
+/// Every trigger that the steps make: its name and its text.
+fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const STEPS: [&str; 2] = [
+        include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
+        include_str!("../../migrations/sqlite/0003_changes.up.sql"),
+    ];
+    let made =
+        STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));
+    made.filter_map(|text| {
+        let name = text[MADE.len()..].split_whitespace().next()?;
+        Some((name, text.split_inclusive("\nend;").next()?))
+    })
+}
+
+const MADE: &str = "create trigger ";
 
 const LOGGING_TRIGGERS: &str = "
     select count(*) as many from {schema}.sqlite_master

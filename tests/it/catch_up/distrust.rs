@@ -179,6 +179,32 @@ async fn tables_that_were_swapped_are_doubted_and_migrating_gives_them_their_tri
     live.database.open.migrate(Migrations::DownTo(2)).await.unwrap();
 }
 
+/// As tools rebuild a table: with the triggers of the old one, or without any.
+#[tokio::test]
+async fn tables_of_a_file_that_were_swapped_get_their_triggers_by_migrating() {
+    let copy = "create table fresh as select * from voice_agent_livekit;";
+    for swap in [
+        "drop table voice_agent_livekit; alter table fresh rename to voice_agent_livekit;",
+        "alter table voice_agent_livekit rename to old;
+         alter table fresh rename to voice_agent_livekit;",
+    ] {
+        let live = Live::new(Kind::Sqlite).await;
+        live.database.sql(&format!("{copy} {swap}")).await;
+        goes_deaf(&live.resolver).await;
+        live.database.sql("update voice_agent_livekit set trunk_id = 'ST_unlogged'").await;
+        live.trunk_becomes(Some("ST_unlogged")).await;
+        live.database.open.migrate(Migrations::Up).await.unwrap();
+        live.hears().await;
+        live.set_trunk("ST_logged").await;
+        live.trunk_becomes(Some("ST_logged")).await;
+        let log = live.database.log();
+        let newest = log.newest_change().await.unwrap();
+        live.database.sql("delete from voice_agent_livekit").await;
+        let deleted = log.changes_after(newest).await.unwrap().unwrap();
+        assert_eq!(deleted.len(), 1, "each trigger is there once, and works");
+    }
+}
+
 #[tokio::test]
 async fn applications_that_commit_in_two_phases_edit_once_triggers_do_not_notify() {
     let cluster = Cluster::start_with(&["max_prepared_transactions=2"]);
