@@ -1,12 +1,13 @@
 //! The Fernet keys that secrets rest under: the first seals, any opens, and it is known which.
 //!
-//! Owns the prefix `dev-s-t-` and every way in which sealing and opening can fail. It never logs,
+//! Owns the prefix `dev-s-t-`. It never logs,
 //! and no error of it holds a key, a token or a plaintext. Opening does not look at the clock.
 //!
 //! **Invariant:** sealing and opening are two verbs. Only [`KeyRing::convert`] lets the prefix
 //! decide, for those who come from the Python tool; nothing on a resolve path calls it.
 
 mod binding;
+mod error;
 mod fernet;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use secrecy::SecretBox;
 use zeroize::{Zeroize, Zeroizing};
 
 pub use self::binding::Binding;
+pub use self::error::KeyError;
 use self::fernet::Form;
 
 /// Text that is wiped when dropped and whose `Debug` says nothing.
@@ -329,133 +331,6 @@ fn token_of(sealed: &str) -> Result<fernet::Token, KeyError> {
     }
     let token = sealed.strip_prefix(PREFIX).ok_or(KeyError::PrefixMissing)?;
     fernet::Token::parse(token).map_err(|why| KeyError::TokenMalformed { why })
-}
-
-/// Why a secret could not be sealed or opened. Never holds any part of a key or a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// No key is configured.
-    #[error("no encryption key: LIVEKIT_SECRET_ENCRYPTION_KEY is not set")]
-    KeyMissing,
-    /// A configured key is not 32 bytes of base64url.
-    #[error("key {place} of LIVEKIT_SECRET_ENCRYPTION_KEY is malformed: not 32 bytes of base64url")]
-    KeyMalformed {
-        /// Which of the comma-separated keys, from 1.
-        place: usize,
-    },
-    /// The text to open is not sealed: it has no prefix.
-    #[error("not sealed: a sealed secret begins with {PREFIX}")]
-    PrefixMissing,
-    /// The prefix is there and what follows is no Fernet token.
-    #[error("malformed token: {why}")]
-    TokenMalformed {
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The token is well formed and no key of the ring made it, or it was altered since.
-    #[error("no key of the ring fits (ring: {ring:?})")]
-    NoKeyFits {
-        /// The keys that were tried.
-        ring: Vec<KeyId>,
-    },
-    /// The secret is bound to a config, and was not opened as that one's.
-    #[error("the secret is bound to a LiveKit config, and opens as that one's alone")]
-    Bound,
-    /// The secret is bound to something else than what it was opened for.
-    #[error("the secret was sealed for another {what}")]
-    BoundElsewhere {
-        /// What is another one: config, URL or API key.
-        what: &'static str,
-    },
-    /// The secret is bound to no config, and only those that are may be used.
-    #[error("the secret is not bound to its config, and BOUND_SECRETS_ONLY is on")]
-    NotBound,
-    /// The text to seal carries the prefix already.
-    #[error("already sealed: the text begins with {PREFIX}")]
-    AlreadySealed,
-    /// There is nothing to seal or open.
-    #[error("empty input: there is nothing but white space")]
-    EmptyInput,
-    /// The plaintext is longer than any secret.
-    #[error("the secret is longer than {longest} bytes")]
-    PlaintextTooLong {
-        /// The longest that is taken, in bytes.
-        longest: usize,
-    },
-    /// What was sealed is not UTF-8 text.
-    #[error("the opened secret is not UTF-8 text")]
-    NotText,
-    /// The system gave no random bytes.
-    #[error("the system has no randomness to give")]
-    NoRandomness,
-}
-
-impl KeyError {
-    /// The codes of what keeps a secret from opening.
-    pub(crate) const OF_OPENING: [&str; 7] = [
-        "key_missing",
-        "prefix_missing",
-        "token_malformed",
-        "no_key_fits",
-        "secret_not_text",
-        "secret_bound_elsewhere",
-        "secret_not_bound",
-    ];
-
-    /// A stable `snake_case` name for the error, for scripts.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::KeyMissing => "key_missing",
-            Self::KeyMalformed { .. } => "key_malformed",
-            Self::PrefixMissing => "prefix_missing",
-            Self::TokenMalformed { .. } => "token_malformed",
-            Self::NoKeyFits { .. } => "no_key_fits",
-            Self::Bound => "secret_bound",
-            Self::BoundElsewhere { .. } => "secret_bound_elsewhere",
-            Self::NotBound => "secret_not_bound",
-            Self::AlreadySealed => "already_sealed",
-            Self::EmptyInput => "empty_input",
-            Self::PlaintextTooLong { .. } => "secret_too_long",
-            Self::NotText => "secret_not_text",
-            Self::NoRandomness => "no_randomness",
-        }
-    }
-
-    /// What to do about it, where there is one thing to do.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::KeyMissing => Some(
-                "make one with `trunkline key generate` and set LIVEKIT_SECRET_ENCRYPTION_KEY, or \
-                 name a file with LIVEKIT_SECRET_ENCRYPTION_KEY_FILE",
-            ),
-            Self::KeyMalformed { .. } => Some(
-                "a key is 44 characters, as `trunkline key generate` prints; separate keys by commas",
-            ),
-            Self::PrefixMissing => Some("seal it first: `trunkline secret seal`"),
-            Self::TokenMalformed { .. } => {
-                Some("copy the whole token, from dev-s-t- to its last character")
-            }
-            Self::NoKeyFits { .. } => {
-                Some("add the key that sealed it to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma")
-            }
-            Self::Bound => {
-                Some("seal the plaintext anew, or unbind it first: `trunkline key unbind`")
-            }
-            Self::BoundElsewhere { .. } => Some(
-                "somebody without the key has changed the row: put it back, or enter the secret anew \
-                 with `trunkline livekit edit`",
-            ),
-            Self::NotBound => Some("`trunkline key bind` binds it"),
-            Self::AlreadySealed => {
-                Some("it can be stored as it is, or opened with `trunkline secret open`")
-            }
-            Self::EmptyInput => Some("pipe the secret in, or name a file that holds it"),
-            _ => None,
-        }
-    }
 }
 
 /// How much white space may stand in and after a token: a line break after every 64 characters.

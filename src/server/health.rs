@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use metrics::{Gauge, gauge};
 use serde_json::{Value, json};
 
-use super::story::Hears;
+use crate::changes::Hearing;
 use crate::resolver::{NotReady, Resolver};
 use crate::store::{Migrations, OpenStore};
 use crate::telemetry::{BUILD, READY, SEALED};
@@ -60,6 +60,15 @@ impl Unready {
             Self::Resolver(NotReady::Stale) => "stale",
         }
     }
+}
+
+/// By which way changes are heard, if any.
+pub(super) struct Hears {
+    /// There is a database, and it is to be asked.
+    pub(super) wanted: bool,
+    pub(super) proven: bool,
+    pub(super) by: Hearing,
+    pub(super) trouble: Option<String>,
 }
 
 impl Health {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::health::{Health, Unready};
-use crate::changes::Hearing;
+use super::health::{Health, Hears, Unready};
 
 /// Watches and tells, for as long as it is polled.
 pub(super) async fn tell(health: &Health) -> Infallible {
@@ -30,15 +29,6 @@ struct Story {
     /// Since when changes are not heard that were heard before.
     lost: Option<Instant>,
     heard: bool,
-}
-
-/// By which way changes are heard, if any.
-pub(super) struct Hears {
-    /// There is a database, and it is to be asked.
-    pub(super) wanted: bool,
-    pub(super) proven: bool,
-    pub(super) by: Hearing,
-    pub(super) trouble: Option<String>,
 }
 
 impl Story {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine;
 use tracing_subscriber::EnvFilter;
 use trunkline::store::{ConfigEdit, NewNumber};
-use trunkline::{ExposeSecret, KeyRing, Resolver, TokenRequest};
+use trunkline::{ExposeSecret, KeyRing, Reason, Resolver, TokenRequest};
 
 use crate::support::database::{BOTH, TestDatabase};
 use crate::support::{caller, config, eventually, number, ring, secret_of};
@@ -113,6 +113,22 @@ async fn walk(key: &str, told: &mut String) {
         };
         tell(told, &format!("{edit:?}"));
         store.update_config(id, &edit).await.unwrap();
+        // Bound to its config, and the row edited by somebody without the key.
+        let row = store.config(id).await.unwrap().unwrap();
+        let bound = ring.seal_for(&secret_of("new"), &row.binding(), crate::support::NOW).unwrap();
+        assert!(store.reseal(&row, &bound).await.unwrap());
+        database.sql("update voice_agent_livekit set livekit_url = 'wss://other.example'").await;
+        eventually("the edited row is refused", async || {
+            let answer = resolver.resolve(caller(1, 1)).await.unwrap();
+            tell(told, &format!("{answer:?}"));
+            answer.reason() == Some(Reason::SecretBoundElsewhere)
+        })
+        .await;
+        let edited = store.config(id).await.unwrap().unwrap();
+        let opened = [edited.open(&ring), row.open(&ring), ring.open(bound.as_str())];
+        tell(told, &format!("{bound:?} {opened:?} {:?}", row.binding()));
+        tell(told, &format!("{:?}", resolver.explain(caller(1, 1)).await));
+
         database
             .sql("update voice_agent_livekit set livekit_api_secret = 'canary-secret-of-eu'")
             .await;
