@@ -325,6 +325,12 @@ pub enum ResolveError {
         /// The variables that are not set.
         missing: Vec<&'static str>,
     },
+    /// The database had no answer, and the host of the environment's URL is not in `LIVEKIT_HOSTS`.
+    #[error("no credentials: {reason}, and the host of LIVEKIT_URL is not in LIVEKIT_HOSTS")]
+    HostNotAllowed {
+        /// Why the database did not answer.
+        reason: Reason,
+    },
     /// A config was asked for by its id, and cannot be used. The environment never stands in for it.
     #[error("no credentials: {reason}")]
     ConfigUnusable {
@@ -337,10 +343,11 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// Why the database did not answer, where it was asked.
+    /// Why the database did not answer, where it was asked; or that the environment's host may not.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self {
+            Self::HostNotAllowed { .. } => Some(Reason::HostNotAllowed),
             Self::FallbackDenied { reason }
             | Self::EnvironmentIncomplete { reason, .. }
             | Self::ConfigUnusable { reason } => Some(*reason),
@@ -351,7 +358,10 @@ impl ResolveError {
     /// Whether asking again later may help without anybody changing anything.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        self.reason().is_some_and(Reason::is_recoverable)
+        match self {
+            Self::HostNotAllowed { reason } => reason.is_recoverable(),
+            error => error.reason().is_some_and(Reason::is_recoverable),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Moment};
 use crate::credentials::Credentials;
 use crate::keyring::Secret;
 use crate::reason::Reason;
-use crate::server_url::ServerUrl;
+use crate::server_url::{AllowedHosts, ServerUrl};
 
 /// Which reasons may not fall back to the environment. By default every reason may, and a number may
 /// call without its rules where those are unknown.
@@ -54,6 +54,7 @@ pub struct Environment {
     trunk: Option<Box<str>>,
     agent: Arc<str>,
     policy: FallbackPolicy,
+    hosts: Arc<AllowedHosts>,
 }
 
 /// The values that [`Environment`] is made of, as the settings read them.
@@ -71,6 +72,8 @@ pub struct EnvironmentValues {
     pub agent: Option<String>,
     /// `FALLBACK_DENY`.
     pub policy: FallbackPolicy,
+    /// `LIVEKIT_HOSTS`.
+    pub hosts: Arc<AllowedHosts>,
 }
 
 impl fmt::Debug for EnvironmentValues {
@@ -82,6 +85,7 @@ impl fmt::Debug for EnvironmentValues {
             .field("trunk", &self.trunk)
             .field("agent", &self.agent)
             .field("policy", &self.policy)
+            .field("hosts", &self.hosts)
             .finish()
     }
 }
@@ -96,6 +100,12 @@ impl EnvironmentValues {
             ("LIVEKIT_API_SECRET", self.api_secret.is_none()),
         ];
         variables.into_iter().filter_map(|(name, missing)| missing.then_some(name)).collect()
+    }
+
+    /// Whether `LIVEKIT_HOSTS` keeps the environment from answering.
+    #[must_use]
+    pub fn host_is_refused(&self) -> bool {
+        self.url.as_ref().is_some_and(|url| !self.hosts.allow(url))
     }
 }
 
@@ -115,6 +125,7 @@ impl Environment {
             trunk: values.trunk.map(Into::into),
             agent: values.agent.as_deref().unwrap_or(DEFAULT_AGENT).into(),
             policy: values.policy,
+            hosts: values.hosts,
         }
     }
 
@@ -123,7 +134,7 @@ impl Environment {
     /// # Errors
     ///
     /// [`ResolveError::FallbackDenied`] by policy, [`ResolveError::EnvironmentIncomplete`] when
-    /// there is nothing to fall back to.
+    /// there is nothing to fall back to, [`ResolveError::HostNotAllowed`] when its host is refused.
     pub(crate) fn answer(
         &self,
         reason: Reason,
@@ -134,6 +145,9 @@ impl Environment {
             _ if self.policy.denies(reason) => Err(ResolveError::FallbackDenied { reason }),
             Err(missing) => {
                 Err(ResolveError::EnvironmentIncomplete { reason, missing: missing.clone() })
+            }
+            Ok(credentials) if !self.hosts.allow(credentials.url()) => {
+                Err(ResolveError::HostNotAllowed { reason })
             }
             Ok(credentials) => Ok(Arc::clone(credentials)),
         };
@@ -181,6 +195,11 @@ impl Environment {
     #[must_use]
     pub fn missing(&self) -> &[&'static str] {
         self.credentials.as_ref().err().map_or(&[], Vec::as_slice)
+    }
+
+    /// Which hosts LiveKit servers may be at.
+    pub(crate) fn hosts(&self) -> &AllowedHosts {
+        &self.hosts
     }
 
     /// Which reasons may not end here.
@@ -255,6 +274,21 @@ mod tests {
         for name in ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"] {
             assert!(error.to_string().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_host_that_is_not_allowed_answers_nobody_and_says_so() {
+        let hosts = Arc::new("elsewhere.example".parse().unwrap());
+        let values = EnvironmentValues { hosts, ..complete() };
+        assert!(values.host_is_refused() && !complete().host_is_refused());
+        let answer = |reason| {
+            let values = EnvironmentValues { hosts: Arc::clone(&values.hosts), ..complete() };
+            environment(values).answer(reason, KnownRules::Unknown, Moment(0)).unwrap_err().error
+        };
+        let error = answer(Reason::FlagOff);
+        assert_eq!(error, ResolveError::HostNotAllowed { reason: Reason::FlagOff });
+        assert_eq!(error.reason(), Some(Reason::HostNotAllowed));
+        assert!(!error.is_temporary() && answer(Reason::DatabaseTimeout).is_temporary());
     }
 
     #[test]

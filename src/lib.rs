@@ -93,6 +93,6 @@ pub use self::rules::{
     CallRules, CallerCheck, Country, Destinations, Known, NoCountry, Phone, PhoneError, Piece,
     Rules, RulesError,
 };
-pub use self::server_url::{ServerUrl, ServerUrlError};
+pub use self::server_url::{AllowedHosts, AllowedHostsError, ServerUrl, ServerUrlError};
 pub use self::settings::Settings;
 pub use self::token::{AccessToken, SipGrant, TokenRequest, VideoGrant};

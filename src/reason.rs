@@ -48,6 +48,8 @@ reasons! {
     ConfigMissing = "config_missing",
     /// The LiveKit config has a malformed URL or an empty key.
     ConfigInvalid = "config_invalid",
+    /// The host of the LiveKit config's URL is not in `LIVEKIT_HOSTS`.
+    HostNotAllowed = "host_not_allowed",
     /// The config's API secret does not open with any key of the ring.
     SecretUnopenable = "secret_unopenable",
     /// The config's API secret was sealed for another config, URL or API key: somebody without the

@@ -3,10 +3,14 @@
 //! A URL with a user name, a query or a line break in it has been pasted from the wrong place; it
 //! is refused here with the reason, and never repaired.
 
+mod hosts;
+
 use std::fmt;
 use std::str::FromStr;
 
 use url::{Host, Url};
+
+pub use self::hosts::{AllowedHosts, AllowedHostsError};
 
 /// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.
 ///
@@ -60,6 +64,10 @@ impl ServerUrl {
     pub(crate) fn place(&self) -> String {
         let (host, port) = self.address();
         format!("{host}:{port}{}", self.url().path().trim_end_matches('/'))
+    }
+
+    fn host(&self) -> Option<Host<String>> {
+        self.url().host().map(|host| host.to_owned())
     }
 
     fn url(&self) -> Url {

@@ -162,6 +162,7 @@ async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<Finding>,
         let hint = "mend it with `trunkline livekit edit --url`";
         findings.push(Finding { state: State::Bad, ..warning("configs", found, Some(hint)) });
     }
+    findings.extend(elsewhere(&configs, settings));
     if let Some(ring) = &settings.ring {
         findings.extend(secrets(&configs, ring));
     }
@@ -171,6 +172,18 @@ async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<Finding>,
         findings.push(warning("numbers", found, Some("remove the rows that are not meant")));
     }
     Ok(findings)
+}
+
+/// Configs whose host `LIVEKIT_HOSTS` refuses.
+fn elsewhere(configs: &[Config], settings: &Settings) -> impl Iterator<Item = Finding> {
+    let refused = |config: &&Config| {
+        config.url.parse().is_ok_and(|url| !settings.environment.hosts.allow(&url))
+    };
+    configs.iter().filter(refused).map(|config| {
+        let found = format!("\"{}\" is at a host that is not in LIVEKIT_HOSTS", config.name);
+        let hint = "add the host there, or mend the URL with `trunkline livekit edit --url`";
+        Finding { state: State::Bad, ..warning("configs", found, Some(hint)) }
+    })
 }
 
 /// How many secrets each key opens, and which ones none does.

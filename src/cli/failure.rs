@@ -152,11 +152,13 @@ impl From<ResolveError> for Failure {
             ResolveError::FallbackDenied { .. } => "fallback_denied",
             ResolveError::TenantNeeded => "tenant_needed",
             ResolveError::ConfigUnusable { .. } => "config_unusable",
+            ResolveError::HostNotAllowed { .. } => "host_not_allowed",
             _ => "environment_incomplete",
         };
         let hint = match error {
             ResolveError::TenantNeeded => "say --tenant; `trunkline number list` shows who owns it",
             ResolveError::ConfigUnusable { .. } => "`trunkline livekit list` shows what there is",
+            ResolveError::HostNotAllowed { .. } => "add the host of LIVEKIT_URL to LIVEKIT_HOSTS",
             _ => "`trunkline resolve --explain` tells each step",
         };
         Self::new(code, error.to_string(), exit).hint(hint)

@@ -134,7 +134,7 @@ impl Add {
                 .description
                 .map(|text| field("description", text, 10_000))
                 .transpose()?,
-            url: url(&self.url)?,
+            url: url(context, &self.url)?,
             api_key: word("api-key", self.api_key)?,
             trunk_id: self.trunk.map(|trunk| word("trunk", trunk)).transpose()?,
             agent: self.agent.map(|agent| field("agent", agent, 255)).transpose()?,
@@ -167,7 +167,7 @@ impl Edit {
         let mut edit = ConfigEdit {
             name: self.name.map(|name| field("name", name, 255)).transpose()?,
             description: text("description", self.description, self.no_description, 10_000)?,
-            url: self.url.as_deref().map(url).transpose()?,
+            url: self.url.as_deref().map(|text| url(context, text)).transpose()?,
             api_key: self.api_key.map(|key| word("api-key", key)).transpose()?,
             trunk_id: match self.trunk.map(|trunk| word("trunk", trunk)).transpose()? {
                 None if self.no_trunk => Some(None),
@@ -325,10 +325,15 @@ fn sealed(ring: &KeyRing, file: Option<&Path>) -> Result<Sealed, Failure> {
     Ok(ring.seal(&secret, SystemClock::default().unix_seconds())?)
 }
 
-fn url(text: &str) -> Result<ServerUrl, Failure> {
-    text.parse().map_err(|error: trunkline::ServerUrlError| {
+fn url(context: &Context, text: &str) -> Result<ServerUrl, Failure> {
+    let url: ServerUrl = text.parse().map_err(|error: trunkline::ServerUrlError| {
         Failure::usage("url_malformed", format!("--url: {error}"))
-    })
+    })?;
+    if !context.settings()?.environment.hosts.allow(&url) {
+        let message = "--url: its host is not in LIVEKIT_HOSTS, so no call would use it";
+        return Err(Failure::usage("host_not_allowed", message).hint("add the host there first"));
+    }
+    Ok(url)
 }
 
 /// A text with something in it, all of which can be seen.

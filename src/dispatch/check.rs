@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::livekit::LiveKit;
 use crate::clock::Clock;
 use crate::keyring::{KeyError, Secret};
+use crate::reason::Reason;
 use crate::routing::CallerId;
 
 /// A credential to be looked at.
@@ -49,6 +50,18 @@ impl Finding {
     pub fn of_key_error(error: &KeyError) -> Self {
         let (verdict, message) = (Verdict::Failed, error.to_string());
         Self { step: "sealed", verdict, code: error.code(), message, hint: error.hint() }
+    }
+
+    /// A URL whose host `LIVEKIT_HOSTS` refuses, so that no call uses it.
+    #[must_use]
+    pub fn of_refused_host() -> Self {
+        Self {
+            step: "shape",
+            verdict: Verdict::Failed,
+            code: Reason::HostNotAllowed.as_str(),
+            message: "the host is not in LIVEKIT_HOSTS".into(),
+            hint: Some("add it there, or mend the URL"),
+        }
     }
 }
 

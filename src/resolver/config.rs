@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::Instrument;
 
 use super::Resolver;
-use super::decision::{answer, choose};
+use super::decision::answer;
 use super::landed::{Asked, Landed, LandedConfig, Visit};
 use super::loader::{Loader, reason_of};
 use crate::answer::{KnownRules, ResolveError};
@@ -193,7 +193,7 @@ impl Loader {
         let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
         let config = store.config(id).await.map_err(|error| reason_of(&error))?;
         self.watch_url(config.as_ref(), asked);
-        let chosen = choose(id, config, running.ring.as_ref()).map_err(|why| why.reason())?;
+        let chosen = running.choose(id, config).map_err(|why| why.reason())?;
         let (credentials, born) =
             chosen.credentials(asked.born, &self.cache, &self.clock).map_err(|why| why.reason())?;
         Ok((Visit(credentials), chosen.facts(), born))

@@ -17,7 +17,7 @@ use crate::keyring::{KeyError, KeyRing};
 use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::rules::{Rules, RulesError};
-use crate::server_url::{ServerUrl, ServerUrlError};
+use crate::server_url::{AllowedHosts, ServerUrl, ServerUrlError};
 use crate::store::{Config, Route};
 
 /// What was decided, and the config that it depends on, whether that exists or not.
@@ -52,6 +52,8 @@ pub(super) enum Refused {
     ConfigMissing(ConfigId),
     #[error("the URL of the LiveKit config is malformed: {0}")]
     Url(#[from] ServerUrlError),
+    #[error("the host of the LiveKit config's URL is not in LIVEKIT_HOSTS")]
+    HostNotAllowed,
     #[error("the LiveKit config has no API key")]
     NoApiKey,
     #[error("the secret of the LiveKit config does not open: {0}")]
@@ -70,13 +72,18 @@ impl Refused {
             Self::Url(_) | Self::NoApiKey => Reason::ConfigInvalid,
             Self::Secret(KeyError::BoundElsewhere { .. }) => Reason::SecretBoundElsewhere,
             Self::Secret(KeyError::NotBound) => Reason::SecretNotBound,
+            Self::HostNotAllowed => Reason::HostNotAllowed,
             Self::Secret(_) => Reason::SecretUnopenable,
         }
     }
 }
 
 /// Goes through a row in the order in which things can be wrong with it.
-pub(super) fn decide(route: Option<Route>, ring: Option<&Arc<KeyRing>>) -> Decision {
+pub(super) fn decide(
+    route: Option<Route>,
+    ring: Option<&Arc<KeyRing>>,
+    hosts: &AllowedHosts,
+) -> Decision {
     let Some(route) = route else {
         return Decision::refused(KnownRules::NoRow, Refused::NumberUnknown);
     };
@@ -84,7 +91,7 @@ pub(super) fn decide(route: Option<Route>, ring: Option<&Arc<KeyRing>>) -> Decis
     let (depends_on, verdict) = match (rules.credentials_wrong, rules.config) {
         (Some(error), _) => (None, Err(error.into())),
         (None, None) => (None, Err(Refused::Unassigned)),
-        (None, Some(id)) => (Some(id), choose(id, route.config, ring)),
+        (None, Some(id)) => (Some(id), choose(id, route.config, ring, hosts)),
     };
     Decision { depends_on, rules: KnownRules::Rules(Arc::new(rules)), verdict }
 }
@@ -94,9 +101,13 @@ pub(super) fn choose(
     id: ConfigId,
     config: Option<Config>,
     ring: Option<&Arc<KeyRing>>,
+    hosts: &AllowedHosts,
 ) -> Result<Chosen, Refused> {
     let config = config.ok_or(Refused::ConfigMissing(id))?;
     let url = config.url.parse()?;
+    if !hosts.allow(&url) {
+        return Err(Refused::HostNotAllowed);
+    }
     if config.api_key.trim().is_empty() {
         return Err(Refused::NoApiKey);
     }

@@ -13,16 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::decision::{Decision, decide};
+use super::decision::{Chosen, Decision, Refused, choose, decide};
 use crate::answer::KnownRules;
 use crate::cache::{Entry, Outcome, Resolution};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::environment::Environment;
 use crate::keyring::KeyRing;
+use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::settings::{Cold, Settings, SettingsError};
-use crate::store::Route;
+use crate::store::{Config, Route};
 
 /// The settings that hold now.
 pub(super) struct Live {
@@ -248,10 +249,15 @@ impl Running {
     /// What a row means, or that there is none.
     pub(super) fn decide(&self, route: Option<Route>) -> Decision {
         if self.uses_configs() {
-            decide(route, self.ring.as_ref())
+            decide(route, self.ring.as_ref(), self.environment.hosts())
         } else {
             Decision::with_flag_off(route.as_ref())
         }
+    }
+
+    /// What a config means by itself, or that there is none.
+    pub(super) fn choose(&self, id: ConfigId, config: Option<Config>) -> Result<Chosen, Refused> {
+        choose(id, config, self.ring.as_ref(), self.environment.hosts())
     }
 
     /// What the environment answers where the database cannot, for a reason, by rules as far as they
@@ -291,7 +297,8 @@ impl Running {
             (Some(ring), Some(older)) => ring.opens_like(older),
             (ring, older) => ring.is_none() && older.is_none(),
         };
-        if !same_ring {
+        let same_hosts = self.environment.hosts() == older.environment.hosts();
+        if !same_ring || !same_hosts {
             Some(Outdated::Dropped(Change::All))
         } else if !self.environment.answers_like(&older.environment) {
             Some(Outdated::Dropped(Change::Numbers))

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::Engine;
-use super::decision::{answer, choose};
+use super::decision::answer;
 use super::landed::{Asked, Visit};
 use super::live::Running;
 use super::loader::Loader;
@@ -178,7 +178,7 @@ impl Loader {
         let open = |config: Config| {
             let id = config.id;
             self.watch_url(Some(&config), asked);
-            let chosen = choose(id, Some(config), running.ring.as_ref()).ok()?;
+            let chosen = running.choose(id, Some(config)).ok()?;
             let (credentials, born) =
                 chosen.credentials(asked.born, &self.cache, &self.clock).ok()?;
             Some((id, Opened { credentials: Visit(credentials), facts: chosen.facts(), born }))

@@ -16,6 +16,7 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
         .filter_map(|name| doubt(name, values))
         .collect();
     warnings.extend(incomplete(settings));
+    warnings.extend(refused(settings));
     warnings.extend(unpadded(values));
     warnings
 }
@@ -53,6 +54,13 @@ fn incomplete(settings: &Settings) -> Option<Warning> {
         "{message}, so there is nothing to fall back to: set all three LIVEKIT values or none"
     );
     Some(Warning::new(first, message))
+}
+
+/// A host of the environment that its own settings refuse.
+fn refused(settings: &Settings) -> Option<Warning> {
+    let message =
+        "its host is not in LIVEKIT_HOSTS, so the environment answers nobody: add it there";
+    settings.environment.host_is_refused().then(|| Warning::new("LIVEKIT_URL", message))
 }
 
 /// Keys without their last character, which Python refuses.

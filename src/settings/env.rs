@@ -53,6 +53,8 @@ variables! {
             "Leaves the database alone altogether, for when it harms more than it helps: the environment answers, and NO RULES HOLD, so every country may be called."
         FALLBACK_DENY = "" [hot]
             "Reasons that may not fall back to the environment, separated by commas: they are an error instead of another account's key. For example secret_unopenable,config_invalid. And rules_unknown: then nobody is called from a number of whose rules nothing is known."
+        LIVEKIT_HOSTS = "" [hot]
+            "Where LiveKit servers may be, separated by commas: hosts (calls.example), all hosts below one (*.livekit.cloud), and networks for URLs that are written as addresses (10.0.0.0/8). A config, or LIVEKIT_URL, whose host is none of them is refused: host_not_allowed. Not set: anywhere."
     }
     "Calls": {
         ROUTING = "region" [hot]

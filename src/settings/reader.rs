@@ -12,6 +12,7 @@ use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
 #[cfg(feature = "dispatch")]
 use crate::rules::Country;
+use crate::server_url::AllowedHosts;
 
 /// Takes values out, typed, and keeps what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -129,6 +130,7 @@ impl<'a> Reader<'a> {
                 url.parse().map_err(|error: crate::ServerUrlError| error.to_string())
             }),
             policy: self.with("FALLBACK_DENY", policy).unwrap_or_default(),
+            hosts: Arc::new(self.with("LIVEKIT_HOSTS", hosts).unwrap_or_default()),
         }
     }
 
@@ -314,6 +316,10 @@ fn countries(text: &str) -> Result<Box<[Country]>, String> {
         .map(str::parse)
         .collect::<Result<_, _>>()
         .map_err(|_| "must be ISO 3166 codes with commas between them, such as AE,IN".to_owned())
+}
+
+fn hosts(text: &str) -> Result<AllowedHosts, String> {
+    text.parse().map_err(|error: crate::AllowedHostsError| error.to_string())
 }
 
 fn policy(text: &str) -> Result<FallbackPolicy, String> {

@@ -76,6 +76,25 @@ async fn the_flag_turns_in_the_env_file_without_a_restart() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_refused_from_now_on_is_withdrawn_at_once() {
+    let lab = Lab::new().await;
+    let held = lab.resolver.resolve(caller(1, 1)).await.unwrap();
+    assert_eq!(held.source(), Source::Database);
+    lab.write("LIVEKIT_HOSTS=env.example");
+    let refused = (Source::Environment, Some(Reason::HostNotAllowed));
+    eventually("refused", async || lab.source().await == refused).await;
+    assert!(held.token(&TokenRequest::default()).is_err(), "it is wiped");
+    lab.write("LIVEKIT_HOSTS=eu.example");
+    eventually("allowed", async || lab.source().await == (Source::Database, None)).await;
+    let id = lab.resolver.resolve(caller(1, 1)).await.unwrap().config_id().unwrap();
+    assert!(lab.resolver.resolve_environment().is_err(), "its own host is not there");
+    lab.write("LIVEKIT_HOSTS=us.example");
+    eventually("nobody answers", async || lab.resolver.resolve(caller(1, 1)).await.is_err()).await;
+    let unusable = lab.resolver.resolve_config(id).await.unwrap_err();
+    assert_eq!(unusable.reason(), Some(Reason::HostNotAllowed));
+}
+
+#[tokio::test]
 async fn a_file_with_one_problem_in_it_changes_nothing() {
     let lab = Lab::new().await;
     lab.write("USE_SELFHOST_ROUTING_TABLE=false\nCACHE_TTL=never\nVOICE_AGENT_NAME=other");

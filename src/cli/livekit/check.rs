@@ -10,7 +10,7 @@ use trunkline::dispatch::check::{Finding, Subject, Verdict, check};
 use trunkline::dispatch::livekit::LiveKit;
 use trunkline::routing::CallerId;
 use trunkline::store::{AdminStore, Config};
-use trunkline::{E164, KeyRing, Rules, Secret};
+use trunkline::{E164, KeyRing, Rules, Secret, Settings};
 
 use super::find;
 use crate::cli::Context;
@@ -49,7 +49,7 @@ impl Check {
         let mut failed = 0;
         for config in &configs {
             let trunks = trunks_of(&*store, config, fallback, from).await?;
-            let findings = look(&livekit, &ring, config, &trunks).await;
+            let findings = look(&livekit, &settings, &ring, config, &trunks).await;
             let good = good(&findings);
             failed += usize::from(!good);
             if context.json {
@@ -95,10 +95,14 @@ pub(super) async fn before_adding(
 
 async fn look(
     livekit: &LiveKit,
+    settings: &Settings,
     ring: &Arc<KeyRing>,
     config: &Config,
     trunks: &BTreeMap<String, Vec<CallerId>>,
 ) -> Vec<Finding> {
+    if config.url.parse().is_ok_and(|url| !settings.environment.hosts.allow(&url)) {
+        return vec![Finding::of_refused_host()];
+    }
     let secret: Secret = match config.open(ring) {
         Ok(opened) => opened.secret,
         Err(error) => return vec![Finding::of_key_error(&error)],

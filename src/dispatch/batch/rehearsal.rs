@@ -198,7 +198,10 @@ fn lack(outlook: &Outlook) -> Option<(Lack, Reason)> {
         (Reason::SecretUnopenable | Reason::SecretBoundElsewhere | Reason::SecretNotBound, _) => {
             Lack::Key
         }
-        (_, Err(ResolveError::EnvironmentIncomplete { .. })) => Lack::Environment,
+        (
+            _,
+            Err(ResolveError::EnvironmentIncomplete { .. } | ResolveError::HostNotAllowed { .. }),
+        ) => Lack::Environment,
         _ => return None,
     };
     Some((lack, reason))

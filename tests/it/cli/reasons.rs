@@ -101,6 +101,50 @@ fn rules_malformed_and_config_invalid_after_somebody_edited_rows_by_hand() {
 }
 
 #[test]
+fn host_not_allowed_where_a_config_is_elsewhere() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        let elsewhere = site.with("LIVEKIT_HOSTS", "env.example, *.livekit.cloud, 10.0.0.0/8");
+        falls_back(&elsewhere, "host_not_allowed", 1);
+        let there = site.with("LIVEKIT_HOSTS", "env.example,*.example");
+        assert_eq!(resolve(&there).json()["source"], "database");
+        // What names it: the doctor, a look at the config, and a reason that is one word everywhere.
+        let doctor = elsewhere.run(&["doctor"]);
+        assert!(
+            doctor.out.contains("\"eu\" is at a host that is not in LIVEKIT_HOSTS"),
+            "{doctor:?}"
+        );
+        let check = elsewhere.run(&["livekit", "check", "eu", "--json"]);
+        let found: Value = serde_json::from_str(check.out.lines().next().unwrap()).unwrap();
+        assert_eq!(found["checks"][0]["code"], "host_not_allowed", "{check:?}");
+        let add = ["livekit", "add", "--json", "--name", "x", "--url", "wss://x.example"];
+        let add = elsewhere.run_with(&[&add[..], &["--api-key", "APIx"]].concat(), b"s3cret");
+        refused(add, 2, "host_not_allowed");
+        let edit = ["livekit", "edit", "eu", "--json", "--url", "wss://x.example"];
+        refused(elsewhere.run(&edit), 2, "host_not_allowed");
+    }
+}
+
+#[test]
+fn an_environment_elsewhere_answers_nobody_and_the_settings_say_so() {
+    let site = Site::new();
+    let elsewhere = site.with_environment().with("LIVEKIT_HOSTS", "*.livekit.cloud");
+    let error = refused(resolve(&elsewhere), 1, "host_not_allowed");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("number_unknown") && message.contains("LIVEKIT_HOSTS"), "{message}");
+    let off = elsewhere.clone().with("USE_SELFHOST_ROUTING_TABLE", "false");
+    refused(resolve(&off), 1, "host_not_allowed");
+    for command in [&["settings", "check"][..], &["doctor"]] {
+        let run = elsewhere.run(command);
+        let told = format!("{}{}", run.out, run.err);
+        assert!(told.contains("LIVEKIT_URL: its host is not in LIVEKIT_HOSTS"), "{told}");
+    }
+    let malformed = site.with("LIVEKIT_HOSTS", "wss://canary.example");
+    let error = refused(resolve(&malformed), 3, "settings_invalid");
+    assert!(error.to_string().contains("LIVEKIT_HOSTS") && !error.to_string().contains("canary"));
+}
+
+#[test]
 fn database_unreachable() {
     let site = Site::new();
     for url in ["sqlite:/nowhere/at/all.db", "postgres://nobody@127.0.0.1:1/x"] {
