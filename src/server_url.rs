@@ -4,6 +4,7 @@
 //! is refused here with the reason, and never repaired.
 
 mod hosts;
+mod off_limits;
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use url::{Host, Url};
 
 pub use self::hosts::{AllowedHosts, AllowedHostsError};
+pub(crate) use self::off_limits::is_off_limits;
 
 /// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.
 ///

@@ -163,6 +163,7 @@ async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<Finding>,
         findings.push(Finding { state: State::Bad, ..warning("configs", found, Some(hint)) });
     }
     findings.extend(elsewhere(&configs, settings));
+    findings.extend(off_limits(&configs));
     if let Some(ring) = &settings.ring {
         findings.extend(secrets(&configs, ring));
     }
@@ -183,6 +184,19 @@ fn elsewhere(configs: &[Config], settings: &Settings) -> impl Iterator<Item = Fi
         let found = format!("\"{}\" is at a host that is not in LIVEKIT_HOSTS", config.name);
         let hint = "add the host there, or mend the URL with `trunkline livekit edit --url`";
         Finding { state: State::Bad, ..warning("configs", found, Some(hint)) }
+    })
+}
+
+/// Configs whose host is where no LiveKit server is.
+fn off_limits(configs: &[Config]) -> impl Iterator<Item = Finding> {
+    let there = |config: &&Config| {
+        config.url.parse().is_ok_and(|url: trunkline::ServerUrl| url.is_off_limits())
+    };
+    configs.iter().filter(there).map(|config| {
+        let found = format!("\"{}\" is at a link-local or metadata address", config.name);
+        let hint =
+            "mend it with `trunkline livekit edit --url`; the next major version will refuse it";
+        warning("configs", found, Some(hint))
     })
 }
 

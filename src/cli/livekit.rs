@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
+use trunkline::dispatch::check::leads_off_limits;
 use trunkline::store::{AdminStore, Config, ConfigEdit, NewConfig};
 use trunkline::{Binding, ConfigId, ExposeSecret, KeyRing, PREFIX, Sealed, ServerUrl};
 
@@ -134,7 +135,7 @@ impl Add {
                 .description
                 .map(|text| field("description", text, 10_000))
                 .transpose()?,
-            url: url(context, &self.url)?,
+            url: url(context, &self.url).await?,
             api_key: word("api-key", self.api_key)?,
             trunk_id: self.trunk.map(|trunk| word("trunk", trunk)).transpose()?,
             agent: self.agent.map(|agent| field("agent", agent, 255)).transpose()?,
@@ -167,7 +168,10 @@ impl Edit {
         let mut edit = ConfigEdit {
             name: self.name.map(|name| field("name", name, 255)).transpose()?,
             description: text("description", self.description, self.no_description, 10_000)?,
-            url: self.url.as_deref().map(|text| url(context, text)).transpose()?,
+            url: match self.url.as_deref() {
+                Some(text) => Some(url(context, text).await?),
+                None => None,
+            },
             api_key: self.api_key.map(|key| word("api-key", key)).transpose()?,
             trunk_id: match self.trunk.map(|trunk| word("trunk", trunk)).transpose()? {
                 None if self.no_trunk => Some(None),
@@ -325,13 +329,18 @@ fn sealed(ring: &KeyRing, file: Option<&Path>) -> Result<Sealed, Failure> {
     Ok(ring.seal(&secret, SystemClock::default().unix_seconds())?)
 }
 
-fn url(context: &Context, text: &str) -> Result<ServerUrl, Failure> {
+async fn url(context: &Context, text: &str) -> Result<ServerUrl, Failure> {
     let url: ServerUrl = text.parse().map_err(|error: trunkline::ServerUrlError| {
         Failure::usage("url_malformed", format!("--url: {error}"))
     })?;
     if !context.settings()?.environment.hosts.allow(&url) {
         let message = "--url: its host is not in LIVEKIT_HOSTS, so no call would use it";
         return Err(Failure::usage("host_not_allowed", message).hint("add the host there first"));
+    }
+    if leads_off_limits(&url).await {
+        let message = "--url: its host is, or leads to, a link-local address or one where a cloud tells \
+                       machines about themselves; no LiveKit server is there";
+        return Err(Failure::usage("off_limits", message));
     }
     Ok(url)
 }

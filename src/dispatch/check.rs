@@ -1,6 +1,10 @@
 //! Looks at a credential before it is trusted, one layer after the other: what is written, the
 //! network, TLS, the key, the secret, the clocks, the trunk, the SIP service. Each failure is named in plain words,
 //! with what to do about it; what lies behind a failed layer is not looked at.
+//!
+//! **Invariant:** a URL may come from anybody. Nothing is sent to addresses where no LiveKit server is,
+//! each token has the rights of its one method, and of an answer no more is repeated than an error of
+//! LiveKit's.
 
 mod key;
 mod network;
@@ -9,6 +13,8 @@ mod sip;
 mod trunk;
 
 use serde::Serialize;
+
+pub use self::network::leads_off_limits;
 
 use super::livekit::LiveKit;
 use crate::clock::Clock;
@@ -82,7 +88,7 @@ pub enum Verdict {
 pub async fn check(livekit: &LiveKit, clock: &impl Clock, subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     // What fails has said so; nothing behind it is looked at.
-    let _ = look(livekit, clock, subject, &mut findings).await;
+    let _ = look(&livekit.for_checks(), clock, subject, &mut findings).await;
     findings.0
 }
 
@@ -108,6 +114,9 @@ async fn look(
 
 /// A layer has failed.
 struct Stop;
+
+/// What to do about an address where no LiveKit server is.
+const NO_SERVER: &str = "no LiveKit server is there: take the URL that your server is reached by";
 
 struct Findings(Vec<Finding>);
 

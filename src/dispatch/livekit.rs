@@ -9,6 +9,7 @@
 
 mod agents;
 mod error;
+mod lookup;
 mod rooms;
 mod sip;
 
@@ -21,6 +22,8 @@ use tracing::Instrument;
 
 pub use self::agents::AgentDispatch;
 pub use self::error::{Answered, LiveKitError, SipStatus};
+use self::lookup::Lookup;
+pub(in crate::dispatch) use self::lookup::OFF_LIMITS;
 pub use self::rooms::{CallStatus, Participant, Room};
 pub use self::sip::{SipDial, SipParticipant, SipTrunk};
 use crate::cache::Resolution;
@@ -31,6 +34,7 @@ use crate::token::{TokenRequest, VideoGrant};
 #[derive(Clone, Debug)]
 pub struct LiveKit {
     http: reqwest::Client,
+    connect: Duration,
     timeout: Duration,
 }
 
@@ -45,15 +49,28 @@ impl LiveKit {
     /// Never in practice: where the system cannot make random numbers.
     #[must_use]
     pub fn new(connect: Duration, timeout: Duration) -> Self {
-        let http = reqwest::Client::builder()
+        Self::looking_up(connect, timeout, Lookup::warning())
+    }
+
+    /// One with the same patience that goes nowhere where no LiveKit server is, and over no proxy,
+    /// which would look names up itself.
+    pub(in crate::dispatch) fn for_checks(&self) -> Self {
+        Self::looking_up(self.connect, self.timeout, Lookup::refusing())
+    }
+
+    fn looking_up(connect: Duration, timeout: Duration, lookup: Lookup) -> Self {
+        let builder = reqwest::Client::builder();
+        let builder = if lookup.refuses() { builder.no_proxy() } else { builder };
+        let http = builder
             .tls_backend_preconfigured(tls())
+            .dns_resolver(lookup)
             .connect_timeout(connect)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .build()
             .expect("the TLS configuration is complete");
-        Self { http, timeout }
+        Self { http, connect, timeout }
     }
 
     /// How long a request may take.

@@ -1,5 +1,6 @@
-//! Configs whose URL was changed while their key and secret stayed: whoever may write rows and has no
-//! key of the ring could have calls, and tokens, sent to a server of his own that way.
+//! Where configs are, and what is told of that. A URL that was changed while key and secret stayed:
+//! whoever may write rows and has no key of the ring could have calls, and tokens, sent to a server of
+//! his own that way. And a URL where no LiveKit server is.
 //!
 //! A change makes the cache forget what it is about, so what rows said last is remembered here, for
 //! as long as the process runs. No secret is: of key and sealed secret only a hash.
@@ -42,7 +43,11 @@ impl Whereabouts {
         telemetry: &Telemetry,
         log: &SourceLog,
     ) {
-        let Some(was) = self.moved(config, born) else { return };
+        let (was, new) = self.moved(config, born);
+        if new && config.url.parse().is_ok_and(|url: ServerUrl| url.is_off_limits()) {
+            warn_of_off_limits(config, log.may_tell(Topic::OffLimits, at));
+        }
+        let Some(was) = was else { return };
         telemetry.urls_changed.increment(1);
         let Some(kept_back) = log.may_tell(Topic::UrlChanged, at) else { return };
         tracing::error!(
@@ -57,8 +62,9 @@ impl Whereabouts {
     }
 
     /// Remembers a row that was read in this generation, and returns the URL that it had before if
-    /// that alone was changed of what calls are signed and sent with.
-    fn moved(&self, config: &Config, born: Generation) -> Option<Box<str>> {
+    /// that alone was changed of what calls are signed and sent with; and whether it is at a URL where
+    /// it was not before.
+    fn moved(&self, config: &Config, born: Generation) -> (Option<Box<str>>, bool) {
         let pair = self.hasher.hash_one((&config.api_key, config.api_secret.expose_secret()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= MOST && !last.contains_key(&config.id) {
@@ -67,14 +73,28 @@ impl Whereabouts {
         let new = Last { born, url: config.url.as_str().into(), pair };
         let Some(there) = last.get_mut(&config.id) else {
             last.insert(config.id, new);
-            return None;
+            return (None, true);
         };
         // A row that was read before that and arrives late.
         if there.born > born {
-            return None;
+            return (None, false);
         }
         let was = std::mem::replace(there, new);
-        (was.pair == pair && *was.url != *config.url).then_some(was.url)
+        let elsewhere = *was.url != *config.url;
+        ((was.pair == pair && elsewhere).then_some(was.url), elsewhere)
+    }
+}
+
+/// Such a config works today, and is warned of when it is seen first.
+fn warn_of_off_limits(config: &Config, kept_back: Option<u64>) {
+    if let Some(kept_back) = kept_back {
+        tracing::warn!(
+            config = %config.id,
+            name = config.name,
+            kept_back,
+            "the URL of a config is a link-local or metadata address; checks refuse it, and the next \
+             major version will refuse calls there"
+        );
     }
 }
 
@@ -112,7 +132,7 @@ mod tests {
     #[test]
     fn a_url_that_alone_was_changed_is_noticed_once() {
         let (seen, fence) = (Whereabouts::default(), Fence::new());
-        let look = |row: Config| seen.moved(&row, fence.bump(Change::All));
+        let look = |row: Config| seen.moved(&row, fence.bump(Change::All)).0;
         assert_eq!(look(row("wss://a", "API", "s")), None, "it is new");
         assert_eq!(look(row("wss://a", "API", "s")), None);
         assert_eq!(look(row("wss://b", "API", "s")).as_deref(), Some("wss://a"));
@@ -127,8 +147,9 @@ mod tests {
     fn a_row_that_arrives_late_says_nothing() {
         let (seen, fence) = (Whereabouts::default(), Fence::new());
         let early = fence.generation();
-        assert_eq!(seen.moved(&row("wss://b", "API", "s"), fence.bump(Change::All)), None);
-        assert_eq!(seen.moved(&row("wss://a", "API", "s"), early), None);
-        assert_eq!(seen.moved(&row("wss://b", "API", "s"), fence.generation()), None);
+        let newest = fence.bump(Change::All);
+        assert_eq!(seen.moved(&row("wss://b", "API", "s"), newest), (None, true));
+        assert_eq!(seen.moved(&row("wss://a", "API", "s"), early), (None, false));
+        assert_eq!(seen.moved(&row("wss://b", "API", "s"), newest), (None, false));
     }
 }

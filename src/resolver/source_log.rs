@@ -11,7 +11,7 @@ use crate::reason::Reason;
 
 /// How much was told of lately, by topic.
 #[derive(Default)]
-pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 4]>);
+pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 5]>);
 
 /// What there may be much of to tell.
 #[derive(Clone, Copy)]
@@ -24,6 +24,8 @@ pub(super) enum Topic {
     Secret,
     /// Configs whose URL alone was changed.
     UrlChanged,
+    /// Configs at addresses where no LiveKit server is.
+    OffLimits,
     /// Calls that nothing is known to forbid.
     #[cfg(feature = "dispatch")]
     WithoutRules,
@@ -36,8 +38,9 @@ impl Topic {
             Self::Database => Reason::ALL.len(),
             Self::Secret => Reason::ALL.len() + 1,
             Self::UrlChanged => Reason::ALL.len() + 2,
+            Self::OffLimits => Reason::ALL.len() + 3,
             #[cfg(feature = "dispatch")]
-            Self::WithoutRules => Reason::ALL.len() + 3,
+            Self::WithoutRules => Reason::ALL.len() + 4,
         }
     }
 }

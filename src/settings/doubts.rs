@@ -17,6 +17,7 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
         .collect();
     warnings.extend(incomplete(settings));
     warnings.extend(refused(settings));
+    warnings.extend(off_limits(settings));
     warnings.extend(unpadded(values));
     warnings
 }
@@ -61,6 +62,14 @@ fn refused(settings: &Settings) -> Option<Warning> {
     let message =
         "its host is not in LIVEKIT_HOSTS, so the environment answers nobody: add it there";
     settings.environment.host_is_refused().then(|| Warning::new("LIVEKIT_URL", message))
+}
+
+/// A host of the environment where no LiveKit server is.
+fn off_limits(settings: &Settings) -> Option<Warning> {
+    let message = "its host is a link-local address, or one where a cloud tells machines about \
+                   themselves; the next major version will refuse it";
+    let url = settings.environment.url.as_ref()?;
+    url.is_off_limits().then(|| Warning::new("LIVEKIT_URL", message))
 }
 
 /// Keys without their last character, which Python refuses.

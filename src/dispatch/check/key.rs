@@ -35,7 +35,7 @@ pub(super) async fn look(
         }
         Err(error @ (LiveKitError::Answered(_) | LiveKitError::NotLiveKit { .. })) => {
             let hint = "is the path right, and does the proxy pass /twirp on?";
-            Err(findings.fail("livekit", "not_livekit", error.to_string(), hint))
+            Err(findings.fail("livekit", "not_livekit", error.of_livekit(), hint))
         }
         Err(error) => {
             let hint = "the server accepts connections and does not answer in time";
@@ -63,7 +63,7 @@ fn refused(answer: &Answered, ahead: Ahead, findings: &mut Findings) -> Stop {
         return findings.fail("secret", "secret_wrong", message, hint);
     }
     let hint = "the server refuses a token that is good; it may be of another project";
-    findings.fail("secret", "refused", answer.to_string(), hint)
+    findings.fail("secret", "refused", answer.of_livekit(), hint)
 }
 
 /// Clocks that differ by less than what servers allow for.

@@ -3,9 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Findings, Stop};
-use crate::dispatch::livekit::{LiveKit, LiveKitError};
-use crate::server_url::ServerUrl;
+use super::{Findings, NO_SERVER, Stop};
+use crate::dispatch::livekit::{LiveKit, LiveKitError, OFF_LIMITS};
+use crate::server_url::{ServerUrl, is_off_limits};
+
+/// Whether a URL leads to a link-local address, or to one where a cloud tells machines about themselves,
+/// by its host or by what the name of that is looked up to be now. A name that is not found leads
+/// nowhere.
+pub async fn leads_off_limits(url: &ServerUrl) -> bool {
+    let (host, port) = url.address();
+    if url.is_off_limits() {
+        return true;
+    }
+    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
+    found.is_ok_and(|found| found.is_ok_and(|mut found| found.any(|it| is_off_limits(it.ip()))))
+}
 
 /// Looks at each layer of the network.
 pub(super) async fn look(
@@ -24,6 +36,9 @@ async fn name(host: &str, port: u16, findings: &mut Findings) -> Result<Vec<Sock
     match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(addresses)) => {
             let addresses: Vec<_> = addresses.collect();
+            if addresses.iter().any(|found| is_off_limits(found.ip())) {
+                return Err(off_limits(host, findings));
+            }
             let many = if addresses.len() == 1 { "address" } else { "addresses" };
             findings.ok("dns", format!("{host} has {} {many}", addresses.len()));
             Ok(addresses)
@@ -38,6 +53,11 @@ async fn name(host: &str, port: u16, findings: &mut Findings) -> Result<Vec<Sock
             Err(findings.fail("dns", "dns_timeout", message, "look at this machine's DNS"))
         }
     }
+}
+
+fn off_limits(host: &str, findings: &mut Findings) -> Stop {
+    let message = format!("{host} leads to {OFF_LIMITS}");
+    findings.fail("dns", "off_limits", message, NO_SERVER)
 }
 
 /// Whether the port is open.
@@ -78,6 +98,10 @@ async fn greeting(livekit: &LiveKit, url: &ServerUrl, findings: &mut Findings) -
                 findings.ok("tls", "the certificate is trusted");
             }
             Ok(())
+        }
+        // It was looked up once more.
+        Err(LiveKitError::NotConnected { why }) if why == OFF_LIMITS => {
+            Err(off_limits(&url.address().0, findings))
         }
         Err(LiveKitError::NotConnected { why }) if url.is_secure() => Err(no_tls(&why, findings)),
         Err(error) => {

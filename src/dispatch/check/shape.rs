@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Findings, Stop, Subject};
+use super::{Findings, NO_SERVER, Stop, Subject};
 use crate::answer::KnownRules;
 use crate::cache::Resolution;
 use crate::clock::{Moment, SystemClock};
+use crate::dispatch::livekit::OFF_LIMITS;
 use crate::environment::{Environment, EnvironmentValues};
 use crate::keyring::{ExposeSecret, Secret};
 use crate::reason::Reason;
@@ -21,6 +22,10 @@ pub(super) fn look(
     let url: ServerUrl = url.parse().map_err(|error: ServerUrlError| {
         findings.fail(STEP, "url_malformed", error.to_string(), "copy the URL anew")
     })?;
+    if url.is_off_limits() {
+        let message = format!("the host is {OFF_LIMITS}");
+        return Err(findings.fail(STEP, "off_limits", message, NO_SERVER));
+    }
     there(key, secret, findings)?;
     without_white_space(key, secret, findings)?;
     not_swapped(key, secret, findings)?;

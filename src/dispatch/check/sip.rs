@@ -18,7 +18,7 @@ pub(super) async fn look(
             return Ok(());
         }
         Err(error) => {
-            untold(&error.to_string(), findings);
+            untold(&error.of_livekit(), findings);
             return Ok(());
         }
     };
@@ -34,7 +34,7 @@ pub(super) async fn look(
     } else if OF_SERVICES.iter().any(|words| says(words)) {
         findings.ok(STEP, RUNS);
     } else {
-        untold(&answer.to_string(), findings);
+        untold(&answer.of_livekit(), findings);
     }
     Ok(())
 }

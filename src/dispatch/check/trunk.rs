@@ -34,7 +34,7 @@ pub(super) async fn look(
         }
         Err(error) => {
             let hint = "the trunk could not be looked up";
-            return Err(findings.fail(TRUNK, "trunk_unasked", error.to_string(), hint));
+            return Err(findings.fail(TRUNK, "trunk_unasked", error.of_livekit(), hint));
         }
     };
     numbers_of(&trunk, id, numbers, findings)

@@ -73,6 +73,15 @@ impl LiveKitError {
         if connecting { Self::NotConnected { why } } else { Self::Unanswered { why } }
     }
 
+    /// What it says in words of ours and of LiveKit: what else a server answered is not repeated, since
+    /// it may be anything that this machine can reach.
+    pub(in crate::dispatch) fn of_livekit(&self) -> String {
+        match self {
+            Self::Answered(answer) => answer.of_livekit(),
+            error => error.to_string(),
+        }
+    }
+
     /// Whether the server refused the token. Then nothing was done. What a carrier refused is another
     /// matter, although servers may tell of it with the same status.
     #[must_use]
@@ -147,6 +156,16 @@ impl Answered {
     }
 }
 
+impl Answered {
+    /// The same, where it is an error of Twirp; else the status alone.
+    pub(in crate::dispatch) fn of_livekit(&self) -> String {
+        match &self.code {
+            Some(code) if TWIRP.contains(&code.as_str()) => self.to_string(),
+            _ => format!("the server answered {}, and not as LiveKit does", self.status),
+        }
+    }
+}
+
 impl Error for Answered {}
 
 impl fmt::Display for Answered {
@@ -196,6 +215,28 @@ fn scrubbed(text: &str) -> String {
 }
 
 const LONGEST: usize = 300;
+/// The codes of Twirp's errors, and the one that its Go library once misspelled.
+const TWIRP: [&str; 19] = [
+    "aborted",
+    "already_exists",
+    "bad_route",
+    "canceled",
+    "data_loss",
+    "dataloss",
+    "deadline_exceeded",
+    "failed_precondition",
+    "internal",
+    "invalid_argument",
+    "malformed",
+    "not_found",
+    "out_of_range",
+    "permission_denied",
+    "resource_exhausted",
+    "unauthenticated",
+    "unavailable",
+    "unimplemented",
+    "unknown",
+];
 
 #[cfg(test)]
 mod tests {
@@ -234,6 +275,22 @@ mod tests {
             answer.to_string(),
             "the LiveKit server answered 429 resource_exhausted: INVITE failed (SIP 486 Busy Here)"
         );
+    }
+
+    #[test]
+    fn a_check_repeats_only_what_is_an_error_of_twirp() {
+        let read = |json, body: &str| Answered::read(403, json, None, body.as_bytes());
+        let twirp = read(true, "{\"code\":\"permission_denied\",\"msg\":\"no such right\"}");
+        assert_eq!(twirp.of_livekit(), twirp.to_string());
+        for (json, body) in [
+            (false, "{\"code\":\"not_found\",\"msg\":\"canary\"}"),
+            (true, "{\"code\":\"Success\",\"msg\":\"canary\",\"SecretAccessKey\":\"canary\"}"),
+            (true, "{\"error\":\"canary\"}"),
+            (false, "canary"),
+        ] {
+            let error = LiveKitError::from(read(json, body));
+            assert_eq!(error.of_livekit(), "the server answered 403, and not as LiveKit does");
+        }
     }
 
     #[test]

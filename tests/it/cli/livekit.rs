@@ -6,6 +6,7 @@ use trunkline::{ConfigId, KeyRing, PREFIX};
 
 use super::{KEY, NUMBER, Site, TENANT, new_key, refused};
 use crate::support::database::{BOTH, Kind};
+use crate::support::postgres::psql;
 use crate::support::program::Run;
 use crate::support::{NOW, ring, secret_of};
 
@@ -352,7 +353,7 @@ fn a_date_out_of_reach_is_none() {
     site.add_config("eu");
     let url = site.variable("DATABASE_URL");
     for date in ["290000-01-01", "infinity", "-infinity", "4000-01-01 BC"] {
-        crate::support::postgres::psql(
+        psql(
             &url,
             &format!("update voice_agent_livekit set created_at = '{date}', updated_at = '{date}'"),
         );
@@ -360,4 +361,30 @@ fn a_date_out_of_reach_is_none() {
         assert_eq!(configs[0]["created_at"], Value::Null, "{date}");
         site.run(&["livekit", "show", "eu"]).ok();
     }
+}
+
+#[test]
+fn addresses_where_no_server_is_are_not_entered_and_warn_where_they_stand() {
+    let (site, _) = Site::with_route(Kind::Postgres);
+    for url in
+        ["ws://169.254.169.254", "ws://[::ffff:a9fe:a9fe]", "http://metadata.google.internal"]
+    {
+        refused(add(&site, "x", url, "APIx", "s3cret"), 2, "off_limits");
+        refused(site.run(&["livekit", "edit", "eu", "--json", "--url", url]), 2, "off_limits");
+    }
+    // One that somebody wrote by hand goes on to work.
+    let command = site.command(&[]);
+    let (_, database) = command.get_envs().find(|(name, _)| *name == "DATABASE_URL").unwrap();
+    let there = "update voice_agent_livekit set livekit_url = 'ws://169.254.1.1'";
+    psql(database.unwrap().to_str().unwrap(), there);
+    let resolve = site.run(&["resolve", "--tenant", TENANT, "--from", NUMBER]);
+    assert!(resolve.out.contains("169.254.1.1"), "{resolve:?}");
+    assert!(resolve.err.contains("link-local or metadata address"), "{resolve:?}");
+    let doctor = site.run(&["doctor"]);
+    assert!(doctor.out.contains("\"eu\" is at a link-local or metadata address"), "{doctor:?}");
+    let check = site.run(&["livekit", "check", "eu", "--json"]);
+    assert!(check.out.contains("\"off_limits\""), "{check:?}");
+    let environment = site.with("LIVEKIT_URL", "ws://169.254.169.254").run(&["settings", "check"]);
+    let told = format!("{}{}", environment.out, environment.err);
+    assert!(told.contains("LIVEKIT_URL: its host is a link-local address"), "{told}");
 }

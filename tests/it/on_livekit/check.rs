@@ -9,7 +9,7 @@ use trunkline::{E164, ExposeSecret, KeyRing, Secret};
 use crate::support::http::Message;
 use crate::support::livekit::{Server, client, make_trunk};
 use crate::support::standin::StandIn;
-use crate::support::tap::{Fault, Tap};
+use crate::support::tap::{Fault, Tap, claims};
 use crate::support::{NOW, caller};
 
 /// What one subject is, where it differs from a good one.
@@ -199,4 +199,78 @@ async fn a_trunk_that_is_not_there_or_does_not_carry_the_number_is_told() {
         none.last().map(|last| (last.verdict, last.code)),
         Some((Verdict::Warning, "no_trunk"))
     );
+}
+
+/// The rights that the token of a request grants, by LiveKit's names for them.
+fn rights(request: &Message) -> Vec<String> {
+    let claims = serde_json::to_value(claims(request)).unwrap();
+    let granted = |group: &str| {
+        let rights = claims[group].as_object().cloned().unwrap_or_default();
+        let granted = rights.into_iter().filter(|(_, right)| *right == json!(true));
+        granted.map(|(name, _)| format!("{group}.{name}")).collect::<Vec<_>>()
+    };
+    ["video", "sip"].map(granted).concat()
+}
+
+/// A good subject before a stand-in that has everything, and the tap between them.
+async fn behind_a_tap() -> (Case, Tap, StandIn) {
+    let stand_in = StandIn::start(&Server::shared().keys).await;
+    let tap = Tap::before(stand_in.port).await;
+    stand_in.trunk("ST_any", &["*"]);
+    let case =
+        Case { url: tap.url(), trunk: Some("ST_any".into()), ..Case::good(Server::shared()) };
+    (case, tap, stand_in)
+}
+
+#[tokio::test]
+async fn each_token_of_a_check_has_the_right_of_its_method_and_no_other() {
+    let (case, tap, _stand_in) = behind_a_tap().await;
+    case.findings().await;
+    let requests = tap.requests();
+    let asked = requests.iter().filter(|request| request.word().contains("/twirp/"));
+    let asked: Vec<_> = asked
+        .map(|request| (request.word().rsplit('/').next().unwrap(), rights(request)))
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            ("ListRooms", vec!["video.roomList".to_owned()]),
+            ("ListSIPOutboundTrunk", vec!["sip.admin".to_owned()]),
+            ("CreateSIPParticipant", vec!["sip.call".to_owned()]),
+            ("DeleteRoom", vec!["video.roomCreate".to_owned()]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_answers_and_is_no_livekit_server_is_not_repeated() {
+    let (case, tap, _stand_in) = behind_a_tap().await;
+    for status in ["401 Unauthorized", "403 Forbidden", "500 Internal Server Error"] {
+        for method in ["ListRooms", "ListSIPOutboundTrunk", "CreateSIPParticipant"] {
+            for (kind, body) in [
+                ("text/plain", "canary"),
+                ("application/json", r#"{"Code":"Success","Token":"canary"}"#),
+                ("application/json", r#"{"code":"Success","msg":"canary"}"#),
+            ] {
+                tap.next(method, Fault::Answers(Message::response(status, kind, body)));
+                let findings = format!("{:?}", case.findings().await);
+                assert!(!findings.contains("canary"), "{status} {method} {kind}: {findings}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn addresses_where_no_server_is_are_refused_before_anything_is_sent() {
+    for url in [
+        "ws://169.254.169.254",
+        "http://169.254.169.254:80",
+        "ws://[::ffff:169.254.169.254]",
+        "wss://[fe80::1]",
+        "http://[fd00:ec2::254]",
+        "http://metadata.google.internal",
+    ] {
+        let case = Case { url: url.into(), ..Case::good(Server::shared()) };
+        assert_eq!(case.fault().await, ("shape", "off_limits"), "{url}");
+    }
 }
