@@ -98,12 +98,53 @@ impl From<StoreError> for Failure {
                 ),
             ),
             StoreError::Timeout { .. } => (Exit::Store, Some("try again, or raise STORE_DEADLINE")),
-            _ => (Exit::Store, Some("run `trunkline doctor`")),
+            StoreError::TriggersMissing => (
+                Exit::Store,
+                Some(
+                    "`trunkline db migrate` makes triggers that are missing; `alter table … enable \
+                     trigger user` turns those on that are there",
+                ),
+            ),
+            StoreError::Refused { code, .. } => {
+                (Exit::Store, Some(mends(code).unwrap_or(ASK_THE_DOCTOR)))
+            }
+            _ => (Exit::Store, Some(ASK_THE_DOCTOR)),
         };
         let hint = hint.map(ToOwned::to_owned);
         Self { code: error.code(), message: error.to_string(), hint, exit }
     }
 }
+
+/// What mends a refusal of this code.
+fn mends(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "42501" => "a right is missing: see \"Permissions\" in docs/operations.md",
+        "25006" => {
+            "connect to the primary, as a role without default_transaction_read_only: `alter role … \
+             reset default_transaction_read_only`"
+        }
+        "42804" | "42846" | "42883" => {
+            "a column has another type than it must have: `alter table … alter column … type …`"
+        }
+        "0A000" | "42704" => {
+            "take the option out of DATABASE_URL or PGOPTIONS, or connect to Postgres directly and \
+             not through a proxy"
+        }
+        "53100" | "13" => "make room on the disk of the database, and try again",
+        "55P03" => {
+            "another session holds the lock: `select pid, query from pg_stat_activity where \
+             xact_start < now() - interval '1 second'` shows who it may be"
+        }
+        "5" => "another program is writing to the file; try again",
+        "8" | "264" | "520" | "776" | "1032" | "1288" | "1544" => {
+            "the file and its folder must be this user's to write: see `chown` and `chmod`"
+        }
+        _ => return None,
+    })
+}
+
+/// What the doctor does not say.
+pub(crate) const ASK_THE_DOCTOR: &str = "run `trunkline doctor`";
 
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {

@@ -42,10 +42,12 @@ pub enum StoreError {
         after: Duration,
     },
     /// The tables are not there, or not all of them.
-    #[error("the database is not migrated: `{statement}` misses a table or column")]
+    #[error("the database is not migrated: `{statement}` misses a table or column{}", told(words.as_deref()))]
     NotMigrated {
         /// Which statement met it.
         statement: &'static str,
+        /// Which one, in the words of the server.
+        words: Option<String>,
     },
     /// The triggers that write the change log are not all there, or disabled.
     #[error("the triggers that log changes are missing or disabled")]
@@ -57,12 +59,15 @@ pub enum StoreError {
         why: String,
     },
     /// The database refused a statement.
-    #[error("the database refused `{statement}` (code {code})")]
+    #[error("the database refused `{statement}` (code {code}){}", told(words.as_deref()))]
     Refused {
         /// Which statement.
         statement: &'static str,
         /// SQLSTATE, or SQLite's extended result code.
         code: String,
+        /// In the words of the server, where refusals of this code name objects, types and settings,
+        /// and hold no value of a row.
+        words: Option<String>,
     },
     /// A row holds what its column should not.
     #[error("`{statement}` read a row that does not fit its columns")]
@@ -159,19 +164,45 @@ fn of_server(error: &dyn DatabaseError, statement: &'static str) -> StoreError {
     {
         return StoreError::Conflict { taken: *taken };
     }
+    let words = words(error, &code);
     // No such table, column, schema. SQLite has one code for all.
     if matches!(&*code, "42P01" | "42703" | "3F000") || error.message().starts_with("no such table")
     {
-        return StoreError::NotMigrated { statement };
+        return StoreError::NotMigrated { statement, words };
     }
     // 08: connection, 28 and 3D: not let in, 53: too many, 57P: shutting down or starting; of SQLite
-    // 14: cannot open the file, 26: not a database.
+    // 14: cannot open the file, 26: not a database. A full disk is no lack of a connection.
     if ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class))
+        && code != DISK_FULL
         || matches!(&*code, "14" | "26")
     {
         return StoreError::Unreachable { why: server_words(error) };
     }
-    StoreError::Refused { statement, code }
+    StoreError::Refused { statement, code, words }
+}
+
+/// The server's message, where it can hold no value of a row. One that a function of the database
+/// raised may hold anything, whatever its code, unless that function is ours.
+fn words(error: &dyn DatabaseError, code: &str) -> Option<String> {
+    let message = error.message();
+    let is_ours = message.starts_with("trunkline_log_changes serves ");
+    let of_objects = WORDED.contains(&code) || message.starts_with("no such ");
+    (of_objects && (is_ours || !is_raised(error))).then(|| message.to_owned())
+}
+
+#[cfg(feature = "postgres")]
+fn is_raised(error: &dyn DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    error.and_then(|error| error.routine()).is_some_and(|routine| routine == "exec_stmt_raise")
+}
+
+#[cfg(not(feature = "postgres"))]
+fn is_raised(_: &dyn DatabaseError) -> bool {
+    false
+}
+
+fn told(words: Option<&str>) -> String {
+    words.map(|words| format!(": {words}")).unwrap_or_default()
 }
 
 /// What there can be only one of, by the statements that write it. Not by what the server calls the
@@ -191,4 +222,92 @@ fn server_words(error: &dyn DatabaseError) -> String {
 /// A driver error of a listener in words that carry no value of a row.
 pub(crate) fn lost_connection(error: &sqlx::Error) -> StoreError {
     typed(error, "listen")
+}
+
+const DISK_FULL: &str = "53100";
+/// Codes whose messages name objects, types and settings: of Postgres what is not supported, a
+/// transaction that may only read, a missing right, an object or type that is missing or does not fit,
+/// a full disk, a lock that did not come free; of SQLite a lock, a file that may only be read (with
+/// its kinds) and a full disk. Never those of classes 22 and 23, which quote values.
+const WORDED: [&str; 21] = [
+    "0A000", "25006", "3F000", "42501", "42703", "42704", "42804", "42846", "42883", "42P01",
+    DISK_FULL, "55P03", "5", "8", "264", "520", "776", "1032", "1288", "1544", "13",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::fmt;
+
+    use super::*;
+
+    /// What a server says.
+    #[derive(Debug)]
+    struct Says(&'static str, &'static str);
+
+    impl fmt::Display for Says {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str(self.1)
+        }
+    }
+
+    impl std::error::Error for Says {}
+
+    impl DatabaseError for Says {
+        fn message(&self) -> &str {
+            self.1
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    fn said(code: &'static str, message: &'static str) -> String {
+        of_server(&Says(code, message), "route").to_string()
+    }
+
+    #[test]
+    fn a_refusal_that_names_objects_is_told_in_the_words_of_the_server() {
+        for (code, message) in [
+            ("42501", "permission denied for table voice_agent_livekit"),
+            ("42804", "column \"id\" is of type integer but expression is of type uuid"),
+            ("42883", "operator does not exist: text = uuid"),
+            ("53100", "could not extend file \"base/1/2\": No space left on device"),
+            ("25006", "cannot execute INSERT in a read-only transaction"),
+            ("0A000", "unsupported startup parameter: options"),
+            ("42704", "unrecognized configuration parameter \"x.y\""),
+            ("1032", "attempt to write a readonly database"),
+            ("13", "database or disk is full"),
+        ] {
+            let expected = format!("the database refused `route` (code {code}): {message}");
+            assert_eq!(said(code, message), expected);
+        }
+        let missing = said("42P01", "relation \"a.b\" does not exist");
+        assert!(missing.ends_with("misses a table or column: relation \"a.b\" does not exist"));
+    }
+
+    #[test]
+    fn a_refusal_that_may_quote_a_value_is_told_by_its_code_alone() {
+        for code in ["22P02", "22001", "22023", "23502", "23514", "42601", "P0001", "XX000", "1811"]
+        {
+            assert_eq!(said(code, "canary"), format!("the database refused `route` (code {code})"));
+        }
+    }
 }
