@@ -1,6 +1,9 @@
 //! A new SQLite file: made and filled beside its name, and given the name once it is whole and on
 //! the disk.
 //!
+//! Others than its owner and group may not read it: it holds numbers and sealed secrets. SQLite makes
+//! its write-ahead log alike.
+//!
 //! **Invariant:** under its own name there is no half of a database, whatever a full disk or a lost
 //! power left behind; and what has the name already, a link included, is never written over.
 
@@ -46,7 +49,13 @@ impl Draft {
         let dice = getrandom::u32().map_err(|_| Error::other("there is no randomness"))?;
         let mut name = OsString::from(path);
         name.push(format!(".new-{dice:08x}"));
-        Ok(Self(name.into()))
+        let draft = Self(name.into());
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o660);
+        options.open(&draft.0)?;
+        Ok(draft)
     }
 
     fn publish(&self, path: &Path) -> std::io::Result<()> {
