@@ -105,6 +105,17 @@ pub enum Database {
 }
 
 impl Database {
+    /// How the way to it is protected.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres { options, .. } => postgres::transport(options),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { .. } => Transport::Local,
+        }
+    }
+
     /// Where it is, without a password: `postgres://user@host:5432/database` or `sqlite:file`.
     #[must_use]
     pub fn place(&self) -> String {
@@ -115,6 +126,22 @@ impl Database {
             Self::Sqlite { options } => format!("sqlite:{}", options.get_filename().display()),
         }
     }
+}
+
+/// How what is said to a database is protected on its way, as far as the settings tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// It does not leave this machine.
+    Local,
+    /// Encrypted, to a server whose certificate is verified.
+    Verified,
+    /// Encrypted, to whoever answers.
+    Encrypted,
+    /// Encrypted where the server offers it.
+    Offered,
+    /// In the clear.
+    Clear,
 }
 
 impl fmt::Debug for Database {

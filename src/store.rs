@@ -3,6 +3,7 @@
 //! No SQL here and no keys: a secret goes in as [`Sealed`](crate::Sealed) and comes out as the text
 //! of its column, hidden. Absence is `None` or `false`, never an error.
 
+mod access;
 mod asking;
 mod error;
 #[cfg(feature = "postgres")]
@@ -23,6 +24,7 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 mod statement;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,7 @@ use futures_util::future::try_join_all;
 use secrecy::SecretString;
 use uuid::Uuid;
 
+pub use self::access::{Access, Grants, Inspection, Lack};
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
@@ -45,6 +48,7 @@ pub use self::rows::{
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub use self::trial::{Seen, Trial};
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
 use crate::settings::{Database, Tuning};
@@ -288,6 +292,94 @@ impl OpenStore {
             Self::Postgres(store) => store.misfits().await,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// How its tables look to the role that is connected. `None`: this kind of database has no roles.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of any statement.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
+    pub async fn inspect(&self) -> Result<Option<Inspection>, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.inspect().await.map(Some),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// How many rows of the change log are of transactions that are yet to come, which a restore from
+    /// another cluster brings.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of any statement.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
+    pub async fn future_changes(&self) -> Result<u64, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.future_changes().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(0),
+        }
+    }
+
+    /// Tries edits of both tables in transactions that are rolled back, and says which of them the
+    /// change log has.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where nothing could be tried.
+    pub async fn try_edits(&self) -> Result<Vec<Trial>, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.try_edits().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => store.try_edits().await,
+        }
+    }
+
+    /// The statements that grant a service and an editor what they need. `None`: this kind of database
+    /// has no roles.
+    #[must_use]
+    pub fn grants(&self, grants: &Grants) -> Option<String> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Some(store.grants(grants)),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                let _ = grants;
+                None
+            }
+        }
+    }
+
+    /// Runs those statements. `false`: this kind of database has no roles.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrateError`]; then nothing is changed, or the role may not grant all of it.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
+    pub async fn grant(&self, grants: &Grants) -> Result<bool, MigrateError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.grant(grants).await.map(|()| true),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => {
+                let _ = grants;
+                Ok(false)
+            }
         }
     }
 

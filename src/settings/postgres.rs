@@ -9,8 +9,8 @@
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::Warning;
 use super::values::{Origin, Values};
+use super::{Transport, Warning};
 
 /// The way to a server, and what is odd about it.
 pub(super) struct Way {
@@ -80,6 +80,19 @@ pub(super) fn shown(options: &PgConnectOptions) -> String {
     let (user, port) = (options.get_username(), options.get_port());
     let database = options.get_database().unwrap_or(user);
     format!("postgres://{user}@{host}:{port}/{database}")
+}
+
+/// How the way to the server is protected.
+pub(super) fn transport(options: &PgConnectOptions) -> Transport {
+    if on_this_machine(options) {
+        return Transport::Local;
+    }
+    match options.get_ssl_mode() {
+        PgSslMode::VerifyCa | PgSslMode::VerifyFull => Transport::Verified,
+        PgSslMode::Require => Transport::Encrypted,
+        PgSslMode::Allow | PgSslMode::Prefer => Transport::Offered,
+        PgSslMode::Disable => Transport::Clear,
+    }
 }
 
 /// What becomes of a parameter of the URL.
@@ -268,6 +281,22 @@ mod tests {
         assert!(read(Some("postgres://h/d?gssencmode=prefer"), &[]).is_ok());
         let binding = read(Some("postgres://localhost/d?channel_binding=require"), &[]).unwrap();
         assert!(binding.warnings[0].message.contains("channel_binding"));
+    }
+
+    #[test]
+    fn the_way_is_as_safe_as_its_mode_unless_it_stays_on_this_machine() {
+        for (url, expected) in [
+            ("postgres://localhost/d", Transport::Local),
+            ("postgres:///d?host=/run/postgresql&sslmode=require", Transport::Local),
+            ("postgres://db/d?sslmode=verify-full", Transport::Verified),
+            ("postgres://db/d?sslmode=verify-ca", Transport::Verified),
+            ("postgres://db/d?sslmode=require", Transport::Encrypted),
+            ("postgres://db/d?sslmode=prefer", Transport::Offered),
+            ("postgres://db/d", Transport::Offered),
+            ("postgres://db/d?sslmode=disable", Transport::Clear),
+        ] {
+            assert_eq!(transport(&read(Some(url), &[]).unwrap().options), expected, "{url}");
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Postgres: a store on it, and the statements that only it understands.
 
+mod grants;
+mod inspection;
 mod session;
 mod tables;
+mod trial;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! SQLite: the statements that only it understands, and how it is opened.
 
+mod trial;
+
 use std::time::Duration;
 
 use sqlx::query::Query;

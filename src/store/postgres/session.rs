@@ -98,6 +98,11 @@ pub(in crate::store) struct PostgresSession {
 }
 
 impl PostgresSession {
+    /// The connection, for who begins and ends a transaction by himself.
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
     async fn before(&mut self) -> Result<(), sqlx::Error> {
         let Some(prologue) = &self.prologue else { return Ok(()) };
         // Made of a schema that the settings have checked, and a number.
@@ -181,7 +186,10 @@ impl Session for PostgresSession {
 }
 
 /// A statement with its values.
-fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Postgres, PgArguments> {
+pub(super) fn query<'q>(
+    statement: &Statement,
+    values: &'q [Value<'_>],
+) -> Query<'q, Postgres, PgArguments> {
     values.iter().fold(sqlx::query(statement.sql()), |query, value| match value {
         Value::Text(text) => query.bind(text.as_deref()),
         Value::Id(id) => query.bind(*id),
@@ -203,7 +211,7 @@ const NOT_SUPPORTED: &str = "0A000";
 /// The `search_path` of every session. Each name of ours says its schema, and nobody may create in
 /// these two: what somebody made in ours, or in a session of his own, cannot stand in the way of a
 /// built-in function or operator.
-const PATH: &str = "pg_catalog,pg_temp";
+pub(super) const PATH: &str = "pg_catalog,pg_temp";
 
 /// Has the server end a session within half a minute of its client vanishing without a word. By
 /// default that takes two hours, and a network that parts and heals often would fill the server.

@@ -95,7 +95,7 @@ impl PostgresStore {
     }
 
     /// A connection whose statements may take as long as they need.
-    async fn connect(&self) -> Result<PgConnection, MigrateError> {
+    pub(super) async fn connect(&self) -> Result<PgConnection, MigrateError> {
         let session = tokio::time::timeout(self.deadline, self.open_session())
             .await
             .map_err(|_| StoreError::Timeout { after: self.deadline })??;

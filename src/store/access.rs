@@ -1,0 +1,122 @@
+//! Who may do what with the tables: what a service and an editor need, and what a role has.
+
+/// What a role of the database is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Resolves, and hears changes.
+    Service,
+    /// Edits configs and numbers.
+    Editor,
+}
+
+impl Access {
+    /// The privileges that this takes, and on which tables. LISTEN takes none, and the triggers write
+    /// the change log as their owner.
+    pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Self::Service => &[("select", &[CONFIGS, NUMBERS, CHANGES, BOOK])],
+            Self::Editor => &[
+                ("select", &[CONFIGS, NUMBERS, BOOK]),
+                ("insert", &[CONFIGS, NUMBERS]),
+                ("update", &[CONFIGS, NUMBERS]),
+                ("delete", &[CONFIGS, NUMBERS]),
+            ],
+        }
+    }
+}
+
+/// Roles, and what they are to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grants {
+    /// The role of the service.
+    pub service: String,
+    /// The role of those who edit.
+    pub editor: String,
+    /// Whether the service is to prune the change log, too.
+    pub prune: bool,
+}
+
+/// How the tables look to the role that asks, by the catalogue of Postgres.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The role, as SQL writes it.
+    pub role: String,
+    /// Whether the connection is encrypted. `None`: a pooler stands before the database.
+    pub encrypted: Option<bool>,
+    /// Tables that row security hides rows of from this role.
+    pub hidden: Vec<String>,
+    /// Tables and functions of triggers, each with its owner as SQL writes it.
+    pub owners: Vec<(String, String)>,
+    /// Whether the owner of the triggers' function may do what it does; if not, edits are refused.
+    pub logs: bool,
+    /// The schema, as SQL writes it.
+    pub(super) schema: String,
+    /// Tables, `schema` for the schema itself, and what the role may do with them.
+    pub(super) rights: Vec<Right>,
+}
+
+/// A privilege that a role needs and does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lack {
+    /// Which one.
+    pub privilege: &'static str,
+    /// On what, as SQL writes it.
+    pub on: String,
+    /// Who, as SQL writes it.
+    pub role: String,
+}
+
+impl Lack {
+    /// The statement that grants it.
+    #[must_use]
+    pub fn grant(&self) -> String {
+        let Self { privilege, on, role } = self;
+        format!("grant {privilege} on {on} to {role}")
+    }
+}
+
+/// Whether a privilege is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Right {
+    pub(super) place: String,
+    pub(super) privilege: String,
+    pub(super) held: bool,
+}
+
+impl Inspection {
+    /// What the role lacks for this. Tables that are not there are left out.
+    #[must_use]
+    pub fn lacks(&self, access: Access) -> Vec<Lack> {
+        let Self { role, schema, .. } = self;
+        let lack = |privilege, on: String| Lack { privilege, on, role: role.clone() };
+        let lacks = |place: &str, privilege: &str| {
+            let mut rights = self.rights.iter();
+            rights.any(|right| right.place == place && right.privilege == privilege && !right.held)
+        };
+        let usage = lacks(SCHEMA, "usage").then(|| lack("usage", format!("schema {schema}")));
+        let tables = access.wanted().iter().filter_map(|(privilege, tables)| {
+            let tables: Vec<_> = tables
+                .iter()
+                .filter(|table| lacks(table, privilege))
+                .map(|table| format!("{schema}.{table}"))
+                .collect();
+            (!tables.is_empty()).then(|| lack(privilege, tables.join(", ")))
+        });
+        usage.into_iter().chain(tables).collect()
+    }
+
+    /// Whether the role may do this with one of our tables.
+    #[must_use]
+    pub fn may(&self, privilege: &str, table: &str) -> bool {
+        let mut rights = self.rights.iter();
+        rights.any(|right| right.place == table && right.privilege == privilege && right.held)
+    }
+}
+
+pub(super) const SCHEMA: &str = "schema";
+pub(super) const CONFIGS: &str = "voice_agent_livekit";
+pub(super) const NUMBERS: &str = "voice_agent_numbers";
+pub(super) const CHANGES: &str = "voice_agent_changes";
+pub(super) const BOOK: &str = "trunkline_migrations";

@@ -1,0 +1,26 @@
+-- What a role may do with the tables, in a catalogue that everybody may read. A privilege that is held
+-- for each column of ours is held.
+with ours as (
+    select pg_class.oid, cast(relname as text) as place from pg_class
+    join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = {schema_text} and relname in ('voice_agent_livekit', 'voice_agent_numbers',
+        'voice_agent_changes', 'trunkline_migrations')
+), columns (name) as (
+    select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
+        'livekit_api_secret', 'trunk_id', 'worker_name', 'created_at', 'updated_at', 'tenant_id',
+        'country_code', 'base_number', 'provider', 'rules', 'seq', 'xact', 'changed_at', 'entity',
+        'operation', 'fields', 'config_id', 'digits', 'version'])
+)
+select 'schema' as place, 'usage' as privilege,
+    has_schema_privilege(cast($1 as name), oid, 'usage') as held
+from pg_namespace where nspname = {schema_text}
+union all
+select place, privilege, case privilege
+    when 'delete' then has_table_privilege(cast($1 as name), oid, privilege)
+    else not exists (
+        select from pg_attribute join columns on columns.name = cast(attname as text)
+        where attrelid = oid and not attisdropped
+            and not has_column_privilege(cast($1 as name), oid, attnum, privilege)
+    ) end
+from ours
+cross join (values ('select'), ('insert'), ('update'), ('delete')) as privileges (privilege)
