@@ -1,5 +1,7 @@
 //! `trunkline db`: the tables.
 
+mod grants;
+
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
@@ -35,6 +37,8 @@ pub(crate) enum Db {
     },
     /// Say which migrations are applied
     Status,
+    /// Print what a service and an editor must be granted, or grant it (Postgres)
+    Grants(grants::Granting),
     /// Add two LiveKit configs and numbers of three tenants, to try things on
     Seed(Seed),
 }
@@ -101,6 +105,7 @@ impl Db {
                 let target = keep.checked_sub(1).map_or(0, |last| applied[last].0);
                 show(context, &database.migrate(Migrations::DownTo(target)).await?)
             }
+            Self::Grants(granting) => granting.run(context, &database).await,
             Self::Seed(seed) => {
                 let store = database.admin();
                 let empty = store.configs().await?.is_empty();

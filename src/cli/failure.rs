@@ -118,7 +118,7 @@ impl From<StoreError> for Failure {
 /// What mends a refusal of this code.
 fn mends(code: &str) -> Option<&'static str> {
     Some(match code {
-        "42501" => "a right is missing: see \"Permissions\" in docs/operations.md",
+        "42501" => "`trunkline db grants` prints what a service and an editor must be granted",
         "25006" => {
             "connect to the primary, as a role without default_transaction_read_only: `alter role … \
              reset default_transaction_read_only`"
