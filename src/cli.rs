@@ -105,7 +105,7 @@ enum Command {
     #[command(subcommand)]
     Settings(settings::Settings),
     /// Look for what is wrong, and say what to do about it
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Print the completions of a shell
     Completions(shell::Completions),
     /// Print the manual page, or write all of them to a folder
@@ -238,7 +238,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Healthcheck(healthcheck) => healthcheck.run(context).await,
         Command::Bench(bench) => bench.run(context).await,
         Command::Settings(settings) => settings.run(context),
-        Command::Doctor => doctor::run(context).await,
+        Command::Doctor(doctor) => doctor.run(context).await,
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }

@@ -8,6 +8,7 @@ mod db;
 mod demo;
 mod doctor;
 mod environment;
+mod grants;
 mod import;
 mod livekit;
 mod number;
@@ -31,6 +32,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::database::{BOTH, Kind};
+use crate::support::livekit::Server;
 use crate::support::postgres::Cluster;
 use crate::support::program::{Program, Run};
 use crate::support::secret_of;
@@ -129,6 +131,16 @@ fn with_environment(program: Program) -> Program {
         .with("LIVEKIT_URL", "wss://env.example")
         .with("LIVEKIT_API_KEY", "APIenv")
         .with("LIVEKIT_API_SECRET", ENVIRONMENT_SECRET)
+}
+
+/// With credentials of the environment that a server takes.
+fn with_live_environment(program: Program) -> Program {
+    let server = Server::shared();
+    let (key, secret) = server.keys[0];
+    program
+        .with("LIVEKIT_URL", &server.url())
+        .with("LIVEKIT_API_KEY", key)
+        .with("LIVEKIT_API_SECRET", secret)
 }
 
 fn new_key() -> String {

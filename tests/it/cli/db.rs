@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Site, refused};
+use super::{Site, refused, with_live_environment};
 use crate::support::database::{BOTH, Kind};
 use crate::support::postgres::psql;
 
@@ -163,7 +163,7 @@ fn who_else_may_create_in_the_schema_is_said_with_the_statement_that_ends_it() {
     assert_eq!(migrated.code, 0, "{}", migrated.err);
     assert!(migrated.err.contains(&format!("may create in it: {roles}")), "{}", migrated.err);
 
-    let doctor = site.with_environment().run(&["doctor", "--json"]);
+    let doctor = with_live_environment(site.program.clone()).run(&["doctor", "--json"]);
     let schema = doctor.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let schema = schema.into_iter().find(|finding| finding["check"] == "schema").unwrap();
     assert_eq!((&schema["state"], doctor.code), (&"warn".into(), 0), "{schema}");
@@ -184,7 +184,7 @@ fn a_table_that_became_unfit_is_warned_of_and_serves_as_before() {
     let migrated = site.run(&["db", "migrate"]);
     let found = "voice_agent_numbers must be a plain table, and is part of an inheritance";
     assert!(migrated.code == 0 && migrated.err.contains(found), "{}", migrated.err);
-    let doctor = site.with_environment().run(&["doctor"]);
+    let doctor = with_live_environment(site.program.clone()).run(&["doctor"]);
     assert!(doctor.code == 0 && doctor.out.contains(found), "{}", doctor.out);
 }
 

@@ -1,8 +1,12 @@
 //! The doctor: silent about health beyond a line each, and precise about what is wrong.
 
+mod database;
+mod edits;
+mod files;
+
 use serde_json::Value;
 
-use super::{KEY, Site, new_key, with_environment};
+use super::{KEY, Site, new_key, with_environment, with_live_environment};
 use crate::support::database::{BOTH, Kind};
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{Cluster, psql, tcp_url};
@@ -27,7 +31,7 @@ fn of_state(run: &Run, state: &str) -> Vec<String> {
 fn a_healthy_database_passes_every_check() {
     for kind in BOTH {
         let (site, _) = Site::with_route(kind);
-        let run = site.with_environment().run(&["doctor", "--json"]);
+        let run = with_live_environment(site.program.clone()).run(&["doctor", "--json"]);
         assert_eq!((of_state(&run, "fail"), of_state(&run, "warn")), (vec![], vec![]), "{kind:?}");
         let heard = match kind {
             Kind::Postgres => "hot reload: changes are heard through NOTIFY",
@@ -86,7 +90,9 @@ fn what_is_not_set_or_not_there_is_found() {
     let invalid = site.with("LEASE", "canary").run(&["doctor", "--json"]);
     assert!(of_state(&invalid, "fail")[0].starts_with("settings: "), "{}", invalid.out);
     let nothing = with_environment(Program::new()).run(&["doctor", "--json"]);
-    assert_eq!(of_state(&nothing, "fail").len(), 2, "no key and no database: {}", nothing.out);
+    let failed = of_state(&nothing, "fail");
+    let checks: Vec<_> = failed.iter().filter_map(|found| found.split(':').next()).collect();
+    assert_eq!(checks, ["environment", "key ring", "database"], "{failed:?}");
     for run in [keyless, away, invalid, nothing] {
         assert_eq!(run.code, 1);
         assert!(!format!("{run:?}").contains("canary"), "{run:?}");
@@ -96,7 +102,7 @@ fn what_is_not_set_or_not_there_is_found() {
 #[test]
 fn a_flag_that_is_off_is_a_warning() {
     let (site, _) = Site::with_route(Kind::Sqlite);
-    let run = site.with_environment().with("USE_SELFHOST_ROUTING_TABLE", "off");
+    let run = with_live_environment(site.with("USE_SELFHOST_ROUTING_TABLE", "off"));
     let run = run.run(&["doctor", "--json"]);
     assert!(of_state(&run, "warn").iter().any(|found| found.starts_with("flag: ")), "{}", run.out);
     assert_eq!(run.code, 0);
@@ -109,7 +115,7 @@ fn a_pooler_in_transaction_mode_is_a_warning_that_says_what_it_costs() {
     let name = database.rsplit('/').next().unwrap();
     let pooler = Pooler::before(Cluster::shared(), "");
     let behind = site.with("DATABASE_URL", &tcp_url(pooler.port, name));
-    let run = with_environment(behind.clone()).run(&["doctor", "--json"]);
+    let run = with_live_environment(behind.clone()).run(&["doctor", "--json"]);
     assert_eq!((run.code, of_state(&run, "fail")), (0, vec![]));
     let warnings = of_state(&run, "warn");
     assert!(warnings[0].contains("NOTIFY is not heard (a pooler stands before"), "{warnings:?}");
@@ -129,4 +135,46 @@ fn triggers_that_are_disabled_are_named() {
         failures[0].contains("triggers that log changes are missing or disabled"),
         "{failures:?}"
     );
+}
+
+/// Findings as people read them, and no finding that sends its reader to the doctor.
+#[track_caller]
+fn never_hints_at_itself(run: &Run) {
+    for finding in findings(run) {
+        let hint = finding["hint"].as_str().unwrap_or_default();
+        assert!(!hint.contains("trunkline doctor"), "{finding}");
+    }
+}
+
+#[test]
+fn the_environments_credentials_are_held_against_their_server() {
+    let site = Site::new();
+    let good = with_live_environment(site.program.clone());
+    let run = good.run(&["doctor", "--json"]);
+    assert!(of_state(&run, "ok").iter().any(|found| found.contains("its server takes it")));
+    let canary = "canary-of-a-wrong-secret-0123456789-0123456789";
+    let wrong = good.clone().with("LIVEKIT_API_SECRET", canary).run(&["doctor", "--json"]);
+    let failed = of_state(&wrong, "fail");
+    assert!(failed.len() == 1 && failed[0].starts_with("environment: "), "{failed:?}");
+    assert!(!format!("{wrong:?}").contains(canary));
+    let trunk = good.with("OUTBOUND_TRUNK_ID", "ST_nowhere").run(&["doctor", "--json"]);
+    assert!(of_state(&trunk, "fail")[0].contains("no outbound trunk ST_nowhere"), "{}", trunk.out);
+    assert_eq!((wrong.code, trunk.code), (1, 1));
+}
+
+#[test]
+fn secrets_under_an_older_key_are_counted() {
+    for kind in BOTH {
+        let (site, _) = Site::with_route(kind);
+        let old = site.variable(KEY);
+        let ring = site.with(KEY, &format!("{},{old}", new_key()));
+        let config = ["livekit", "add", "--name", "us", "--url", "wss://us.example"];
+        ring.run_with(&[&config[..], &["--api-key", "APIus"]].concat(), b"canary-of-us").ok();
+        let run = ring.run(&["doctor", "--json"]);
+        let odd = of_state(&run, "warn");
+        let older: Vec<_> = odd.iter().filter(|found| found.starts_with("secrets: ")).collect();
+        assert!(older.len() == 1 && older[0].starts_with("secrets: 1 open with the older key"));
+        assert!(!format!("{run:?}").contains("canary"), "{run:?}");
+        assert_eq!(of_state(&run, "fail"), Vec::<String>::new());
+    }
 }

@@ -1,0 +1,59 @@
+//! By which way changes are heard, if any: tried.
+
+use trunkline::{Hearing, Settings};
+
+use super::{Finding, failed, good, warning};
+use crate::cli::failure::{Exit, Failure};
+
+/// Starts the engine for a moment and sees whether it hears changes.
+pub(super) async fn look(settings: &Settings) -> Finding {
+    if settings.database_off {
+        return warning("hot reload", "not started under DATABASE_OFF", None);
+    }
+    let patience = settings.tuning.store_deadline + settings.tuning.lease;
+    let mut probe = Settings::default();
+    probe.database.clone_from(&settings.database);
+    probe.tuning = settings.tuning.clone();
+    let resolver = trunkline::Resolver::builder(probe).start();
+    let is_sqlite = matches!(settings.database, Some(trunkline::settings::Database::Sqlite { .. }));
+    let best = if is_sqlite { Hearing::ChangeLog } else { Hearing::Notify };
+    let becomes = async |patience, good_enough: &dyn Fn(Hearing) -> bool| {
+        let waiting = async {
+            while !good_enough(resolver.health().hearing) {
+                tokio::time::sleep(settings.tuning.poll).await;
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.is_ok()
+    };
+    if becomes(patience, &|hearing| hearing != Hearing::Nothing).await {
+        // The first heartbeat takes its time.
+        becomes(settings.tuning.lease * 2, &|hearing| hearing == best).await;
+    }
+    let health = resolver.health();
+    resolver.stop(settings.tuning.store_deadline).await;
+    let trouble = health.trouble.unwrap_or_else(|| "no sign of life came back".into());
+    match health.hearing {
+        Hearing::Notify => good("hot reload", "changes are heard through NOTIFY"),
+        Hearing::ChangeLog if is_sqlite => {
+            let every = settings.tuning.poll;
+            good("hot reload", format!("the file is looked at every {every:?}"))
+        }
+        Hearing::ChangeLog => {
+            let every = settings.tuning.log_poll;
+            let found = format!("NOTIFY is not heard ({trouble}); the log is read every {every:?}");
+            let hint = "NOTIFY needs a direct connection to the primary: not PgBouncer in \
+                        transaction mode, not a replica";
+            warning("hot reload", found, Some(hint))
+        }
+        _ => {
+            let failure = Failure::new("deaf", trouble, Exit::Failed);
+            failed(
+                "hot reload",
+                failure.hint(
+                    "without `trunkline db migrate`, enabled triggers and the right to read \
+                 voice_agent_changes the database is asked for every call",
+                ),
+            )
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Which key opens which secret. No secret is told, nor what it was sealed as.
+
+use std::collections::BTreeMap;
+
+use trunkline::KeyRing;
+use trunkline::store::Config;
+
+use super::{Finding, failed, good, warning};
+use crate::cli::failure::Failure;
+
+/// How many secrets each key opens, those under an older key, and which ones none does.
+pub(super) fn look(configs: &[Config], ring: &KeyRing) -> Vec<Finding> {
+    let mut by_key = BTreeMap::<_, u64>::new();
+    let mut findings = Vec::new();
+    for config in configs {
+        match config.open(ring) {
+            Ok(opened) => *by_key.entry(opened.key).or_default() += 1,
+            Err(error) => {
+                let mut failure = Failure::from(error);
+                failure.message = format!("of \"{}\": {}", config.name, failure.message);
+                findings.push(failed("secrets", failure));
+            }
+        }
+    }
+    let first = ring.key_ids().first().copied();
+    findings.extend(by_key.into_iter().map(|(key, count)| {
+        if Some(key) == first {
+            return good("secrets", format!("{count} open with key {key}"));
+        }
+        let found = format!("{count} open with the older key {key} and not with the first");
+        let hint = "seal each anew before that key is taken out: `trunkline secret open | trunkline \
+                    livekit edit NAME --secret-stdin`";
+        warning("secrets", found, Some(hint))
+    }));
+    findings
+}
