@@ -18,6 +18,25 @@ pub(super) struct Asked {
     pub(super) at: Moment,
 }
 
+impl Asked {
+    /// Whether what was asked for then is as new as a question must have it. `holds`: nothing that is
+    /// known has changed it since.
+    ///
+    /// What changed before the question is known by now, if it is proven that no change was missed;
+    /// else the load must have begun less than a lease before it.
+    fn answers(
+        self,
+        question: Self,
+        proven: bool,
+        lease: Duration,
+        holds: impl FnOnce() -> bool,
+    ) -> bool {
+        let took_off_after = self.at >= question.at && self.born >= question.born;
+        let in_time = proven || self.at.after(lease) >= question.at;
+        took_off_after || (in_time && holds())
+    }
+}
+
 /// What a load came to.
 #[derive(Clone)]
 pub(super) struct Landed {
@@ -29,9 +48,6 @@ pub(super) struct Landed {
 
 impl Landed {
     /// Whether it is as new as a question must have it.
-    ///
-    /// What changed before the question is known by now, if it is proven that no change was missed;
-    /// else the load must have begun less than a lease before it.
     pub(super) fn answers(
         &self,
         question: Asked,
@@ -39,9 +55,8 @@ impl Landed {
         fence: &Fence,
         lease: Duration,
     ) -> bool {
-        let took_off_after = self.asked_at >= question.at && self.stamp.born >= question.born;
-        let in_time = proven || self.asked_at.after(lease) >= question.at;
-        took_off_after || (in_time && fence.admits(self.stamp))
+        let asked = Asked { born: self.stamp.born, at: self.asked_at };
+        asked.answers(question, proven, lease, || fence.admits(self.stamp))
     }
 }
 
@@ -55,7 +70,7 @@ pub(super) struct LandedConfig {
 }
 
 impl LandedConfig {
-    /// Whether it is as new as a question must have it: as [`Landed`] is judged.
+    /// Whether it is as new as a question must have it.
     pub(super) fn answers(
         &self,
         question: Asked,
@@ -63,9 +78,8 @@ impl LandedConfig {
         fence: &Fence,
         lease: Duration,
     ) -> bool {
-        let took_off_after = self.asked.at >= question.at && self.asked.born >= question.born;
-        let in_time = proven || self.asked.at.after(lease) >= question.at;
-        took_off_after || (in_time && fence.admits_config(self.id, self.asked.born))
+        let holds = || fence.admits_config(self.id, self.asked.born);
+        self.asked.answers(question, proven, lease, holds)
     }
 }
 
