@@ -110,3 +110,21 @@ fn failed(check: &'static str, failure: impl Into<Failure>) -> Finding {
     let hint = hint.filter(|hint| hint != ASK_THE_DOCTOR);
     Finding { check, state: State::Bad, found: message, hint }
 }
+
+#[cfg(test)]
+mod tests {
+    use trunkline::store::StoreError;
+
+    use super::*;
+
+    #[test]
+    fn no_finding_sends_its_reader_to_the_doctor() {
+        let refused = StoreError::Refused { statement: "route", code: "XX000".into(), words: None };
+        let untrusted = StoreError::LogUntrusted { why: "it has no row".into() };
+        for error in [refused, untrusted, StoreError::Row { statement: "route" }] {
+            assert_eq!(Failure::from(error).hint.as_deref(), Some(ASK_THE_DOCTOR));
+        }
+        let finding = failed("rows", StoreError::Row { statement: "route" });
+        assert_eq!(finding.hint, None);
+    }
+}
