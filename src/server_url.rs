@@ -12,6 +12,7 @@ use std::str::FromStr;
 use url::{Host, Url};
 
 pub use self::hosts::{AllowedHosts, AllowedHostsError};
+#[cfg(feature = "dispatch")]
 pub(crate) use self::off_limits::is_off_limits;
 
 /// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.

@@ -151,8 +151,10 @@ fn a_new_secret_is_sealed_under_the_first_key_and_other_edits_leave_it() {
     let ring = format!("{new},{}", old_key(&site));
     let ids: Vec<_> =
         KeyRing::parse(&ring).unwrap().key_ids().iter().map(ToString::to_string).collect();
-    let opens_with =
-        |id: &str| keys_in_use(&site, &ring).contains(&format!("1 open with key {id}"));
+    let opens_with = |id: &str| {
+        let found = keys_in_use(&site, &ring);
+        found.contains("1 open with") && found.contains(&format!("key {id}"))
+    };
 
     let rotated = site.with(KEY, &ring);
     rotated.run(&["livekit", "edit", "eu", "--trunk", "ST_1"]).ok();
