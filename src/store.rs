@@ -1,6 +1,6 @@
 //! The database as the engine sees it: three traits, the rows they speak in, and how they can fail.
 //!
-//! No SQL here and no keys: a secret goes in as [`Sealed`](crate::Sealed) and comes out as the text
+//! No SQL here and no keys: a secret goes in as [`Sealed`] and comes out as the text
 //! of its column, hidden. Absence is `None` or `false`, never an error.
 
 mod access;
