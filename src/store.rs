@@ -41,6 +41,8 @@ pub use self::error::{StoreError, Taken};
 pub(crate) use self::log_cursor::{LogCursor, News, Reach, may_be_the_connection};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 #[cfg(feature = "postgres")]
+pub(crate) use self::postgres::Notifier;
+#[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::rows::{
     Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, Misfit, NewConfig, NewNumber, Number,

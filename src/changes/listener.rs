@@ -1,7 +1,7 @@
 //! Hears the doorbell of Postgres.
 //!
 //! A life of the listener is one connection: LISTEN first, then ring, because nobody knows what
-//! happened before, then hear. Heartbeats are sent to it through NOTIFY, over other connections.
+//! happened before, then hear. Heartbeats are sent to it through NOTIFY, over another connection.
 //! Notifications are delivered in the order of commits, so a heartbeat that came back proves that
 //! everything committed before it was sent has rung.
 //!
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::bell::Bell;
 use super::watch::Watcher;
 use crate::clock::{Clock, Moment};
-use crate::store::PostgresStore;
+use crate::store::{Notifier, PostgresStore};
 
 /// What a life needs.
 pub(crate) struct Listener {
@@ -111,10 +111,11 @@ impl Listener {
         }
     }
 
-    /// Sends heartbeats over other connections, and ends the life where nothing is heard after one that
-    /// was sent. Somebody's flood may hold up both for long, and ends none.
+    /// Sends heartbeats over a connection of its own, and ends the life where nothing is heard after one
+    /// that was sent. Somebody's flood may hold up both for long, and ends none.
     async fn beat(&self, channel: &str, beats: &Mutex<Beats>) -> Result<Infallible, LifeEnded> {
         let beats = || beats.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notifier = Notifier::default();
         loop {
             let next = Instant::now() + self.heartbeat;
             let now = self.clock.now();
@@ -122,11 +123,12 @@ impl Listener {
                 return Err(LifeEnded::Silent);
             }
             let beat = beats().send(now)?;
-            match self.store.notify_channel(channel, &beat).await {
-                Ok(()) => {
+            match timeout(self.lease, self.store.notify_over(&mut notifier, channel, &beat)).await {
+                Ok(Ok(())) => {
                     beats().awaited.get_or_insert(self.clock.now());
                 }
-                Err(error) => tracing::debug!(%error, "a heartbeat could not be sent"),
+                Ok(Err(error)) => tracing::debug!(%error, "a heartbeat could not be sent"),
+                Err(_) => tracing::debug!("a heartbeat could not be sent in time"),
             }
             sleep_until(next).await;
         }

@@ -1,7 +1,7 @@
 //! One statement over one of the held connections, by its deadline.
 //!
-//! **Invariant:** a read is asked again when it met a connection that had died in its lane. A write
-//! never is: what died is found out by a ping before it.
+//! **Invariant:** a read is asked again when it met a connection that had died in its lane, and once
+//! when a new one died under it. A write never is: what died is found out by a ping before it.
 
 use tokio::time::timeout_at;
 
@@ -20,6 +20,7 @@ impl<S: Session> Lanes<S> {
         read: impl Fn(&S::Row) -> Result<T, sqlx::Error> + Send + Sync,
     ) -> Result<Vec<T>, StoreError> {
         let until = self.until();
+        let mut once_more = true;
         let asking = async {
             loop {
                 let mut lane = self.enter(statement.name, until).await?;
@@ -29,7 +30,8 @@ impl<S: Session> Lanes<S> {
                     rows = timeout_at(until, lane.session().fetch(statement, values, &read)) => rows,
                     () = given_up => continue,
                 };
-                let again = lane.may_be_outdated();
+                // A new one may be cut as well, by whoever ends all connections at this moment.
+                let again = lane.may_be_outdated() || std::mem::take(&mut once_more);
                 match lane.leave(rows) {
                     Err(error) if again && is_of_connection(&error) => {}
                     outcome => break outcome,
@@ -55,19 +57,13 @@ impl<S: Session> Lanes<S> {
         statement: &Statement,
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
-        self.asking(statement.name, self.write_unrecorded(statement, values)).await
-    }
-
-    /// Writes what no figure is about.
-    pub(super) async fn write_unrecorded(
-        &self,
-        statement: &Statement,
-        values: &[Value<'_>],
-    ) -> Result<u64, StoreError> {
-        let mut lane = self.enter_to_write(statement.name).await?;
-        let until = lane.until();
-        let rows = timeout_at(until, lane.session().execute(statement, values)).await;
-        lane.leave(rows)
+        self.asking(statement.name, async {
+            let mut lane = self.enter_to_write(statement.name).await?;
+            let until = lane.until();
+            let rows = timeout_at(until, lane.session().execute(statement, values)).await;
+            lane.leave(rows)
+        })
+        .await
     }
 
     /// Writes, and reads the first of the rows that come back.

@@ -28,6 +28,10 @@ pub struct PostgresStore {
     deadline: Duration,
 }
 
+/// A connection that notifications are sent over, once it is open.
+#[derive(Default)]
+pub(crate) struct Notifier(Option<PostgresSession>);
+
 impl PostgresStore {
     /// Names the database; nothing is opened before the first statement.
     ///
@@ -90,15 +94,24 @@ impl PostgresStore {
         self.lanes.asking("changes", look).await
     }
 
-    /// Sends a notification over one of the held connections.
-    pub(crate) async fn notify_channel(
+    /// Sends a notification over a connection that is kept for that, and opened if there is none. One
+    /// that failed, or was given up, is closed. Statements that answer calls never wait for it.
+    pub(crate) async fn notify_over(
         &self,
+        Notifier(kept): &mut Notifier,
         channel: &str,
         payload: &str,
     ) -> Result<(), StoreError> {
+        let mut session = match kept.take() {
+            Some(session) => session,
+            None => self.open_session().await?,
+        };
         let statement = self.statement("notify", "select pg_notify($1, $2)");
         let values = [channel.into(), payload.into()];
-        self.lanes.write_unrecorded(&statement, &values).await.map(drop)
+        let sent = session.execute(&statement, &values).await;
+        sent.map_err(|error| typed(&error, statement.name))?;
+        *kept = Some(session);
+        Ok(())
     }
 
     /// One that looked alive turned out to be dead: those that loaders hold may be, too.

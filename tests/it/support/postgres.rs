@@ -185,9 +185,10 @@ fn run_psql(url: &str, sql: &str) -> (bool, String, String) {
     (out.status.success(), text(out.stdout), text(out.stderr))
 }
 
-/// Waits until something holds, for ten seconds at the most.
+/// Waits until something holds, for a minute at the most: a server that was killed recovers first, and
+/// a busy disk takes its time.
 pub(super) fn wait(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if holds() {
             return;
         }
