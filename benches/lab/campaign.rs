@@ -74,8 +74,9 @@ async fn batch(lab: &Lab, livekit: LiveKit, entries: usize) -> usize {
     let summary: Summary = batch.run(open, journal, |_, _| {}).await.expect("it runs");
     let placed = summary.of(Outcome::Placed);
     let expected = entries / 10 * CALLED_OF_TEN;
-    assert_eq!((placed, summary.left), (expected as u64, 0), "{summary:?}");
-    assert_eq!(summary.done(), entries as u64, "{summary:?}");
+    // What is written wrong, or may not be called, is left to be corrected.
+    let left = (entries - expected) as u64;
+    assert_eq!((placed, summary.left), (expected as u64, left), "{summary:?}");
     expected
 }
 
