@@ -12,6 +12,7 @@ mod lock_holder;
 mod log_cursor;
 mod metrics;
 mod migrations;
+mod open;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -26,7 +27,6 @@ mod sqlite_file;
 mod statement;
 mod trial;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,6 +40,7 @@ pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
 pub(crate) use self::log_cursor::{LogCursor, News, Reach, may_be_the_connection};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
+pub use self::open::OpenStore;
 #[cfg(feature = "postgres")]
 pub(crate) use self::postgres::Notifier;
 #[cfg(feature = "postgres")]
@@ -53,7 +54,6 @@ pub use self::sqlite::SqliteStore;
 pub use self::trial::{Seen, Trial};
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
-use crate::settings::{Database, Tuning};
 
 /// Where LiveKit configs and numbers are read: all that answering takes, and what an embedder with
 /// a database of its own implements.
@@ -177,246 +177,4 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// Forgets the changes that are older than this, and returns how many. A reader that has not
     /// come that far finds out.
     async fn prune_changes(&self, older_than: Duration) -> Result<u64, StoreError>;
-}
-
-/// A database that the settings name, as a store of its kind.
-#[derive(Clone)]
-pub enum OpenStore {
-    /// Postgres.
-    #[cfg(feature = "postgres")]
-    Postgres(Arc<PostgresStore>),
-    /// An SQLite file.
-    #[cfg(feature = "sqlite")]
-    Sqlite(Arc<SqliteStore>),
-}
-
-impl OpenStore {
-    /// Names the database; nothing is opened before the first statement.
-    #[must_use]
-    pub fn new(database: &Database, tuning: &Tuning) -> Self {
-        let (connections, deadline) = (tuning.connections, tuning.store_deadline);
-        match database {
-            #[cfg(feature = "postgres")]
-            Database::Postgres { options, schema } => {
-                let options = (**options).clone();
-                Self::Postgres(Arc::new(PostgresStore::new(options, schema, connections, deadline)))
-            }
-            #[cfg(feature = "sqlite")]
-            Database::Sqlite { options } => {
-                Self::Sqlite(Arc::new(SqliteStore::new((**options).clone(), connections, deadline)))
-            }
-        }
-    }
-
-    /// Opens the next connections as these settings say: the same database, by another password.
-    pub(crate) fn renew(&self, database: &Database) {
-        match (self, database) {
-            #[cfg(feature = "postgres")]
-            (Self::Postgres(store), Database::Postgres { options, .. }) => {
-                store.renew((**options).clone());
-            }
-            #[cfg(feature = "sqlite")]
-            (Self::Sqlite(_), _) => {}
-            #[cfg(all(feature = "postgres", feature = "sqlite"))]
-            (Self::Postgres(_), Database::Sqlite { .. }) => {}
-        }
-    }
-
-    /// Which kind of database it is, in one word.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => "postgres",
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => "sqlite",
-        }
-    }
-
-    /// It for those who answer.
-    #[must_use]
-    pub fn store(&self) -> Arc<dyn Store> {
-        self.admin()
-    }
-
-    /// It for those who administer it.
-    #[must_use]
-    pub fn admin(&self) -> Arc<dyn AdminStore> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
-    }
-
-    /// Its change log.
-    #[must_use]
-    pub fn change_log(&self) -> Arc<dyn ChangeLog> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
-    }
-
-    /// Who may create beside its tables, as far as the database knows of such rights.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], as of any statement.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
-    )]
-    pub async fn creators(&self) -> Result<Option<Creators>, StoreError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.creators().await.map(Some),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(None),
-        }
-    }
-
-    /// What of its tables is not as it must be, which only adopted ones can be.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], as of any statement.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
-    )]
-    pub async fn misfits(&self) -> Result<Vec<Misfit>, StoreError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.misfits().await,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(Vec::new()),
-        }
-    }
-
-    /// How its tables look to the role that is connected. `None`: this kind of database has no roles.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], as of any statement.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
-    )]
-    pub async fn inspect(&self) -> Result<Option<Inspection>, StoreError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.inspect().await.map(Some),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(None),
-        }
-    }
-
-    /// How many rows of the change log are of transactions that are yet to come, which a restore from
-    /// another cluster brings.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`], as of any statement.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
-    )]
-    pub async fn future_changes(&self) -> Result<u64, StoreError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.future_changes().await,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(0),
-        }
-    }
-
-    /// Tries edits of both tables in transactions that are rolled back, and says which of them the
-    /// change log has.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] where nothing could be tried.
-    pub async fn try_edits(&self) -> Result<Vec<Trial>, StoreError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.try_edits().await,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => store.try_edits().await,
-        }
-    }
-
-    /// The statements that grant a service and an editor what they need. `None`: this kind of database
-    /// has no roles.
-    #[must_use]
-    pub fn grants(&self, grants: &Grants) -> Option<String> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Some(store.grants(grants)),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => {
-                let _ = grants;
-                None
-            }
-        }
-    }
-
-    /// Runs those statements. `false`: this kind of database has no roles.
-    ///
-    /// # Errors
-    ///
-    /// [`MigrateError`]; then nothing is changed, or the role may not grant all of it.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
-    )]
-    pub async fn grant(&self, grants: &Grants) -> Result<bool, MigrateError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.grant(grants).await.map(|()| true),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => {
-                let _ = grants;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Has edits ring with NOTIFY, or not. `false`: this kind of database has no such thing.
-    ///
-    /// # Errors
-    ///
-    /// [`MigrateError`]; then nothing is changed.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
-    )]
-    pub async fn notify(&self, on: bool) -> Result<bool, MigrateError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.notify(on).await.map(|()| true),
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => {
-                let _ = on;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Brings its tables to where they should be.
-    ///
-    /// # Errors
-    ///
-    /// [`MigrateError`]; a migration that failed has changed nothing.
-    pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => store.migrate(to).await,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => store.migrate(to).await,
-        }
-    }
 }

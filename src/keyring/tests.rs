@@ -1,3 +1,5 @@
+//! Sealing and opening, both forms, beside the `fernet` crate.
+
 use proptest::prelude::*;
 use uuid::Uuid;
 

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::Resolver;
 use super::decision::answer;
-use super::landed::{Asked, Landed, LandedConfig, Visit};
+use super::landed::{Asked, Landed, LandedConfig, Loaded, Visit};
 use super::loader::{Loader, reason_of};
 use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;

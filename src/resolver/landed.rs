@@ -18,22 +18,23 @@ pub(super) struct Asked {
     pub(super) at: Moment,
 }
 
-impl Asked {
-    /// Whether what was asked for then is as new as a question must have it. `holds`: nothing that is
-    /// known has changed it since.
+/// What a load came to, of a number or of a config.
+pub(super) trait Loaded {
+    /// When the database was asked.
+    fn asked(&self) -> Asked;
+
+    /// Whether nothing that is known has changed it since.
+    fn holds(&self, fence: &Fence) -> bool;
+
+    /// Whether it is as new as a question must have it.
     ///
     /// What changed before the question is known by now, if it is proven that no change was missed;
     /// else the load must have begun less than a lease before it.
-    fn answers(
-        self,
-        question: Self,
-        proven: bool,
-        lease: Duration,
-        holds: impl FnOnce() -> bool,
-    ) -> bool {
-        let took_off_after = self.at >= question.at && self.born >= question.born;
-        let in_time = proven || self.at.after(lease) >= question.at;
-        took_off_after || (in_time && holds())
+    fn answers(&self, question: Asked, proven: bool, fence: &Fence, lease: Duration) -> bool {
+        let Asked { born, at } = self.asked();
+        let began_after = at >= question.at && born >= question.born;
+        let in_time = proven || at.after(lease) >= question.at;
+        began_after || (in_time && self.holds(fence))
     }
 }
 
@@ -46,17 +47,13 @@ pub(super) struct Landed {
     pub(super) asked_at: Moment,
 }
 
-impl Landed {
-    /// Whether it is as new as a question must have it.
-    pub(super) fn answers(
-        &self,
-        question: Asked,
-        proven: bool,
-        fence: &Fence,
-        lease: Duration,
-    ) -> bool {
-        let asked = Asked { born: self.stamp.born, at: self.asked_at };
-        asked.answers(question, proven, lease, || fence.admits(self.stamp))
+impl Loaded for Landed {
+    fn asked(&self) -> Asked {
+        Asked { born: self.stamp.born, at: self.asked_at }
+    }
+
+    fn holds(&self, fence: &Fence) -> bool {
+        fence.admits(self.stamp)
     }
 }
 
@@ -69,17 +66,13 @@ pub(super) struct LandedConfig {
     pub(super) outcome: Result<(Arc<Visit>, Arc<Facts>), Reason>,
 }
 
-impl LandedConfig {
-    /// Whether it is as new as a question must have it.
-    pub(super) fn answers(
-        &self,
-        question: Asked,
-        proven: bool,
-        fence: &Fence,
-        lease: Duration,
-    ) -> bool {
-        let holds = || fence.admits_config(self.id, self.asked.born);
-        self.asked.answers(question, proven, lease, holds)
+impl Loaded for LandedConfig {
+    fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    fn holds(&self, fence: &Fence) -> bool {
+        fence.admits_config(self.id, self.asked.born)
     }
 }
 

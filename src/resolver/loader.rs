@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::decision::{Decision, Refused, answer};
 use super::gathering::Gathering;
-use super::landed::{Asked, Landed, LandedConfig};
+use super::landed::{Asked, Landed, LandedConfig, Loaded};
 use super::live::{Live, Running};
 use super::metrics::Telemetry;
 use super::moved::Whereabouts;

@@ -1,5 +1,8 @@
 //! Batches: paced, stopped, resumed; nobody is called twice.
 
+mod again;
+mod trunks;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -8,16 +11,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use trunkline::dispatch::batch::{Batch, BatchError, Defaults, Entries, Journal, Limits, Summary};
+use trunkline::dispatch::batch::{Batch, Defaults, Entries, Journal, Limits, Summary};
 use trunkline::dispatch::{Dial, EngineDial, Outcome};
 
-use trunkline::store::NewNumber;
-
-use super::{KEYS, Lab, TO, says};
-use crate::support::http::Message;
-use crate::support::livekit::environment;
+use super::{Lab, TO, says};
 use crate::support::standin::FarEnd;
-use crate::support::tap::Fault;
 use crate::support::{caller, eventually};
 
 /// A folder with a batch and its journal.
@@ -199,27 +197,6 @@ async fn only_what_was_not_dialled_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_trunk_that_fails_is_left_alone_and_the_others_go_on() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    // The server does not have the trunk of the fifth caller.
-    let paper = Paper::new((0..40).map(|at| (if at % 2 == 0 { 5 } else { 1 }, TO)));
-    let pause = Duration::from_millis(20);
-    let limits = Limits { concurrency: 1, pause, ..unlimited() };
-    let (summary, results) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
-    assert_eq!((summary.of(Outcome::Placed), summary.left), (20, 20), "{summary:?}");
-    let with = |outcome| results.iter().filter(|result| result["outcome"] == outcome).count();
-    assert_eq!(with("trunk_unknown"), 5 + 4, "five that opened it, four trials");
-    assert_eq!(with("held_back"), 11);
-    // They are not done: resuming tries them, once the trunk is there.
-    lab.stand_in.trunk("ST_gone", &["*"]);
-    let (summary, results) = paper.run(&lab, ENGINE, unlimited(), paper.resume()).await;
-    assert_eq!((summary.left, summary.earlier), (0, 20), "{summary:?}");
-    assert_eq!(results.len(), 40, "one result an entry, the earlier ones too");
-    assert_eq!(lab.stand_in.dialled().len(), 40);
-}
-
-#[tokio::test]
 async fn a_cancelled_batch_stops_at_once_and_says_what_is_left() {
     let lab = Lab::patient().await;
     lab.stand_in.at(TO, FarEnd::Answers);
@@ -250,85 +227,6 @@ async fn a_cancelled_batch_stops_at_once_and_says_what_is_left() {
     assert_eq!((summary.of(Outcome::Placed), summary.left), (200, 0), "{summary:?}");
     assert_eq!(results.len(), 200);
     assert_eq!(lab.stand_in.dialled().len(), 200, "each once");
-}
-
-/// What a journal tells of entries that were about to be dialled when a run was killed.
-#[tokio::test]
-async fn what_was_about_to_be_dialled_is_looked_for_before_it_is_dialled() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let with = environment(&lab.stand_in.url(), KEYS[0].0, KEYS[0].1);
-    let livekit = lab.dispatcher.livekit();
-    let id = lab.database.store().configs().await.unwrap()[0].id;
-    for (dial, expected) in [
-        (Dial::Agent, ["placed", "placed", "in_doubt", "placed"]),
-        (ENGINE, ["in_doubt", "placed", "in_doubt", "placed"]),
-    ] {
-        let paper = Paper::new((0..4).map(|_| (1, TO)));
-        drop(paper.begin());
-        let rooms = ["sent", "empty", "gone"].map(|name| format!("{name}-{}", dial == ENGINE));
-        livekit.create_room(&with, &rooms[0], "").await.unwrap();
-        livekit.create_dispatch(&with, &rooms[0], "agent-of-eu", "{}").await.unwrap();
-        livekit.create_room(&with, &rooms[1], "").await.unwrap();
-        let mut journal = fs::read_to_string(&paper.journal).unwrap();
-        let entries: Vec<_> = paper.open().unwrap().map(Result::unwrap).collect();
-        for (entry, room) in entries.iter().zip(&rooms) {
-            let record = json!({"line": entry.line, "digest": format!("{:016x}", entry.digest), "room": room,
-                "config": id, "engine": dial == ENGINE});
-            journal += &record.to_string();
-            journal.push('\n');
-        }
-        // The power went while the fourth was written.
-        journal.push_str("{\"line\":5,\"dig");
-        fs::write(&paper.journal, journal).unwrap();
-
-        let dialled = lab.stand_in.dialled().len();
-        let (summary, results) = paper.run(&lab, dial, unlimited(), paper.resume()).await;
-        assert_eq!(summary.left, 0, "{summary:?}");
-        let expected: Vec<_> = (2..).zip(expected).collect();
-        assert_eq!(outcomes(&results), expected, "{results:#?}");
-        assert_eq!(lab.stand_in.told(&rooms[0]).len(), 1, "no second agent");
-        assert_eq!(lab.stand_in.told(&rooms[1]).len(), 1, "the room that was there is used");
-        let more = if dial == ENGINE { 2 } else { 0 };
-        assert_eq!(lab.stand_in.dialled().len() - dialled, more);
-        // The journal is whole again.
-        let (again, _) = paper.run(&lab, dial, unlimited(), paper.resume()).await;
-        assert_eq!(again.earlier, 4, "{again:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_journal_is_lost_to_nobody() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let paper = Paper::new([(1, TO), (2, TO)]);
-    assert!(matches!(Journal::resume(&paper.journal), Err(BatchError::NoJournal)));
-    let journal = paper.begin();
-    assert!(matches!(Journal::begin(&paper.journal), Err(BatchError::Running)));
-    assert!(matches!(Journal::resume(&paper.journal), Err(BatchError::Running)));
-    paper.run(&lab, Dial::Agent, unlimited(), journal).await;
-    assert!(matches!(Journal::begin(&paper.journal), Err(BatchError::JournalThere)));
-
-    paper.write([(1, TO), (2, "+919876543219"), (1, TO)]);
-    let batch = Batch::new(&lab.dispatcher, Dial::Agent, unlimited(), CancellationToken::new());
-    let requests = lab.stand_in.requests().len();
-    let changed = batch.run(|| paper.open(), paper.resume(), |_, _| {}).await;
-    assert!(matches!(changed, Err(BatchError::Changed { line: 3 })), "{changed:?}");
-    assert_eq!(lab.stand_in.requests().len(), requests, "it is seen before anything is placed");
-
-    for (text, line) in [
-        ("", 1),
-        ("{}\n", 1),
-        ("{\"batch\":\"b\",\"version\":9}\n", 1),
-        ("{\"batch\":\"b\",\"version\":1}\nx\n{\"line\":2}\n", 2),
-        ("{\"batch\":\"b\",\"version\":1}\n{\"line\":2,\"digest\":\"0d\"}\n", 2),
-    ] {
-        fs::write(&paper.journal, text).unwrap();
-        let malformed = Journal::resume(&paper.journal).err();
-        let found =
-            matches!(malformed, Some(BatchError::JournalMalformed { line: at }) if at == line);
-        assert!(found, "{text:?}: {malformed:?}");
-    }
 }
 
 #[tokio::test]
@@ -369,23 +267,6 @@ async fn a_duplicate_ends_as_the_first_one_does() {
     assert_eq!((again.earlier, lab.stand_in.dialled().len()), (4, 2));
 }
 
-/// A row that is corrected calls nobody whom a later one has called by then.
-#[tokio::test]
-async fn who_was_called_by_an_earlier_run_is_not_called_by_an_earlier_line() {
-    let lab = Lab::patient().await;
-    let paper = Paper::new([(1, "to be found out"), (1, TO)]);
-    let limits = Limits { allow_duplicates: false, ..unlimited() };
-    let (summary, _) = paper.run(&lab, Dial::Agent, limits, paper.begin()).await;
-    assert_eq!((summary.of(Outcome::Placed), summary.left), (1, 1), "{summary:?}");
-    paper.write([(1, TO), (1, TO)]);
-    let mut text = fs::read_to_string(&paper.file).unwrap();
-    text = text.replace(",lead 0", ",corrected");
-    fs::write(&paper.file, text).unwrap();
-    let (summary, results) = paper.run(&lab, Dial::Agent, limits, paper.resume()).await;
-    assert_eq!(outcomes(&results), [(2, "duplicate"), (3, "placed")], "{summary:?}");
-    assert_eq!(lab.stand_in.rooms().len(), 1);
-}
-
 /// What was no number when the batch began is one by new rules, and it is somebody's who was called.
 #[tokio::test]
 async fn who_an_entry_calls_is_judged_by_the_rules_that_hold_when_it_is_its_turn() {
@@ -407,69 +288,6 @@ async fn who_an_entry_calls_is_judged_by_the_rules_that_hold_when_it_is_its_turn
     let (summary, results) = paper.run(&lab, Dial::Agent, limits, paper.resume()).await;
     assert_eq!(outcomes(&results), [(2, "placed"), (3, "duplicate")], "{summary:?}");
     assert_eq!(lab.stand_in.rooms().len(), 1);
-}
-
-/// They were written by version 1, on a batch of which two entries were done.
-#[tokio::test]
-async fn a_batch_that_version_1_began_is_gone_on_with() {
-    let lab = Lab::patient().await;
-    let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/journals");
-    // With CRLF, blank lines and a line break in quotes; one row is invalid.
-    for (name, placed, left) in [("first.csv", 5, 1), ("first.jsonl", 4, 0)] {
-        let paper = Paper::new([]);
-        fs::copy(cases.join(name), &paper.file).unwrap();
-        fs::copy(cases.join(format!("{name}.journal")), &paper.journal).unwrap();
-        let before = lab.stand_in.rooms().len();
-        for _ in 0..2 {
-            let run = paper.run(&lab, Dial::Agent, unlimited(), paper.resume());
-            let (summary, results) = run.await;
-            assert_eq!((summary.of(Outcome::Placed), summary.left), (placed, left), "{results:#?}");
-        }
-        let called = lab.stand_in.rooms().len() - before;
-        assert_eq!(called as u64, placed - 2, "{name}: nobody twice");
-    }
-}
-
-/// A trial that fails on the server's account leaves the trunk to the next one.
-#[tokio::test]
-async fn a_trial_that_says_nothing_of_the_trunk_does_not_hold_it_back_for_good() {
-    let lab = Lab::patient().await;
-    let carrier =
-        says(503, "Service Unavailable", "412 Precondition Failed", "failed_precondition");
-    lab.stand_in.at(TO, carrier);
-    let paper = Paper::new((0..15).map(|_| (1, TO)));
-    let pause = Duration::from_millis(300);
-    let limits = Limits { concurrency: 1, pause, retries: 2, ..unlimited() };
-    let trouble = || Message::response("503 Service Unavailable", "text/plain", "no");
-    // The sixth call is the trial. Its carrier is well again, and its room cannot be made.
-    let tell = |_: Option<&Value>, summary: &Summary| {
-        if summary.left == 5 && summary.done() == 0 {
-            lab.stand_in.at(TO, FarEnd::Answers);
-            for _ in 0..3 {
-                lab.tap.next("CreateRoom", Fault::Answers(trouble()));
-            }
-        }
-    };
-    let batch = Batch::new(&lab.dispatcher, ENGINE, limits, CancellationToken::new());
-    let run = batch.run(|| paper.open(), paper.begin(), tell);
-    let summary = tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap();
-    assert_eq!((summary.of(Outcome::Placed), summary.left), (10, 5), "{summary:?}");
-    assert_eq!(lab.tap.count("CreateRoom"), 5 + 3 + 10, "the trial met the trouble");
-}
-
-/// What was not dialled for want of a SIP service is placed once there is one; nobody is in doubt.
-#[tokio::test]
-async fn what_is_known_not_to_have_been_dialled_is_dialled_by_the_next_run() {
-    let lab = Lab::patient().await;
-    let paper = Paper::new((0..12).map(|_| (1, TO)));
-    let pause = Duration::from_millis(10);
-    let limits = Limits { retries: 0, pause, ..unlimited() };
-    let (summary, _) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
-    assert_eq!((summary.done(), summary.left), (0, 12), "{summary:?}");
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let (summary, results) = paper.run(&lab, ENGINE, unlimited(), paper.resume()).await;
-    assert_eq!((summary.of(Outcome::Placed), summary.left), (12, 0), "{results:#?}");
-    assert_eq!(lab.stand_in.dialled().len(), 12);
 }
 
 /// A database that is away costs no entry: they are left, and a later run places them.
@@ -501,122 +319,4 @@ async fn a_database_that_is_away_takes_no_entry_with_it() {
     .await;
     let summary = run(paper.resume()).await;
     assert_eq!((summary.of(Outcome::Placed), summary.left), (50, 0), "{summary:?}");
-}
-
-/// A dial in doubt can never be repeated, so few come to that.
-#[tokio::test]
-async fn a_server_that_leaves_dials_in_doubt_is_left_alone() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Breaks);
-    let paper = Paper::new((0..60).map(|_| (1, TO)));
-    let limits = Limits { concurrency: 1, pause: Duration::from_millis(10), ..unlimited() };
-    let (summary, _) = paper.run(&lab, ENGINE, limits, paper.begin()).await;
-    assert_eq!(
-        summary.of(Outcome::InDoubt),
-        5 + 4,
-        "five that opened it, four trials: {summary:?}"
-    );
-    assert_eq!(summary.left, 51);
-}
-
-/// Runs a batch whose trunks are slow until ten calls went over `ST_any`, which must be soon.
-async fn until_ten_went_over_the_other(lab: &Lab, paper: &Paper) -> Summary {
-    let cancel = CancellationToken::new();
-    let limits = Limits { calls_per_second: 20.0, ..unlimited() };
-    let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, cancel.clone());
-    let mut others = 0;
-    let tell = |result: Option<&Value>, _: &Summary| {
-        others += u64::from(result.is_some_and(|result| result["trunk_id"] == "ST_any"));
-        if others == 10 {
-            cancel.cancel();
-        }
-    };
-    let run = batch.run(|| paper.open(), paper.begin(), tell);
-    tokio::time::timeout(Duration::from_secs(20), run).await.unwrap().unwrap()
-}
-
-/// Hundreds that wait for a slow trunk do not keep the others waiting.
-#[tokio::test]
-async fn a_slow_trunk_at_the_head_of_the_file_holds_up_nobody_else() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let paper = Paper::new((0..3000).map(|_| (1, TO)).chain((0..10).map(|_| (2, TO))));
-    let summary = until_ten_went_over_the_other(&lab, &paper).await;
-    assert!(summary.done() < 200, "the slow ones went on at their pace: {summary:?}");
-    assert_eq!(summary.done() + summary.left, 3010, "{summary:?}");
-}
-
-/// Those who are in memory are called, whatever the database does to others.
-#[tokio::test]
-async fn a_database_that_goes_away_holds_up_nobody_who_is_in_memory() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let gated = crate::support::stores::Gated::new(lab.database.store());
-    let key = lab.key.as_str();
-    let settings = lab.database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", key)]);
-    let resolver = trunkline::Resolver::builder(settings).store(gated.clone() as _).start();
-    for at in 1..4 {
-        resolver.resolve(caller(1, at)).await.unwrap();
-    }
-    gated.set(crate::support::stores::Fault::Away);
-    let dispatcher =
-        trunkline::dispatch::Dispatcher::new(resolver, lab.dispatcher.livekit().clone());
-    // Cold ones first, so that the database is given up before the warm ones come.
-    let cold = (0..60).map(|at| (100 + at % 30, TO));
-    let paper = Paper::new(cold.chain((0..60).map(|at| (at % 3 + 1, TO))));
-    let limits = Limits { pause: Duration::from_millis(5), ..unlimited() };
-    let batch = Batch::new(&dispatcher, Dial::Agent, limits, CancellationToken::new());
-    let summary = batch.run(|| paper.open(), paper.begin(), |_, _| {}).await.unwrap();
-    assert_eq!((summary.of(Outcome::Placed), summary.left), (60, 60), "{summary:?}");
-}
-
-/// Many callers over one slow trunk are one place that waits, and not many.
-#[tokio::test]
-async fn many_callers_of_one_slow_trunk_hold_up_nobody_else() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let store = lab.database.store();
-    let id = store.configs().await.unwrap()[0].id;
-    for at in 0..40 {
-        let rules = json!({"livekit_config": id, "outbound_trunk_id": "ST_free"});
-        let number = NewNumber { caller: caller(1, 200 + at), provider: None, rules };
-        store.add_number(&number).await.unwrap();
-    }
-    let slow = (0..2400).map(|at| (200 + at % 40, TO));
-    let paper = Paper::new(slow.chain((0..10).map(|_| (2, TO))));
-    let summary = until_ten_went_over_the_other(&lab, &paper).await;
-    assert!(summary.done() < 200, "{summary:?}");
-    assert_eq!(summary.done() + summary.left, 2410, "{summary:?}");
-}
-
-/// A number that moves while its entries wait for their turn is called over its new trunk.
-#[tokio::test]
-async fn an_entry_that_waited_goes_over_the_trunk_that_its_number_has_by_then() {
-    let lab = Lab::patient().await;
-    lab.stand_in.at(TO, FarEnd::Answers);
-    let paper = Paper::new((0..20).map(|_| (1, TO)));
-    let limits = Limits { calls_per_second: 10.0, ..unlimited() };
-    let trunks = Mutex::new(Vec::new());
-    let moved = tokio::sync::Notify::new();
-    let tell = |result: Option<&Value>, _: &Summary| {
-        let mut trunks = trunks.lock().unwrap();
-        trunks.extend(result.map(|result| result["trunk_id"].as_str().unwrap().to_owned()));
-        if trunks.len() == 5 {
-            moved.notify_one();
-        }
-    };
-    let batch = Batch::new(&lab.dispatcher, Dial::Agent, limits, CancellationToken::new());
-    let moving = async {
-        moved.notified().await;
-        lab.database
-            .sql("update voice_agent_numbers set rules = json_set(rules, '$.outbound_trunk_id', 'ST_any')
-                where rules ->> 'outbound_trunk_id' = 'ST_own'")
-            .await;
-    };
-    let run = async { batch.run(|| paper.open(), paper.begin(), tell).await.unwrap() };
-    let (summary, ()) = tokio::join!(run, moving);
-    assert_eq!(summary.of(Outcome::Placed), 20, "{summary:?}");
-    let trunks = trunks.into_inner().unwrap();
-    let over_new = trunks.iter().filter(|trunk| *trunk == "ST_any").count();
-    assert!((10..=15).contains(&over_new), "{trunks:?}");
 }

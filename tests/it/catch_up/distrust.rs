@@ -161,13 +161,8 @@ async fn rows_of_transactions_that_are_yet_to_come_are_pruned_in_their_time() {
     assert_eq!(rows(), "1", "the newest place stays");
 }
 
-#[tokio::test]
-async fn tables_that_were_swapped_are_doubted_and_migrating_gives_them_their_triggers() {
-    let live = Live::new(Kind::Postgres).await;
-    let swap = "alter table voice_agent_livekit rename to voice_agent_livekit_old;
-                create table voice_agent_livekit (like voice_agent_livekit_old including all);
-                insert into voice_agent_livekit select * from voice_agent_livekit_old;";
-    live.database.sql(swap).await;
+/// That a table whose edits fire no trigger is doubted, and gets its triggers again.
+async fn is_mended_by_migrating(live: &Live) {
     goes_deaf(&live.resolver).await;
     live.database.sql("update voice_agent_livekit set trunk_id = 'ST_unlogged'").await;
     live.trunk_becomes(Some("ST_unlogged")).await;
@@ -175,6 +170,16 @@ async fn tables_that_were_swapped_are_doubted_and_migrating_gives_them_their_tri
     live.hears().await;
     live.set_trunk("ST_logged").await;
     live.trunk_becomes(Some("ST_logged")).await;
+}
+
+#[tokio::test]
+async fn tables_that_were_swapped_are_doubted_and_migrating_gives_them_their_triggers() {
+    let live = Live::new(Kind::Postgres).await;
+    let swap = "alter table voice_agent_livekit rename to voice_agent_livekit_old;
+                create table voice_agent_livekit (like voice_agent_livekit_old including all);
+                insert into voice_agent_livekit select * from voice_agent_livekit_old;";
+    live.database.sql(swap).await;
+    is_mended_by_migrating(&live).await;
     // And the way down takes the triggers of the table that was put away, too.
     live.database.open.migrate(Migrations::DownTo(2)).await.unwrap();
 }
@@ -190,13 +195,7 @@ async fn tables_of_a_file_that_were_swapped_get_their_triggers_by_migrating() {
     ] {
         let live = Live::new(Kind::Sqlite).await;
         live.database.sql(&format!("{copy} {swap}")).await;
-        goes_deaf(&live.resolver).await;
-        live.database.sql("update voice_agent_livekit set trunk_id = 'ST_unlogged'").await;
-        live.trunk_becomes(Some("ST_unlogged")).await;
-        live.database.open.migrate(Migrations::Up).await.unwrap();
-        live.hears().await;
-        live.set_trunk("ST_logged").await;
-        live.trunk_becomes(Some("ST_logged")).await;
+        is_mended_by_migrating(&live).await;
         let log = live.database.log();
         let newest = log.newest_change().await.unwrap();
         live.database.sql("delete from voice_agent_livekit").await;
