@@ -29,9 +29,9 @@
 //! # Features
 //!
 //! `postgres` and `sqlite` bring the two databases, `dispatch` the calls, `server` metrics and health
-//! over HTTP, `cli` the program; all are on by default, and each only adds. An embedder takes
-//! `default-features = false, features = ["postgres"]`. Off by default are `livekit-api`, which brings
-//! `Answer::livekit_api`, the official client, and `otel`, with which the program traces.
+//! over HTTP; all are on by default, and each only adds. An embedder takes
+//! `default-features = false, features = ["postgres"]`. Off by default is `livekit-api`, which brings
+//! `Answer::livekit_api`, the official client. The program is a package of its own, in `program/`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -8,7 +8,7 @@ use trunkline::store::{Migrations, NewConfig, OpenStore};
 use trunkline::{Caller, ConfigId, KeyRing, Resolver, Settings, TenantId};
 use uuid::Uuid;
 
-#[path = "../../tests/it/support/postgres.rs"]
+#[path = "../../program/tests/it/support/postgres.rs"]
 #[expect(dead_code, unreachable_pub, reason = "it is a file of the tests")]
 mod postgres;
 

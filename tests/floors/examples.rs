@@ -23,13 +23,13 @@ fn read(files: &[(&str, &str)]) -> (Vec<Import>, Vec<String>) {
         ("src/other.rs".into(), String::new()),
         ("src/upper.rs".into(), "mod inner;".into()),
         ("src/upper/inner.rs".into(), String::new()),
-        ("src/main.rs".into(), "mod cli;".into()),
-        ("src/cli.rs".into(), String::new()),
+        ("program/src/main.rs".into(), "mod cli;".into()),
+        ("program/src/cli.rs".into(), String::new()),
     ]);
     all.extend(files.iter().map(|(file, text)| ((*file).into(), (*text).into())));
     let mut tree = Tree::default();
     tree.read(&all, LIBRARY, "src/lib.rs");
-    tree.read(&all, PROGRAM, "src/main.rs");
+    tree.read(&all, PROGRAM, "program/src/main.rs");
     imports(&tree)
 }
 
@@ -140,13 +140,16 @@ fn a_module_by_another_name_is_followed() {
 
 #[test]
 fn the_program_imports_from_the_library_by_its_name() {
-    assert_eq!(seen_in("src/cli.rs", "use trunkline::lower::Thing;"), LOWER);
-    assert_eq!(seen_in("src/cli.rs", "use trunkline::{Thing};"), LOWER);
-    assert_eq!(seen_in("src/cli.rs", "use ::trunkline::Thing;"), LOWER);
-    assert_eq!(seen_in("src/cli.rs", "fn f(_: trunkline::Thing) {}"), LOWER);
-    assert_eq!(seen_in("src/cli.rs", "fn f() -> ::trunkline::Thing {}"), LOWER);
-    assert_eq!(seen_in("src/main.rs", "mod cli; fn main() { cli::run() }"), ["1 main::cli"]);
-    assert_eq!(seen_in("src/cli.rs", "use crate::f;"), ["1 main"]);
+    assert_eq!(seen_in("program/src/cli.rs", "use trunkline::lower::Thing;"), LOWER);
+    assert_eq!(seen_in("program/src/cli.rs", "use trunkline::{Thing};"), LOWER);
+    assert_eq!(seen_in("program/src/cli.rs", "use ::trunkline::Thing;"), LOWER);
+    assert_eq!(seen_in("program/src/cli.rs", "fn f(_: trunkline::Thing) {}"), LOWER);
+    assert_eq!(seen_in("program/src/cli.rs", "fn f() -> ::trunkline::Thing {}"), LOWER);
+    assert_eq!(
+        seen_in("program/src/main.rs", "mod cli; fn main() { cli::run() }"),
+        ["1 main::cli"]
+    );
+    assert_eq!(seen_in("program/src/cli.rs", "use crate::f;"), ["1 main"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Every module of the product stands on a floor, and imports only from floors below.
 //!
-//! A *room* is a file right below `src/` with the folder of the same name. Reading the code from
+//! A *room* is a file right below `src/` or `program/src/` with the folder of the same name. Reading the code from
 //! the lowest floor up, nothing is met before it was explained; a change to a room can break those
 //! above it and no others. The files within a room have an order, too, where it is named here.
 //!
@@ -77,7 +77,7 @@ fn what_stands_apart_within_a_room_does_not_meet() {
     let missing = APART.iter().flat_map(|(from, to)| [from, to]).chain(ORDERED);
     let missing = missing.filter(|module| !tree.modules.contains_key(&place(module)));
     let mut lines: Vec<_> =
-        missing.map(|module| format!("{module} is named and not in src/")).collect();
+        missing.map(|module| format!("{module} is named and stands nowhere")).collect();
     lines.extend(APART.iter().flat_map(|(from, to)| forbidden(&imports, &place(from), &place(to))));
     assert_none("imports", &lines);
 }
@@ -85,10 +85,11 @@ fn what_stands_apart_within_a_room_does_not_meet() {
 /// The product's imports and modules. Fails where something cannot be followed.
 fn product() -> (Vec<Import>, Tree) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = files_of(root, "src").expect("the source can be read");
+    let mut files = files_of(root, "src").expect("the source can be read");
+    files.append(&mut files_of(root, "program/src").expect("so can the program's"));
     let mut tree = Tree::default();
     tree.read(&files, LIBRARY, "src/lib.rs");
-    tree.read(&files, PROGRAM, "src/main.rs");
+    tree.read(&files, PROGRAM, "program/src/main.rs");
     let (imports, refused) = imports(&tree);
     assert_none("paths", &refused);
     (imports, tree)

@@ -145,7 +145,9 @@ impl Reader<'_> {
                 Reader { files: self.files, tree: self.tree, place }.walk(&listed(body.stream()));
             }
             next if is_mark(next, ';') => {
-                let file = format!("src/{}.rs", place[1..].join("/"));
+                let root =
+                    self.tree.modules[&place[..1]].file.rsplit_once('/').map_or("", |(dir, _)| dir);
+                let file = format!("{root}/{}.rs", place[1..].join("/"));
                 self.tree.read_file(self.files, place, &file);
             }
             _ => return rest,

@@ -202,11 +202,11 @@ async fn a_table_that_cannot_be_adopted_is_refused_with_column_and_type() {
         ) partition by hash (id)";
     for (tables, why) in [
         (
-            include_str!("../cases/databases/id-serial.sql"),
+            include_str!("../../../tests/cases/databases/id-serial.sql"),
             "voice_agent_livekit.id must be uuid, and is integer",
         ),
         (
-            include_str!("../cases/databases/tenant-text.sql"),
+            include_str!("../../../tests/cases/databases/tenant-text.sql"),
             "voice_agent_numbers.tenant_id must be uuid, and is text",
         ),
         (partitioned, "voice_agent_numbers must be a plain table, and is a partitioned table"),
@@ -227,7 +227,7 @@ async fn a_table_that_cannot_be_adopted_is_refused_with_column_and_type() {
 #[tokio::test]
 async fn rules_of_the_type_json_and_base_numbers_of_text_are_adopted() {
     let database = TestDatabase::empty(Kind::Postgres);
-    database.sql(include_str!("../cases/databases/rules-json.sql")).await;
+    database.sql(include_str!("../../../tests/cases/databases/rules-json.sql")).await;
     database.sql("alter table voice_agent_numbers alter base_number type varchar(20)").await;
     database.open.migrate(Migrations::Up).await.unwrap();
     assert_eq!(database.open.misfits().await.unwrap(), []);

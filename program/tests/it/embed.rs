@@ -7,7 +7,7 @@ use crate::support::{config, number};
 
 #[tokio::test]
 async fn the_embedding_example_resolves_and_mints_a_token() {
-    let source = include_str!("../../examples/embed.rs");
+    let source = include_str!("../../../examples/embed.rs");
     let code = source.lines().filter(|line| !line.trim().is_empty()).count();
     assert!(code < 25, "{code} lines");
 

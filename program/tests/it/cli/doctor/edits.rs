@@ -72,7 +72,7 @@ fn a_role_whose_edits_fire_no_trigger_is_found() {
 #[test]
 fn on_sqlite_triggers_that_a_tool_left_out_are_missed() {
     let site = Site::migrated(Kind::Sqlite);
-    let lost = include_str!("../../../cases/databases/triggers-lost-sqlite.sql");
+    let lost = include_str!("../../../../../tests/cases/databases/triggers-lost-sqlite.sql");
     let url = site.variable("DATABASE_URL");
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();

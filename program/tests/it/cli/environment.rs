@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{KEY, Running, new_key, refused, within, write_file};
 use crate::support::program::{Program, Run};
 
-const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/env/");
+const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/env/");
 const SOON: Duration = Duration::from_secs(20);
 
 /// Runs the program with the settings of one case.
@@ -58,7 +58,7 @@ fn said_by_a_daemon(program: &Program, more: &[&str]) -> String {
 #[test]
 fn every_case_from_the_field_has_its_test_here() {
     let (expected, tests) =
-        (include_str!("../../cases/env/expected.tsv"), include_str!("environment.rs"));
+        (include_str!("../../../../tests/cases/env/expected.tsv"), include_str!("environment.rs"));
     let rows: Vec<_> = expected.lines().skip(1).filter_map(|row| row.split_once('\t')).collect();
     assert_eq!(rows.len(), 13);
     for file in

@@ -10,6 +10,7 @@ use trunkline::dispatch::{Dial, Outcome};
 
 use super::{ENGINE, Paper, outcomes, unlimited};
 use crate::calls::{KEYS, Lab, TO};
+use crate::support::ROOT;
 use crate::support::livekit::environment;
 use crate::support::standin::FarEnd;
 
@@ -113,7 +114,7 @@ async fn who_was_called_by_an_earlier_run_is_not_called_by_an_earlier_line() {
 #[tokio::test]
 async fn a_batch_that_version_1_began_is_gone_on_with() {
     let lab = Lab::patient().await;
-    let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/journals");
+    let cases = std::path::Path::new(ROOT).join("tests/cases/journals");
     // With CRLF, blank lines and a line break in quotes; one row is invalid.
     for (name, placed, left) in [("first.csv", 5, 1), ("first.jsonl", 4, 0)] {
         let paper = Paper::new([]);

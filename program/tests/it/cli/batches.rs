@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{Site, refused};
+use crate::support::ROOT;
 use crate::support::database::Kind;
 use crate::support::program::Run;
 use crate::support::standin::StandIn;
@@ -90,7 +91,7 @@ impl Desk {
 }
 
 fn cases() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/batches")
+    Path::new(ROOT).join("tests/cases/batches")
 }
 
 fn journal(file: &Path) -> PathBuf {

@@ -13,7 +13,7 @@ use crate::support::postgres::{Cluster, psql, psql_refused};
 use crate::support::program::{Program, Run};
 use crate::support::secret_of;
 
-const GUIDE: &str = include_str!("../../../docs/operations.md");
+const GUIDE: &str = include_str!("../../../../docs/operations.md");
 
 /// The blocks of the guide's section about rights that are in this language.
 fn blocks(language: &str) -> String {

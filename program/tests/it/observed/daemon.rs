@@ -213,7 +213,7 @@ async fn a_flood_by_a_role_without_rights_costs_no_memory_and_ends_no_life() {
     psql(&url, &format!("create role {stranger} login"));
     let before = daemon.memory("VmRSS:");
     let flood = url.replace("owner@", &format!("{stranger}@"));
-    psql(&flood, include_str!("../../cases/databases/notification-flood.sql"));
+    psql(&flood, include_str!("../../../../tests/cases/databases/notification-flood.sql"));
     let read = tokio::time::timeout(std::time::Duration::from_secs(60), async {
         while psql(&url, "select pg_notification_queue_usage() < 0.001") == "f" || !hears().await {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

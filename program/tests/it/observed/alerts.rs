@@ -17,7 +17,7 @@ use trunkline::store::Migrations;
 use crate::support::database::TestDatabase;
 use crate::support::http::Message;
 use crate::support::postgres::{Cluster, folder, free_port, keeper_as};
-use crate::support::{caller, config, number};
+use crate::support::{ROOT, caller, config, number};
 
 /// Prometheus and Alertmanager, gone with the test.
 pub(super) struct Watchers {
@@ -30,7 +30,7 @@ impl Watchers {
     /// times.
     pub(super) fn start(daemon: u16, webhook: u16, hurry: bool) -> Self {
         let (folder, prometheus, alertmanager) = (folder("tl-prom"), free_port(), free_port());
-        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/alerts");
+        let rules = Path::new(ROOT).join("dashboards/alerts");
         for name in ["recording.yml", "alerts.yml"] {
             let mut text = fs::read_to_string(rules.join(name)).unwrap();
             for minutes in ["1m", "2m", "5m", "10m", "15m"].iter().filter(|_| hurry) {
@@ -53,7 +53,7 @@ impl Watchers {
     pub(super) async fn tool(&self, verb: &str, minutes: u32) -> (bool, String) {
         let python = std::env::var("TRUNKLINE_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
         let url = format!("http://127.0.0.1:{}", self.prometheus);
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/dashboards");
+        let tool = Path::new(ROOT).join("scripts/dashboards");
         let minutes = minutes.to_string();
         let arguments = [verb, "--prometheus", &url, "--minutes", &minutes].map(ToOwned::to_owned);
         let run = move || Command::new(python).arg(tool).args(arguments).output().unwrap();

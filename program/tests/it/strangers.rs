@@ -12,9 +12,9 @@ use crate::support::database::{TestDatabase, open, settings};
 use crate::support::live::Live;
 use crate::support::postgres::{Cluster, psql, psql_refused};
 
-const TRAPS: &str = include_str!("../cases/databases/traps.sql");
-const RELEASE: &str = include_str!("../cases/databases/release-0.1.0.sql");
-const FORGED: &str = include_str!("../cases/databases/forged-log.sql");
+const TRAPS: &str = include_str!("../../../tests/cases/databases/traps.sql");
+const RELEASE: &str = include_str!("../../../tests/cases/databases/release-0.1.0.sql");
+const FORGED: &str = include_str!("../../../tests/cases/databases/forged-log.sql");
 
 /// A database with roles of its own: one that edits, and one that nobody trusts.
 struct Lab {

@@ -24,6 +24,9 @@ use trunkline::store::{NewConfig, NewNumber};
 use trunkline::{Caller, ConfigId, KeyRing, TenantId};
 use uuid::Uuid;
 
+/// Where the repository lies.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// When tests take place: a Sunday in November 2025.
 pub const NOW: u64 = 1_763_900_000;
 

@@ -79,7 +79,9 @@ async fn a_trigger_that_fires_for_replication_only_is_none() {
 #[tokio::test]
 async fn on_sqlite_triggers_that_a_tool_left_out_are_missed() {
     let live = Live::new(Kind::Sqlite).await;
-    live.database.sql(include_str!("../../cases/databases/triggers-lost-sqlite.sql")).await;
+    live.database
+        .sql(include_str!("../../../../tests/cases/databases/triggers-lost-sqlite.sql"))
+        .await;
     goes_deaf(&live.resolver).await;
     eventually("said", async || trouble(&live.resolver).contains("triggers")).await;
     live.database.sql("update voice_agent_livekit set trunk_id = 'ST_unlogged'").await;

@@ -33,7 +33,7 @@ fn in_threads(meant: impl Fn(&str) -> bool) -> Vec<String> {
 fn note(info: &PanicHookInfo<'_>) {
     let Some(place) = info.location() else { return };
     // A test that fails, or breaks something with a panic, is told of by itself.
-    if place.file().starts_with("tests/it/") {
+    if place.file().starts_with("program/tests/it/") {
         return;
     }
     let thread = std::thread::current().name().unwrap_or_default().to_owned();

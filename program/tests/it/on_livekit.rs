@@ -2,7 +2,6 @@
 
 mod alike;
 mod check;
-#[cfg(feature = "livekit-api")]
 mod official;
 mod single;
 mod twice;

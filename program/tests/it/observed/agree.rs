@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use trunkline::telemetry::{Kind, METRICS, Metric};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use crate::support::ROOT;
 
 fn read(path: &str) -> String {
     let path = Path::new(ROOT).join(path);

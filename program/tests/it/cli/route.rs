@@ -94,7 +94,7 @@ fn a_warm_key_is_not_needed_to_route() {
 #[test]
 fn every_case_of_the_field_is_routed_as_it_should_be() {
     let site = Site::migrated(Kind::Sqlite);
-    let rows = include_str!("../../cases/destinations.tsv").lines().skip(1);
+    let rows = include_str!("../../../../tests/cases/destinations.tsv").lines().skip(1);
     let cases: Vec<Vec<_>> = rows.map(|row| row.split('\t').collect()).collect();
     // The same caller has other rules with each tenant.
     let tenant = |at| Uuid::from_u128(at as u128 + 1).to_string();
