@@ -56,6 +56,8 @@ mod change;
 mod changes;
 mod resolver;
 pub mod store;
+// What people enter.
+pub mod draft;
 // Call out.
 #[cfg(feature = "dispatch")]
 pub mod dispatch;

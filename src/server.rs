@@ -12,26 +12,29 @@
 //! machine.
 
 mod connections;
+mod endpoint;
+mod endpoints;
 mod exporter;
 mod health;
 mod hosts;
 mod story;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::response::Response;
 use metrics::{Counter, counter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::connections::Connections;
+use self::endpoint::Shared;
+use self::endpoints::ENDPOINTS;
 pub use self::exporter::Exporter;
 use self::health::Health;
 pub use self::health::Unready;
@@ -43,48 +46,45 @@ use crate::store::OpenStore;
 use crate::telemetry::{REQUESTS, at_zero};
 
 /// A bound address with all that is answered there.
+///
+/// ```no_run
+/// use trunkline::server::{Exporter, Server};
+/// use trunkline::{Resolver, Settings};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let exporter = Exporter::new()?;
+/// exporter.install();
+/// let resolver = Resolver::builder(Settings::from_env()?).start();
+/// let server = Server::builder(resolver, exporter).bind(([127, 0, 0, 1], 9464).into()).await?;
+/// println!("listening on http://{}", server.address()?);
+/// server.serve(async { drop(tokio::signal::ctrl_c().await) }).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
+    requests: Requests,
     hosts: Vec<String>,
 }
 
-/// What the answers are made of.
-struct Shared {
+/// Puts a [`Server`] together.
+pub struct ServerBuilder {
+    resolver: Resolver,
     exporter: Exporter,
-    health: Health,
-    requests: Vec<(&'static str, u16, Counter)>,
+    database: Option<OpenStore>,
+    hosts: Vec<String>,
 }
 
-impl Server {
-    /// Binds an address and answers nothing yet.
-    ///
-    /// `database` is the one that the resolver asks; without one, its tables are not looked at.
-    ///
-    /// # Errors
-    ///
-    /// When the address cannot be had.
-    pub async fn bind(
-        address: SocketAddr,
-        resolver: &Resolver,
-        database: Option<OpenStore>,
-        exporter: Exporter,
-    ) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let shared = exporter.record(|| {
-            let health = Health::new(resolver.clone(), database);
-            let of = |&(route, code): &(&'static str, u16)| {
-                let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
-                (route, code, at_zero(counter))
-            };
-            // What this process may never do is at zero, and not missing.
-            #[cfg(feature = "dispatch")]
-            drop((CallsCounted::new(), BatchGauges::new()));
-            (health, ANSWERS.iter().map(of).collect())
-        });
-        let (health, requests) = shared;
-        let shared = Arc::new(Shared { exporter, health, requests });
-        Ok(Self { listener, shared, hosts: Vec::new() })
+/// How often each path was answered with each of its codes.
+type Requests = Arc<[(&'static str, u16, Counter)]>;
+
+impl ServerBuilder {
+    /// Looks at the tables of this database, which is the one that the resolver asks. Without one,
+    /// readiness says nothing of tables.
+    #[must_use]
+    pub fn database(self, database: Option<OpenStore>) -> Self {
+        Self { database, ..self }
     }
 
     /// Names that it answers to beside its own, in small letters. It asks for a name only where it
@@ -92,6 +92,40 @@ impl Server {
     #[must_use]
     pub fn hosts(self, hosts: Vec<String>) -> Self {
         Self { hosts, ..self }
+    }
+
+    /// Binds an address and answers nothing yet. Port 0 takes any port that is free.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be had.
+    pub async fn bind(self, address: SocketAddr) -> std::io::Result<Server> {
+        let Self { resolver, exporter, database, hosts } = self;
+        let listener = TcpListener::bind(address).await?;
+        let (health, requests) = exporter.record(|| {
+            let health = Health::new(resolver, database);
+            let codes = ENDPOINTS
+                .iter()
+                .flat_map(|endpoint| endpoint.codes.iter().map(|&code| (endpoint.path, code)));
+            let counted = codes.chain(OTHERS.map(|code| (OTHER, code))).map(|(route, code)| {
+                let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
+                (route, code, at_zero(counter))
+            });
+            // What this process may never do is at zero, and not missing.
+            #[cfg(feature = "dispatch")]
+            drop((CallsCounted::new(), BatchGauges::new()));
+            (health, counted.collect())
+        });
+        let shared = Arc::new(Shared { exporter, health });
+        Ok(Server { listener, shared, requests, hosts })
+    }
+}
+
+impl Server {
+    /// A server that tells how this resolver fares, and what is recorded to this exporter.
+    #[must_use]
+    pub fn builder(resolver: Resolver, exporter: Exporter) -> ServerBuilder {
+        ServerBuilder { resolver, exporter, database: None, hosts: Vec::new() }
     }
 
     /// Where it listens; the port is the real one where 0 was asked for.
@@ -113,9 +147,9 @@ impl Server {
         self,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let Self { listener, shared, hosts } = self;
+        let Self { listener, shared, requests, hosts } = self;
         let hosts = Hosts::at(listener.local_addr()?, &hosts);
-        let router = router(Arc::clone(&shared), hosts);
+        let router = router(Arc::clone(&shared), requests, hosts);
         let (begun, stopping) = (CancellationToken::new(), Arc::clone(&shared));
         let serving =
             Arc::new(Connections::default()).serve(listener, router, begun.clone(), GRACE);
@@ -135,66 +169,45 @@ impl Server {
     }
 }
 
-fn router(shared: Arc<Shared>, hosts: Arc<Hosts>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/livez", get(async || text("alive\n")))
-        .route("/readyz", get(readyz))
-        .route("/version", get(version))
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Server").field("address", &self.address().ok()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ServerBuilder").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+fn router(shared: Arc<Shared>, requests: Requests, hosts: Arc<Hosts>) -> Router {
+    let routed = ENDPOINTS
+        .iter()
+        .fold(Router::new(), |router, endpoint| router.route(endpoint.path, (endpoint.methods)()));
+    routed
         .layer(from_fn_with_state(hosts, hosts::check))
-        .layer(from_fn_with_state(Arc::clone(&shared), count))
+        .layer(from_fn_with_state(requests, count))
         .with_state(shared)
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    shared.health.look();
-    shared.health.tell_metrics();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.exporter.render())
-        .into_response()
-}
-
-async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let (status, report) = shared.health.report();
-    (status, json(&report)).into_response()
-}
-
-async fn version() -> Response {
-    json(&serde_json::json!({"name": "trunkline", "version": env!("CARGO_PKG_VERSION")}))
-        .into_response()
-}
-
 /// Counts what is answered.
-async fn count(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+async fn count(State(requests): State<Requests>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let code = response.status().as_u16();
-    let route = path.as_ref().filter(|_| !matches!(code, 404 | 405 | 421));
-    let route = route.map_or("other", MatchedPath::as_str);
-    let known = shared.requests.iter().find(|(at, with, _)| (*at, *with) == (route, code));
+    let route = path.as_ref().filter(|_| !OTHERS.contains(&code));
+    let route = route.map_or(OTHER, MatchedPath::as_str);
+    let known = requests.iter().find(|(at, with, _)| (*at, *with) == (route, code));
     if let Some((_, _, counter)) = known {
         counter.increment(1);
     }
     response
 }
 
-fn text(text: &'static str) -> impl IntoResponse {
-    ([(CACHE_CONTROL, "no-store")], text)
-}
-
-fn json(value: &serde_json::Value) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], format!("{value}\n"))
-}
-
-/// Every route with the codes that it answers with.
-const ANSWERS: [(&str, u16); 8] = [
-    ("/metrics", 200),
-    ("/livez", 200),
-    ("/readyz", 200),
-    ("/readyz", 503),
-    ("/version", 200),
-    ("other", 404),
-    ("other", 405),
-    ("other", 421),
-];
+/// What is told of answers that belong to no endpoint: paths that are not there, other methods,
+/// names that are not answered to.
+const OTHER: &str = "other";
+const OTHERS: [u16; 3] = [404, 405, 421];
 /// How long those who are being answered may take once it is to stop.
 pub const GRACE: Duration = Duration::from_secs(5);

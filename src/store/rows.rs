@@ -126,6 +126,41 @@ pub struct ConfigEdit {
     pub only_over: Option<SecretString>,
 }
 
+impl ConfigEdit {
+    /// Whether it changes something that a bound secret is bound to.
+    #[must_use]
+    pub fn touches_binding(&self) -> bool {
+        self.url.is_some() || self.api_key.is_some() || self.api_secret.is_some()
+    }
+
+    /// Binds the secret to what the edit makes of the config, and lets the edit pass only over the
+    /// secret that the config had when it was read.
+    ///
+    /// # Errors
+    ///
+    /// When the secret does not open or cannot be sealed.
+    pub fn keep_bound(
+        &mut self,
+        config: &Config,
+        ring: &KeyRing,
+        unix_seconds: u64,
+    ) -> Result<(), KeyError> {
+        let opened = match &self.api_secret {
+            Some(new) => ring.open(new.as_str())?,
+            None => config.open(ring)?,
+        };
+        let owner = Binding {
+            config: config.id.0,
+            url: self.url.as_ref().map_or(config.url.as_str(), ServerUrl::as_str),
+            api_key: self.api_key.as_deref().unwrap_or(&config.api_key),
+        };
+        let sealed = ring.seal_for(opened.secret.expose_secret(), &owner, unix_seconds)?;
+        self.api_secret = Some(sealed);
+        self.only_over = Some(config.api_secret.clone());
+        Ok(())
+    }
+}
+
 /// A row of `voice_agent_numbers`.
 #[derive(Debug, Clone)]
 pub struct Number {

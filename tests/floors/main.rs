@@ -37,7 +37,7 @@ const FLOORS: &[&[&str]] = &[
     &["cache", "environment"],
     &["settings"],
     &["store"],
-    &["changes"],
+    &["changes", "draft"],
     &["resolver"],
     &["dispatch"],
     &["official", "server"],
@@ -47,7 +47,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Modules whose children import each other in one direction.
 const ORDERED: &[&str] =
-    &["cache", "changes", "cli", "dispatch", "dispatch::batch", "resolver", "store"];
+    &["cache", "changes", "cli", "dispatch", "dispatch::batch", "draft", "resolver", "store"];
 
 /// Who does not know of whom, within a room.
 const APART: &[(&str, &str)] = &[("changes::watch", "changes::feed")];

@@ -127,8 +127,9 @@ impl Run {
             };
             let server = match self.listen {
                 Some(address) => {
-                    let server = bind(address, dispatcher.resolver(), database, exporter).await?;
-                    Some(server.hosts(context.settings()?.http_hosts))
+                    let resolver = dispatcher.resolver().clone();
+                    let server = Server::builder(resolver, exporter).database(database);
+                    Some(bind(server.hosts(context.settings()?.http_hosts), address).await?)
                 }
                 None => None,
             };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::server::Exporter;
+use trunkline::server::{Exporter, Server};
 use trunkline::settings::Values;
 use trunkline::store::{AdminStore, ConfigEdit, Migrations};
 use trunkline::{
@@ -260,11 +260,14 @@ impl Stage {
         let database = open(&settings)?;
         let usual = settings.http_listen;
         let any = SocketAddr::new(usual.ip(), 0);
-        let server =
-            match bind(usual, &self.resolver, Some(database.clone()), exporter.clone()).await {
-                Ok(server) => server,
-                Err(_) => bind(any, &self.resolver, Some(database), exporter).await?,
-            };
+        let server = || {
+            let server = Server::builder(self.resolver.clone(), exporter.clone());
+            server.database(Some(database.clone()))
+        };
+        let server = match bind(server(), usual).await {
+            Ok(server) => server,
+            Err(_) => bind(server(), any).await?,
+        };
         let failed =
             |error: std::io::Error| Failure::new("listen_failed", error.to_string(), Exit::Failed);
         let address = server.address().map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use trunkline::draft::{FieldError, FieldErrors, FieldProblem};
 use trunkline::settings::SettingsError;
 use trunkline::store::{MigrateError, StoreError, Taken};
 use trunkline::{CallerError, CredentialError, KeyError, Reason, ResolveError};
@@ -69,6 +70,38 @@ impl From<KeyError> for Failure {
         let hint = error.hint().map(ToOwned::to_owned);
         Self { code: error.code(), message: error.to_string(), hint, exit: Exit::Key }
     }
+}
+
+impl From<FieldErrors> for Failure {
+    fn from(errors: FieldErrors) -> Self {
+        let problem = &errors.first().problem;
+        let exit = match problem {
+            FieldProblem::Key(error) if errors.iter().count() == 1 => return error.clone().into(),
+            FieldProblem::Key(_) => Exit::Key,
+            FieldProblem::Padded => Exit::Failed,
+            _ => Exit::Usage,
+        };
+        let hint = match problem {
+            FieldProblem::HostNotAllowed => Some("add the host there first".to_owned()),
+            FieldProblem::Key(error) => error.hint().map(ToOwned::to_owned),
+            _ => None,
+        };
+        let told: Vec<_> = errors.iter().map(of_argument).collect();
+        Self { hint, ..Self::new(problem.code(), told.join("; "), exit) }
+    }
+}
+
+/// The argument that a field is entered with, and what is wrong with it.
+fn of_argument(FieldError { field, problem, .. }: &FieldError) -> String {
+    let argument = match *field {
+        "api_key" => "--api-key",
+        "api_secret" => "the API secret",
+        "trunk_id" => "--trunk",
+        "tenant_id" => "--tenant",
+        "livekit_config" => "--livekit",
+        same => return format!("--{same}: {problem}"),
+    };
+    format!("{argument}: {problem}")
 }
 
 impl From<CredentialError> for Failure {

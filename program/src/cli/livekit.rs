@@ -8,14 +8,14 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::dispatch::check::leads_off_limits;
-use trunkline::store::{AdminStore, Config, ConfigEdit, NewConfig};
-use trunkline::{Binding, ConfigId, ExposeSecret, KeyRing, PREFIX, Sealed, ServerUrl};
+use trunkline::draft::{ConfigDraft, ConfigEditDraft, FieldError, FieldErrors};
+use trunkline::store::{AdminStore, Config};
+use trunkline::{ConfigId, ExposeSecret, Secret, ServerUrl};
 
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::input;
 use super::output::{config_json, json_line, line, or_dash, table};
-use super::plain::is_hidden;
 
 #[derive(Subcommand)]
 pub(crate) enum Livekit {
@@ -128,19 +128,21 @@ impl Livekit {
 
 impl Add {
     async fn run(self, context: &Context) -> Done {
-        // Everything is checked before anything is written.
-        let config = NewConfig {
-            name: field("name", self.name, 255)?,
-            description: self
-                .description
-                .map(|text| field("description", text, 10_000))
-                .transpose()?,
-            url: url(context, &self.url).await?,
-            api_key: word("api-key", self.api_key)?,
-            trunk_id: self.trunk.map(|trunk| word("trunk", trunk)).transpose()?,
-            agent: self.agent.map(|agent| field("agent", agent, 255)).transpose()?,
-            api_secret: sealed(&*context.ring()?, self.secret_file.as_deref())?,
+        // Everything is checked before anything is written, and the secret asked for last.
+        let mut draft = ConfigDraft {
+            name: self.name,
+            description: self.description,
+            url: self.url,
+            api_key: self.api_key,
+            api_secret: None,
+            trunk_id: self.trunk,
+            agent: self.agent,
         };
+        let hosts = context.settings()?.environment.hosts;
+        refuse_off_limits(&draft.check_all_but_secret(&hosts)?).await?;
+        let ring = context.ring()?;
+        draft.api_secret = Some(secret(self.secret_file.as_deref())?);
+        let config = draft.check(&ring, &hosts, SystemClock::default().unix_seconds())?;
         if self.check {
             let (url, key) = (config.url.as_str(), config.api_key.as_str());
             let what = (url, key, config.trunk_id.as_deref());
@@ -148,7 +150,7 @@ impl Add {
         }
         let store = context.store()?;
         let id = store.create_config(&config).await?;
-        if context.ring()?.is_bound_only() {
+        if ring.is_bound_only() {
             // Its id is part of what it is bound to.
             bind(context, &*store, id).await?;
         }
@@ -161,33 +163,34 @@ impl Edit {
         let new_secret = self.secret_file.is_some() || self.secret_stdin;
         let store = context.store()?;
         let config = find(&*store, &self.config).await?;
-        let text = |name, value: Option<String>, empty: bool, longest| {
-            let value = value.map(|value| field(name, value, longest)).transpose()?;
-            Ok::<_, Failure>(if empty { Some(None) } else { value.map(Some) })
+        let emptied = |value: Option<String>, empty: bool| match value {
+            None if empty => Some(None),
+            value => value.map(Some),
         };
-        let mut edit = ConfigEdit {
-            name: self.name.map(|name| field("name", name, 255)).transpose()?,
-            description: text("description", self.description, self.no_description, 10_000)?,
-            url: match self.url.as_deref() {
-                Some(text) => Some(url(context, text).await?),
-                None => None,
-            },
-            api_key: self.api_key.map(|key| word("api-key", key)).transpose()?,
-            trunk_id: match self.trunk.map(|trunk| word("trunk", trunk)).transpose()? {
-                None if self.no_trunk => Some(None),
-                trunk => trunk.map(Some),
-            },
-            agent: text("agent", self.agent, self.no_agent, 255)?,
-            api_secret: if new_secret {
-                Some(sealed(&*context.ring()?, self.secret_file.as_deref())?)
-            } else {
-                None
-            },
-            only_over: None,
+        let mut draft = ConfigEditDraft {
+            name: self.name,
+            description: emptied(self.description, self.no_description),
+            url: self.url,
+            api_key: self.api_key,
+            api_secret: None,
+            trunk_id: emptied(self.trunk, self.no_trunk),
+            agent: emptied(self.agent, self.no_agent),
         };
-        let bound_only = context.settings()?.ring.is_some_and(|ring| ring.is_bound_only());
-        if (config.is_bound() || bound_only) && !keep_bound(&config, &mut edit, context)? {
-            edit.only_over = Some(config.api_secret.clone());
+        let settings = context.settings()?;
+        let hosts = &settings.environment.hosts;
+        let mut edit = draft.check_all_but_secret(hosts)?;
+        if let Some(url) = &edit.url {
+            refuse_off_limits(url).await?;
+        }
+        let now = SystemClock::default().unix_seconds();
+        if new_secret {
+            let ring = context.ring()?;
+            draft.api_secret = Some(secret(self.secret_file.as_deref())?);
+            edit = draft.check(&ring, hosts, now)?;
+        }
+        let bound_only = settings.ring.is_some_and(|ring| ring.is_bound_only());
+        if (config.is_bound() || bound_only) && edit.touches_binding() {
+            edit.keep_bound(&config, &*context.ring()?, now)?;
         }
         if !store.update_config(config.id, &edit).await? {
             if edit.only_over.is_some() && store.config(config.id).await?.is_some() {
@@ -210,27 +213,6 @@ async fn bind(context: &Context, store: &dyn AdminStore, id: ConfigId) -> Done {
     let sealed = ring.seal_for(opened.secret.expose_secret(), &config.binding(), now)?;
     store.reseal(&config, &sealed).await?;
     Ok(())
-}
-
-/// Seals the secret of a bound config for what an edit makes of it. `true`: the edit changes nothing
-/// that the secret is bound to.
-fn keep_bound(config: &Config, edit: &mut ConfigEdit, context: &Context) -> Result<bool, Failure> {
-    if edit.url.is_none() && edit.api_key.is_none() && edit.api_secret.is_none() {
-        return Ok(true);
-    }
-    let ring = context.ring()?;
-    let opened = match &edit.api_secret {
-        Some(new) => ring.open(new.as_str())?,
-        None => config.open(&ring)?,
-    };
-    let owner = Binding {
-        config: config.id.0,
-        url: edit.url.as_ref().map_or(config.url.as_str(), ServerUrl::as_str),
-        api_key: edit.api_key.as_deref().unwrap_or(&config.api_key),
-    };
-    let now = SystemClock::default().unix_seconds();
-    edit.api_secret = Some(ring.seal_for(opened.secret.expose_secret(), &owner, now)?);
-    Ok(false)
 }
 
 async fn list(context: &Context) -> Done {
@@ -312,58 +294,14 @@ fn not_found(config: &str) -> Failure {
         .hint("`trunkline livekit list` shows what there is")
 }
 
-/// The secret, sealed under the first key. One that is sealed already must open.
-fn sealed(ring: &KeyRing, file: Option<&Path>) -> Result<Sealed, Failure> {
-    let secret = input::secret(file, "API secret")?;
-    if secret.starts_with(PREFIX) {
-        ring.open(&secret)?;
-        return Ok(Sealed::parse(&secret)?);
-    }
-    if secret.trim() != secret.as_str() && !secret.trim().is_empty() {
-        return Err(Failure::new(
-            "secret_malformed",
-            "the API secret begins or ends with white space, perhaps a second line break",
-            Exit::Failed,
-        ));
-    }
-    Ok(ring.seal(&secret, SystemClock::default().unix_seconds())?)
+/// The API secret as it was entered, plain or sealed.
+fn secret(file: Option<&Path>) -> Result<Secret, Failure> {
+    Ok(Secret::new(Box::new(input::secret(file, "API secret")?.to_string())))
 }
 
-async fn url(context: &Context, text: &str) -> Result<ServerUrl, Failure> {
-    let url: ServerUrl = text.parse().map_err(|error: trunkline::ServerUrlError| {
-        Failure::usage("url_malformed", format!("--url: {error}"))
-    })?;
-    if !context.settings()?.environment.hosts.allow(&url) {
-        let message = "--url: its host is not in LIVEKIT_HOSTS, so no call would use it";
-        return Err(Failure::usage("host_not_allowed", message).hint("add the host there first"));
+async fn refuse_off_limits(url: &ServerUrl) -> Done {
+    if leads_off_limits(url).await {
+        return Err(FieldErrors::from(FieldError::off_limits()).into());
     }
-    if leads_off_limits(&url).await {
-        let message = "--url: its host is, or leads to, a link-local address or one where a cloud tells \
-                       machines about themselves; no LiveKit server is there";
-        return Err(Failure::usage("off_limits", message));
-    }
-    Ok(url)
-}
-
-/// A text with something in it, all of which can be seen.
-fn field(name: &str, text: String, longest: usize) -> Result<String, Failure> {
-    let wrong = if text.trim().is_empty() {
-        "is empty".to_owned()
-    } else if text.chars().count() > longest {
-        format!("has more than {longest} characters")
-    } else if text.contains(is_hidden) {
-        "holds a character that cannot be seen, such as a line break".to_owned()
-    } else {
-        return Ok(text);
-    };
-    Err(Failure::usage("field_malformed", format!("--{name} {wrong}")))
-}
-
-/// A field without white space.
-fn word(name: &str, text: String) -> Result<String, Failure> {
-    let text = field(name, text, 255)?;
-    if text.contains(char::is_whitespace) {
-        return Err(Failure::usage("field_malformed", format!("--{name} holds white space")));
-    }
-    Ok(text)
+    Ok(())
 }

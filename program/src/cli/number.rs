@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use trunkline::draft::NumberDraft;
 use trunkline::store::{AdminStore, NewNumber};
 use trunkline::{Caller, ConfigId, E164, Rules, TenantId};
 
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, number_json, or_dash, table};
-use super::plain::is_hidden;
 use super::{input, livekit};
 
 #[derive(Subcommand)]
@@ -112,21 +112,24 @@ impl Whose {
 
 impl Add {
     async fn run(self, context: &Context) -> Done {
-        let caller = self.whose.caller()?;
-        let mut rules = match &self.rules {
-            Some(text) => serde_json::from_str(text).map_err(|error| {
-                rules_malformed(format!("not JSON, at character {}", error.column()))
-            })?,
-            None => json!({}),
+        let rules = self.rules.as_deref().map(serde_json::from_str).transpose();
+        let rules = rules.map_err(|error| {
+            let message = format!("--rules: not JSON, at character {}", error.column());
+            Failure::usage("rules_malformed", message)
+        })?;
+        let mut draft = NumberDraft {
+            tenant: self.whose.tenant,
+            number: self.whose.number,
+            provider: self.provider,
+            rules,
+            livekit_config: None,
         };
-        check_rules(&rules).map_err(rules_malformed)?;
-        check_provider(self.provider.as_deref())
-            .map_err(|wrong| Failure::usage("field_malformed", format!("--provider: {wrong}")))?;
+        draft.check()?;
         let store = context.store()?;
         if let Some(config) = &self.livekit {
-            rules["livekit_config"] = json!(livekit::find(&*store, config).await?.id);
+            draft.livekit_config = Some(livekit::find(&*store, config).await?.id);
         }
-        let id = store.add_number(&NewNumber { caller, provider: self.provider, rules }).await?;
+        let id = store.add_number(&draft.check()?).await?;
         if context.json { json_line(&json!({"id": id})) } else { line(id.to_string()) }
     }
 }
@@ -222,23 +225,21 @@ async fn import(context: &Context, file: &Path) -> Done {
 
 impl Row {
     fn check(self, configs: &HashMap<String, ConfigId>) -> Result<NewNumber, String> {
-        let caller =
-            Caller::parse(&self.tenant, &self.number).map_err(|error| error.to_string())?;
-        let mut rules = match self.rules {
-            None | Some(Value::Null) => json!({}),
-            Some(rules) => rules,
+        let config =
+            self.livekit.filter(|config| !config.is_empty()).map(|config| {
+                let by_id = || configs.get(&config.parse::<ConfigId>().ok()?.to_string());
+                configs.get(&config).or_else(by_id).copied().ok_or_else(|| {
+                    format!("there is no LiveKit config with the id or name {config:?}")
+                })
+            });
+        let draft = NumberDraft {
+            tenant: self.tenant,
+            number: self.number,
+            provider: self.provider.filter(|text| !text.is_empty()),
+            rules: self.rules,
+            livekit_config: config.transpose()?,
         };
-        check_rules(&rules)?;
-        let provider = self.provider.filter(|text| !text.is_empty());
-        check_provider(provider.as_deref())?;
-        if let Some(config) = self.livekit.filter(|config| !config.is_empty()) {
-            let by_id = || configs.get(&config.parse::<ConfigId>().ok()?.to_string());
-            let id = configs.get(&config).or_else(by_id).ok_or_else(|| {
-                format!("there is no LiveKit config with the id or name {config:?}")
-            })?;
-            rules["livekit_config"] = json!(id);
-        }
-        Ok(NewNumber { caller, provider, rules })
+        draft.check().map_err(|errors| errors.to_string())
     }
 }
 
@@ -326,29 +327,6 @@ async fn taken(
         let message = format!("line {at}: the tenant has this number already; nothing was added");
         Failure::new("number_taken", message, Exit::Conflict)
     }))
-}
-
-fn check_rules(rules: &Value) -> Result<(), String> {
-    if !rules.is_object() {
-        return Err(trunkline::RulesError::NoObject.to_string());
-    }
-    if rules.to_string().contains("\\u0000") {
-        return Err("rules hold a NUL character".to_owned());
-    }
-    Rules::read(None, rules).check().map_err(|error| error.to_string())
-}
-
-fn check_provider(provider: Option<&str>) -> Result<(), String> {
-    match provider {
-        Some(text) if text.contains(is_hidden) => {
-            Err("the provider holds a character that cannot be seen".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn rules_malformed(wrong: impl std::fmt::Display) -> Failure {
-    Failure::usage("rules_malformed", format!("--rules: {wrong}"))
 }
 
 fn bad_line(at: usize, wrong: impl std::fmt::Display) -> Failure {

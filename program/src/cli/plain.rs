@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
 
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use trunkline::draft::is_hidden;
 
 /// How a character is shown by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,19 +16,6 @@ pub(crate) enum Form {
     Words,
     /// `\u202e`, the same string to whoever reads the JSON.
     Json,
-}
-
-/// Whether a terminal might obey a character, or a person overlook it.
-pub(crate) fn is_hidden(character: char) -> bool {
-    !character.is_ascii_graphic()
-        && character != ' '
-        && matches!(
-            character.general_category(),
-            GeneralCategory::Control
-                | GeneralCategory::Format
-                | GeneralCategory::LineSeparator
-                | GeneralCategory::ParagraphSeparator
-        )
 }
 
 /// Text of others for a place within a line of ours: nothing hidden, no line break.

@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use trunkline::server::{Exporter, Server};
+use trunkline::follow;
+use trunkline::server::{Exporter, Server, ServerBuilder};
 use trunkline::settings::{Database, Settings, Warning};
-use trunkline::store::{Migrations, OpenStore};
-use trunkline::{Resolver, follow};
+use trunkline::store::Migrations;
 
 use self::home::at_home;
 use super::failure::{Done, Exit, Failure};
@@ -66,7 +66,8 @@ impl Serve {
         let (hosts, enabled) = (settings.http_hosts.clone(), settings.enabled);
         let at = settings.database.as_ref().map(Database::place);
         let resolver = resolver(settings, database.as_ref());
-        let server = bind(address, &resolver, database, exporter).await?.hosts(hosts);
+        let server = Server::builder(resolver.clone(), exporter).database(database).hosts(hosts);
+        let server = bind(server, address).await?;
         let address = server.address().map_err(|error| no_listener(address, &error))?;
         if context.json {
             json_line(&json!({"listening": format!("http://{address}")}))?;
@@ -128,14 +129,8 @@ pub(super) fn exporter() -> Result<Exporter, Failure> {
 }
 
 /// Binds an address, or says what stands there.
-pub(super) async fn bind(
-    address: SocketAddr,
-    resolver: &Resolver,
-    database: Option<OpenStore>,
-    exporter: Exporter,
-) -> Result<Server, Failure> {
-    let bound = Server::bind(address, resolver, database, exporter).await;
-    bound.map_err(|error| no_listener(address, &error))
+pub(super) async fn bind(server: ServerBuilder, address: SocketAddr) -> Result<Server, Failure> {
+    server.bind(address).await.map_err(|error| no_listener(address, &error))
 }
 
 fn no_listener(address: SocketAddr, error: &std::io::Error) -> Failure {

@@ -151,7 +151,8 @@ async fn a_database_that_stops_is_alarmed_and_the_alarm_ends_after_it_is_back() 
         (resolver.clone(), Dispatcher::new(resolver, crate::support::livekit::client()))
     });
     let any = ([127, 0, 0, 1], 0).into();
-    let server = Server::bind(any, &resolver, Some(database.open.clone()), exporter).await.unwrap();
+    let server = Server::builder(resolver.clone(), exporter).database(Some(database.open.clone()));
+    let server = server.bind(any).await.unwrap();
     let port = server.address().unwrap().port();
     let (webhook, mut told) = webhook().await;
     let load = async {

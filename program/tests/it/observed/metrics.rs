@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use trunkline::server::Exporter;
+use trunkline::server::{Exporter, Server};
 use trunkline::store::ConfigEdit;
 use trunkline::telemetry::{Kind, METRICS};
 use trunkline::{Change, ResolverBuilder};
@@ -262,8 +262,8 @@ async fn every_series_is_there_from_the_start_at_zero() {
     let resolver = exporter.record(|| trunkline::Resolver::builder(settings).start());
     let open = Some(database.open.clone());
     let any = ([127, 0, 0, 1], 0).into();
-    let server = trunkline::server::Server::bind(any, &resolver, open, exporter.clone()).await;
-    let _server = server.unwrap();
+    let server = Server::builder(resolver.clone(), exporter.clone()).database(open);
+    let _server = server.bind(any).await.unwrap();
     let text = exporter.render();
     assert!(!text.contains(" summary"), "a histogram without buckets");
     let scrape = Scrape::of(&text);
@@ -315,7 +315,7 @@ async fn keys_are_counted_by_what_they_open() {
     let any = ([127, 0, 0, 1], 0).into();
     let open = Some(database.open.clone());
     let server =
-        trunkline::server::Server::bind(any, &resolver, open, exporter.clone()).await.unwrap();
+        Server::builder(resolver.clone(), exporter.clone()).database(open).bind(any).await.unwrap();
     let serving = server.serve(std::future::pending());
     let counted = eventually("the keys are counted", async || {
         let scrape = Scrape::of(&exporter.render());

@@ -64,8 +64,8 @@ async fn draws_the_dashboards() {
         (resolver.clone(), Dispatcher::new(resolver, client()))
     });
     let any = ([127, 0, 0, 1], 0).into();
-    let server = Server::bind(any, &resolver, Some(database.open.clone()), exporter.clone()).await;
-    let server = server.unwrap();
+    let server = Server::builder(resolver.clone(), exporter.clone());
+    let server = server.database(Some(database.open.clone())).bind(any).await.unwrap();
     let port = server.address().unwrap().port();
 
     let resolving = async {

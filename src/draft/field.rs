@@ -1,0 +1,196 @@
+//! One field of a draft, and what can be wrong with it.
+
+use std::fmt;
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+use crate::keyring::KeyError;
+use crate::number::{IdError, NumberError};
+use crate::rules::RulesError;
+use crate::server_url::ServerUrlError;
+
+/// A field that is wrong: its name as JSON has it, such as `api_key`, and why.
+///
+/// Shown as `api_key: must not be empty`. Never holds what was entered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+#[non_exhaustive]
+pub struct FieldError {
+    /// Which field.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: FieldProblem,
+}
+
+impl FieldError {
+    pub(super) fn new(field: &'static str, problem: impl Into<FieldProblem>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+
+    /// The URL of a config, which leads to where no LiveKit server is. Only who looks its host up
+    /// knows that.
+    #[must_use]
+    pub fn off_limits() -> Self {
+        Self::new("url", FieldProblem::OffLimits)
+    }
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FieldProblem {
+    /// There is nothing in it but white space.
+    #[error("must not be empty")]
+    Empty,
+    /// It is too long.
+    #[error("must have at most {longest} characters")]
+    TooLong {
+        /// How many characters it may have.
+        longest: usize,
+    },
+    /// It holds a control character, or one that nobody sees.
+    #[error("must hold no character that cannot be seen, such as a line break")]
+    Hidden,
+    /// It holds white space, and must be one word.
+    #[error("must hold no white space")]
+    WhiteSpace,
+    /// It is a secret with white space around it.
+    #[error("must not begin or end with white space, such as a second line break")]
+    Padded,
+    /// It is not the URL of a server.
+    #[error(transparent)]
+    Url(#[from] ServerUrlError),
+    /// It is the URL of a host that `LIVEKIT_HOSTS` does not name.
+    #[error("its host is not in LIVEKIT_HOSTS, so no call would use it")]
+    HostNotAllowed,
+    /// It is, or leads to, an address where no LiveKit server is.
+    #[error(
+        "its host is, or leads to, a link-local address or one where a cloud tells machines about \
+         themselves; no LiveKit server is there"
+    )]
+    OffLimits,
+    /// The secret cannot be sealed, or does not open.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// It is not a tenant.
+    #[error(transparent)]
+    Tenant(#[from] IdError),
+    /// It is not a number.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+    /// They are not rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// It holds a NUL character, which Postgres does not store.
+    #[error("must hold no NUL character")]
+    Nul,
+}
+
+impl FieldProblem {
+    /// A stable `snake_case` name for the problem, for scripts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::TooLong { .. } | Self::Hidden | Self::WhiteSpace => {
+                "field_malformed"
+            }
+            Self::Padded => "secret_malformed",
+            Self::Url(_) => "url_malformed",
+            Self::HostNotAllowed => "host_not_allowed",
+            Self::OffLimits => "off_limits",
+            Self::Key(error) => error.code(),
+            Self::Tenant(_) => "tenant_malformed",
+            Self::Number(_) => "number_malformed",
+            Self::Rules(_) | Self::Nul => "rules_malformed",
+        }
+    }
+}
+
+/// Every field of a draft that is wrong, in the order of its fields; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldErrors(Vec<FieldError>);
+
+impl FieldErrors {
+    /// Nothing to say where all fields are right.
+    pub(super) fn of<'a>(
+        errors: impl IntoIterator<Item = Option<&'a FieldError>>,
+    ) -> Result<(), Self> {
+        let errors: Vec<_> = errors.into_iter().flatten().cloned().collect();
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    /// The first one.
+    #[must_use]
+    pub fn first(&self) -> &FieldError {
+        &self.0[0]
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &FieldError> {
+        self.0.iter()
+    }
+}
+
+impl From<FieldError> for FieldErrors {
+    fn from(error: FieldError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for FieldErrors {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(out, "{}{error}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FieldErrors {}
+
+/// A text with something in it, all of which can be seen.
+pub(super) fn text(field: &'static str, text: &str, longest: usize) -> Result<String, FieldError> {
+    let problem = if text.trim().is_empty() {
+        FieldProblem::Empty
+    } else if text.chars().count() > longest {
+        FieldProblem::TooLong { longest }
+    } else if text.contains(is_hidden) {
+        FieldProblem::Hidden
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(FieldError::new(field, problem))
+}
+
+/// A text without white space.
+pub(super) fn word(field: &'static str, word: &str) -> Result<String, FieldError> {
+    let word = text(field, word, SHORT)?;
+    if word.contains(char::is_whitespace) {
+        return Err(FieldError::new(field, FieldProblem::WhiteSpace));
+    }
+    Ok(word)
+}
+
+/// Whether a terminal might obey a character, or a person overlook it: control characters, and those
+/// that nobody sees or that turn the order of others around.
+///
+/// ```
+/// use trunkline::draft::is_hidden;
+///
+/// assert!("eu\u{202e}".contains(is_hidden) && !"خدمة العملاء 7".contains(is_hidden));
+/// ```
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    !character.is_ascii_graphic()
+        && character != ' '
+        && matches!(
+            character.general_category(),
+            GeneralCategory::Control
+                | GeneralCategory::Format
+                | GeneralCategory::LineSeparator
+                | GeneralCategory::ParagraphSeparator
+        )
+}
+
+/// How many characters the columns of names take.
+pub(super) const SHORT: usize = 255;
