@@ -15,9 +15,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use trunkline::VideoGrant;
 use trunkline::dispatch::livekit::LiveKit;
 use trunkline::dispatch::{CallRequest, Dispatcher, Outcome};
+use trunkline::{Settings, VideoGrant};
 
 use self::lab::Lab;
 
@@ -35,7 +35,7 @@ fn main() {
     let calls = if std::env::args().any(|argument| argument == "--test") { 20 } else { CALLS };
     let server = Server::start(Path::new(&program));
     let lab = Lab::on(&server.url(), KEY, 100);
-    let livekit = LiveKit::new(Duration::from_secs(5), Duration::from_secs(20));
+    let livekit = LiveKit::new((&Settings::default().tuning).into());
     wait(&lab, &livekit);
     let dispatcher = Dispatcher::new(lab.resolver.clone(), livekit);
     let mut outside = Vec::with_capacity(calls);
@@ -53,7 +53,7 @@ fn main() {
         // The client mints its tokens while the report counts as waiting; that is the engine's, too.
         let began = Instant::now();
         for _ in 0..2 {
-            let rights = VideoGrant { room_create: true, ..VideoGrant::default() };
+            let rights = VideoGrant::create();
             let answer = report.resolution.as_ref().expect("it was placed with credentials");
             black_box(answer.token(&rights.into()).expect("minted"));
         }

@@ -53,11 +53,9 @@ fn mint(criterion: &mut Criterion) {
 }
 
 fn ours(resolution: &Resolution, room: &str) -> AccessToken {
-    let request = TokenRequest {
-        ttl: TTL,
-        sip: SipGrant { admin: false, call: true },
-        ..TokenRequest::join(room, "dialler")
-    };
+    let mut request = TokenRequest::join(room, "dialler");
+    request.ttl = TTL;
+    request.sip = SipGrant::call();
     resolution.token(&request).expect("not wiped")
 }
 

@@ -31,6 +31,7 @@ pub enum Source {
 /// Where the trunk of an answer was named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TrunkOrigin {
     /// `trunk_id` of the LiveKit config.
     Config,
@@ -254,6 +255,13 @@ impl Answer {
     #[inline]
     pub fn stale(&self) -> bool {
         self.stale
+    }
+
+    /// How long ago the database was asked for it. An answer of the environment is as old as the look
+    /// at the database that had none.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.credentials.now().since(self.loaded_at)
     }
 
     /// When it was read from the database, on the resolver's clock.

@@ -8,7 +8,7 @@
 
 use secrecy::ExposeSecret;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::server_url::ServerUrl;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -131,6 +131,11 @@ impl Credentials {
 
     fn signer(&self) -> Result<Arc<Signer>, CredentialError> {
         self.lock().signer.clone().ok_or(CredentialError::Wiped)
+    }
+
+    /// What time it is by the resolver's clock.
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     /// Mints a token, unless they are wiped.

@@ -25,6 +25,7 @@ mod trunk_key;
 mod trunks;
 mod verdict;
 
+use std::fmt;
 use std::sync::Arc;
 
 use tracing::Instrument;
@@ -55,6 +56,15 @@ pub struct Dispatcher {
     livekit: LiveKit,
     trunks: Arc<Trunks>,
     counted: Arc<CallsCounted>,
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Dispatcher")
+            .field("resolver", &self.resolver)
+            .field("livekit", &self.livekit)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Is told right before the step that cannot be taken back, and may keep it from being taken.

@@ -33,6 +33,7 @@
 //! `default-features = false, features = ["postgres"]`. Off by default is `livekit-api`, which brings
 //! `Answer::livekit_api`, the official client. The program is a package of its own, in `program/`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -83,7 +84,6 @@ pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{
     Binding, Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
 };
-pub use self::lifecycle::Lifecycle;
 pub use self::number::{
     Caller, CallerError, ConfigId, E164, IdError, Masked, NumberError, TenantId,
 };
@@ -97,4 +97,4 @@ pub use self::rules::{
 };
 pub use self::server_url::{AllowedHosts, AllowedHostsError, ServerUrl, ServerUrlError};
 pub use self::settings::Settings;
-pub use self::token::{AccessToken, SipGrant, TokenRequest, VideoGrant};
+pub use self::token::{AccessToken, SipGrant, TokenRequest, TrackSource, VideoGrant};

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 /// A set of tasks with one end.
 #[derive(Clone, Debug, Default)]
-pub struct Lifecycle {
+pub(crate) struct Lifecycle {
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -20,7 +20,7 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A set with nothing in it.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -64,14 +64,14 @@ impl Lifecycle {
 
     /// Ends when the tasks should.
     #[must_use]
-    pub fn stopping(&self) -> CancellationToken {
+    pub(crate) fn stopping(&self) -> CancellationToken {
         self.stop.clone()
     }
 
     /// Asks every task to end and waits for them, for as long as `patience`.
     ///
     /// `false`: some had not ended by then.
-    pub async fn stop(&self, patience: Duration) -> bool {
+    pub(crate) async fn stop(&self, patience: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
         tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()

@@ -8,11 +8,13 @@
 
 mod text;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// A caller number in E.164 form, without its plus: 7 to 15 digits, the first of them 1 to 9.
@@ -156,6 +158,19 @@ impl Serialize for E164 {
         out.collect_str(self)
     }
 }
+
+/// Reads a string, as `str::parse` does. Errors do not repeat it.
+macro_rules! deserialize_from_text {
+    ($($text:ident),*) => {$(
+        impl<'de> Deserialize<'de> for $text {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = Cow::<str>::deserialize(from)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+deserialize_from_text!(E164, TenantId, ConfigId);
 
 /// A number as logs may show it. See [`E164::masked`].
 #[derive(Clone, Copy)]
@@ -318,6 +333,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn json_is_read_as_it_was_written_and_what_is_wrong_is_not_repeated() {
+        let number: E164 = "+971501234567".parse().unwrap();
+        let tenant = TenantId(Uuid::from_u128(7));
+        let json = serde_json::to_string(&(number, tenant, ConfigId(tenant.0))).unwrap();
+        let read: (E164, TenantId, ConfigId) = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, (number, tenant, ConfigId(tenant.0)));
+        for wrong in ["\"canary\"", "7", "null"] {
+            for error in [
+                serde_json::from_str::<E164>(wrong).unwrap_err(),
+                serde_json::from_str::<TenantId>(wrong).unwrap_err(),
+            ] {
+                assert!(!error.to_string().contains("canary"), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn a_malformed_number_is_told_what_is_wrong_with_it() {

@@ -158,12 +158,6 @@ impl Resolver {
         self.engine.clock.now()
     }
 
-    /// How long ago the database was asked for an answer.
-    #[must_use]
-    pub fn age(&self, resolution: &Resolution) -> Duration {
-        self.engine.clock.now().since(resolution.loaded_at())
-    }
-
     /// Tells of a change that this process made itself, so that it is used at once. What the
     /// database tells later of the same change costs one more load.
     pub fn invalidate(&self, change: Change) {

@@ -16,6 +16,7 @@ use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
 
 /// How a destination without a country code is read: `ROUTING`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reading {
     /// As people in the caller's country dial it, or in the only country that the rules allow.
     Region {

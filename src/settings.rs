@@ -3,6 +3,7 @@
 //! ("Config" always means a LiveKit config.) What is wrong is collected, so that one run names
 //! every problem. No message repeats a value that may be secret.
 
+mod builder;
 mod cold;
 mod dot_env;
 mod doubts;
@@ -16,10 +17,11 @@ mod reader;
 mod values;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::builder::SettingsBuilder;
 pub(crate) use self::cold::Cold;
 use self::cold::cold;
 pub use self::env::{VARIABLES, Variable};
@@ -86,8 +88,11 @@ pub struct Settings {
 
 /// Which database, and how to reach it.
 #[derive(Clone)]
-#[non_exhaustive]
-pub enum Database {
+pub struct Database(pub(crate) Way);
+
+/// The way to a database of either kind.
+#[derive(Clone)]
+pub(crate) enum Way {
     /// Postgres, and the schema that holds the tables.
     #[cfg(feature = "postgres")]
     Postgres {
@@ -108,22 +113,33 @@ impl Database {
     /// How the way to it is protected.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        match self {
+        match &self.0 {
             #[cfg(feature = "postgres")]
-            Self::Postgres { options, .. } => postgres::transport(options),
+            Way::Postgres { options, .. } => postgres::transport(options),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { .. } => Transport::Local,
+            Way::Sqlite { .. } => Transport::Local,
+        }
+    }
+
+    /// The file, of an SQLite database.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Way::Postgres { .. } => None,
+            #[cfg(feature = "sqlite")]
+            Way::Sqlite { options } => Some(options.get_filename()),
         }
     }
 
     /// Where it is, without a password: `postgres://user@host:5432/database` or `sqlite:file`.
     #[must_use]
     pub fn place(&self) -> String {
-        match self {
+        match &self.0 {
             #[cfg(feature = "postgres")]
-            Self::Postgres { options, .. } => postgres::shown(options),
+            Way::Postgres { options, .. } => postgres::shown(options),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { options } => format!("sqlite:{}", options.get_filename().display()),
+            Way::Sqlite { options } => format!("sqlite:{}", options.get_filename().display()),
         }
     }
 }
@@ -147,17 +163,18 @@ pub enum Transport {
 impl fmt::Debug for Database {
     /// Says which kind it is and nothing of how it is reached, since that includes a password.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match &self.0 {
             #[cfg(feature = "postgres")]
-            Self::Postgres { schema, .. } => write!(out, "Postgres({schema})"),
+            Way::Postgres { schema, .. } => write!(out, "Postgres({schema})"),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { options } => write!(out, "Sqlite({})", options.get_filename().display()),
+            Way::Sqlite { options } => write!(out, "Sqlite({})", options.get_filename().display()),
         }
     }
 }
 
 /// Times and sizes, with the defaults that [`VARIABLES`] documents.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Tuning {
     /// `DATABASE_CONNECTIONS`.
     pub connections: u32,
@@ -199,6 +216,7 @@ pub struct Tuning {
 
 /// Which numbers are loaded before anyone asks for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Warm {
     /// None: each is loaded when it is asked for.
     #[default]
@@ -217,6 +235,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Starts to build settings that come from no environment.
+    #[must_use]
+    pub fn builder() -> SettingsBuilder {
+        SettingsBuilder::default()
+    }
+
     /// Reads the process environment.
     ///
     /// # Errors

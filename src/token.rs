@@ -23,14 +23,18 @@ use zeroize::Zeroizing;
 /// use std::time::Duration;
 /// use trunkline::{SipGrant, TokenRequest, VideoGrant};
 ///
-/// let dial = TokenRequest {
-///     video: VideoGrant { room_create: true, ..VideoGrant::default() },
-///     sip: SipGrant { call: true, ..SipGrant::default() },
-///     ..TokenRequest::default()
-/// };
+/// let dial = TokenRequest::from(SipGrant::call());
 /// assert_eq!(dial.ttl, Duration::from_secs(60));
+///
+/// let mut listener = VideoGrant::join("call-1");
+/// listener.can_publish = Some(false);
+/// listener.hidden = true;
+/// let mut request = TokenRequest::from(listener);
+/// request.identity = Some("supervisor".into());
+/// request.ttl = Duration::from_secs(600);
 /// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TokenRequest {
     /// The participant's identity (`sub`). Needed to join a room, not to call the server's API.
     pub identity: Option<String>,
@@ -63,11 +67,9 @@ impl TokenRequest {
     /// The right to join one room under an identity.
     #[must_use]
     pub fn join(room: impl Into<String>, identity: impl Into<String>) -> Self {
-        Self {
-            identity: Some(identity.into()),
-            video: VideoGrant { room_join: true, room: Some(room.into()), ..VideoGrant::default() },
-            ..Self::default()
-        }
+        let mut request = Self::from(VideoGrant::join(room));
+        request.identity = Some(identity.into());
+        request
     }
 }
 
@@ -85,8 +87,12 @@ impl From<SipGrant> for TokenRequest {
     }
 }
 
-/// Rights on rooms, in LiveKit's words.
+/// Rights on rooms, in LiveKit's words. Start from one of the constructors, or from no right at all
+/// with `default`, and set what is missing.
+///
+/// What is `None` is as the server has it: a participant may publish and subscribe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VideoGrant {
     /// May create and delete rooms.
     pub room_create: bool,
@@ -98,15 +104,95 @@ pub struct VideoGrant {
     pub room_join: bool,
     /// The room that the rights above are about.
     pub room: Option<String>,
+    /// Whether it may publish tracks.
+    pub can_publish: Option<bool>,
+    /// Whether it may subscribe to the tracks of others.
+    pub can_subscribe: Option<bool>,
+    /// Whether it may send data.
+    pub can_publish_data: Option<bool>,
+    /// What it may publish alone; nothing named is everything. Only with `can_publish`.
+    pub can_publish_sources: Vec<TrackSource>,
+    /// Whether it may change its own name, metadata and attributes.
+    pub can_update_own_metadata: Option<bool>,
+    /// Whether others do not see it.
+    pub hidden: bool,
+    /// Whether it records the room, which others are told.
+    pub recorder: bool,
+}
+
+impl VideoGrant {
+    /// May join this room.
+    #[must_use]
+    pub fn join(room: impl Into<String>) -> Self {
+        Self { room_join: true, room: Some(room.into()), ..Self::default() }
+    }
+
+    /// May administer this room.
+    #[must_use]
+    pub fn admin(room: impl Into<String>) -> Self {
+        Self { room_admin: true, room: Some(room.into()), ..Self::default() }
+    }
+
+    /// May create and delete rooms.
+    #[must_use]
+    pub fn create() -> Self {
+        Self { room_create: true, ..Self::default() }
+    }
+
+    /// May list rooms.
+    #[must_use]
+    pub fn list() -> Self {
+        Self { room_list: true, ..Self::default() }
+    }
+}
+
+/// Where a track comes from, in LiveKit's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TrackSource {
+    /// `camera`
+    Camera,
+    /// `microphone`
+    Microphone,
+    /// `screen_share`
+    ScreenShare,
+    /// `screen_share_audio`
+    ScreenShareAudio,
+}
+
+impl TrackSource {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Microphone => "microphone",
+            Self::ScreenShare => "screen_share",
+            Self::ScreenShareAudio => "screen_share_audio",
+        }
+    }
 }
 
 /// Rights on telephony, in LiveKit's words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SipGrant {
     /// May manage trunks and dispatch rules.
     pub admin: bool,
     /// May place calls.
     pub call: bool,
+}
+
+impl SipGrant {
+    /// May place calls.
+    #[must_use]
+    pub fn call() -> Self {
+        Self { call: true, ..Self::default() }
+    }
+
+    /// May manage trunks and dispatch rules.
+    #[must_use]
+    pub fn admin() -> Self {
+        Self { admin: true, ..Self::default() }
+    }
 }
 
 /// A signed token. `Debug` hides it, dropping wipes it.
@@ -202,6 +288,27 @@ mod tests {
         assert!(claims.video.room_join && !claims.video.room_create && !claims.video.room_admin);
         assert_eq!(claims.video.room, "call-1");
         assert!(claims.sip.call && !claims.sip.admin);
+    }
+
+    #[test]
+    fn the_official_verifier_reads_every_right_of_a_participant() {
+        let video = VideoGrant {
+            can_publish: Some(true),
+            can_subscribe: Some(false),
+            can_publish_data: Some(false),
+            can_publish_sources: vec![TrackSource::Microphone, TrackSource::ScreenShareAudio],
+            can_update_own_metadata: Some(true),
+            hidden: true,
+            recorder: true,
+            ..VideoGrant::join("call-1")
+        };
+        let request = TokenRequest { identity: Some("a".into()), ..video.into() };
+        let token = Signer::new("APIkey", SECRET).mint(&request, now());
+        let claims = TokenVerifier::with_api_key("APIkey", SECRET).verify(token.as_str()).unwrap();
+        let read = claims.video;
+        assert!(read.can_publish && !read.can_subscribe && !read.can_publish_data);
+        assert!(read.can_update_own_metadata && read.hidden && read.recorder);
+        assert_eq!(read.can_publish_sources, ["microphone", "screen_share_audio"]);
     }
 
     #[test]

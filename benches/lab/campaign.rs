@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use trunkline::Settings;
 use trunkline::dispatch::batch::{
     Batch, CancellationToken, Defaults, Entries, Journal, Limits, Summary,
 };
@@ -41,7 +42,7 @@ pub(crate) fn measure(short: bool) {
             tokio::spawn(serve(stream, Arc::clone(&shared)));
         }
     });
-    let livekit = LiveKit::new(Duration::from_secs(5), Duration::from_secs(20));
+    let livekit = LiveKit::new((&Settings::default().tuning).into());
     println!("a batch of {entries} entries, 8 of 10 of them called, at {PER_SECOND} a second");
     let began = Instant::now();
     let called = lab.runtime.block_on(batch(&lab, livekit.clone(), entries));

@@ -137,7 +137,7 @@ impl Context {
     /// What places calls, by these settings, and the database that it asks.
     pub(crate) fn dispatcher(&self) -> Result<(Dispatcher, Option<OpenStore>), Failure> {
         let settings = self.patient_settings()?;
-        let livekit = LiveKit::new(settings.tuning.livekit_connect, settings.tuning.livekit);
+        let livekit = LiveKit::new((&settings.tuning).into());
         let database = settings.database.as_ref().map(|_| open(&settings)).transpose()?;
         let resolver = resolver(settings, database.as_ref());
         Ok((Dispatcher::new(resolver, livekit), database))

@@ -28,18 +28,35 @@ pub use self::rooms::{CallStatus, Participant, Room};
 pub use self::sip::{SipDial, SipParticipant, SipTrunk};
 use crate::cache::Resolution;
 use crate::server_url::ServerUrl;
+use crate::settings::Tuning;
 use crate::token::{TokenRequest, VideoGrant};
 
 /// A pool of connections to LiveKit servers. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct LiveKit {
     http: reqwest::Client,
-    connect: Duration,
-    timeout: Duration,
+    timeouts: Timeouts,
+}
+
+/// How long a server may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For an answer, connecting included. A call that waits until it is answered takes its ringing
+    /// time longer.
+    pub answer: Duration,
+}
+
+impl From<&Tuning> for Timeouts {
+    /// `LIVEKIT_CONNECT_TIMEOUT` and `LIVEKIT_TIMEOUT`.
+    fn from(tuning: &Tuning) -> Self {
+        Self { connect: tuning.livekit_connect, answer: tuning.livekit }
+    }
 }
 
 impl LiveKit {
-    /// A pool whose requests take `timeout` at the most, `connect` of it for the connection.
+    /// A pool whose requests take no longer than these.
     ///
     /// Certificates are those that the system trusts. A machine without any still reaches servers
     /// over http.
@@ -48,44 +65,44 @@ impl LiveKit {
     ///
     /// Never in practice: where the system cannot make random numbers.
     #[must_use]
-    pub fn new(connect: Duration, timeout: Duration) -> Self {
-        Self::looking_up(connect, timeout, Lookup::warning())
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self::looking_up(timeouts, Lookup::warning())
     }
 
     /// One with the same patience that goes nowhere where no LiveKit server is, and over no proxy,
     /// which would look names up itself.
     pub(in crate::dispatch) fn for_checks(&self) -> Self {
-        Self::looking_up(self.connect, self.timeout, Lookup::refusing())
+        Self::looking_up(self.timeouts, Lookup::refusing())
     }
 
-    fn looking_up(connect: Duration, timeout: Duration, lookup: Lookup) -> Self {
+    fn looking_up(timeouts: Timeouts, lookup: Lookup) -> Self {
         let builder = reqwest::Client::builder();
         let builder = if lookup.refuses() { builder.no_proxy() } else { builder };
         let http = builder
             .tls_backend_preconfigured(tls())
             .dns_resolver(lookup)
-            .connect_timeout(connect)
+            .connect_timeout(timeouts.connect)
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .build()
             .expect("the TLS configuration is complete");
-        Self { http, connect, timeout }
+        Self { http, timeouts }
     }
 
     /// How long a request may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        self.timeout
+        self.timeouts.answer
     }
 
     /// Whether key and secret are good, by a question that costs the server nothing. Returns what
     /// the server says of the time.
     pub(super) async fn probe(&self, on: &Resolution) -> Result<Option<String>, LiveKitError> {
-        let rights = VideoGrant { room_list: true, ..VideoGrant::default() };
+        let rights = VideoGrant::list();
         let asked = serde_json::json!({"names": ["__probe__"]});
         let request = self.request(on, "RoomService/ListRooms", &rights.into(), &asked)?;
-        let (date, body) = bytes_of(request.timeout(self.timeout)).await?;
+        let (date, body) = bytes_of(request.timeout(self.timeouts.answer)).await?;
         match serde_json::from_slice::<serde_json::Value>(&body) {
             Ok(answer) if answer.is_object() => Ok(date),
             _ => Err(LiveKitError::NotLiveKit { status: 200 }),
@@ -94,7 +111,7 @@ impl LiveKit {
 
     /// What answers at the URL itself, whatever it says.
     pub(super) async fn greet(&self, url: &ServerUrl) -> Result<String, LiveKitError> {
-        match bytes_of(self.http.get(http_base(url)).timeout(self.timeout)).await {
+        match bytes_of(self.http.get(http_base(url)).timeout(self.timeouts.answer)).await {
             Ok((_, body)) => Ok(String::from_utf8_lossy(&body).into_owned()),
             Err(LiveKitError::Answered(answer)) => Ok(answer.message),
             Err(error) => Err(error),
@@ -108,7 +125,7 @@ impl LiveKit {
         rights: &TokenRequest,
         body: &impl Serialize,
     ) -> Result<A, LiveKitError> {
-        let request = self.request(on, method, rights, body)?.timeout(self.timeout);
+        let request = self.request(on, method, rights, body)?.timeout(self.timeouts.answer);
         answer_to(request).instrument(tracing::debug_span!("livekit", method)).await
     }
 
@@ -174,7 +191,7 @@ pub(crate) fn http_base(url: &ServerUrl) -> String {
 }
 
 fn admin_of(room: &str) -> TokenRequest {
-    VideoGrant { room_admin: true, room: Some(room.to_owned()), ..VideoGrant::default() }.into()
+    VideoGrant::admin(room).into()
 }
 
 /// What the system trusts, by rustls with ring.

@@ -40,6 +40,7 @@ pub struct CallRequest {
 
 /// Who dials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dial {
     /// The agent, from what the metadata says.
     #[default]

@@ -22,17 +22,18 @@ use crate::lifecycle::Lifecycle;
 use crate::settings::Settings;
 use crate::store::{OpenStore, Store};
 
-/// Builds a [`Resolver`].
+/// Builds a [`Resolver`]. Nothing runs, and nothing is opened, before [`start`](Self::start).
 pub struct ResolverBuilder {
     settings: Settings,
     store: Option<Arc<dyn Store>>,
     database: Option<OpenStore>,
-    clock: Arc<dyn Clock>,
+    /// The machine's, unless somebody gave another one.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl ResolverBuilder {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, store: None, database: None, clock: TickingClock::start() }
+        Self { settings, store: None, database: None, clock: None }
     }
 
     /// A store in place of the database that the settings name. Nobody listens for its changes:
@@ -53,7 +54,7 @@ impl ResolverBuilder {
     /// A clock in place of the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -66,6 +67,7 @@ impl ResolverBuilder {
     #[must_use]
     pub fn start(self) -> Resolver {
         let Self { settings, store: given, database, clock } = self;
+        let clock = clock.unwrap_or_else(|| TickingClock::start());
         let tuning = Arc::new(settings.tuning.clone());
         let longest = tuning.ttl.max(tuning.negative_ttl).max(tuning.max_stale);
         let cache = Arc::new(Cache::new(tuning.capacity, longest, tuning.ttl));

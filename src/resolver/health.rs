@@ -68,6 +68,24 @@ pub enum NotReady {
 }
 
 impl Resolver {
+    /// Ends when calls should be given to it: changes are heard, and what `WARM` names is loaded. Never,
+    /// while that is not so; [`health`](Self::health) says why.
+    ///
+    /// ```no_run
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// let resolver = trunkline::Resolver::builder(trunkline::Settings::from_env()?).start();
+    /// let patience = std::time::Duration::from_secs(10);
+    /// if tokio::time::timeout(patience, resolver.ready()).await.is_err() {
+    ///     eprintln!("not ready: {:?}", resolver.health().not_ready);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn ready(&self) {
+        while self.engine.health().not_ready.is_some() {
+            tokio::time::sleep(LOOKS_AT_READINESS).await;
+        }
+    }
+
     /// Records at once what is else recorded twenty times a second: for a scrape.
     #[cfg(feature = "server")]
     pub(crate) fn tell_metrics(&self) {
@@ -122,3 +140,6 @@ impl Engine {
         telemetry.proven(fence.lease_is_live(now), fence.lease_age(now, self.tuning.lease));
     }
 }
+
+/// How often readiness is looked at by those who wait for it.
+const LOOKS_AT_READINESS: Duration = Duration::from_millis(5);

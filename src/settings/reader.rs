@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::values::Values;
-use super::{Database, Problem, Settings, Tuning, Warm, Warning};
+use super::{Database, Problem, Settings, Tuning, Warm, Warning, Way};
 use crate::environment::{EnvironmentValues, FallbackPolicy, RULES_UNKNOWN};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         #[cfg(feature = "sqlite")]
         if let Some(url) = url.filter(|url| url.starts_with("sqlite:")) {
             return match sqlite(url) {
-                Ok(options) => Some(Database::Sqlite { options: Box::new(options) }),
+                Ok(options) => Some(Database(Way::Sqlite { options: Box::new(options) })),
                 Err(message) => {
                     self.problem("DATABASE_URL", message.to_owned(), None);
                     None
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
         match super::postgres::way(url, self.values) {
             Ok(way) => {
                 self.warnings.extend(way.warnings);
-                Some(Database::Postgres { options: Box::new(way.options), schema })
+                Some(Database(Way::Postgres { options: Box::new(way.options), schema }))
             }
             Err((variable, message)) => {
                 self.problem(variable, message, None);

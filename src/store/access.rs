@@ -2,6 +2,7 @@
 
 /// What a role of the database is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Access {
     /// Resolves, and hears changes.
     Service,

@@ -10,10 +10,11 @@ use super::{
     AdminStore, ChangeLog, Creators, Grants, Inspection, MigrateError, MigrationStatus, Migrations,
     Misfit, Store, StoreError, Trial,
 };
-use crate::settings::{Database, Tuning};
+use crate::settings::{Database, Tuning, Way};
 
 /// A database that the settings name, as a store of its kind.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum OpenStore {
     /// Postgres.
     #[cfg(feature = "postgres")]
@@ -28,14 +29,14 @@ impl OpenStore {
     #[must_use]
     pub fn new(database: &Database, tuning: &Tuning) -> Self {
         let (connections, deadline) = (tuning.connections, tuning.store_deadline);
-        match database {
+        match &database.0 {
             #[cfg(feature = "postgres")]
-            Database::Postgres { options, schema } => {
+            Way::Postgres { options, schema } => {
                 let options = (**options).clone();
                 Self::Postgres(Arc::new(PostgresStore::new(options, schema, connections, deadline)))
             }
             #[cfg(feature = "sqlite")]
-            Database::Sqlite { options } => {
+            Way::Sqlite { options } => {
                 Self::Sqlite(Arc::new(SqliteStore::new((**options).clone(), connections, deadline)))
             }
         }
@@ -43,15 +44,15 @@ impl OpenStore {
 
     /// Opens the next connections as these settings say: the same database, by another password.
     pub(crate) fn renew(&self, database: &Database) {
-        match (self, database) {
+        match (self, &database.0) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(store), Database::Postgres { options, .. }) => {
+            (Self::Postgres(store), Way::Postgres { options, .. }) => {
                 store.renew((**options).clone());
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(_), _) => {}
             #[cfg(all(feature = "postgres", feature = "sqlite"))]
-            (Self::Postgres(_), Database::Sqlite { .. }) => {}
+            (Self::Postgres(_), Way::Sqlite { .. }) => {}
         }
     }
 

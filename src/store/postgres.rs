@@ -37,7 +37,7 @@ impl PostgresStore {
     ///
     /// `connections` is how many statements may run at once, `deadline` how long one may take.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         options: PgConnectOptions,
         schema: &str,
         connections: u32,

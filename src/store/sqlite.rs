@@ -33,7 +33,7 @@ impl SqliteStore {
     /// Names the file; nothing is opened before the first statement, and a file that is not there
     /// is made by [`migrate`](Self::migrate) only.
     #[must_use]
-    pub fn new(options: SqliteConnectOptions, connections: u32, deadline: Duration) -> Self {
+    pub(crate) fn new(options: SqliteConnectOptions, connections: u32, deadline: Duration) -> Self {
         let options = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)

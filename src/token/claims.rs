@@ -30,6 +30,16 @@ pub(super) fn rest(request: &TokenRequest, unix_seconds: u64) -> Vec<u8> {
         json.flag("roomAdmin", video.room_admin);
         json.flag("roomJoin", video.room_join);
         json.text("room", video.room.as_deref());
+        json.choice("canPublish", video.can_publish);
+        json.choice("canSubscribe", video.can_subscribe);
+        json.choice("canPublishData", video.can_publish_data);
+        if !video.can_publish_sources.is_empty() {
+            let names: Vec<_> = video.can_publish_sources.iter().map(|from| from.name()).collect();
+            json.value("canPublishSources", names);
+        }
+        json.choice("canUpdateOwnMetadata", video.can_update_own_metadata);
+        json.flag("hidden", video.hidden);
+        json.flag("recorder", video.recorder);
     });
     if *sip != SipGrant::default() {
         json.object("sip", |json| {
@@ -69,6 +79,13 @@ impl Json {
         if set {
             self.name(name);
             self.0.extend_from_slice(b"true,");
+        }
+    }
+
+    #[inline]
+    fn choice(&mut self, name: &str, choice: Option<bool>) {
+        if let Some(choice) = choice {
+            self.value(name, choice);
         }
     }
 
@@ -128,13 +145,19 @@ mod tests {
                     room_admin: flag,
                     room_join: !flag,
                     room: Some(text.clone()),
+                    can_publish: Some(flag),
+                    hidden: flag,
+                    ..VideoGrant::default()
                 },
                 sip: SipGrant { admin: flag, call: !flag },
             };
             let video = if flag {
-                json!({ "roomCreate": true, "roomAdmin": true, "room": text })
+                json!({
+                    "roomCreate": true, "roomAdmin": true, "room": text, "canPublish": true,
+                    "hidden": true,
+                })
             } else {
-                json!({ "roomList": true, "roomJoin": true, "room": text })
+                json!({ "roomList": true, "roomJoin": true, "room": text, "canPublish": false })
             };
             let wanted = json!({
                 "iss": text, "sub": text, "name": text, "metadata": text,

@@ -49,7 +49,7 @@ impl Resolve {
     }
 
     fn json(&self, resolver: &Resolver, answer: &Resolution) -> Value {
-        let age = resolver.age(answer).as_millis();
+        let age = answer.age().as_millis();
         resolution_json(answer, self.tenant.as_deref(), &self.from, age)
     }
 

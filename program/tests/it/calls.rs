@@ -8,7 +8,7 @@ mod rings;
 use std::time::Duration;
 
 use serde_json::json;
-use trunkline::dispatch::livekit::LiveKit;
+use trunkline::dispatch::livekit::{LiveKit, Timeouts};
 use trunkline::dispatch::{CallRequest, Dial, Dispatcher, EngineDial, Outcome, Report};
 use trunkline::store::{ConfigEdit, NewNumber};
 use trunkline::{KeyRing, Resolver};
@@ -57,7 +57,7 @@ impl Lab {
             store.add_number(&number).await.unwrap();
         }
         let settings = database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", &key)]);
-        let livekit = LiveKit::new(Duration::from_secs(5), timeout);
+        let livekit = LiveKit::new(Timeouts { connect: Duration::from_secs(5), answer: timeout });
         let dispatcher = Dispatcher::new(Resolver::builder(settings).start(), livekit);
         Self { stand_in, tap, dispatcher, database, ring, key }
     }

@@ -42,6 +42,7 @@ pub struct Participant {
 
 /// How the call of a phone stands, as the SIP service tells of it in `sip.callStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CallStatus {
     /// The carrier was asked, and no phone rings yet.
     Dialing,
@@ -84,7 +85,7 @@ impl LiveKit {
             name: &'a str,
             metadata: &'a str,
         }
-        let rights = VideoGrant { room_create: true, ..VideoGrant::default() };
+        let rights = VideoGrant::create();
         self.ask(on, "RoomService/CreateRoom", &rights.into(), &CreateRoom { name, metadata }).await
     }
 
@@ -99,7 +100,7 @@ impl LiveKit {
             #[serde(default, deserialize_with = "null_is_empty")]
             rooms: Vec<Room>,
         }
-        let rights = VideoGrant { room_list: true, ..VideoGrant::default() };
+        let rights = VideoGrant::list();
         let found: Rooms =
             self.ask(on, "RoomService/ListRooms", &rights.into(), &ListRooms { names }).await?;
         Ok(found.rooms)
@@ -117,7 +118,7 @@ impl LiveKit {
         }
         #[derive(Deserialize)]
         struct Deleted {}
-        let rights = VideoGrant { room_create: true, ..VideoGrant::default() };
+        let rights = VideoGrant::create();
         let Deleted {} = self
             .ask(on, "RoomService/DeleteRoom", &rights.into(), &DeleteRoom { room: name })
             .await?;

@@ -81,7 +81,7 @@ impl LiveKit {
             #[serde(default, deserialize_with = "null_is_empty")]
             items: Vec<Option<serde_json::Value>>,
         }
-        let rights = SipGrant { admin: true, ..SipGrant::default() };
+        let rights = SipGrant::admin();
         let body = ListTrunks { trunk_ids: [id] };
         let found: Trunks = self.ask(on, "SIP/ListSIPOutboundTrunk", &rights.into(), &body).await?;
         // Some servers put an empty item in the place of a trunk that they do not have, and some
@@ -100,12 +100,7 @@ impl LiveKit {
     ) -> Result<SipParticipant, LiveKitError> {
         let patience = if dial.wait_until_answered { dial.ringing } else { Duration::ZERO };
         let request = self
-            .request(
-                on,
-                "SIP/CreateSIPParticipant",
-                &SipGrant { call: true, ..SipGrant::default() }.into(),
-                dial,
-            )?
+            .request(on, "SIP/CreateSIPParticipant", &SipGrant::call().into(), dial)?
             .header("x-livekit-request-id", call)
             // Without it the server's own limit is 80 s. It comes before ours, so that there is an
             // answer in any case.
@@ -127,7 +122,7 @@ impl LiveKit {
             "room_name": room, "participant_identity": "trunkline-check",
             "wait_until_answered": true, "ringing_timeout": "1s",
         });
-        let rights = SipGrant { call: true, ..SipGrant::default() };
+        let rights = SipGrant::call();
         let asked: Result<serde::de::IgnoredAny, _> =
             self.ask(on, "SIP/CreateSIPParticipant", &rights.into(), &body).await;
         // It is there only if a SIP service is.

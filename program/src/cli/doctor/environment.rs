@@ -20,7 +20,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
     };
     let trunks: Vec<_> = environment.trunk.iter().map(|id| (id.as_str(), Vec::new())).collect();
     let subject = Subject { url: url.as_str(), api_key, api_secret: secret, trunks: &trunks };
-    let livekit = LiveKit::new(settings.tuning.livekit_connect, settings.tuning.livekit);
+    let livekit = LiveKit::new((&settings.tuning).into());
     let found = check(&livekit, &SystemClock::default(), &subject).await;
     let odd: Vec<_> = found.into_iter().filter(is_odd).map(finding).collect();
     if odd.is_empty() {

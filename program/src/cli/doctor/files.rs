@@ -8,9 +8,9 @@ use trunkline::settings::Database;
 use super::{Finding, State, bad, good, warning};
 
 pub(super) fn look(database: Option<&Database>) -> Vec<Finding> {
-    let Some(Database::Sqlite { options }) = database else { return Vec::new() };
+    let Some(file) = database.and_then(Database::file) else { return Vec::new() };
     // What is not there is told by whoever opens it.
-    let Ok(path) = options.get_filename().canonicalize() else { return Vec::new() };
+    let Ok(path) = file.canonicalize() else { return Vec::new() };
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let beside = ["-wal", "-shm"].map(|end| {
         let mut name = path.clone().into_os_string();

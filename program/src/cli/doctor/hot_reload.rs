@@ -15,7 +15,7 @@ pub(super) async fn look(settings: &Settings) -> Finding {
     probe.database.clone_from(&settings.database);
     probe.tuning = settings.tuning.clone();
     let resolver = trunkline::Resolver::builder(probe).start();
-    let is_sqlite = matches!(settings.database, Some(trunkline::settings::Database::Sqlite { .. }));
+    let is_sqlite = settings.database.as_ref().is_some_and(|database| database.file().is_some());
     let best = if is_sqlite { Hearing::ChangeLog } else { Hearing::Notify };
     let becomes = async |patience, good_enough: &dyn Fn(Hearing) -> bool| {
         let waiting = async {

@@ -180,5 +180,5 @@ async fn trunks_of(
 
 fn client(context: &Context) -> Result<LiveKit, Failure> {
     let tuning = context.settings()?.tuning;
-    Ok(LiveKit::new(tuning.livekit_connect, tuning.livekit))
+    Ok(LiveKit::new(tuning.into()))
 }

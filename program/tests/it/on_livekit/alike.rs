@@ -25,22 +25,16 @@ async fn the_stand_in_and_the_real_server_answer_alike() {
         |request: &TokenRequest| format!("Bearer {}", good.token(request).unwrap().as_str());
     let minted = |key: &str, secret: &str| {
         let with = environment("ws://127.0.0.1", key, secret);
-        let list = VideoGrant { room_list: true, ..VideoGrant::default() };
+        let list = VideoGrant::list();
         format!("Bearer {}", with.token(&list.into()).unwrap().as_str())
     };
     let room = format!("alike-{}", uuid::Uuid::new_v4().simple());
     let (list, create, admin) = (
-        token(&VideoGrant { room_list: true, ..VideoGrant::default() }.into()),
-        token(&VideoGrant { room_create: true, ..VideoGrant::default() }.into()),
-        token(
-            &VideoGrant { room_admin: true, room: Some(room.clone()), ..VideoGrant::default() }
-                .into(),
-        ),
+        token(&VideoGrant::list().into()),
+        token(&VideoGrant::create().into()),
+        token(&VideoGrant::admin(room.clone()).into()),
     );
-    let (sip_admin, sip_call) = (
-        token(&SipGrant { admin: true, ..SipGrant::default() }.into()),
-        token(&SipGrant { call: true, ..SipGrant::default() }.into()),
-    );
+    let (sip_admin, sip_call) = (token(&SipGrant::admin().into()), token(&SipGrant::call().into()));
     let expired = aged(&good, -700);
     let early = aged(&good, 120);
     let nobody = token(&TokenRequest::default());
@@ -193,7 +187,7 @@ fn aged(good: &trunkline::Resolution, seconds: i64) -> String {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use hmac::{Hmac, KeyInit, Mac};
 
-    let list = VideoGrant { room_list: true, ..VideoGrant::default() };
+    let list = VideoGrant::list();
     let token = good.token(&list.into()).unwrap();
     let mut parts = token.as_str().split('.');
     let header = parts.next().unwrap();

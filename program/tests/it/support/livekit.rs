@@ -6,7 +6,7 @@ use std::process::Child;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use trunkline::dispatch::livekit::LiveKit;
+use trunkline::dispatch::livekit::{LiveKit, Timeouts};
 use trunkline::{KeyRing, Resolution, Resolver, Settings};
 
 use super::postgres::{folder, free_port, keeper_as};
@@ -101,7 +101,7 @@ impl Look {
 
 /// A pool with the timeouts of tests.
 pub fn client() -> LiveKit {
-    LiveKit::new(LIVEKIT_CONNECT, LIVEKIT_TIMEOUT)
+    LiveKit::new(Timeouts { connect: LIVEKIT_CONNECT, answer: LIVEKIT_TIMEOUT })
 }
 
 /// Credentials that the environment gives.
@@ -131,7 +131,7 @@ pub fn config_on(
 /// Makes a trunk on a server by its API and returns its id.
 pub async fn make_trunk(server: &Server, numbers: &[&str]) -> String {
     let look = server.look();
-    let rights = trunkline::SipGrant { admin: true, ..trunkline::SipGrant::default() };
+    let rights = trunkline::SipGrant::admin();
     let token = look.with.token(&rights.into()).unwrap();
     let trunk = json!({"trunk": {"name": "t", "address": "127.0.0.1:9", "numbers": numbers,
         "auth_username": "u", "auth_password": "canary-of-the-trunk"}});
