@@ -50,6 +50,24 @@ use crate::number::{Caller, ConfigId, E164};
 use crate::resolver::Resolver;
 
 /// Places calls. Cloning shares it.
+///
+/// ```no_run
+/// use trunkline::dispatch::livekit::LiveKit;
+/// use trunkline::dispatch::{CallRequest, Dispatcher, Outcome};
+/// use trunkline::{Caller, Resolver, Settings};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::from_env()?;
+/// let livekit = LiveKit::new((&settings.tuning).into());
+/// let dispatcher = Dispatcher::new(Resolver::builder(settings).start(), livekit);
+///
+/// let caller = Caller::parse("0d6f1f2e-52a8-4a35-9b1f-6f7f0c9f2a11", "+971501234567")?;
+/// let report = dispatcher.call(&CallRequest::new(caller, "050 765 4321")).await;
+/// if report.outcome == Outcome::Placed {
+///     println!("in room {}", report.room.as_deref().unwrap_or("-"));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Dispatcher {
     resolver: Resolver,

@@ -16,6 +16,13 @@ use crate::server_url::{AllowedHosts, ServerUrl};
 
 /// Which reasons may not fall back to the environment. By default every reason may, and a number may
 /// call without its rules where those are unknown.
+///
+/// ```
+/// use trunkline::{FallbackPolicy, Reason};
+///
+/// let policy = FallbackPolicy::denying([Reason::SecretUnopenable]).denying_unknown_rules();
+/// assert!(policy.denies(Reason::SecretUnopenable) && !policy.denies(Reason::ConfigMissing));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FallbackPolicy {
     denied: Vec<Reason>,

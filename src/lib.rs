@@ -32,6 +32,13 @@
 //! over HTTP; all are on by default, and each only adds. An embedder takes
 //! `default-features = false, features = ["postgres"]`. Off by default is `livekit-api`, which brings
 //! `Answer::livekit_api`, the official client. The program is a package of its own, in `program/`.
+//!
+//! # What it needs
+//!
+//! Rust 1.95 or newer and Unix; it is tested on Linux. Windows is not supported. A raised `rust-version` is a
+//! minor release. Types of other crates in public signatures are those of uuid 1, serde 1, serde_json 1
+//! and chrono 0.4, and what is re-exported: [`Secret`] and [`ExposeSecret`] of secrecy, and the
+//! `CancellationToken` of tokio-util.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -55,6 +55,21 @@ use crate::settings::{Settings, Tuning};
 use crate::store::OpenStore;
 
 /// Resolves callers to LiveKit credentials. Cloning shares it.
+///
+/// ```no_run
+/// use trunkline::{Caller, Resolver, Settings, TokenRequest};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let resolver = Resolver::builder(Settings::from_env()?).start();
+/// let caller = Caller::parse("0d6f1f2e-52a8-4a35-9b1f-6f7f0c9f2a11", "+971501234567")?;
+/// let answer = resolver.resolve(caller).await?;
+/// if let Some(reason) = answer.reason() {
+///     eprintln!("the environment answers: {reason}");
+/// }
+/// let token = answer.token(&TokenRequest::join("call-1", "dispatcher"))?;
+/// println!("{} with a token of {} characters", answer.url(), token.as_str().len());
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Resolver {
     engine: Arc<Engine>,

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use self::connections::Connections;
 use self::endpoint::Shared;
 use self::endpoints::ENDPOINTS;
-pub use self::exporter::Exporter;
+pub use self::exporter::{Exporter, ExporterError};
 use self::health::Health;
 pub use self::health::Unready;
 use self::hosts::Hosts;

@@ -55,7 +55,15 @@ impl SettingsFiles {
     }
 }
 
-/// All that a resolver is told from outside.
+/// All that a resolver is told from outside: from the environment, or from a [builder](Self::builder).
+///
+/// ```
+/// use trunkline::Settings;
+///
+/// let settings = Settings::default();
+/// assert!(settings.enabled && settings.database.is_none());
+/// assert_eq!(settings.tuning.lease.as_millis(), 1000);
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Settings {

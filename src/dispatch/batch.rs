@@ -61,6 +61,20 @@ use super::{Dial, Dispatcher, Outcome};
 use crate::rules::Phone;
 
 /// A batch to be run.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use trunkline::dispatch::batch::{Batch, CancellationToken, Defaults, Entries, Journal, Limits};
+/// use trunkline::dispatch::{Dial, Dispatcher};
+///
+/// # async fn run(dispatcher: Dispatcher) -> Result<(), Box<dyn std::error::Error>> {
+/// let open = || Entries::open(Path::new("calls.csv"), Defaults::default());
+/// let journal = Journal::begin(Path::new("calls.journal"))?;
+/// let batch = Batch::new(&dispatcher, Dial::Agent, Limits::default(), CancellationToken::new());
+/// let summary = batch.run(open, journal, |told, _| println!("{told:?}")).await?;
+/// println!("{} entries are done", summary.done());
+/// # Ok(()) }
+/// ```
 pub struct Batch<'a> {
     dispatcher: &'a Dispatcher,
     dial: Dial,

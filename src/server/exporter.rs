@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::{Recorder, set_global_recorder, with_local_recorder};
 use metrics_exporter_prometheus::{
-    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 use metrics_process::Collector;
 
@@ -14,11 +14,28 @@ use crate::clock::processor_time;
 use crate::telemetry::recommended_buckets;
 
 /// What metrics are recorded to and read from. Cloning shares it.
+///
+/// ```
+/// use trunkline::server::Exporter;
+///
+/// let exporter = Exporter::new()?;
+/// assert!(exporter.install(), "it is the first of this process");
+/// let text = exporter.render();
+/// assert!(text.contains("process_"));
+/// # Ok::<(), trunkline::server::ExporterError>(())
+/// ```
 #[derive(Clone)]
 pub struct Exporter {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     process: Collector,
+}
+
+/// A histogram has no buckets, which is a defect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the metrics cannot be recorded: {why}")]
+pub struct ExporterError {
+    why: String,
 }
 
 impl Exporter {
@@ -27,10 +44,12 @@ impl Exporter {
     /// # Errors
     ///
     /// Never in practice: where a histogram had no buckets.
-    pub fn new() -> Result<Self, BuildError> {
+    pub fn new() -> Result<Self, ExporterError> {
         let mut builder = PrometheusBuilder::new();
         for (name, buckets) in recommended_buckets() {
-            builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
+            builder = builder
+                .set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)
+                .map_err(|error| ExporterError { why: error.to_string() })?;
         }
         let recorder = Arc::new(builder.build_recorder());
         let exporter = Self { handle: recorder.handle(), recorder, process: Collector::default() };

@@ -12,7 +12,20 @@ use super::{
 };
 use crate::settings::{Database, Tuning, Way};
 
-/// A database that the settings name, as a store of its kind.
+/// A database that the settings name, as a store of its kind. Cloning shares its connections.
+///
+/// ```no_run
+/// use trunkline::Settings;
+/// use trunkline::store::{Migrations, OpenStore};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::builder().database_url("sqlite:calls.db").build()?;
+/// let database = settings.database.as_ref().expect("it is named");
+/// let database = OpenStore::new(database, &settings.tuning);
+/// database.migrate(Migrations::Up).await?;
+/// println!("{} configs", database.admin().configs().await?.len());
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum OpenStore {
