@@ -5,6 +5,7 @@
 //! whose credentials were withdrawn is told so.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 

@@ -6,7 +6,6 @@ use crate::number::{Caller, ConfigId, E164, TenantId};
 
 /// One committed edit, as far as the cache must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Change {
     /// A config was made, changed or removed.
     Config(ConfigId),

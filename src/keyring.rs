@@ -108,7 +108,6 @@ pub struct Opened {
 
 /// What [`KeyRing::convert`] made of its input.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Converted {
     /// The input carried no prefix.
     Sealed(Sealed),

@@ -36,7 +36,7 @@
 //! # What it needs
 //!
 //! Rust 1.95 or newer and Unix; it is tested on Linux. Windows is not supported. A raised `rust-version` is a
-//! minor release. Types of other crates in public signatures are those of uuid 1, serde 1, serde_json 1
+//! minor release. Types of other crates in public signatures are those of uuid 1, serde 1, `serde_json` 1
 //! and chrono 0.4, and what is re-exported: [`Secret`] and [`ExposeSecret`] of secrecy, and the
 //! `CancellationToken` of tokio-util.
 

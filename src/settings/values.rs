@@ -18,7 +18,6 @@ use super::{Problem, Warning};
 
 /// Where a value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Origin {
     /// In the process environment.
     Environment,

@@ -41,21 +41,21 @@ impl Resolve {
             _ if self.watch => self.watch(context, &resolver, caller, number).await,
             _ => {
                 let answer = ask(&resolver, caller, number).await?;
-                self.show(context, &resolver, &answer)
+                self.show(context, &answer)
             }
         };
         resolver.stop(Duration::from_secs(1)).await;
         done
     }
 
-    fn json(&self, resolver: &Resolver, answer: &Resolution) -> Value {
+    fn json(&self, answer: &Resolution) -> Value {
         let age = answer.age().as_millis();
         resolution_json(answer, self.tenant.as_deref(), &self.from, age)
     }
 
-    fn show(&self, context: &Context, resolver: &Resolver, answer: &Resolution) -> Done {
+    fn show(&self, context: &Context, answer: &Resolution) -> Done {
         if context.json {
-            return json_line(&self.json(resolver, answer));
+            return json_line(&self.json(answer));
         }
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let word = |value: Value| value.as_str().unwrap_or("-").to_owned();
@@ -84,13 +84,13 @@ impl Resolve {
             }
         };
         if context.json {
-            let mut object = self.json(resolver, &answer);
+            let mut object = self.json(&answer);
             object["steps"] = json!(explanation.steps);
             return json_line(&object);
         }
         show_steps(context, &explanation.steps)?;
         line("")?;
-        self.show(context, resolver, &answer)
+        self.show(context, &answer)
     }
 
     async fn watch(
@@ -124,7 +124,7 @@ impl Resolve {
             let outcome = ask(resolver, caller, number).await;
             let text = match &outcome {
                 Ok(answer) => {
-                    let mut object = self.json(resolver, answer);
+                    let mut object = self.json(answer);
                     // Age changes all the time and is no news.
                     object["age_ms"] = json!(0);
                     object.to_string()
@@ -136,7 +136,7 @@ impl Resolve {
             }
             shown = text;
             match outcome {
-                Ok(answer) if context.json => json_line(&self.json(resolver, &answer))?,
+                Ok(answer) if context.json => json_line(&self.json(&answer))?,
                 Ok(answer) => line(summary(&answer))?,
                 Err(error) => eprintln!("{}", Failure::from(error).text(context.json)),
             }

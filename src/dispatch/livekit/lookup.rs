@@ -75,6 +75,7 @@ const WARNING: &str = "the host of a LiveKit URL leads to a link-local or metada
 mod tests {
     use std::error::Error;
 
+    use super::super::{LiveKit, Timeouts};
     use super::*;
 
     fn metadata(_: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> {
@@ -99,7 +100,7 @@ mod tests {
     async fn what_a_client_of_checks_says_of_it_is_told_apart() {
         let lookup = Lookup { find: metadata, ..Lookup::refusing() };
         let timeout = std::time::Duration::from_secs(10);
-        let client = super::super::LiveKit::looking_up(timeout, timeout, lookup);
+        let client = LiveKit::looking_up(Timeouts { connect: timeout, answer: timeout }, lookup);
         let error = client.greet(&"ws://calls.example:7880".parse().unwrap()).await.unwrap_err();
         assert!(error.to_string().ends_with(OFF_LIMITS), "{error}");
     }

@@ -106,9 +106,9 @@ impl LiveKit {
             // answer in any case.
             .header(
                 "x-twirp-timeout-ms",
-                (self.timeout / 2).saturating_add(patience).as_millis().to_string(),
+                (self.timeouts.answer / 2).saturating_add(patience).as_millis().to_string(),
             )
-            .timeout(self.timeout.saturating_add(patience));
+            .timeout(self.timeouts.answer.saturating_add(patience));
         let span = tracing::debug_span!("livekit", method = "SIP/CreateSIPParticipant");
         answer_to(request).instrument(span).await
     }

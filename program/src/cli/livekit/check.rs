@@ -179,6 +179,5 @@ async fn trunks_of(
 }
 
 fn client(context: &Context) -> Result<LiveKit, Failure> {
-    let tuning = context.settings()?.tuning;
-    Ok(LiveKit::new(tuning.into()))
+    Ok(LiveKit::new((&context.settings()?.tuning).into()))
 }
