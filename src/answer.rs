@@ -50,12 +50,12 @@ pub enum TrunkOrigin {
 #[repr(C)]
 pub struct Answer {
     pub(crate) credentials: Arc<Credentials>,
-    pub(crate) origin: Origin,
+    pub(crate) origin: AnswerOrigin,
     pub(crate) stale: bool,
     /// Whether the number is known to have no row.
     pub(crate) no_row: bool,
     /// Whether it counts as a user of its credentials.
-    pub(crate) counted: AtomicBool,
+    pub(crate) registered: AtomicBool,
     pub(crate) trunk: Option<(Box<str>, TrunkOrigin)>,
     pub(crate) agent: Arc<str>,
     /// What the number's row says, where it is known and there is one.
@@ -69,7 +69,7 @@ impl Answer {
         credentials: Arc<Credentials>,
         trunk: Option<(Box<str>, TrunkOrigin)>,
         agent: Arc<str>,
-        origin: Origin,
+        origin: AnswerOrigin,
         rules: Option<Arc<Rules>>,
         loaded_at: Moment,
     ) -> Self {
@@ -82,7 +82,7 @@ impl Answer {
             loaded_at,
             stale: false,
             no_row: false,
-            counted: AtomicBool::new(true),
+            registered: AtomicBool::new(true),
         }
     }
 
@@ -95,17 +95,17 @@ impl Answer {
         rules: &KnownRules,
         now: Moment,
     ) -> Self {
-        let origin = Origin::Environment { reason };
+        let origin = AnswerOrigin::Environment { reason };
         let said = rules.rules().cloned();
         let mut answer = Self::new(credentials, trunk, agent, origin, said, now);
         answer.no_row = *rules == KnownRules::NoRow;
-        answer.counted = AtomicBool::new(false);
+        answer.registered = AtomicBool::new(false);
         answer
     }
 
     /// Leaves its credentials, once.
     pub(crate) fn release(&self) {
-        if self.counted.swap(false, Ordering::AcqRel) {
+        if self.registered.swap(false, Ordering::AcqRel) {
             self.credentials.release();
         }
     }
@@ -119,7 +119,7 @@ impl Drop for Answer {
 
 /// The source with what belongs to it.
 #[derive(Clone)]
-pub(crate) enum Origin {
+pub(crate) enum AnswerOrigin {
     Database { id: ConfigId, name: Arc<str> },
     Environment { reason: Reason },
 }
@@ -207,8 +207,8 @@ impl Answer {
     #[inline]
     pub fn source(&self) -> Source {
         match self.origin {
-            Origin::Database { .. } => Source::Database,
-            Origin::Environment { .. } => Source::Environment,
+            AnswerOrigin::Database { .. } => Source::Database,
+            AnswerOrigin::Environment { .. } => Source::Environment,
         }
     }
 
@@ -222,8 +222,8 @@ impl Answer {
     #[inline]
     pub fn reason(&self) -> Option<Reason> {
         match self.origin {
-            Origin::Database { .. } => None,
-            Origin::Environment { reason } => Some(reason),
+            AnswerOrigin::Database { .. } => None,
+            AnswerOrigin::Environment { reason } => Some(reason),
         }
     }
 
@@ -231,8 +231,8 @@ impl Answer {
     #[must_use]
     pub fn config_id(&self) -> Option<ConfigId> {
         match self.origin {
-            Origin::Database { id, .. } => Some(id),
-            Origin::Environment { .. } => None,
+            AnswerOrigin::Database { id, .. } => Some(id),
+            AnswerOrigin::Environment { .. } => None,
         }
     }
 
@@ -240,8 +240,8 @@ impl Answer {
     #[must_use]
     pub fn config_name(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Database { name, .. } => Some(name),
-            Origin::Environment { .. } => None,
+            AnswerOrigin::Database { name, .. } => Some(name),
+            AnswerOrigin::Environment { .. } => None,
         }
     }
 

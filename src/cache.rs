@@ -10,48 +10,48 @@
 
 mod entry;
 pub(crate) mod fence;
-pub(crate) mod flight;
 mod fresh;
 mod index;
-mod local;
 pub(crate) mod shared;
+pub(crate) mod single_flight;
 mod sweep;
 mod table;
+mod thread_cache;
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 pub use self::entry::Resolution;
-pub(crate) use self::entry::{Entry, Outcome, Place};
-use self::entry::{Kept, Noted, coarse};
+pub(crate) use self::entry::{CacheEntry, EntryId, ResolveOutcome};
+use self::entry::{CompactId, Meta, coarse};
 use self::fence::{Fence, Generation};
 pub(crate) use self::fresh::{Fresh, LastGood, Lifetimes, NumberPart};
-pub(crate) use self::local::Near;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
 use self::table::Table;
-use crate::answer::{KnownRules, Origin};
+pub(crate) use self::thread_cache::ThreadCache;
+use crate::answer::{AnswerOrigin, KnownRules};
 use crate::change::Change;
 use crate::clock::Moment;
 use crate::number::Caller;
 use crate::sync::{
-    Arc, AtomicBool, AtomicU16, AtomicU32, AtomicU64, Gone, Keeper, Mutex, Ordering,
+    Arc, AtomicBool, AtomicU16, AtomicU32, AtomicU64, EvictionCache, Mutex, Ordering, RemovalCause,
 };
 
 /// The answers of one process.
 pub(crate) struct Cache {
     table: Arc<Table>,
-    keeper: Keeper<Caller, u64, foldhash::fast::RandomState>,
+    eviction: EvictionCache<Caller, u64, foldhash::fast::RandomState>,
     pub(crate) fence: Fence,
     pub(crate) shared: SharedCredentials,
     serial: AtomicU64,
     /// What was made for want of an answer, and has a smaller serial, was made for other credentials.
-    turned_at: AtomicU64,
+    switched_at: AtomicU64,
     /// Until when the database is not trusted to give an answer again that was wiped.
     distrust_until: AtomicU64,
     /// Which entries are to be looked at when, in ticks of [`SWEEP`].
-    due: Mutex<BTreeMap<u64, Vec<Noted>>>,
+    due: Mutex<BTreeMap<u64, Vec<CompactId>>>,
     /// How long an answer stays that nobody uses.
     idle: Duration,
     pub(crate) evicted: Arc<Evicted>,
@@ -60,15 +60,15 @@ pub(crate) struct Cache {
 /// How many answers have left memory that nothing had made wrong.
 #[derive(Default)]
 pub(crate) struct Evicted {
-    for_room: AtomicU64,
-    for_age: AtomicU64,
+    over_capacity: AtomicU64,
+    expired: AtomicU64,
     unused: AtomicU64,
 }
 
 impl Evicted {
     /// For want of room, for their age, and because nobody used them.
     pub(crate) fn by_cause(&self) -> [u64; 3] {
-        [&self.for_room, &self.for_age, &self.unused].map(|many| many.load(Ordering::Relaxed))
+        [&self.over_capacity, &self.expired, &self.unused].map(|many| many.load(Ordering::Relaxed))
     }
 }
 
@@ -78,26 +78,29 @@ impl Cache {
     pub(crate) fn new(capacity: u64, longest: Duration, idle: Duration) -> Self {
         let table = Arc::new(Table::default());
         let (index, evicted) = (Arc::clone(&table), Arc::<Evicted>::default());
-        let counted = Arc::clone(&evicted);
-        let keeper = Keeper::builder()
+        let counters = Arc::clone(&evicted);
+        let eviction = EvictionCache::builder()
             .max_capacity(capacity)
             .time_to_live(longest)
             .eviction_listener(move |caller: Arc<Caller>, serial, why| {
-                match why {
-                    Gone::Size => drop(counted.for_room.fetch_add(1, Ordering::Relaxed)),
-                    Gone::Expired => drop(counted.for_age.fetch_add(1, Ordering::Relaxed)),
-                    _ => {}
+                let counter = match why {
+                    RemovalCause::Size => Some(&counters.over_capacity),
+                    RemovalCause::Expired => Some(&counters.expired),
+                    _ => None,
+                };
+                if let Some(counter) = counter {
+                    counter.fetch_add(1, Ordering::Relaxed);
                 }
                 index.remove_exact(*caller, serial);
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self {
             table,
-            keeper,
+            eviction,
             fence: Fence::new(),
             shared: SharedCredentials::default(),
             serial: AtomicU64::new(0),
-            turned_at: AtomicU64::new(0),
+            switched_at: AtomicU64::new(0),
             distrust_until: AtomicU64::new(0),
             due: Mutex::default(),
             idle,
@@ -108,124 +111,124 @@ impl Cache {
     /// Looks at the answer for a caller, if it is proven to be what the database would say. `Err`
     /// returns what would have looked. `sampled`: this one of many tells moka what is in use.
     #[inline(always)]
-    pub(crate) fn hit<T, F: FnOnce(&Arc<Entry>) -> T>(
+    pub(crate) fn hit<T, F: FnOnce(&Arc<CacheEntry>) -> T>(
         &self,
         caller: Caller,
         now: Moment,
         sampled: bool,
-        near: &Near,
+        thread_cache: &ThreadCache,
         look: F,
     ) -> Result<T, Option<F>> {
         let hash = self.table.hash(caller);
-        if let Some(entry) = near.find(hash, caller)
-            && let Some(kept) = entry.kept()
-            && self.counts(kept, now)
+        if let Some(entry) = thread_cache.find(hash, caller)
+            && let Some(meta) = entry.meta()
+            && self.is_current(meta, now)
         {
-            self.note_use(kept, now, sampled);
+            self.record_use(meta, now, sampled);
             return Ok(look(&entry));
         }
-        self.hit_far((hash, caller), now, sampled, near, look)
+        self.hit_in_index((hash, caller), now, sampled, thread_cache, look)
     }
 
     /// The same in the index. Out of line, so that the registers are for what stands near.
     #[inline(never)]
-    fn hit_far<T, F: FnOnce(&Arc<Entry>) -> T>(
+    fn hit_in_index<T, F: FnOnce(&Arc<CacheEntry>) -> T>(
         &self,
         (hash, caller): (u64, Caller),
         now: Moment,
         sampled: bool,
-        near: &Near,
+        thread_cache: &ThreadCache,
         look: F,
     ) -> Result<T, Option<F>> {
         let mut look = Some(look);
-        let found = self.table.read_hashed(hash, caller, |entry, kept| {
-            if !self.counts(kept, now) {
+        let found = self.table.read_hashed(hash, caller, |entry, meta| {
+            if !self.is_current(meta, now) {
                 return None;
             }
-            self.note_use(kept, now, sampled);
-            near.may_keep(hash, entry);
+            self.record_use(meta, now, sampled);
+            thread_cache.offer(hash, entry);
             look.take().map(|look| look(entry))
         });
         found.flatten().ok_or(look)
     }
 
     #[inline(always)]
-    fn note_use(&self, kept: &Kept, now: Moment, sampled: bool) {
+    fn record_use(&self, meta: &Meta, now: Moment, sampled: bool) {
         // What is asked for all the time need not be told of all the time.
-        if kept.use_at(now) && sampled {
-            self.keeper.get(&kept.caller);
+        if meta.mark_used(now) && sampled {
+            self.eviction.get(&meta.caller);
         }
     }
 
     /// What an answer says of its number, where only its config is known to have changed.
     pub(crate) fn number_part(&self, caller: Caller, now: Moment) -> Option<NumberPart> {
-        let part = |entry: &Arc<Entry>, kept: &Kept| {
+        let part = |entry: &Arc<CacheEntry>, meta: &Meta| {
             let answer = entry.database_answer().filter(|_| {
-                kept.needs_lease
-                    && now < kept.fresh_until
+                meta.needs_lease
+                    && now < meta.fresh_until
                     && self.fence.lease_is_live(now)
-                    && self.fence.admits_number(kept.stamp)
-                    && !self.fence.admits(kept.stamp)
+                    && self.fence.admits_number(meta.stamp)
+                    && !self.fence.admits(meta.stamp)
             })?;
-            let Origin::Database { id, .. } = answer.origin else { return None };
+            let AnswerOrigin::Database { id, .. } = answer.origin else { return None };
             Some(NumberPart {
                 config: id,
                 rules: answer.rules.clone(),
                 loaded_at: answer.loaded_at,
-                stamp: kept.stamp,
-                serve_until: kept.fresh_until,
-                keep_until: kept.keep_until,
-                refresh_at: kept.refresh_at,
+                stamp: meta.stamp,
+                serve_until: meta.fresh_until,
+                stale_until: meta.stale_until,
+                refresh_at: meta.refresh_at,
             })
         };
         self.table.read(caller, part).flatten()
     }
 
     /// What [`hit`](Self::hit) would answer from the database, without using it.
-    pub(crate) fn proven(&self, caller: Caller, now: Moment) -> Option<(Outcome, u64)> {
-        let proven = |entry: &Arc<Entry>, kept: &Kept| {
-            let proven = kept.needs_lease && self.counts(kept, now);
-            proven.then(|| (entry.outcome(), kept.serial))
+    pub(crate) fn proven(&self, caller: Caller, now: Moment) -> Option<(ResolveOutcome, u64)> {
+        let proven = |entry: &Arc<CacheEntry>, meta: &Meta| {
+            let proven = meta.needs_lease && self.is_current(meta, now);
+            proven.then(|| (entry.outcome(), meta.serial))
         };
         self.table.read(caller, proven).flatten()
     }
 
     /// Whether this very entry would answer.
-    pub(crate) fn still_counts(&self, place: Place, now: Moment) -> bool {
+    pub(crate) fn is_still_current(&self, id: EntryId, now: Moment) -> bool {
         self.table
-            .read_exact(self.table.note(place), |_, kept| self.counts(kept, now))
+            .read_exact(self.table.compact(id), |_, meta| self.is_current(meta, now))
             .unwrap_or(false)
     }
 
     /// When a caller last asked for this very entry.
-    pub(crate) fn used_at(&self, place: Place) -> Option<Moment> {
-        self.table.read_exact(self.table.note(place), |_, kept| kept.used_at())
+    pub(crate) fn used_at(&self, id: EntryId) -> Option<Moment> {
+        self.table.read_exact(self.table.compact(id), |_, meta| meta.used_at())
     }
 
     /// Whether an entry is fresh, and proven.
     #[inline(always)]
-    fn counts(&self, kept: &Kept, now: Moment) -> bool {
-        let proven = if kept.needs_lease {
-            self.fence.lease_is_live(now) && self.fence.admits(kept.stamp)
+    fn is_current(&self, meta: &Meta, now: Moment) -> bool {
+        let proven = if meta.needs_lease {
+            self.fence.lease_is_live(now) && self.fence.admits(meta.stamp)
         } else {
-            kept.serial >= self.turned_at.load(Ordering::SeqCst)
-                && !self.fence.knows_better(kept.stamp)
+            meta.serial >= self.switched_at.load(Ordering::SeqCst)
+                && !self.fence.knows_better(meta.stamp)
         };
-        now < kept.fresh_until && proven
+        now < meta.fresh_until && proven
     }
 
     /// What the database said when it last could, unless it is known to have changed since or is
     /// too old. Holding it keeps it from being wiped for its age.
     pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<LastGood> {
-        let last = |entry: &Arc<Entry>, kept: &Kept| {
-            let (stamp, keep_until) = (kept.stamp, kept.keep_until);
+        let last = |entry: &Arc<CacheEntry>, meta: &Meta| {
+            let (stamp, stale_until) = (meta.stamp, meta.stale_until);
             let rules = entry.known_rules();
             let holds = rules != KnownRules::Unknown || entry.database_answer().is_some();
-            if !holds || now >= keep_until || self.fence.knows_better(stamp.without_config()) {
+            if !holds || now >= stale_until || self.fence.knows_better(stamp.without_config()) {
                 return None;
             }
             let answer = Resolution::of(entry).filter(|_| entry.database_answer().is_some());
-            Some(LastGood { answer, rules, stamp, keep_until })
+            Some(LastGood { answer, rules, stamp, stale_until })
         };
         self.table.read(caller, last).flatten()
     }
@@ -239,7 +242,7 @@ impl Cache {
         made: Generation,
         now: Moment,
         until: Moment,
-    ) -> Option<Outcome> {
+    ) -> Option<ResolveOutcome> {
         if self.fence.knows_better(last.stamp) {
             return None;
         }
@@ -255,50 +258,50 @@ impl Cache {
 
     /// It was turned whose credentials are used. No answer counts that was made before, though what
     /// it says of its number is still the last good there is.
-    pub(crate) fn turn(&self) {
-        self.fence.turn();
-        self.turned_at.store(self.serial.load(Ordering::SeqCst), Ordering::SeqCst);
+    pub(crate) fn switch_source(&self) {
+        self.fence.switch_source();
+        self.switched_at.store(self.serial.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Keeps an answer, unless a better one is there. Its credentials count as used by it.
     pub(crate) fn keep(&self, caller: Caller, fresh: Fresh, now: Moment) {
         let serial = self.serial.fetch_add(1, Ordering::SeqCst);
         let Fresh { stamp, made, needs_lease, .. } = fresh;
-        let entry = Entry::of(fresh.outcome);
+        let entry = CacheEntry::of(fresh.outcome);
         // What is known to be outdated by now is wiped at once, and not when its time is up.
         if self.fence.knows_better(stamp) {
             return self.table.retire(entry);
         }
-        let kept = Kept {
+        let meta = Meta {
             caller,
             stamp,
             fresh_until: fresh.serve_until,
             used: AtomicU32::new(coarse(fresh.used_at)),
             needs_lease,
             retired: AtomicBool::new(false),
-            near: AtomicU16::new(0),
-            keep_until: fresh.keep_until,
+            thread_caches: AtomicU16::new(0),
+            stale_until: fresh.stale_until,
             refresh_at: fresh.refresh_at,
             serial,
         };
-        let next = kept.refresh_at.min(self.ends_at(&entry, &kept));
+        let next = meta.refresh_at.min(self.ends_at(&entry, &meta));
         // Only what the database said outranks: what is older, and, for as long as it counts, what
         // was made for want of an answer.
-        let outranks = |there: &Kept, kept: &Kept| {
+        let outranks = |there: &Meta, meta: &Meta| {
             there.needs_lease
-                && (there.stamp.born > kept.stamp.born
-                    || !kept.needs_lease && self.counts(there, now))
+                && (there.stamp.born > meta.stamp.born
+                    || !meta.needs_lease && self.is_current(there, now))
         };
-        if !self.table.insert(entry, kept, outranks) {
+        if !self.table.insert(entry, meta, outranks) {
             return;
         }
         // A change that was bumped since the look above may have found nothing to remove yet, and what
         // was made before a turn may have got its serial after it.
-        if self.fence.knows_better(stamp) || !needs_lease && self.fence.was_turned_since(made) {
+        if self.fence.knows_better(stamp) || !needs_lease && self.fence.was_switched_since(made) {
             return self.table.remove_exact(caller, serial);
         }
-        self.keeper.insert(caller, serial);
-        self.look_again(now, next, self.table.note((caller, serial)));
+        self.eviction.insert(caller, serial);
+        self.schedule(now, next, self.table.compact((caller, serial)));
     }
 
     /// Makes room for so many answers more at once.
@@ -307,7 +310,7 @@ impl Cache {
     }
 
     /// What is cached for a caller, whether it counts or not.
-    pub(crate) fn peek(&self, caller: Caller) -> Option<Outcome> {
+    pub(crate) fn peek(&self, caller: Caller) -> Option<ResolveOutcome> {
         self.table.read(caller, |entry, _| entry.outcome())
     }
 
@@ -342,7 +345,7 @@ impl Cache {
             Change::Number(caller) => {
                 bump();
                 self.table.remove(caller);
-                self.keeper.invalidate(&caller);
+                self.eviction.invalidate(&caller);
             }
             Change::Numbers => {
                 bump();
@@ -357,8 +360,8 @@ impl Cache {
 
     /// Removes what the fence does not admit any more.
     fn clear(&self) {
-        self.table.remove_all(|kept| self.fence.knows_better(kept.stamp));
-        self.keeper.invalidate_all();
+        self.table.remove_all(|meta| self.fence.knows_better(meta.stamp));
+        self.eviction.invalidate_all();
     }
 
     /// How many answers are cached.
@@ -368,7 +371,7 @@ impl Cache {
 }
 
 /// A number from 0 to 1 that belongs to a key and a generation, for jitter.
-pub(crate) fn dice(key: impl Hash) -> f64 {
+pub(crate) fn jitter_fraction(key: impl Hash) -> f64 {
     let hash = foldhash::quality::FixedState::default().hash_one(key);
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     let fraction = (hash >> 11) as f64 / (1_u64 << 53) as f64;

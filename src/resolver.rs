@@ -6,25 +6,25 @@
 //! nothing panics a caller.
 
 mod builder;
-#[cfg(feature = "server")]
-mod census;
 mod config;
 mod decision;
 mod explain;
-mod gathering;
 mod health;
-mod landed;
+#[cfg(feature = "server")]
+mod key_usage;
 mod live;
+mod loaded;
 mod loader;
 mod metrics;
-mod moved;
 mod owners;
 mod reload;
 #[cfg(feature = "dispatch")]
 mod route;
+mod route_batcher;
 mod self_check;
 mod source_log;
 mod tasks;
+mod url_watch;
 mod warming;
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use tracing::Instrument;
 
 pub use self::builder::ResolverBuilder;
 pub use self::explain::{Explanation, Step};
-use self::health::Vitals;
+use self::health::HealthState;
 pub use self::health::{Health, NotReady};
 use self::live::Live;
 pub use self::live::ReloadError;
@@ -45,7 +45,7 @@ use self::metrics::{Hits, Telemetry};
 use self::owners::Owners;
 pub use self::reload::follow;
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
-use crate::cache::{Cache, Entry, Near, Outcome, Resolution};
+use crate::cache::{Cache, CacheEntry, Resolution, ResolveOutcome, ThreadCache};
 use crate::change::Change;
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, Moment};
@@ -88,7 +88,7 @@ struct Engine {
     database: Option<OpenStore>,
     /// Who tells of changes. `None`: whoever has the store.
     feed: Option<Arc<ChangeFeed>>,
-    vitals: Vitals,
+    health_state: HealthState,
     lifecycle: Lifecycle,
     tuning: Arc<Tuning>,
 }
@@ -97,7 +97,7 @@ struct Engine {
 #[repr(align(128))]
 struct Thread {
     hits: Hits,
-    near: Near,
+    thread_cache: ThreadCache,
 }
 
 impl Resolver {
@@ -120,7 +120,7 @@ impl Resolver {
     }
 
     /// The same, with what the number's row says where there are no credentials.
-    pub(crate) async fn outcome(&self, caller: Caller) -> Outcome {
+    pub(crate) async fn outcome(&self, caller: Caller) -> ResolveOutcome {
         let engine = &self.engine;
         if let Some(outcome) = engine.own_at_once(caller) {
             return outcome;
@@ -129,7 +129,7 @@ impl Resolver {
         let span = tracing::debug_span!("resolve", number = %caller.number.masked());
         let outcome = engine.loader.outcome(caller).instrument(span).await;
         engine.telemetry.cold.record(engine.clock.now().since(asked_at));
-        engine.counted(outcome, false)
+        engine.count_outcome(outcome, false)
     }
 
     /// The answer for `caller` if it is in memory and proven: the warm part of
@@ -158,7 +158,8 @@ impl Resolver {
         caller: Caller,
         use_it: impl FnOnce(Result<&Answer, &ResolveError>) -> T,
     ) -> Option<T> {
-        self.engine.at_once(caller, |entry| use_it(entry.said.as_ref().map_err(|why| &why.error)))
+        self.engine
+            .at_once(caller, |entry| use_it(entry.outcome.as_ref().map_err(|why| &why.error)))
     }
 
     /// What is in memory for a caller, whether it counts or not, without using it.
@@ -221,48 +222,48 @@ impl Engine {
     /// What is handed over, and stays usable for as long as it is held. What left memory while it was
     /// being handed over may not, and is looked for once more.
     #[inline]
-    fn own_at_once(&self, caller: Caller) -> Option<Outcome> {
-        match self.at_once(caller, Entry::outcome)? {
-            Ok(resolution) if resolution.is_retired() => self.at_once(caller, Entry::outcome),
+    fn own_at_once(&self, caller: Caller) -> Option<ResolveOutcome> {
+        match self.at_once(caller, CacheEntry::outcome)? {
+            Ok(resolution) if resolution.is_retired() => self.at_once(caller, CacheEntry::outcome),
             outcome => Some(outcome),
         }
     }
 
     /// The cache, unless the database is left alone. Whatever is looked at is counted.
     #[inline]
-    fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<Entry>) -> T) -> Option<T> {
+    fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<CacheEntry>) -> T) -> Option<T> {
         if !self.live.asks_database() {
             return Some(look(&self.off()));
         }
-        let Thread { hits, near } = self.thread();
+        let Thread { hits, thread_cache } = self.thread();
         let sampled = hits.next_is_sampled();
         let began = if sampled { self.clock.now() } else { self.clock.coarse() };
-        let look = |entry: &Arc<Entry>| {
+        let look = |entry: &Arc<CacheEntry>| {
             if sampled {
                 self.record_warm(began);
             }
-            match &entry.said {
+            match &entry.outcome {
                 Ok(answer) if answer.source() == Source::Database && !answer.stale() => {
                     hits.count();
                 }
-                said => {
+                outcome => {
                     hits.pass();
-                    self.count(said.as_ref(), true);
+                    self.count(outcome.as_ref(), true);
                 }
             }
             look(entry)
         };
-        match self.cache.hit(caller, began, sampled, near, look) {
+        match self.cache.hit(caller, began, sampled, thread_cache, look) {
             Ok(answer) => Some(answer),
-            Err(look) => Some(look?(&Entry::of(self.loader.with_new_config(caller, began)?))),
+            Err(look) => Some(look?(&CacheEntry::of(self.loader.with_new_config(caller, began)?))),
         }
     }
 
     /// What everybody is told where the database is not asked.
     #[cold]
-    fn off(&self) -> Arc<Entry> {
+    fn off(&self) -> Arc<CacheEntry> {
         let off = self.live.off();
-        self.count(off.said.as_ref(), true);
+        self.count(off.outcome.as_ref(), true);
         off
     }
 
@@ -273,13 +274,14 @@ impl Engine {
 
     #[inline(always)]
     fn thread(&self) -> &Thread {
-        let new = || Thread { hits: self.telemetry.new_hits(), near: Near::default() };
+        let new =
+            || Thread { hits: self.telemetry.new_hits(), thread_cache: ThreadCache::default() };
         self.threads.get_or(new)
     }
 
     #[cold]
-    fn count(&self, said: Result<&Answer, &Unanswered>, in_memory: bool) {
-        match said {
+    fn count(&self, outcome: Result<&Answer, &Unanswered>, in_memory: bool) {
+        match outcome {
             Ok(answer) => self.telemetry.answered(answer, in_memory),
             Err(unanswered) => {
                 if let Some(reason) = unanswered.error.reason() {
@@ -289,7 +291,7 @@ impl Engine {
         }
     }
 
-    fn counted(&self, outcome: Outcome, in_memory: bool) -> Outcome {
+    fn count_outcome(&self, outcome: ResolveOutcome, in_memory: bool) -> ResolveOutcome {
         self.count(outcome.as_deref(), in_memory);
         outcome
     }

@@ -13,6 +13,6 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// A place for one shared thing, read without a lock, and the thing in the hands of a reader.
 pub(crate) use arc_swap::{ArcSwapOption as Slot, Guard};
 /// Why something is not kept any more.
-pub(crate) use moka::notification::RemovalCause as Gone;
+pub(crate) use moka::notification::RemovalCause;
 /// What keeps: capacity, age, and who has to go.
-pub(crate) use moka::sync::Cache as Keeper;
+pub(crate) use moka::sync::Cache as EvictionCache;

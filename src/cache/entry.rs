@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::fence::Stamp;
-use crate::answer::{Answer, KnownRules, Origin, Unanswered};
+use crate::answer::{Answer, AnswerOrigin, KnownRules, Unanswered};
 use crate::clock::Moment;
 use crate::number::Caller;
 use crate::sync::{
@@ -19,17 +19,17 @@ use crate::sync::{
 /// The answer for one caller, to keep for as long as it is needed. Cloning shares it.
 // Private, and made in two places only: of an answer, and of an entry that was seen to hold one.
 #[derive(Clone)]
-pub struct Resolution(Arc<Entry>);
+pub struct Resolution(Arc<CacheEntry>);
 
 impl Resolution {
     /// One that stands nowhere yet.
     pub(crate) fn new(answer: Answer) -> Self {
-        Self(Arc::new(Entry::from(Ok(answer))))
+        Self(Arc::new(CacheEntry::from(Ok(answer))))
     }
 
     /// The one that stands in an entry.
-    pub(super) fn of(entry: &Arc<Entry>) -> Option<Self> {
-        entry.said.is_ok().then(|| Self(Arc::clone(entry)))
+    pub(super) fn of(entry: &Arc<CacheEntry>) -> Option<Self> {
+        entry.outcome.is_ok().then(|| Self(Arc::clone(entry)))
     }
 
     /// Whether it has left the index since it was kept: asked by whoever was handed it, after that.
@@ -46,7 +46,7 @@ impl Resolution {
         } else {
             fence(Ordering::SeqCst);
         }
-        self.0.kept().is_some_and(Kept::is_retired)
+        self.0.meta().is_some_and(Meta::is_retired)
     }
 }
 
@@ -54,7 +54,7 @@ impl Deref for Resolution {
     type Target = Answer;
 
     fn deref(&self) -> &Answer {
-        match &self.0.said {
+        match &self.0.outcome {
             Ok(answer) => answer,
             Err(_) => {
                 unreachable!("`new` and `of` take an answer, and what an entry says never changes")
@@ -70,55 +70,55 @@ impl fmt::Debug for Resolution {
 }
 
 /// What resolving came to.
-pub(crate) type Outcome = Result<Resolution, Unanswered>;
+pub(crate) type ResolveOutcome = Result<Resolution, Unanswered>;
 
 /// What resolving came to, in one place with what the cache knows of it: a hit then follows one
 /// pointer. What a hit reads comes first, so that it is close together.
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct CacheEntry {
     /// Set once, when it is kept.
-    kept: OnceLock<Kept>,
-    pub(crate) said: Result<Answer, Unanswered>,
+    meta: OnceLock<Meta>,
+    pub(crate) outcome: Result<Answer, Unanswered>,
 }
 
 /// What the cache knows of an entry.
 #[repr(C)]
-pub(super) struct Kept {
+pub(super) struct Meta {
     pub(super) caller: Caller,
     pub(super) stamp: Stamp,
     pub(super) fresh_until: Moment,
     /// When it last answered, coarsely: readers share this place and seldom write to it.
     pub(super) used: AtomicU32,
-    /// Near how many threads it stands.
-    pub(super) near: AtomicU16,
+    /// ThreadCache how many threads it stands.
+    pub(super) thread_caches: AtomicU16,
     pub(super) needs_lease: bool,
     /// Whether it has left the index, or never was in it.
     pub(super) retired: AtomicBool,
-    pub(super) keep_until: Moment,
+    pub(super) stale_until: Moment,
     /// When it is to be loaded anew if it is in use.
     pub(super) refresh_at: Moment,
     /// Tells this entry from another one under the same key.
     pub(super) serial: u64,
 }
 
-impl From<Result<Answer, Unanswered>> for Entry {
-    fn from(said: Result<Answer, Unanswered>) -> Self {
-        Self { kept: OnceLock::new(), said }
+impl From<Result<Answer, Unanswered>> for CacheEntry {
+    fn from(outcome: Result<Answer, Unanswered>) -> Self {
+        Self { meta: OnceLock::new(), outcome }
     }
 }
 
-impl Entry {
+impl CacheEntry {
     /// What it says, to hold.
     #[inline(always)]
-    pub(crate) fn outcome(self: &Arc<Self>) -> Outcome {
-        match &self.said {
+    pub(crate) fn outcome(self: &Arc<Self>) -> ResolveOutcome {
+        match &self.outcome {
             Ok(_) => Ok(Resolution(Arc::clone(self))),
             Err(unanswered) => Err(unanswered.clone()),
         }
     }
 
     /// It again, of what it said.
-    pub(crate) fn of(outcome: Outcome) -> Arc<Self> {
+    pub(crate) fn of(outcome: ResolveOutcome) -> Arc<Self> {
         match outcome {
             Ok(Resolution(entry)) => entry,
             Err(unanswered) => Arc::new(Self::from(Err(unanswered))),
@@ -126,19 +126,19 @@ impl Entry {
     }
 
     /// `false`: it is kept already.
-    pub(super) fn keep(&self, kept: Kept) -> bool {
-        self.kept.set(kept).is_ok()
+    pub(super) fn keep(&self, meta: Meta) -> bool {
+        self.meta.set(meta).is_ok()
     }
 
     /// What the cache knows of it; something, where it stands in the index.
     #[inline(always)]
-    pub(super) fn kept(&self) -> Option<&Kept> {
-        self.kept.get()
+    pub(super) fn meta(&self) -> Option<&Meta> {
+        self.meta.get()
     }
 
     /// What is known of the rules of its number.
     pub(super) fn known_rules(&self) -> KnownRules {
-        match &self.said {
+        match &self.outcome {
             Ok(answer) => answer.known_rules(),
             Err(unanswered) => unanswered.rules.clone(),
         }
@@ -146,15 +146,15 @@ impl Entry {
 
     /// The answer, where it came from the database.
     pub(super) fn database_answer(&self) -> Option<&Answer> {
-        let answer = self.said.as_ref().ok()?;
-        matches!(answer.origin, Origin::Database { .. }).then_some(answer)
+        let answer = self.outcome.as_ref().ok()?;
+        matches!(answer.origin, AnswerOrigin::Database { .. }).then_some(answer)
     }
 }
 
-impl Kept {
+impl Meta {
     /// Notes that it answers. `true`: for the first time in a while.
     #[inline(always)]
-    pub(super) fn use_at(&self, now: Moment) -> bool {
+    pub(super) fn mark_used(&self, now: Moment) -> bool {
         let now = coarse(now);
         let first = self.used.load(Ordering::Relaxed) != now;
         if first {
@@ -168,12 +168,12 @@ impl Kept {
         self.retired.load(Ordering::Acquire)
     }
 
-    pub(super) fn came_near(&self) {
-        self.near.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn enter_thread_cache(&self) {
+        self.thread_caches.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub(super) fn goes_from_near(&self) {
-        self.near.fetch_sub(1, Ordering::AcqRel);
+    pub(super) fn leave_thread_cache(&self) {
+        self.thread_caches.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// When it last answered.
@@ -196,11 +196,11 @@ pub(super) fn coarse(at: Moment) -> u32 {
 }
 
 /// One very entry under a key.
-pub(crate) type Place = (Caller, u64);
+pub(crate) type EntryId = (Caller, u64);
 
-/// One very entry, in half the room of its [`Place`].
+/// One very entry, in half the room of its [`EntryId`].
 #[derive(Clone, Copy)]
-pub(super) struct Noted {
+pub(super) struct CompactId {
     pub(super) hash: u64,
     pub(super) serial: u64,
 }

@@ -69,7 +69,7 @@ pub(crate) struct Fence {
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
     /// The last time that it was turned whose credentials are used.
-    turned: AtomicU64,
+    switched: AtomicU64,
     numbers: Box<[AtomicU64]>,
     configs: Box<[AtomicU64]>,
     lease: AtomicU64,
@@ -83,7 +83,7 @@ impl Fence {
             latest: AtomicU64::new(0),
             all: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
-            turned: AtomicU64::new(0),
+            switched: AtomicU64::new(0),
             numbers: places(PLACES),
             // One more, for "no config", which nothing ever bumps.
             configs: places(PLACES + 1),
@@ -118,15 +118,15 @@ impl Fence {
 
     /// It was turned whose credentials are used: nothing that was read before now counts, though what
     /// it says of its number still holds.
-    pub(crate) fn turn(&self) {
+    pub(crate) fn switch_source(&self) {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
-        self.turned.fetch_max(generation, Ordering::SeqCst);
+        self.switched.fetch_max(generation, Ordering::SeqCst);
         self.doubt.fetch_max(generation, Ordering::SeqCst);
     }
 
     /// Whether it was turned since.
-    pub(crate) fn was_turned_since(&self, made: Generation) -> bool {
-        self.turned.load(Ordering::SeqCst) > made.0
+    pub(crate) fn was_switched_since(&self, made: Generation) -> bool {
+        self.switched.load(Ordering::SeqCst) > made.0
     }
 
     /// Whether nothing has changed, or may have, since the answer was read.

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::dice;
-use super::entry::{Outcome, Resolution};
+use super::entry::{Resolution, ResolveOutcome};
 use super::fence::{Generation, Stamp};
+use super::jitter_fraction;
 use crate::answer::{Answer, KnownRules};
 use crate::clock::Moment;
 use crate::number::{Caller, ConfigId};
@@ -29,14 +29,14 @@ pub(crate) struct Lifetimes {
 
 /// An answer to be cached.
 pub(crate) struct Fresh {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: ResolveOutcome,
     pub(super) stamp: Stamp,
     /// From before the settings were read that made it.
     pub(super) made: Generation,
     /// Until when it may answer.
     pub(super) serve_until: Moment,
     /// Until when it may be the last good answer.
-    pub(super) keep_until: Moment,
+    pub(super) stale_until: Moment,
     /// When to load it anew if it is in use; never, if that is later than `serve_until`.
     pub(super) refresh_at: Moment,
     /// When a caller last asked for it.
@@ -50,14 +50,14 @@ impl Fresh {
     /// What the database said when it was asked at that moment.
     pub(crate) fn from_database(
         caller: Caller,
-        outcome: Outcome,
+        outcome: ResolveOutcome,
         stamp: Stamp,
         asked_at: Moment,
         lifetimes: &Lifetimes,
     ) -> Self {
         let answered = outcome.as_ref().is_ok_and(|answer| answer.is_as_the_row_wants());
         let ttl = if answered { lifetimes.ttl } else { lifetimes.negative_ttl };
-        let ttl = ttl.mul_f64(1.0 - lifetimes.jitter * dice((caller, asked_at.0)));
+        let ttl = ttl.mul_f64(1.0 - lifetimes.jitter * jitter_fraction((caller, asked_at.0)));
         let refresh_at =
             if answered { asked_at.after(ttl.mul_f64(REFRESH_AT)) } else { Moment::NEVER };
         Self {
@@ -65,7 +65,7 @@ impl Fresh {
             stamp,
             made: stamp.born,
             serve_until: asked_at.after(ttl),
-            keep_until: asked_at.after(lifetimes.max_stale),
+            stale_until: asked_at.after(lifetimes.max_stale),
             refresh_at,
             used_at: asked_at,
             needs_lease: true,
@@ -79,13 +79,18 @@ impl Fresh {
 
     /// What a number said before, joined with what its config says now. It lasts as long as the
     /// number's part would have.
-    pub(crate) fn remade(outcome: Outcome, stamp: Stamp, part: &NumberPart, now: Moment) -> Self {
+    pub(crate) fn remade(
+        outcome: ResolveOutcome,
+        stamp: Stamp,
+        part: &NumberPart,
+        now: Moment,
+    ) -> Self {
         Self {
             outcome,
             stamp,
             made: stamp.born,
             serve_until: part.serve_until,
-            keep_until: part.keep_until,
+            stale_until: part.stale_until,
             refresh_at: part.refresh_at,
             used_at: now,
             needs_lease: true,
@@ -93,13 +98,18 @@ impl Fresh {
     }
 
     /// What there is for want of an answer of the database, until it is asked again.
-    pub(crate) fn substitute(outcome: Outcome, stamp: Stamp, now: Moment, until: Moment) -> Self {
+    pub(crate) fn substitute(
+        outcome: ResolveOutcome,
+        stamp: Stamp,
+        now: Moment,
+        until: Moment,
+    ) -> Self {
         Self {
             outcome,
             stamp,
             made: stamp.born,
             serve_until: until,
-            keep_until: until,
+            stale_until: until,
             refresh_at: Moment::NEVER,
             used_at: now,
             needs_lease: false,
@@ -109,25 +119,25 @@ impl Fresh {
     /// The last good answer, marked stale, until the database is asked again. `made` is from before
     /// the settings were read by which it may serve.
     pub(super) fn last_good(
-        outcome: Outcome,
+        outcome: ResolveOutcome,
         last: &LastGood,
         made: Generation,
         until: Moment,
     ) -> Self {
-        let keep_until = last.keep_until;
-        Self { made, keep_until, ..Self::substitute(outcome, last.stamp, until, until) }
+        let stale_until = last.stale_until;
+        Self { made, stale_until, ..Self::substitute(outcome, last.stamp, until, until) }
     }
 
     /// What there is for want of it, by the rules that the database named last.
     pub(crate) fn by_last_rules(
-        outcome: Outcome,
+        outcome: ResolveOutcome,
         last: &LastGood,
         made: Generation,
         now: Moment,
         until: Moment,
     ) -> Self {
-        let (keep_until, stamp) = (last.keep_until, last.stamp.without_config());
-        Self { made, keep_until, ..Self::substitute(outcome, stamp, now, until) }
+        let (stale_until, stamp) = (last.stale_until, last.stamp.without_config());
+        Self { made, stale_until, ..Self::substitute(outcome, stamp, now, until) }
     }
 }
 
@@ -138,7 +148,7 @@ pub(crate) struct LastGood {
     /// What the number's row said.
     pub(crate) rules: KnownRules,
     pub(super) stamp: Stamp,
-    pub(super) keep_until: Moment,
+    pub(super) stale_until: Moment,
 }
 
 impl LastGood {
@@ -155,7 +165,7 @@ impl LastGood {
             no_row: answer.no_row,
             loaded_at: answer.loaded_at,
             stale: true,
-            counted: AtomicBool::new(true),
+            registered: AtomicBool::new(true),
         }))
     }
 }
@@ -167,7 +177,7 @@ pub(crate) struct NumberPart {
     pub(crate) loaded_at: Moment,
     pub(crate) stamp: Stamp,
     pub(super) serve_until: Moment,
-    pub(super) keep_until: Moment,
+    pub(super) stale_until: Moment,
     pub(super) refresh_at: Moment,
 }
 

@@ -13,7 +13,7 @@
 
 use std::hash::BuildHasher;
 
-use super::entry::{Entry, Kept};
+use super::entry::{CacheEntry, Meta};
 use crate::number::Caller;
 use crate::sync::{
     Arc, AtomicU64, AtomicUsize, Guard, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Slot,
@@ -37,12 +37,12 @@ struct Bucket {
     /// One byte a slot, the first one lowest: zero, or the tag of what stands there. In the highest
     /// byte, how many entries went on from here.
     tags: AtomicU64,
-    slots: [Slot<Entry>; SLOTS],
+    slots: [Slot<CacheEntry>; SLOTS],
 }
 
 /// Where an entry was found.
 struct Found<'a> {
-    entry: Guard<Option<Arc<Entry>>>,
+    entry: Guard<Option<Arc<CacheEntry>>>,
     bucket: &'a Bucket,
     at: usize,
 }
@@ -77,14 +77,14 @@ impl Index {
     pub(super) fn read<T>(
         &self,
         hash: u64,
-        is_it: impl Fn(&Kept) -> bool,
-        look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
+        is_it: impl Fn(&Meta) -> bool,
+        look: impl FnOnce(&Arc<CacheEntry>, &Meta) -> T,
     ) -> Option<T> {
         loop {
             let level = self.level.load(Ordering::Acquire);
             if let Some(found) = find(self.buckets(level), hash, &is_it) {
                 let entry = found.entry.as_ref()?;
-                return Some(look(entry, entry.kept()?));
+                return Some(look(entry, entry.meta()?));
             }
             // It may have been taken to the next level just now.
             if self.level.load(Ordering::Acquire) == level {
@@ -97,14 +97,14 @@ impl Index {
     /// or there is no room.
     pub(super) fn insert(
         &self,
-        entry: Arc<Entry>,
-        outranks: impl FnOnce(&Kept, &Kept) -> bool,
-    ) -> Result<Option<Arc<Entry>>, Arc<Entry>> {
-        let Some(kept) = entry.kept() else { return Err(entry) };
-        let hash = self.hasher.hash_one(kept.caller);
+        entry: Arc<CacheEntry>,
+        outranks: impl FnOnce(&Meta, &Meta) -> bool,
+    ) -> Result<Option<Arc<CacheEntry>>, Arc<CacheEntry>> {
+        let Some(meta) = entry.meta() else { return Err(entry) };
+        let hash = self.hasher.hash_one(meta.caller);
         let _writing = self.lock();
-        if let Some(found) = find(self.in_use(), hash, |there| there.caller == kept.caller) {
-            if kept_in(found.entry.as_ref()).is_some_and(|there| outranks(there, kept)) {
+        if let Some(found) = find(self.in_use(), hash, |there| there.caller == meta.caller) {
+            if meta_in(found.entry.as_ref()).is_some_and(|there| outranks(there, meta)) {
                 return Err(entry);
             }
             return Ok(found.bucket.slots[found.at].swap(Some(entry)));
@@ -119,13 +119,13 @@ impl Index {
     pub(super) fn remove(
         &self,
         caller: Caller,
-        is_meant: impl FnOnce(&Kept) -> bool,
-    ) -> Option<Arc<Entry>> {
+        is_meant: impl FnOnce(&Meta) -> bool,
+    ) -> Option<Arc<CacheEntry>> {
         let hash = self.hasher.hash_one(caller);
         let _writing = self.lock();
         let Found { entry, bucket, at } =
             find(self.in_use(), hash, |there| there.caller == caller)?;
-        if !kept_in(entry.as_ref()).is_some_and(is_meant) {
+        if !meta_in(entry.as_ref()).is_some_and(is_meant) {
             return None;
         }
         // First, so that whoever finds it by its tag finds either it or nothing.
@@ -138,12 +138,12 @@ impl Index {
 
     /// Looks at every entry, in no order, at some perhaps twice. What comes or goes meanwhile may be
     /// seen or not.
-    pub(super) fn for_each(&self, mut look: impl FnMut(&Kept)) {
+    pub(super) fn for_each(&self, mut look: impl FnMut(&Meta)) {
         loop {
             let level = self.level.load(Ordering::Acquire);
             for slot in self.buckets(level).iter().flat_map(|bucket| &bucket.slots) {
-                if let Some(kept) = kept_in(slot.load().as_ref()) {
-                    look(kept);
+                if let Some(meta) = meta_in(slot.load().as_ref()) {
+                    look(meta);
                 }
             }
             // What was taken to another level meanwhile is looked at there.
@@ -169,7 +169,7 @@ impl Index {
         }
         let (old, new) = (self.buckets(level), self.make(next));
         for entry in old.iter().flat_map(|bucket| &bucket.slots).filter_map(Slot::load_full) {
-            let hash = entry.kept().map_or(0, |kept| self.hasher.hash_one(kept.caller));
+            let hash = entry.meta().map_or(0, |meta| self.hasher.hash_one(meta.caller));
             // There is room, since it is larger and nobody else writes.
             let _placed = put(new, hash, entry);
         }
@@ -228,7 +228,7 @@ impl Bucket {
 
 /// Looks for an entry in the buckets where one of its hash may stand.
 #[inline(always)]
-fn find(buckets: &[Bucket], hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<Found<'_>> {
+fn find(buckets: &[Bucket], hash: u64, is_it: impl Fn(&Meta) -> bool) -> Option<Found<'_>> {
     let tag = u64::from(tag_of(hash)) * EVERY_BYTE;
     for bucket in path(buckets, hash) {
         let tags = bucket.tags.load(Ordering::Acquire);
@@ -238,7 +238,7 @@ fn find(buckets: &[Bucket], hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<
         while same != 0 {
             let at = same.trailing_zeros() as usize / 8;
             let entry = bucket.slots[at].load();
-            if kept_in(entry.as_ref()).is_some_and(&is_it) {
+            if meta_in(entry.as_ref()).is_some_and(&is_it) {
                 return Some(Found { entry, bucket, at });
             }
             same &= same - 1;
@@ -251,12 +251,12 @@ fn find(buckets: &[Bucket], hash: u64, is_it: impl Fn(&Kept) -> bool) -> Option<
 }
 
 #[inline(always)]
-fn kept_in(slot: Option<&Arc<Entry>>) -> Option<&Kept> {
-    slot?.kept()
+fn meta_in(slot: Option<&Arc<CacheEntry>>) -> Option<&Meta> {
+    slot?.meta()
 }
 
 /// Puts an entry that is not there yet where there is room. `Err`: there is none. For who writes.
-fn put(buckets: &[Bucket], hash: u64, entry: Arc<Entry>) -> Result<(), Arc<Entry>> {
+fn put(buckets: &[Bucket], hash: u64, entry: Arc<CacheEntry>) -> Result<(), Arc<CacheEntry>> {
     let room = |bucket: &Bucket| {
         let tags = bucket.tags.load(Ordering::Relaxed);
         tags.to_le_bytes()[..SLOTS].iter().position(|&tag| tag == 0)
@@ -313,28 +313,28 @@ mod tests {
         Caller::parse("6f1c0a52-8d3e-4b7a-9c55-0e2f4a6b8d10", &number).unwrap()
     }
 
-    fn entry(at: u64, serial: u64) -> Arc<Entry> {
+    fn entry(at: u64, serial: u64) -> Arc<CacheEntry> {
         let error = ResolveError::FallbackDenied { reason: Reason::NumberUnknown };
-        let entry = Entry::of(Err(error.into()));
-        let kept = Kept {
+        let entry = CacheEntry::of(Err(error.into()));
+        let meta = Meta {
             caller: caller(at),
             stamp: Stamp::new(Fence::new().generation(), caller(at), None),
             fresh_until: Moment::NEVER,
             used: AtomicU32::new(0),
             retired: AtomicBool::new(false),
-            near: AtomicU16::new(0),
+            thread_caches: AtomicU16::new(0),
             needs_lease: true,
-            keep_until: Moment::NEVER,
+            stale_until: Moment::NEVER,
             refresh_at: Moment::NEVER,
             serial,
         };
-        assert!(entry.keep(kept));
+        assert!(entry.keep(meta));
         entry
     }
 
     fn serial(index: &Index, at: u64) -> Option<u64> {
-        let is_it = |kept: &Kept| kept.caller == caller(at);
-        index.read(index.hash(caller(at)), is_it, |_, kept| kept.serial)
+        let is_it = |meta: &Meta| meta.caller == caller(at);
+        index.read(index.hash(caller(at)), is_it, |_, meta| meta.serial)
     }
 
     #[test]
@@ -347,12 +347,12 @@ mod tests {
         assert_eq!(index.len(), 5000);
         for at in 0..5000 {
             assert_eq!(serial(&index, at), Some(1));
-            assert_eq!(put(at, 2).unwrap().kept().unwrap().serial, 1);
+            assert_eq!(put(at, 2).unwrap().meta().unwrap().serial, 1);
         }
         // Every other one goes, and others come into their places, many times over.
         for round in 3..20 {
             for at in (0..5000).step_by(2) {
-                assert!(index.remove(caller(at), |kept| kept.serial == 1).is_none());
+                assert!(index.remove(caller(at), |meta| meta.serial == 1).is_none());
                 assert!(index.remove(caller(at), |_| true).is_some());
                 assert_eq!(serial(&index, at), None);
                 assert!(put(at, round).is_none());

@@ -157,9 +157,9 @@ impl Shared {
 /// Nothing that is known by now can be lost by taking it for new: changes bump under the very lock
 /// under which this is called.
 fn newly_found(fence: &Fence, id: ConfigId, born: Generation) -> Generation {
-    let still_counts = fence.admits_config(id, born);
+    let still_current = fence.admits_config(id, born);
     let bumped = fence.bump(Change::Config(id));
-    if still_counts { bumped } else { born }
+    if still_current { bumped } else { born }
 }
 
 #[cfg(test)]
@@ -218,7 +218,7 @@ mod tests {
         assert!(Arc::ptr_eq(&lab.join(1, late, "new", true), &credentials));
         let (born, _, name) = lab.current(1);
         assert_eq!(&*name, "new");
-        assert!(born > late, "nobody told of it, so it is a change");
+        assert!(born > late, "nobody logged of it, so it is a change");
         // A row that was read before that and arrives only now.
         assert!(Arc::ptr_eq(&lab.join(1, early, "old", true), &credentials));
         let (still_born, _, name) = lab.current(1);

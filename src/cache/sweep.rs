@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Cache;
-use super::entry::{Entry, Kept, Noted, Place};
+use super::entry::{CacheEntry, CompactId, EntryId, Meta};
 use crate::clock::Moment;
 use crate::number::Caller;
 use crate::sync::{MutexGuard, Ordering, PoisonError};
@@ -22,7 +22,7 @@ impl Cache {
     ///
     /// An answer whose time is up has no use while the lease is live and no load has failed, since
     /// the database can be asked. Else it stays for as long as it may be the last good one.
-    pub(crate) fn sweep(&self, now: Moment) -> Vec<Place> {
+    pub(crate) fn sweep(&self, now: Moment) -> Vec<EntryId> {
         let due = {
             let mut due = self.due();
             let later = due.split_off(&tick(now));
@@ -31,47 +31,47 @@ impl Cache {
         let trusted =
             self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
         let mut in_use = Vec::new();
-        for noted in due.into_values().flatten() {
-            let judged = self.table.read_exact(noted, |entry, kept| {
-                let place = (kept.caller, kept.serial);
-                let ends_at = self.ends_at(entry, kept);
+        for compact in due.into_values().flatten() {
+            let judged = self.table.read_exact(compact, |entry, meta| {
+                let id = (meta.caller, meta.serial);
+                let ends_at = self.ends_at(entry, meta);
                 if now < ends_at {
                     // Since it was loaded for its first caller, or anew for nobody.
-                    let loaded_at = entry.said.as_ref().ok().map(|answer| answer.loaded_at);
-                    let used = loaded_at.is_some_and(|then| kept.was_used_since(then));
-                    if now >= kept.refresh_at && used {
-                        in_use.push(place);
+                    let loaded_at = entry.outcome.as_ref().ok().map(|answer| answer.loaded_at);
+                    let used = loaded_at.is_some_and(|then| meta.was_used_since(then));
+                    if now >= meta.refresh_at && used {
+                        in_use.push(id);
                     }
-                    let next = if now < kept.refresh_at { kept.refresh_at } else { ends_at };
+                    let next = if now < meta.refresh_at { meta.refresh_at } else { ends_at };
                     Ok(next.min(ends_at))
-                } else if trusted || now >= kept.keep_until {
-                    let aged = now >= kept.fresh_until;
-                    Err((if aged { &self.evicted.for_age } else { &self.evicted.unused }, place))
+                } else if trusted || now >= meta.stale_until {
+                    let aged = now >= meta.fresh_until;
+                    Err((if aged { &self.evicted.expired } else { &self.evicted.unused }, id))
                 } else {
-                    Ok(now.after(LOOK_AGAIN).min(kept.keep_until))
+                    Ok(now.after(RECHECK).min(meta.stale_until))
                 }
             });
             match judged {
-                Some(Ok(next)) => self.look_again(now, next, noted),
+                Some(Ok(next)) => self.schedule(now, next, compact),
                 Some(Err((cause, (caller, serial)))) => {
                     cause.fetch_add(1, Ordering::Relaxed);
                     self.table.remove_exact(caller, serial);
-                    self.keeper.invalidate(&caller);
+                    self.eviction.invalidate(&caller);
                 }
                 None => {}
             }
         }
-        self.keeper.run_pending_tasks();
+        self.eviction.run_pending_tasks();
         self.table.release_lingering();
         in_use
     }
 
     /// When nobody has a claim to an entry any more: its time is up, or it holds a secret that nobody
     /// has used for long.
-    pub(super) fn ends_at(&self, entry: &Entry, kept: &Kept) -> Moment {
+    pub(super) fn ends_at(&self, entry: &CacheEntry, meta: &Meta) -> Moment {
         match entry.database_answer() {
-            Some(_) => kept.fresh_until.min(kept.used_at().after(self.idle)),
-            None => kept.fresh_until,
+            Some(_) => meta.fresh_until.min(meta.used_at().after(self.idle)),
+            None => meta.fresh_until,
         }
     }
 
@@ -82,28 +82,28 @@ impl Cache {
     }
 
     /// Any of the callers that have an answer, by a random number.
-    pub(crate) fn any(&self, dice: u64) -> Option<Caller> {
+    pub(crate) fn any(&self, jitter_fraction: u64) -> Option<Caller> {
         let due = self.due();
         let (first, last) = (*due.first_key_value()?.0, *due.last_key_value()?.0);
-        let from = first + dice % (last - first + 1);
+        let from = first + jitter_fraction % (last - first + 1);
         let (_, places) = due.range(from..).next()?;
-        let at = usize::try_from(dice >> 32).unwrap_or(0) % places.len().max(1);
+        let at = usize::try_from(jitter_fraction >> 32).unwrap_or(0) % places.len().max(1);
         // Some were replaced since they were noted.
         let (before, from) = places.split_at(at);
-        let caller = |&noted: &Noted| self.table.read_exact(noted, |_, kept| kept.caller);
+        let caller = |&id: &CompactId| self.table.read_exact(id, |_, meta| meta.caller);
         from.iter().chain(before).find_map(caller)
     }
 
     /// Notes when something is to become of an entry. What is far away is noted for a moment somewhat
     /// before that, at which it is noted again: so a million of them share a few lists.
-    pub(super) fn look_again(&self, now: Moment, at: Moment, noted: Noted) {
+    pub(super) fn schedule(&self, now: Moment, at: Moment, id: CompactId) {
         let (now, at) = (tick(now), tick(at));
         let apart = at.saturating_sub(now) / LISTS;
         let together = if apart > 1 { u64::MAX << apart.ilog2() } else { u64::MAX };
-        self.due().entry(at & together).or_default().push(noted);
+        self.due().entry(at & together).or_default().push(id);
     }
 
-    fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Noted>>> {
+    fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<CompactId>>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,6 +115,6 @@ fn tick(at: Moment) -> u64 {
 /// How often the cache is swept.
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
 /// How soon an entry that outlived its time for want of a lease is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RECHECK: Duration = Duration::from_secs(1);
 /// Into how many lists, about, goes what is to be looked at between now and any later moment.
 const LISTS: u64 = 64;

@@ -4,7 +4,7 @@
 //! callers still hold the answer, as soon as the last of them lets go. One who is just now lent it
 //! near its thread may find it wiped, and resolves again.
 
-use super::entry::{Entry, Kept, Noted, Place};
+use super::entry::{CacheEntry, CompactId, EntryId, Meta};
 use super::index::Index;
 use crate::number::Caller;
 use crate::sync::{Arc, Mutex, MutexGuard, Ordering, PoisonError, Weak, fence};
@@ -13,7 +13,7 @@ use crate::sync::{Arc, Mutex, MutexGuard, Ordering, PoisonError, Weak, fence};
 pub(super) struct Table {
     index: Index,
     /// Retired answers that callers still hold.
-    lingering: Mutex<Vec<Weak<Entry>>>,
+    lingering: Mutex<Vec<Weak<CacheEntry>>>,
 }
 
 impl Default for Table {
@@ -32,7 +32,7 @@ impl Table {
     pub(super) fn read<T>(
         &self,
         caller: Caller,
-        look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
+        look: impl FnOnce(&Arc<CacheEntry>, &Meta) -> T,
     ) -> Option<T> {
         self.read_hashed(self.hash(caller), caller, look)
     }
@@ -43,9 +43,9 @@ impl Table {
         &self,
         hash: u64,
         caller: Caller,
-        look: impl FnOnce(&Arc<Entry>, &Kept) -> T,
+        look: impl FnOnce(&Arc<CacheEntry>, &Meta) -> T,
     ) -> Option<T> {
-        self.index.read(hash, |kept| kept.caller == caller, look)
+        self.index.read(hash, |meta| meta.caller == caller, look)
     }
 
     /// What a caller is looked for by.
@@ -57,15 +57,15 @@ impl Table {
     /// Looks at one very entry.
     pub(super) fn read_exact<T>(
         &self,
-        Noted { hash, serial }: Noted,
-        look: impl FnOnce(&Entry, &Kept) -> T,
+        CompactId { hash, serial }: CompactId,
+        look: impl FnOnce(&CacheEntry, &Meta) -> T,
     ) -> Option<T> {
-        self.index.read(hash, |kept| kept.serial == serial, |entry, kept| look(entry, kept))
+        self.index.read(hash, |meta| meta.serial == serial, |entry, meta| look(entry, meta))
     }
 
     /// One very entry, in less room.
-    pub(super) fn note(&self, (caller, serial): Place) -> Noted {
-        Noted { hash: self.hash(caller), serial }
+    pub(super) fn compact(&self, (caller, serial): EntryId) -> CompactId {
+        CompactId { hash: self.hash(caller), serial }
     }
 
     /// Makes room for so many more.
@@ -77,11 +77,11 @@ impl Table {
     /// stays; or it stands somewhere already.
     pub(super) fn insert(
         &self,
-        entry: Arc<Entry>,
-        kept: Kept,
-        outranks: impl FnOnce(&Kept, &Kept) -> bool,
+        entry: Arc<CacheEntry>,
+        meta: Meta,
+        outranks: impl FnOnce(&Meta, &Meta) -> bool,
     ) -> bool {
-        if !entry.keep(kept) {
+        if !entry.keep(meta) {
             return false;
         }
         let inserted = self.index.insert(entry, outranks);
@@ -101,17 +101,17 @@ impl Table {
 
     /// Removes one very entry, never whatever stands under its key by now.
     pub(super) fn remove_exact(&self, caller: Caller, serial: u64) {
-        if let Some(entry) = self.index.remove(caller, |kept| kept.serial == serial) {
+        if let Some(entry) = self.index.remove(caller, |meta| meta.serial == serial) {
             self.retire(entry);
         }
     }
 
     /// Removes what `outdated` says.
-    pub(super) fn remove_all(&self, outdated: impl Fn(&Kept) -> bool) {
+    pub(super) fn remove_all(&self, outdated: impl Fn(&Meta) -> bool) {
         let mut places = Vec::new();
-        self.index.for_each(|kept| {
-            if outdated(kept) {
-                places.push((kept.caller, kept.serial));
+        self.index.for_each(|meta| {
+            if outdated(meta) {
+                places.push((meta.caller, meta.serial));
             }
         });
         for (caller, serial) in places {
@@ -125,10 +125,10 @@ impl Table {
     }
 
     /// Leaves the credentials of an entry that is in the index no more, or never was.
-    pub(super) fn retire(&self, entry: Arc<Entry>) {
-        if let Some(kept) = entry.kept() {
+    pub(super) fn retire(&self, entry: Arc<CacheEntry>) {
+        if let Some(meta) = entry.meta() {
             // Seen by whoever is handed it now, before it is counted who holds it.
-            kept.retired.swap(true, Ordering::SeqCst);
+            meta.retired.swap(true, Ordering::SeqCst);
         }
         if entry.database_answer().is_none() {
             return;
@@ -140,13 +140,13 @@ impl Table {
         }
     }
 
-    fn lingering(&self) -> MutexGuard<'_, Vec<Weak<Entry>>> {
+    fn lingering(&self) -> MutexGuard<'_, Vec<Weak<CacheEntry>>> {
         self.lingering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Releases the credentials of a retired answer if nobody holds it, nor reads it in the index.
-fn released(retired: &Weak<Entry>) -> bool {
+fn released(retired: &Weak<CacheEntry>) -> bool {
     let Some(entry) = retired.upgrade() else {
         // Its last holder has let go, and released it by that.
         return true;
@@ -156,14 +156,15 @@ fn released(retired: &Weak<Entry>) -> bool {
     fence(Ordering::SeqCst);
     // What comes near is held first and counted then, and goes the other way round. So with as many
     // near before as after, there is nobody else if nobody else was counted in between.
-    let near = || entry.kept().map_or(0, |kept| usize::from(kept.near.load(Ordering::Acquire)));
-    let before = near();
+    let thread_cache =
+        || entry.meta().map_or(0, |meta| usize::from(meta.thread_caches.load(Ordering::Acquire)));
+    let before = thread_cache();
     let holders = Arc::strong_count(&entry);
     // The count of holders is read without an order of its own: who was seen to have let go must be
     // seen to have gone from near, too.
     fence(Ordering::Acquire);
-    let unheld = holders == 1 + before && near() == before;
-    if unheld && let Ok(answer) = &entry.said {
+    let unheld = holders == 1 + before && thread_cache() == before;
+    if unheld && let Ok(answer) = &entry.outcome {
         answer.release();
     }
     unheld

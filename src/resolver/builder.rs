@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use thread_local::ThreadLocal;
 
-use super::gathering::Gathering;
-use super::health::Vitals;
+use super::health::HealthState;
 use super::live::Live;
 use super::loader::Loader;
 use super::metrics::Telemetry;
-use super::moved::Whereabouts;
 use super::owners::Owners;
+use super::route_batcher::RouteBatcher;
 use super::source_log::SourceLog;
+use super::url_watch::UrlWatch;
 use super::{Engine, Resolver};
-use crate::cache::flight::Flights;
+use crate::cache::single_flight::SingleFlight;
 use crate::cache::{Cache, Lifetimes};
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, TickingClock};
@@ -84,7 +84,7 @@ impl ResolverBuilder {
             (Arc::new(Live::new(settings, store.is_some(), &clock)), Lifecycle::new());
         let loader = Arc::new(Loader {
             store,
-            is_told: feed.is_some(),
+            has_feed: feed.is_some(),
             live: Arc::clone(&live),
             cache: Arc::clone(&cache),
             clock: Arc::clone(&clock),
@@ -98,10 +98,10 @@ impl ResolverBuilder {
                 max_stale: tuning.max_stale,
                 jitter: tuning.ttl_jitter,
             },
-            gathering: Gathering::new(tuning.connections),
-            flights: Flights::new(),
-            config_flights: Flights::new(),
-            whereabouts: Whereabouts::default(),
+            route_batcher: RouteBatcher::new(tuning.connections),
+            loads: SingleFlight::new(),
+            config_loads: SingleFlight::new(),
+            url_watch: UrlWatch::default(),
             pause_until: 0.into(),
         });
         let engine = Arc::new(Engine {
@@ -114,7 +114,7 @@ impl ResolverBuilder {
             loader,
             database,
             feed,
-            vitals: Vitals::default(),
+            health_state: HealthState::default(),
             lifecycle,
             tuning,
         });

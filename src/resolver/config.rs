@@ -9,14 +9,14 @@ use tracing::Instrument;
 
 use super::Resolver;
 use super::decision::answer;
-use super::landed::{Asked, Landed, LandedConfig, Loaded, Visit};
+use super::loaded::{Asked, HeldCredentials, LoadResult, Loaded, LoadedConfig};
 use super::loader::{Loader, reason_of};
 use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
-use crate::cache::flight::Crashed;
 use crate::cache::shared::Facts;
-use crate::cache::{Fresh, NumberPart, Outcome};
+use crate::cache::single_flight::Crashed;
+use crate::cache::{Fresh, NumberPart, ResolveOutcome};
 use crate::change::Change;
 use crate::clock::Moment;
 use crate::credentials::Credentials;
@@ -105,33 +105,33 @@ impl Resolver {
 
 impl Loader {
     /// The answer for a number whose config has changed, if what that says now is known.
-    pub(super) fn with_new_config(&self, caller: Caller, now: Moment) -> Option<Outcome> {
+    pub(super) fn with_new_config(&self, caller: Caller, now: Moment) -> Option<ResolveOutcome> {
         let part = self.cache.number_part(caller, now)?;
-        self.made_again(caller, &part, now).map(|landed| landed.outcome)
+        self.remake(caller, &part, now).map(|loaded| loaded.outcome)
     }
 
     /// The same, and loads what the config says now, unless somebody does so already.
-    pub(super) async fn after_config_change(self: &Arc<Self>, caller: Caller) -> Option<Landed> {
+    pub(super) async fn after_config_change(self: &Arc<Self>, caller: Caller) -> Option<Loaded> {
         let now = self.clock.now();
         let part = self.cache.number_part(caller, now)?;
-        let _held_until_used = self.fly_to_config(part.config).await.ok()?.outcome.ok()?;
-        self.made_again(caller, &part, now)
+        let _held_until_used = self.join_or_start_config(part.config).await.ok()?.outcome.ok()?;
+        self.remake(caller, &part, now)
     }
 
     /// Waits for a load of a config that is as new as this question, and takes part in what it found.
     async fn config(self: &Arc<Self>, id: ConfigId) -> Result<Result<Used, Reason>, Crashed> {
-        let question = self.asks();
+        let question = self.question_now();
         loop {
-            let landed = self.fly_to_config(id).await?;
+            let loaded = self.join_or_start_config(id).await?;
             let proven = self.cache.fence.lease_is_live(self.clock.now());
-            if !landed.answers(question, proven, &self.cache.fence, self.tuning.lease) {
+            if !loaded.answers(question, proven, &self.cache.fence, self.tuning.lease) {
                 continue;
             }
-            match landed.outcome {
+            match loaded.outcome {
                 Err(reason) => return Ok(Err(reason)),
-                Ok((visit, facts)) if visit.0.acquire() => {
-                    let credentials = Arc::clone(&visit.0);
-                    return Ok(Ok(Used { credentials, facts, loaded_at: landed.asked.at }));
+                Ok((held, facts)) if held.0.acquire() => {
+                    let credentials = Arc::clone(&held.0);
+                    return Ok(Ok(Used { credentials, facts, loaded_at: loaded.asked.at }));
                 }
                 // It has changed again since, and was wiped for that.
                 Ok(_) => {}
@@ -140,14 +140,14 @@ impl Loader {
     }
 
     /// Joins the load of a config that is under way, or begins one.
-    async fn fly_to_config(self: &Arc<Self>, id: ConfigId) -> Result<LandedConfig, Crashed> {
+    async fn join_or_start_config(self: &Arc<Self>, id: ConfigId) -> Result<LoadedConfig, Crashed> {
         let loader = Arc::clone(self);
         let span = tracing::debug_span!("load config", %id);
-        let take_off = |born| loader.load_config(id, born).instrument(span);
-        self.config_flights.board(id, &self.cache.fence, &self.lifecycle, take_off).await
+        let start = |born| loader.load_config(id, born).instrument(span);
+        self.config_loads.join_or_start(id, &self.cache.fence, &self.lifecycle, start).await
     }
 
-    fn made_again(&self, caller: Caller, part: &NumberPart, now: Moment) -> Option<Landed> {
+    fn remake(&self, caller: Caller, part: &NumberPart, now: Moment) -> Option<Loaded> {
         let counts = |born| self.cache.fence.admits_config(part.config, born);
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let stamp = part.stamp;
@@ -163,24 +163,24 @@ impl Loader {
         ));
         let stamp = stamp.with_config_of(born);
         let fresh = Fresh::remade(outcome.clone(), stamp, part, now);
-        self.tell(caller, &outcome);
+        self.log_source(caller, &outcome);
         self.cache.keep(caller, fresh, now);
         // Both parts are as new as the lease proves that was live now: as if asked for before it.
         let asked_at = now.before(self.tuning.lease);
-        self.cache.fence.admits(stamp).then_some(Landed { outcome, stamp, asked_at })
+        self.cache.fence.admits(stamp).then_some(Loaded { outcome, stamp, asked_at })
     }
 
     /// Asks for a config and shares its credentials.
-    async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> LandedConfig {
+    async fn load_config(self: Arc<Self>, id: ConfigId, born: Generation) -> LoadedConfig {
         self.telemetry.config_loads.increment(1);
-        let _under_way = self.telemetry.take_off();
+        let _under_way = self.telemetry.load_started();
         let asked = Asked { born, at: self.clock.now() };
         match self.ask_for_config(id, asked).await {
-            Ok((visit, facts, born)) => {
+            Ok((held, facts, born)) => {
                 let asked = Asked { born, ..asked };
-                LandedConfig { id, asked, outcome: Ok((Arc::new(visit), facts)) }
+                LoadedConfig { id, asked, outcome: Ok((Arc::new(held), facts)) }
             }
-            Err(reason) => LandedConfig { id, asked, outcome: Err(reason) },
+            Err(reason) => LoadedConfig { id, asked, outcome: Err(reason) },
         }
     }
 
@@ -188,7 +188,7 @@ impl Loader {
         &self,
         id: ConfigId,
         asked: Asked,
-    ) -> Result<(Visit, Arc<Facts>, Generation), Reason> {
+    ) -> Result<(HeldCredentials, Arc<Facts>, Generation), Reason> {
         let running = self.live.running();
         let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
         let config = store.config(id).await.map_err(|error| reason_of(&error))?;
@@ -196,7 +196,7 @@ impl Loader {
         let chosen = running.choose(id, config).map_err(|why| why.reason())?;
         let (credentials, born) =
             chosen.credentials(asked.born, &self.cache, &self.clock).map_err(|why| why.reason())?;
-        Ok((Visit(credentials), chosen.facts(), born))
+        Ok((HeldCredentials(credentials), chosen.facts(), born))
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
         let _held = loader.clone().load_config(id, generation).await;
         let now = loader.clock.now();
         let part = loader.cache.number_part(caller, now).unwrap();
-        let landed = loader.made_again(caller, &part, now).unwrap();
-        assert_eq!(landed.asked_at, now.before(loader.tuning.lease));
+        let loaded = loader.remake(caller, &part, now).unwrap();
+        assert_eq!(loaded.asked_at, now.before(loader.tuning.lease));
     }
 }

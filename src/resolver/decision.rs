@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 
-use crate::answer::{Answer, KnownRules, Origin};
+use crate::answer::{Answer, AnswerOrigin, KnownRules};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
 use crate::cache::shared::Facts;
-use crate::cache::{Cache, Outcome};
+use crate::cache::{Cache, ResolveOutcome};
 use crate::clock::{Clock, Moment};
 use crate::credentials::Credentials;
 use crate::environment::Environment;
@@ -133,7 +133,7 @@ impl Decision {
     }
 
     /// Whether an answer that was made earlier is the one that this would be.
-    pub(super) fn says(&self, earlier: &Outcome, environment: &Environment) -> bool {
+    pub(super) fn says(&self, earlier: &ResolveOutcome, environment: &Environment) -> bool {
         let reason = match (&self.verdict, earlier) {
             (Ok(chosen), Ok(answer)) if answer.reason().is_none() => {
                 return chosen.is(answer, &self.rules, environment);
@@ -159,7 +159,7 @@ impl Chosen {
         let rules_trunk = rules.rules().and_then(|rules| rules.trunk.as_deref());
         let (config, facts) = (&self.config, self.facts());
         let sealed = config.api_secret.expose_secret();
-        matches!(origin, Origin::Database { id, name } if *id == config.id && *name == facts.name)
+        matches!(origin, AnswerOrigin::Database { id, name } if *id == config.id && *name == facts.name)
             && *trunk == environment.trunk(facts.trunk.as_deref(), rules_trunk)
             && *agent == environment.agent(facts.agent.as_deref())
             && answer.known_rules() == *rules
@@ -217,7 +217,7 @@ pub(super) fn answer(
     let rules_trunk = rules.as_ref().and_then(|rules| rules.trunk.as_deref());
     let trunk = environment.trunk(facts.trunk.as_deref(), rules_trunk);
     let agent = environment.agent(facts.agent.as_deref());
-    let origin = Origin::Database { id, name: Arc::clone(&facts.name) };
+    let origin = AnswerOrigin::Database { id, name: Arc::clone(&facts.name) };
     Resolution::new(Answer::new(credentials, trunk, agent, origin, rules, loaded_at))
 }
 

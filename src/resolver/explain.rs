@@ -7,7 +7,7 @@ use super::decision::{Chosen, Decision, given};
 use super::live::Running;
 use super::loader::reason_of;
 use crate::answer::ResolveError;
-use crate::cache::{Near, Outcome, Resolution};
+use crate::cache::{Resolution, ResolveOutcome, ThreadCache};
 use crate::number::Caller;
 use crate::rules::Known;
 
@@ -41,8 +41,8 @@ impl Resolver {
         if let Some(entry) = running.for_everybody() {
             return Explanation { steps, outcome: entry.outcome().map_err(Into::into) };
         }
-        let asked = loader.asks();
-        let hit = engine.cache.hit(caller, asked.at, false, &Near::default(), |_| ());
+        let asked = loader.question_now();
+        let hit = engine.cache.hit(caller, asked.at, false, &ThreadCache::default(), |_| ());
         let cached = if hit.is_ok() { "would answer" } else { "has none" };
         steps.push(Step::new("cache", format!("{cached}; it is passed over here")));
 
@@ -51,7 +51,7 @@ impl Resolver {
         let outcome = match loader.decide(caller, asked, &running).await {
             Ok(decision) => {
                 steps.extend(decision.steps());
-                loader.land(caller, asked, asked.at, &running, decision).outcome
+                loader.keep_decision(caller, asked, asked.at, &running, decision).outcome
             }
             Err(error) => {
                 steps.push(Step::new("database", error.to_string()));
@@ -115,7 +115,7 @@ fn names(given: Option<&str>, otherwise: &str) -> String {
 }
 
 /// What it came to.
-fn last_steps(outcome: &Outcome, running: &Running) -> Vec<Step> {
+fn last_steps(outcome: &ResolveOutcome, running: &Running) -> Vec<Step> {
     let (reason, answer) = match outcome {
         Ok(answer) if answer.stale() => (None, "the last good one of the database".to_owned()),
         Ok(answer) if answer.reason().is_none() => (None, "from the database".to_owned()),

@@ -12,7 +12,7 @@ use crate::settings::Warm;
 
 /// What the tasks have found.
 #[derive(Default)]
-pub(super) struct Vitals {
+pub(super) struct HealthState {
     /// Whether changes have been heard at least once.
     pub(super) has_heard: AtomicBool,
     /// Whether what was to be loaded at the start has been, as far as it could be.
@@ -88,14 +88,14 @@ impl Resolver {
 
     /// Records at once what is else recorded twenty times a second: for a scrape.
     #[cfg(feature = "server")]
-    pub(crate) fn tell_metrics(&self) {
-        self.engine.tell_metrics(self.engine.hearing());
+    pub(crate) fn record_metrics(&self) {
+        self.engine.record_metrics(self.engine.hearing());
     }
 }
 
 impl Engine {
     pub(super) fn health(&self) -> Health {
-        let found = &self.vitals;
+        let found = &self.health_state;
         let hearing = self.hearing();
         let enabled = self.live.running().switches().configs;
         let not_ready = if !enabled {
@@ -130,7 +130,7 @@ impl Engine {
     }
 
     /// Records what is not recorded where it happens.
-    pub(super) fn tell_metrics(&self, hearing: Hearing) {
+    pub(super) fn record_metrics(&self, hearing: Hearing) {
         let (telemetry, now) = (&self.telemetry, self.clock.now());
         telemetry.add_up();
         telemetry.hears_by(hearing);

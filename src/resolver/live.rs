@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::decision::{Chosen, Decision, Refused, choose, decide};
 use crate::answer::KnownRules;
-use crate::cache::{Entry, Outcome, Resolution};
+use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::environment::Environment;
@@ -57,7 +57,7 @@ pub(super) struct Running {
     pub(super) ring: Option<Arc<KeyRing>>,
     pub(super) environment: Arc<Environment>,
     /// What everybody is told where the database is not asked.
-    off: Arc<Entry>,
+    off: Arc<CacheEntry>,
 }
 
 /// What the settings say of who answers.
@@ -76,12 +76,12 @@ impl Flag {
     }
 
     /// What everybody is told where the database is not asked.
-    fn off(self, environment: &Environment, clock: &Arc<dyn Clock>) -> Arc<Entry> {
+    fn off(self, environment: &Environment, clock: &Arc<dyn Clock>) -> Arc<CacheEntry> {
         if self.database_off {
             tracing::warn!("DATABASE_OFF is set: the environment answers, and no rules hold");
         }
         let reason = if self.database_off { Reason::DatabaseOff } else { Reason::FlagOff };
-        Arc::new(Entry::from(environment.answer(reason, KnownRules::Unknown, clock.now())))
+        Arc::new(CacheEntry::from(environment.answer(reason, KnownRules::Unknown, clock.now())))
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) enum Outdated {
     /// All that this changes.
     Dropped(Change),
     /// Whose credentials are used: all answers, and nothing of what they say of numbers.
-    Turned,
+    SourceSwitched,
 }
 
 /// Why new settings were not taken. The old ones hold.
@@ -150,7 +150,7 @@ impl Live {
     }
 
     /// What everybody is told where it is not.
-    pub(super) fn off(&self) -> Arc<Entry> {
+    pub(super) fn off(&self) -> Arc<CacheEntry> {
         Arc::clone(&self.running.load().off)
     }
 
@@ -237,7 +237,7 @@ impl Running {
     }
 
     /// What everybody is told, where the database is not asked.
-    pub(super) fn for_everybody(&self) -> Option<&Arc<Entry>> {
+    pub(super) fn for_everybody(&self) -> Option<&Arc<CacheEntry>> {
         (!self.switches.database).then_some(&self.off)
     }
 
@@ -267,7 +267,7 @@ impl Running {
         reason: Reason,
         rules: KnownRules,
         now: Moment,
-    ) -> Outcome {
+    ) -> ResolveOutcome {
         let reason = if self.uses_configs() { reason } else { Reason::FlagOff };
         self.environment.answer(reason, rules, now).map(Resolution::new)
     }
@@ -303,7 +303,7 @@ impl Running {
         } else if !self.environment.answers_like(&older.environment) {
             Some(Outdated::Dropped(Change::Numbers))
         } else if self.uses_configs() != older.uses_configs() {
-            Some(Outdated::Turned)
+            Some(Outdated::SourceSwitched)
         } else {
             None
         }

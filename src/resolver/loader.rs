@@ -9,16 +9,18 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::decision::{Decision, Refused, answer};
-use super::gathering::Gathering;
-use super::landed::{Asked, Landed, LandedConfig, Loaded};
 use super::live::{Live, Running};
+use super::loaded::{Asked, LoadResult, Loaded, LoadedConfig};
 use super::metrics::Telemetry;
-use super::moved::Whereabouts;
+use super::route_batcher::RouteBatcher;
 use super::source_log::{SourceLog, Topic};
+use super::url_watch::UrlWatch;
 use crate::answer::KnownRules;
 use crate::cache::fence::{Generation, Stamp};
-use crate::cache::flight::{Crashed, Flights};
-use crate::cache::{Cache, Fresh, LastGood, Lifetimes, Outcome, Place, Resolution, dice};
+use crate::cache::single_flight::{Crashed, SingleFlight};
+use crate::cache::{
+    Cache, EntryId, Fresh, LastGood, Lifetimes, Resolution, ResolveOutcome, jitter_fraction,
+};
 use crate::clock::{Clock, Moment};
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId};
@@ -30,7 +32,7 @@ use crate::store::{Config, Store, StoreError};
 pub(super) struct Loader {
     pub(super) store: Option<Arc<dyn Store>>,
     /// Whether a live lease proves that the database answers: somebody listens to it.
-    pub(super) is_told: bool,
+    pub(super) has_feed: bool,
     pub(super) live: Arc<Live>,
     pub(super) cache: Arc<Cache>,
     pub(super) clock: Arc<dyn Clock>,
@@ -39,10 +41,10 @@ pub(super) struct Loader {
     pub(super) lifecycle: Lifecycle,
     pub(super) tuning: Arc<Tuning>,
     pub(super) lifetimes: Lifetimes,
-    pub(super) gathering: Gathering,
-    pub(super) flights: Flights<Caller, Landed>,
-    pub(super) config_flights: Flights<ConfigId, LandedConfig>,
-    pub(super) whereabouts: Whereabouts,
+    pub(super) route_batcher: RouteBatcher,
+    pub(super) loads: SingleFlight<Caller, Loaded>,
+    pub(super) config_loads: SingleFlight<ConfigId, LoadedConfig>,
+    pub(super) url_watch: UrlWatch,
     /// Until when the database is left alone by those who have a last good answer.
     pub(super) pause_until: AtomicU64,
 }
@@ -58,7 +60,7 @@ pub(super) enum Purpose {
 
 impl Loader {
     /// The database, else the last good answer, else the environment.
-    pub(super) async fn outcome(self: &Arc<Self>, caller: Caller) -> Outcome {
+    pub(super) async fn outcome(self: &Arc<Self>, caller: Caller) -> ResolveOutcome {
         let now = self.clock.now();
         let last = self.cache.last_good(caller, now);
         if let Some(last) = &last
@@ -78,12 +80,12 @@ impl Loader {
     /// Whether a load has failed a moment ago, and nothing has proven since that the database
     /// answers.
     pub(super) fn database_is_left_alone(&self, now: Moment) -> bool {
-        let proven = self.is_told && self.cache.fence.lease_is_live(now);
+        let proven = self.has_feed && self.cache.fence.lease_is_live(now);
         now.0 < self.pause_until.load(Ordering::Acquire) && !proven
     }
 
     /// Loads anew what is in use, unless the database is in the way.
-    pub(super) async fn refresh(self: &Arc<Self>, place: Place) {
+    pub(super) async fn refresh(self: &Arc<Self>, place: EntryId) {
         let now = self.clock.now();
         if self.database_is_left_alone(now) {
             return;
@@ -91,52 +93,53 @@ impl Loader {
         let Some(used_at) = self.cache.used_at(place) else { return };
         let (loader, (caller, _)) = (Arc::clone(self), place);
         let last = self.cache.last_good(caller, now);
-        let take_off = |born| loader.fly(caller, born, last, Purpose::Refresh { used_at });
+        let start = |born| loader.run_load(caller, born, last, Purpose::Refresh { used_at });
         let _landed =
-            self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off).await;
+            self.loads.join_or_start(caller, &self.cache.fence, &self.lifecycle, start).await;
     }
 
     /// Waits for a load that is as new as this question.
-    async fn load(self: &Arc<Self>, caller: Caller) -> Result<Outcome, Crashed> {
-        let question = self.asks();
+    async fn load(self: &Arc<Self>, caller: Caller) -> Result<ResolveOutcome, Crashed> {
+        let question = self.question_now();
         loop {
             let loader = Arc::clone(self);
             // Taken before the load begins, and held: it may be wiped for its age at any moment.
             let last = self.cache.last_good(caller, self.clock.now());
             let joined = AtomicBool::new(true);
-            let take_off = |born| {
+            let start = |born| {
                 joined.store(false, Ordering::Relaxed);
                 let span = tracing::debug_span!("load", number = %caller.number.masked());
-                loader.fly(caller, born, last, Purpose::Answer).instrument(span)
+                loader.run_load(caller, born, last, Purpose::Answer).instrument(span)
             };
-            let flight = self.flights.board(caller, &self.cache.fence, &self.lifecycle, take_off);
-            let landed = flight.await;
+            let flight =
+                self.loads.join_or_start(caller, &self.cache.fence, &self.lifecycle, start);
+            let loaded = flight.await;
             self.telemetry.joined.increment(u64::from(joined.load(Ordering::Relaxed)));
-            let landed = landed?;
+            let loaded = loaded?;
             let proven = self.cache.fence.lease_is_live(self.clock.now());
             // A flight that was joined may have read what changed before we asked. The next one
             // takes off after that.
-            if landed.answers(question, proven, &self.cache.fence, self.tuning.lease) {
-                return Ok(landed.outcome);
+            if loaded.answers(question, proven, &self.cache.fence, self.tuning.lease) {
+                return Ok(loaded.outcome);
             }
         }
     }
 
     /// One load: asks, decides, caches.
-    async fn fly(
+    async fn run_load(
         self: Arc<Self>,
         caller: Caller,
         born: Generation,
         last: Option<LastGood>,
         purpose: Purpose,
-    ) -> Landed {
+    ) -> Loaded {
         if let Purpose::Answer = purpose
             && let Some(answer) = self.after_config_change(caller).await
         {
             return answer;
         }
         self.telemetry.loads.increment(1);
-        let _under_way = self.telemetry.take_off();
+        let _under_way = self.telemetry.load_started();
         let running = self.live.running();
         let asked = Asked { born, at: self.clock.now() };
         let used_at = match purpose {
@@ -144,7 +147,7 @@ impl Loader {
             Purpose::Refresh { used_at } => used_at,
         };
         match self.decide(caller, asked, &running).await {
-            Ok(decision) => self.land(caller, asked, used_at, &running, decision),
+            Ok(decision) => self.keep_decision(caller, asked, used_at, &running, decision),
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
                 self.note_failure(caller, &error);
@@ -157,7 +160,7 @@ impl Loader {
                     Some((outcome, _)) => outcome,
                     None => self.without_database(caller, last, reason_of(&error)),
                 };
-                Landed { outcome, stamp: Stamp::new(born, caller, None), asked_at: asked.at }
+                Loaded { outcome, stamp: Stamp::new(born, caller, None), asked_at: asked.at }
             }
         }
     }
@@ -165,12 +168,12 @@ impl Loader {
     /// Looks whether a config's calls go elsewhere than before.
     pub(super) fn watch_url(&self, config: Option<&Config>, asked: Asked) {
         if let Some(config) = config {
-            self.whereabouts.watch(config, asked, &self.telemetry, &self.source_log);
+            self.url_watch.watch(config, asked, &self.telemetry, &self.source_log);
         }
     }
 
     /// A question that comes now.
-    pub(super) fn asks(&self) -> Asked {
+    pub(super) fn question_now(&self) -> Asked {
         Asked { born: self.cache.fence.generation(), at: self.clock.now() }
     }
 
@@ -182,29 +185,29 @@ impl Loader {
         running: &Running,
     ) -> Result<Decision, Arc<StoreError>> {
         let Some(store) = &self.store else { return Ok(Decision::no_database()) };
-        let route = self.gathering.route(&**store, caller).await?;
+        let route = self.route_batcher.route(&**store, caller).await?;
         self.pause_until.store(0, Ordering::Release);
         self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
         Ok(running.decide(route))
     }
 
     /// Makes an answer of what the rows say, and keeps it.
-    pub(super) fn land(
+    pub(super) fn keep_decision(
         &self,
         caller: Caller,
         asked: Asked,
         used_at: Moment,
         running: &Running,
         decision: Decision,
-    ) -> Landed {
+    ) -> Loaded {
         let stamp = Stamp::new(asked.born, caller, decision.depends_on);
         let (outcome, config_born) = self.open(decision, asked, running);
         let stamp = stamp.with_config_of(config_born);
-        self.tell(caller, &outcome);
+        self.log_source(caller, &outcome);
         let fresh = Fresh::from_database(caller, outcome.clone(), stamp, asked.at, &self.lifetimes)
             .used_at(used_at);
         self.cache.keep(caller, fresh, self.clock.now());
-        Landed { outcome, stamp, asked_at: asked.at }
+        Loaded { outcome, stamp, asked_at: asked.at }
     }
 
     /// The answer: the config's, with credentials shared by all numbers that use it, or the
@@ -214,7 +217,7 @@ impl Loader {
         decision: Decision,
         asked: Asked,
         running: &Running,
-    ) -> (Outcome, Generation) {
+    ) -> (ResolveOutcome, Generation) {
         let Decision { depends_on, rules, verdict } = decision;
         let environment = &running.environment;
         let opened = verdict.and_then(|chosen| {
@@ -241,7 +244,7 @@ impl Loader {
             return tracing::debug!(%why, "the database has no answer");
         };
         self.telemetry.unopened(error);
-        if let Some(kept_back) = self.source_log.may_tell(Topic::Secret, now) {
+        if let Some(kept_back) = self.source_log.admit(Topic::Secret, now) {
             let config = config.map(tracing::field::display);
             tracing::error!(config, %error, kept_back, "a secret does not open");
         }
@@ -254,7 +257,7 @@ impl Loader {
         caller: Caller,
         last: Option<LastGood>,
         reason: Reason,
-    ) -> Outcome {
+    ) -> ResolveOutcome {
         if matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseTimeout) {
             self.cache.distrust_database(self.clock.now().after(DISTRUST));
         }
@@ -265,7 +268,7 @@ impl Loader {
         let born = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
         let outcome = self.live.running().without_database(reason, KnownRules::Unknown, now);
-        self.tell(caller, &outcome);
+        self.log_source(caller, &outcome);
         let stamp = Stamp::new(born, caller, None);
         self.cache.keep(caller, Fresh::substitute(outcome.clone(), stamp, now, until), now);
         outcome
@@ -273,7 +276,7 @@ impl Loader {
 
     /// What the database said last: its answer, where the flag lets it place calls; else what the
     /// environment answers by the rules that it named. `None`: it is known to have changed.
-    fn by_last(&self, caller: Caller, last: &LastGood, reason: Reason) -> Option<Outcome> {
+    fn by_last(&self, caller: Caller, last: &LastGood, reason: Reason) -> Option<ResolveOutcome> {
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let made = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
@@ -287,7 +290,7 @@ impl Loader {
             return None;
         }
         let outcome = running.without_database(reason, last.rules.clone(), now);
-        self.tell(caller, &outcome);
+        self.log_source(caller, &outcome);
         let fresh = Fresh::by_last_rules(outcome.clone(), last, made, now, until);
         self.cache.keep(caller, fresh, now);
         Some(outcome)
@@ -303,20 +306,20 @@ impl Loader {
     }
 
     /// Logs where an answer comes from, when that differs from what was cached: never once a call.
-    pub(super) fn tell(&self, caller: Caller, outcome: &Outcome) {
-        let gist = |outcome: &Outcome| match outcome {
+    pub(super) fn log_source(&self, caller: Caller, outcome: &ResolveOutcome) {
+        let source_of = |outcome: &ResolveOutcome| match outcome {
             Ok(answer) => (answer.config_id(), answer.reason()),
             Err(unanswered) => (None, unanswered.error.reason()),
         };
-        if self.cache.peek(caller).as_ref().map(gist) != Some(gist(outcome)) {
-            self.source_log.tell(caller.number, outcome, self.clock.now());
+        if self.cache.peek(caller).as_ref().map(source_of) != Some(source_of(outcome)) {
+            self.source_log.log(caller.number, outcome, self.clock.now());
         }
     }
 
     fn error_until(&self, asked_for: impl Hash) -> Moment {
         let now = self.clock.now();
         // Half to whole, so that those who failed together do not ask again together.
-        now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * dice((asked_for, now.0))))
+        now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * jitter_fraction((asked_for, now.0))))
     }
 }
 

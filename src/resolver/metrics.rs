@@ -206,7 +206,7 @@ impl Telemetry {
     }
 
     /// Counts a load as under way until what is returned is dropped.
-    pub(super) fn take_off(&self) -> InFlight {
+    pub(super) fn load_started(&self) -> InFlight {
         self.in_flight.increment(1.0);
         InFlight(self.in_flight.clone())
     }

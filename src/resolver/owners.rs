@@ -8,19 +8,19 @@ use super::loader::{Loader, reason_of};
 use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::{Generation, Stamp};
-use crate::cache::flight::{Crashed, Flights};
+use crate::cache::single_flight::{Crashed, SingleFlight};
 use crate::clock::Moment;
 use crate::number::{Caller, E164, TenantId};
 use crate::reason::Reason;
 
 /// Who owns numbers, as far as it was asked for.
 pub(super) struct Owners {
-    known: Known,
-    flights: Flights<E164, Owned>,
+    cache: OwnerCache,
+    loads: SingleFlight<E164, Owned>,
     loader: Arc<Loader>,
 }
 
-type Known = moka::sync::Cache<E164, Owned, foldhash::fast::RandomState>;
+type OwnerCache = moka::sync::Cache<E164, Owned, foldhash::fast::RandomState>;
 
 /// What the database said of the owners of a number, or why it did not.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Resolver {
         let engine = &self.engine;
         let running = engine.live.running();
         if let Some(off) = running.for_everybody() {
-            return Ok(engine.counted(off.outcome(), true)?);
+            return Ok(engine.count_outcome(off.outcome(), true)?);
         }
         let (reason, rules) = match engine.owners.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
@@ -61,38 +61,39 @@ impl Resolver {
         };
         let now = engine.clock.now();
         let outcome = running.without_database(reason, rules, now);
-        engine.loader.source_log.tell(number, &outcome, now);
-        Ok(engine.counted(outcome, false)?)
+        engine.loader.source_log.log(number, &outcome, now);
+        Ok(engine.count_outcome(outcome, false)?)
     }
 }
 
 impl Owners {
     pub(super) fn new(loader: &Arc<Loader>) -> Self {
         let tuning = &loader.tuning;
-        let known = moka::sync::Cache::builder()
+        let cache = moka::sync::Cache::builder()
             .max_capacity(tuning.capacity)
             .time_to_live(tuning.max_stale.max(tuning.ttl))
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { known, flights: Flights::new(), loader: Arc::clone(loader) }
+        Self { cache, loads: SingleFlight::new(), loader: Arc::clone(loader) }
     }
 
     async fn owner(&self, number: E164) -> Result<Owner, Reason> {
         let loader = &self.loader;
         let now = loader.clock.now();
-        let known = self.known.get(&number);
-        if let Some(known) = &known
-            && known.holds(loader, now)
+        let owned = self.cache.get(&number);
+        if let Some(owned) = &owned
+            && owned.holds(loader, now)
         {
-            return known.owner;
+            return owned.owner;
         }
-        let last = known.and_then(|known| known.last_good(loader, now));
+        let last = owned.and_then(|owned| owned.last_good(loader, now));
         if let Some(last) = last
             && loader.database_is_left_alone(now)
         {
             return Ok(last);
         }
-        let take_off = |born| ask(Arc::clone(loader), self.known.clone(), number, born);
-        let flight = self.flights.board(number, &loader.cache.fence, &loader.lifecycle, take_off);
+        let start = |born| ask(Arc::clone(loader), self.cache.clone(), number, born);
+        let flight =
+            self.loads.join_or_start(number, &loader.cache.fence, &loader.lifecycle, start);
         let owner = match tokio::time::timeout(loader.tuning.resolve_deadline, flight).await {
             Ok(Ok(owned)) => owned.owner,
             Ok(Err(Crashed)) => Err(Reason::LoadPanicked),
@@ -102,16 +103,16 @@ impl Owners {
     }
 }
 
-async fn ask(loader: Arc<Loader>, known: Known, number: E164, born: Generation) -> Owned {
+async fn ask(loader: Arc<Loader>, cache: OwnerCache, number: E164, born: Generation) -> Owned {
     let asked_at = loader.clock.now();
     let owner = loader.owner(number).await;
-    let said = Owned { owner, stamp: Stamp::of_number(born, number), asked_at };
+    let owned = Owned { owner, stamp: Stamp::of_number(born, number), asked_at };
     // Whom it named when it last could is worth more than that it failed.
-    let last = known.get(&number).and_then(|last| last.last_good(&loader, asked_at));
+    let last = cache.get(&number).and_then(|last| last.last_good(&loader, asked_at));
     if owner.is_ok() || last.is_none() {
-        known.insert(number, said.clone());
+        cache.insert(number, owned.clone());
     }
-    said
+    owned
 }
 
 impl Owned {

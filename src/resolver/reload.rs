@@ -29,7 +29,7 @@ impl Resolver {
                 engine.telemetry.by_reload.increment(1);
                 engine.cache.apply(change);
             }
-            Outdated::Turned => engine.cache.turn(),
+            Outdated::SourceSwitched => engine.cache.switch_source(),
         })?;
         // The same one still, perhaps by another password.
         if let (Some(opened), Some(database)) = (&engine.database, &database) {

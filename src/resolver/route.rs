@@ -43,7 +43,7 @@ impl Resolver {
                 routing.verdict = Err(Refusal::RulesUnknown);
             } else {
                 let now = engine.clock.now();
-                engine.loader.source_log.tell_without_rules(caller.number, reason, now);
+                engine.loader.source_log.log_without_rules(caller.number, reason, now);
             }
         }
         routing

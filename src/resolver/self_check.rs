@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Engine;
-use super::health::Vitals;
-use crate::cache::Place;
+use super::health::HealthState;
+use crate::cache::EntryId;
 use crate::change::Change;
 use crate::clock::Moment;
 
@@ -30,20 +30,20 @@ pub(super) async fn check_now_and_then(engine: Weak<Engine>) {
 impl Engine {
     /// Holds one answer against the database.
     async fn check(&self) {
-        let (Some(store), Ok(dice)) = (&self.loader.store, getrandom::u64()) else { return };
+        let (Some(store), Ok(random)) = (&self.loader.store, getrandom::u64()) else { return };
         let asked_at = self.clock.now();
-        let sample = self.cache.any(dice).and_then(|caller| {
+        let sample = self.cache.any(random).and_then(|caller| {
             let (outcome, serial) = self.cache.proven(caller, asked_at)?;
             Some((caller, outcome, serial))
         });
         let Some((caller, outcome, serial)) = sample else {
             // What would not be served cannot be stale.
-            return found_nothing(&self.vitals);
+            return found_nothing(&self.health_state);
         };
         let running = self.live.running();
         let Ok(route) = store.route(caller).await else {
             // What was found before says nothing of an answer that nobody can be held against now.
-            return found_nothing(&self.vitals);
+            return found_nothing(&self.health_state);
         };
         let decision = running.decide(route);
         let place = (caller, serial);
@@ -56,7 +56,7 @@ impl Engine {
         if !Arc::ptr_eq(&running, &self.live.running()) {
             return;
         }
-        let found = &self.vitals;
+        let found = &self.health_state;
         let stale = staleness > self.tuning.lease;
         found.checked.fetch_add(1, Ordering::AcqRel);
         self.telemetry.checks.increment(1);
@@ -78,11 +78,11 @@ impl Engine {
 
     /// Waits until an answer that is known to be old is refused, and returns how long after the
     /// database had said otherwise that was.
-    async fn until_it_counts_no_more(&self, place: Place, asked_at: Moment) -> Duration {
+    async fn until_it_counts_no_more(&self, place: EntryId, asked_at: Moment) -> Duration {
         loop {
             let now = self.clock.now();
             let staleness = now.since(asked_at);
-            if !self.cache.still_counts(place, now) || staleness > self.tuning.lease * 2 {
+            if !self.cache.is_still_current(place, now) || staleness > self.tuning.lease * 2 {
                 return staleness;
             }
             sleep(Duration::from_millis(1)).await;
@@ -90,6 +90,6 @@ impl Engine {
     }
 }
 
-fn found_nothing(vitals: &Vitals) {
-    vitals.stale_now.store(false, Ordering::Release);
+fn found_nothing(health_state: &HealthState) {
+    health_state.stale_now.store(false, Ordering::Release);
 }

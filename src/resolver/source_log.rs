@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cache::Outcome;
+use crate::cache::ResolveOutcome;
 use crate::clock::Moment;
 use crate::number::E164;
 use crate::reason::Reason;
@@ -48,36 +48,36 @@ impl Topic {
 #[derive(Clone, Copy)]
 struct Window {
     began: Moment,
-    told: u32,
+    logged: u32,
     kept_back: u64,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { began: Moment(0), told: 0, kept_back: 0 }
+        Self { began: Moment(0), logged: 0, kept_back: 0 }
     }
 }
 
 impl SourceLog {
     /// Whether one more may be told of; then also how many were not since the last one.
-    pub(super) fn may_tell(&self, topic: Topic, now: Moment) -> Option<u64> {
+    pub(super) fn admit(&self, topic: Topic, now: Moment) -> Option<u64> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = &mut windows[topic.place()];
-        if now.since(window.began) >= WINDOW || window.told == 0 {
-            (window.began, window.told) = (now, 0);
+        if now.since(window.began) >= WINDOW || window.logged == 0 {
+            (window.began, window.logged) = (now, 0);
         }
-        if window.told >= MOST {
+        if window.logged >= MOST {
             window.kept_back += 1;
             return None;
         }
-        window.told += 1;
+        window.logged += 1;
         Some(std::mem::take(&mut window.kept_back))
     }
 
     /// Says that a call may go out though nothing is known of the rules of its number.
     #[cfg(feature = "dispatch")]
-    pub(super) fn tell_without_rules(&self, number: E164, reason: Option<Reason>, now: Moment) {
-        let Some(kept_back) = self.may_tell(Topic::WithoutRules, now) else { return };
+    pub(super) fn log_without_rules(&self, number: E164, reason: Option<Reason>, now: Moment) {
+        let Some(kept_back) = self.admit(Topic::WithoutRules, now) else { return };
         let (number, reason) = (number.masked(), reason.map(tracing::field::display));
         tracing::warn!(
             reason,
@@ -88,12 +88,12 @@ impl SourceLog {
     }
 
     /// Says where an answer comes from, in the words that operators search for.
-    pub(super) fn tell(&self, number: E164, outcome: &Outcome, now: Moment) {
+    pub(super) fn log(&self, number: E164, outcome: &ResolveOutcome, now: Moment) {
         let number = number.masked();
         match outcome {
             Ok(answer) => match answer.reason() {
                 None => {
-                    let Some(kept_back) = self.may_tell(Topic::Database, now) else {
+                    let Some(kept_back) = self.admit(Topic::Database, now) else {
                         return;
                     };
                     tracing::info!(
@@ -107,14 +107,14 @@ impl SourceLog {
                 Some(reason) if reason.is_by_settings() => {}
                 Some(reason) => {
                     let topic = Topic::Fallback(reason);
-                    let Some(kept_back) = self.may_tell(topic, now) else { return };
+                    let Some(kept_back) = self.admit(topic, now) else { return };
                     tracing::warn!(%reason, %number, kept_back, "Falling back to environment variables");
                 }
             },
             Err(unanswered) => {
                 let reason = unanswered.error.reason().unwrap_or(Reason::LoadPanicked);
                 let topic = Topic::Fallback(reason);
-                let Some(kept_back) = self.may_tell(topic, now) else { return };
+                let Some(kept_back) = self.admit(topic, now) else { return };
                 let error = &unanswered.error;
                 tracing::error!(%number, %error, kept_back, "no credentials for a call");
             }
@@ -132,16 +132,16 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_of_so_often_and_then_counted() {
-        let told = SourceLog::default();
+        let log = SourceLog::default();
         let at = |seconds| Moment(0).after(Duration::from_secs(seconds));
-        let tell = |reason, seconds| told.may_tell(Topic::Fallback(reason), at(seconds));
+        let admit = |reason, seconds| log.admit(Topic::Fallback(reason), at(seconds));
         for _ in 0..MOST {
-            assert_eq!(tell(Reason::NumberUnknown, 1), Some(0));
+            assert_eq!(admit(Reason::NumberUnknown, 1), Some(0));
         }
-        assert_eq!(tell(Reason::NumberUnknown, 2), None);
-        assert_eq!(tell(Reason::NumberUnknown, 10), None, "the window is not over");
-        assert_eq!(tell(Reason::DatabaseTimeout, 10), Some(0), "each reason for itself");
-        assert_eq!(tell(Reason::NumberUnknown, 11), Some(2), "it says how many it kept back");
-        assert_eq!(tell(Reason::NumberUnknown, 11), Some(0));
+        assert_eq!(admit(Reason::NumberUnknown, 2), None);
+        assert_eq!(admit(Reason::NumberUnknown, 10), None, "the window is not over");
+        assert_eq!(admit(Reason::DatabaseTimeout, 10), Some(0), "each reason for itself");
+        assert_eq!(admit(Reason::NumberUnknown, 11), Some(2), "it says how many it kept back");
+        assert_eq!(admit(Reason::NumberUnknown, 11), Some(0));
     }
 }

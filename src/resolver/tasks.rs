@@ -15,7 +15,7 @@ use super::Engine;
 use super::live::Switches;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
-use crate::cache::{Place, SWEEP};
+use crate::cache::{EntryId, SWEEP};
 use crate::changes::Hearing;
 use crate::settings::Warm;
 use crate::store::StoreError;
@@ -84,7 +84,7 @@ impl Engine {
 }
 
 /// Wipes what is due, notes by which way changes are heard, and passes on what is in use.
-async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<Place>) {
+async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<EntryId>) {
     let mut due = interval(SWEEP);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -97,14 +97,14 @@ async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<Place>) {
             }
         }
         let hearing = engine.hearing();
-        engine.tell_metrics(hearing);
+        engine.record_metrics(hearing);
         if hearing != Hearing::Nothing {
-            engine.vitals.has_heard.store(true, Ordering::Release);
+            engine.health_state.has_heard.store(true, Ordering::Release);
         }
     }
 }
 
-async fn refresh(engine: Weak<Engine>, wanted: Arc<tokio::sync::Mutex<mpsc::Receiver<Place>>>) {
+async fn refresh(engine: Weak<Engine>, wanted: Arc<tokio::sync::Mutex<mpsc::Receiver<EntryId>>>) {
     let mut wanted = wanted.lock().await;
     futures_util::stream::poll_fn(|context| wanted.poll_recv(context))
         .for_each_concurrent(REFRESHES_AT_ONCE, |place| {
@@ -123,8 +123,8 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         let keep = engine.upgrade().map(|engine| engine.tuning.keep_changes);
         let Some(Some(keep)) = keep else { return };
         // Not all nodes at once, nor right at their start.
-        let dice = getrandom::u64().unwrap_or(0) % PRUNE_EVERY.as_secs();
-        sleep(PRUNE_EVERY / 2 + Duration::from_secs(dice)).await;
+        let random = getrandom::u64().unwrap_or(0) % PRUNE_EVERY.as_secs();
+        sleep(PRUNE_EVERY / 2 + Duration::from_secs(random)).await;
         let Some(engine) = engine.upgrade() else { return };
         let Some(feed) = &engine.feed else { return };
         match feed.prune(keep).await {

@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use super::Engine;
 use super::decision::answer;
-use super::landed::{Asked, Visit};
 use super::live::Running;
+use super::loaded::{Asked, HeldCredentials};
 use super::loader::Loader;
 use crate::answer::Source;
 use crate::cache::Fresh;
@@ -52,7 +52,7 @@ pub(super) async fn warm_up(engine: Weak<Engine>) {
         Ok(()) => tracing::info!(numbers, ?took, "numbers are warm"),
         Err(error) => tracing::warn!(%error, numbers, "not all numbers could be warmed"),
     }
-    engine.vitals.warmed.store(true, Ordering::Release);
+    engine.health_state.warmed.store(true, Ordering::Release);
 }
 
 async fn warm_recent(loader: &Weak<Loader>) -> Result<(), StoreError> {
@@ -60,7 +60,9 @@ async fn warm_recent(loader: &Weak<Loader>) -> Result<(), StoreError> {
     let Some((store, room)) = loader.upgrade().and_then(begin) else { return Ok(()) };
     let callers = store.changed_lately(room.min(MOST_RECENT)).await?;
     for callers in callers.chunks(ROUTES) {
-        let Some(asked) = loader.upgrade().map(|loader| loader.asks()) else { return Ok(()) };
+        let Some(asked) = loader.upgrade().map(|loader| loader.question_now()) else {
+            return Ok(());
+        };
         let routes = match store.routes(callers).await {
             // One of them cannot be read: that one is left to its callers.
             Err(StoreError::Row { .. }) => {
@@ -81,7 +83,7 @@ async fn warm_all(loader: &Weak<Loader>) -> Result<(), StoreError> {
     let begin = |loader: Arc<Loader>| {
         let (store, room) = (loader.store.clone()?, loader.room());
         let next = loader.page(&store, None, room.min(PAGE));
-        Some((store, room, next, loader.asks()))
+        Some((store, room, next, loader.question_now()))
     };
     let Some((store, mut room, mut next, asked)) = loader.upgrade().and_then(begin) else {
         return Ok(());
@@ -118,7 +120,7 @@ type Configs = HashMap<ConfigId, Opened>;
 
 /// A config whose secret is open, for as long as this is held.
 struct Opened {
-    credentials: Visit,
+    credentials: HeldCredentials,
     facts: Arc<Facts>,
     born: Generation,
 }
@@ -159,7 +161,7 @@ impl Loader {
         after: Option<Number>,
         most: usize,
     ) -> impl Future<Output = Option<Result<Page, StoreError>>> + use<> {
-        let asked = self.asks();
+        let asked = self.question_now();
         let (store, (send, page)) = (Arc::clone(store), oneshot::channel());
         self.lifecycle.spawn("warm-up page", async move {
             let numbers = store.numbers_after(after.as_ref(), most).await;
@@ -181,7 +183,10 @@ impl Loader {
             let chosen = running.choose(id, Some(config)).ok()?;
             let (credentials, born) =
                 chosen.credentials(asked.born, &self.cache, &self.clock).ok()?;
-            Some((id, Opened { credentials: Visit(credentials), facts: chosen.facts(), born }))
+            Some((
+                id,
+                Opened { credentials: HeldCredentials(credentials), facts: chosen.facts(), born },
+            ))
         };
         configs.into_iter().filter_map(open).collect()
     }
@@ -192,7 +197,7 @@ impl Loader {
         let caller = Caller::new(number.tenant, digits);
         let rules = Rules::read(number.provider.as_deref(), &number.rules);
         let (None, Some(id)) = (rules.credentials_wrong, rules.config) else { return };
-        let Some(Opened { credentials: Visit(credentials), facts, born: config_born }) =
+        let Some(Opened { credentials: HeldCredentials(credentials), facts, born: config_born }) =
             configs.get(&id)
         else {
             return;

@@ -134,7 +134,7 @@ impl Health {
 
     /// Has the resolver record what it would only record in a moment.
     pub(super) fn tell_metrics(&self) {
-        self.resolver.tell_metrics();
+        self.resolver.record_metrics();
     }
 
     /// What a probe is told.
@@ -175,7 +175,7 @@ impl Health {
         };
         let census = async {
             loop {
-                let counted = self.resolver.census().await;
+                let counted = self.resolver.key_usage().await;
                 tokio::time::sleep(match counted {
                     Ok(census) => {
                         self.say_sealed(&census);

@@ -176,7 +176,7 @@ impl Keeping for GenerationLast {
     fn load(&self) {
         let lab = &self.0.lab;
         let rows = lab.read();
-        lab.land(caller(1), lab.cache.fence.generation(), rows, LATER);
+        lab.keep_decision(caller(1), lab.cache.fence.generation(), rows, LATER);
     }
 
     fn change(&self) {
@@ -279,7 +279,7 @@ fn doubt_against_lease() -> Verdict {
         let stamp = Stamp::new(since, caller(1), Some(CONFIG));
         let doubted = in_doubt.load(Ordering::SeqCst);
         if doubted && (lab.hit(caller(1)).is_some() || fence.admits(stamp)) {
-            return Err("an answer from before the doubt counted after it");
+            return Err("an answer from before the doubt registered after it");
         }
         if fence.knows_better(stamp) { Err("doubt was taken for a change") } else { Ok(()) }
     };
@@ -332,7 +332,7 @@ fn last_good_against_change() -> Verdict {
             lab.change(Change::Config(CONFIG));
             changed.store(true, Ordering::SeqCst);
         });
-        let keeper = threads.spawn(|| {
+        let eviction = threads.spawn(|| {
             let known = changed.load(Ordering::SeqCst);
             let last = lab.cache.last_good(caller(1), NOW);
             let kept = last.and_then(|last| lab.keep_last_good(caller(1), &last));
@@ -342,7 +342,7 @@ fn last_good_against_change() -> Verdict {
                 Ok(())
             }
         });
-        keeper.join().expect("a keeper does not panic")
+        eviction.join().expect("a eviction does not panic")
     })?;
     let last = lab.cache.last_good(caller(1), Moment(1));
     let kept = last.and_then(|last| lab.keep_last_good(caller(1), &last));

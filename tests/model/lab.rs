@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::answer::{Answer, Origin, ResolveError, TrunkOrigin};
+use crate::answer::{Answer, AnswerOrigin, ResolveError, TrunkOrigin};
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
-use crate::cache::{Cache, Entry, Fresh, LastGood, Lifetimes, Near, Outcome, Resolution};
+use crate::cache::{
+    Cache, CacheEntry, Fresh, LastGood, Lifetimes, Resolution, ResolveOutcome, ThreadCache,
+};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::credentials::{CredentialError, Credentials};
@@ -27,8 +29,8 @@ pub(crate) struct Rows {
 }
 
 /// What a load came to.
-pub(crate) struct Loaded {
-    pub(crate) outcome: Outcome,
+pub(crate) struct LoadResult {
+    pub(crate) outcome: ResolveOutcome,
     pub(crate) stamp: Stamp,
 }
 
@@ -70,31 +72,31 @@ impl Lab {
     }
 
     /// A whole load: the generation first, then the rows.
-    pub(crate) fn load(&self, caller: Caller) -> Loaded {
+    pub(crate) fn load(&self, caller: Caller) -> LoadResult {
         self.load_until(caller, LATER)
     }
 
     /// The same, for an answer that is fresh until then.
-    pub(crate) fn load_until(&self, caller: Caller, until: Moment) -> Loaded {
+    pub(crate) fn load_until(&self, caller: Caller, until: Moment) -> LoadResult {
         let born = self.cache.fence.generation();
         let rows = self.read();
-        self.land(caller, born, rows, until)
+        self.keep_decision(caller, born, rows, until)
     }
 
     /// Makes an answer of rows and keeps it, as the resolver does when a load lands.
-    pub(crate) fn land(
+    pub(crate) fn keep_decision(
         &self,
         caller: Caller,
         born: Generation,
         rows: Rows,
         until: Moment,
-    ) -> Loaded {
+    ) -> LoadResult {
         let (outcome, config_born) = self.answer(born, rows);
         let stamp = Stamp::new(born, caller, Some(CONFIG)).with_config_of(config_born);
         let lifetimes = Lifetimes { ttl: until.since(NOW), ..LIFETIMES };
         let fresh = Fresh::from_database(caller, outcome.clone(), stamp, NOW, &lifetimes);
         self.cache.keep(caller, fresh, NOW);
-        Loaded { outcome, stamp }
+        LoadResult { outcome, stamp }
     }
 
     /// Keeps the error of a caller that waited in vain, as the resolver does.
@@ -111,11 +113,11 @@ impl Lab {
     }
 
     /// Lets the last good answer serve on, as the resolver does for a caller that waited in vain.
-    pub(crate) fn keep_last_good(&self, caller: Caller, last: &LastGood) -> Option<Outcome> {
+    pub(crate) fn keep_last_good(&self, caller: Caller, last: &LastGood) -> Option<ResolveOutcome> {
         self.cache.keep_last_good(caller, last, self.cache.fence.generation(), NOW, LATER)
     }
 
-    fn answer(&self, born: Generation, rows: Rows) -> (Outcome, Generation) {
+    fn answer(&self, born: Generation, rows: Rows) -> (ResolveOutcome, Generation) {
         let (key, sealed) = (rows.config.to_string(), format!("sealed {}", rows.config));
         let facts = Arc::new(Facts { name: "config".into(), trunk: None, agent: None });
         let joined = self.cache.shared.join::<ResolveError>(
@@ -132,7 +134,7 @@ impl Lab {
         );
         let (credentials, config_born) = joined.expect("a URL is all it takes");
         let trunk = Some((rows.number.to_string().into(), TrunkOrigin::Rules));
-        let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
+        let origin = AnswerOrigin::Database { id: CONFIG, name: facts.name.clone() };
         (Ok(answer(credentials, trunk, origin)), config_born)
     }
 
@@ -143,39 +145,43 @@ impl Lab {
         &self,
         caller: Caller,
         config_born: impl FnOnce(Generation) -> Generation,
-    ) -> Option<Loaded> {
+    ) -> Option<LoadResult> {
         let part = self.cache.number_part(caller, NOW)?;
         let counts = |born| self.cache.fence.admits_config(CONFIG, born);
         let (born, credentials, facts) = self.cache.shared.current(CONFIG, counts)?;
         let trunk = part.rules.as_ref().and_then(|rules| rules.trunk.clone());
         let trunk = trunk.map(|trunk| (trunk, TrunkOrigin::Rules));
-        let origin = Origin::Database { id: CONFIG, name: facts.name.clone() };
+        let origin = AnswerOrigin::Database { id: CONFIG, name: facts.name.clone() };
         let stamp = part.stamp.with_config_of(config_born(born));
         let outcome = Ok(answer(credentials, trunk, origin));
         let fresh = Fresh::remade(outcome.clone(), stamp, &part, NOW);
         self.cache.keep(caller, fresh, NOW);
-        Some(Loaded { outcome, stamp })
+        Some(LoadResult { outcome, stamp })
     }
 
     /// What the cache would serve.
-    pub(crate) fn hit(&self, caller: Caller) -> Option<Outcome> {
-        self.hit_near(&Near::default(), caller)
+    pub(crate) fn hit(&self, caller: Caller) -> Option<ResolveOutcome> {
+        self.hit_near(&ThreadCache::default(), caller)
     }
 
     /// What it would serve a thread that has this for itself.
-    pub(crate) fn hit_near(&self, near: &Near, caller: Caller) -> Option<Outcome> {
-        self.cache.hit(caller, NOW, true, near, Entry::outcome).ok()
+    pub(crate) fn hit_near(
+        &self,
+        thread_cache: &ThreadCache,
+        caller: Caller,
+    ) -> Option<ResolveOutcome> {
+        self.cache.hit(caller, NOW, true, thread_cache, CacheEntry::outcome).ok()
     }
 
     /// What a thread has for itself after it has asked for a caller a few times.
-    pub(crate) fn near(&self, caller: Caller) -> Near {
-        let near = Near::default();
-        (0..5).for_each(|_| drop(self.hit_near(&near, caller)));
-        near
+    pub(crate) fn thread_cache(&self, caller: Caller) -> ThreadCache {
+        let thread_cache = ThreadCache::default();
+        (0..5).for_each(|_| drop(self.hit_near(&thread_cache, caller)));
+        thread_cache
     }
 
     /// What stands in the cache, whether it would be served or not.
-    pub(crate) fn standing(&self, caller: Caller) -> Option<Outcome> {
+    pub(crate) fn standing(&self, caller: Caller) -> Option<ResolveOutcome> {
         self.cache.peek(caller)
     }
 }
@@ -183,7 +189,7 @@ impl Lab {
 fn answer(
     credentials: Arc<Credentials>,
     trunk: Option<(Box<str>, TrunkOrigin)>,
-    origin: Origin,
+    origin: AnswerOrigin,
 ) -> Resolution {
     let mut rules = Rules::read(None, &serde_json::Value::Null);
     rules.trunk = trunk.as_ref().map(|(trunk, _)| trunk.clone());
@@ -192,14 +198,14 @@ fn answer(
 }
 
 /// Which rows an answer was made of. `None`: of none.
-pub(crate) fn rows_of(outcome: &Outcome) -> Option<Rows> {
+pub(crate) fn rows_of(outcome: &ResolveOutcome) -> Option<Rows> {
     let answer = outcome.as_ref().ok()?;
     let version = |text: &str| text.parse().expect("a version");
     Some(Rows { config: version(answer.api_key()), number: version(answer.trunk_id()?) })
 }
 
 /// Whether an answer can still sign.
-pub(crate) fn signs(outcome: &Outcome) -> bool {
+pub(crate) fn signs(outcome: &ResolveOutcome) -> bool {
     let Ok(answer) = outcome else { return false };
     !matches!(answer.token(&TokenRequest::default()), Err(CredentialError::Wiped))
 }

@@ -15,8 +15,8 @@
 
 mod explore;
 mod fence;
-mod flight;
 mod lab;
+mod single_flight;
 mod sync;
 mod table;
 mod weak;
@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()))
     };
     let models =
-        [fence::MODELS, flight::MODELS, wipe::MODELS, table::MODELS, weak::MODELS].concat();
+        [fence::MODELS, single_flight::MODELS, wipe::MODELS, table::MODELS, weak::MODELS].concat();
     let models = Mutex::new(models.into_iter().filter(is_wanted));
     let failed = AtomicBool::new(false);
     // Each on a thread of its own, of which there are as many as the machine can run.

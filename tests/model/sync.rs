@@ -101,7 +101,7 @@ impl<T> Deref for Guard<T> {
 }
 
 /// A stand-in for moka that keeps as many as it may and tells of what has gone late and from another thread, as moka may.
-pub(crate) struct Keeper<K, V, S = RandomState> {
+pub(crate) struct EvictionCache<K, V, S = RandomState> {
     kept: Mutex<HashMap<K, V>>,
     /// What has gone and nobody was told of yet.
     gone: Mutex<Vec<(K, V)>>,
@@ -110,24 +110,24 @@ pub(crate) struct Keeper<K, V, S = RandomState> {
     hasher: PhantomData<S>,
 }
 
-type Listener<K, V> = dyn Fn(Arc<K>, V, Gone) + Send + Sync;
+type Listener<K, V> = dyn Fn(Arc<K>, V, RemovalCause) + Send + Sync;
 
 /// Why. Only how many there were of each is counted.
 #[expect(dead_code, reason = "nothing grows old here")]
-pub(crate) enum Gone {
+pub(crate) enum RemovalCause {
     Size,
     Expired,
     Explicit,
     Replaced,
 }
 
-impl<K: Hash + Eq + Copy, V> Keeper<K, V> {
+impl<K: Hash + Eq + Copy, V> EvictionCache<K, V> {
     pub(crate) fn builder() -> Builder<K, V> {
         Builder { capacity: usize::MAX, listener: Box::new(|_, _, _| {}) }
     }
 }
 
-impl<K: Hash + Eq + Copy, V, S> Keeper<K, V, S> {
+impl<K: Hash + Eq + Copy, V, S> EvictionCache<K, V, S> {
     pub(crate) fn get(&self, key: &K) -> bool {
         self.lock().contains_key(key)
     }
@@ -158,9 +158,9 @@ impl<K: Hash + Eq + Copy, V, S> Keeper<K, V, S> {
             evicted.into_iter().filter_map(|key| Some((key, kept.remove(&key)?))).collect();
         drop(kept);
         self.went(evicted);
-        let told: Vec<_> = self.gone.lock().unwrap().drain(..).collect();
-        for (key, value) in told {
-            (self.listener)(Arc::new(key), value, Gone::Explicit);
+        let logged: Vec<_> = self.gone.lock().unwrap().drain(..).collect();
+        for (key, value) in logged {
+            (self.listener)(Arc::new(key), value, RemovalCause::Explicit);
         }
     }
 
@@ -190,13 +190,13 @@ impl<K: Hash + Eq + Copy, V> Builder<K, V> {
 
     pub(crate) fn eviction_listener(
         self,
-        listener: impl Fn(Arc<K>, V, Gone) + Send + Sync + 'static,
+        listener: impl Fn(Arc<K>, V, RemovalCause) + Send + Sync + 'static,
     ) -> Self {
         Self { listener: Box::new(listener), ..self }
     }
 
-    pub(crate) fn build_with_hasher<S>(self, _: S) -> Keeper<K, V, S> {
-        Keeper {
+    pub(crate) fn build_with_hasher<S>(self, _: S) -> EvictionCache<K, V, S> {
+        EvictionCache {
             kept: Mutex::default(),
             gone: Mutex::default(),
             listener: self.listener,

@@ -33,11 +33,11 @@ models! {
     }
 
     fn what_stands_in_for_an_answer_does_not_outlive_a_turn_of_the_flag() {
-        holds(|| turned(true));
+        holds(|| switched(true));
     }
 
     fn reading_the_settings_before_the_generation_is_caught() {
-        is_caught(|| turned(false));
+        is_caught(|| switched(false));
     }
 
     fn what_the_keeper_lets_go_leaves_the_index() {
@@ -146,13 +146,13 @@ fn last_good_without_lease() -> Verdict {
 }
 
 /// The flag turns while a caller that waited in vain is answered by the settings.
-fn turned(generation_first: bool) -> Verdict {
+fn switched(generation_first: bool) -> Verdict {
     let lab = Lab::new();
     let flag = AtomicBool::new(true);
     scope(|threads| {
         threads.spawn(|| {
             flag.store(false, Ordering::SeqCst);
-            lab.cache.turn();
+            lab.cache.switch_source();
         });
         threads.spawn(|| {
             let early = lab.cache.fence.generation();
@@ -164,7 +164,7 @@ fn turned(generation_first: bool) -> Verdict {
         });
     });
     match lab.hit(caller(1)) {
-        Some(_) => Err("an answer by the settings of before the turn still counts"),
+        Some(_) => Err("an answer by the settings of before the switch_source still counts"),
         None => Ok(()),
     }
 }
@@ -181,6 +181,6 @@ fn evicted() -> Verdict {
     lab.cache.sweep(NOW);
     match lab.cache.len() {
         0 => Ok(()),
-        _ => Err("the index holds what the keeper does not know"),
+        _ => Err("the index holds what the eviction does not know"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! loom lets a load find an old value wherever nothing forbids it, and goes through all of what may
 //! come of that. It takes atomics of its own and knows no `Weak`, so the product's files cannot be
-//! put under it: these are the steps of `Entry::outcome` and `Resolution::is_retired` in
+//! put under it: these are the steps of `CacheEntry::outcome` and `Resolution::is_retired` in
 //! `cache/entry.rs`, of `Slot::goes` in `cache/local.rs` and of `retire` in `cache/table.rs`, with
 //! the orders that those have (and those of the standard library's `Arc`).
 
@@ -15,9 +15,9 @@ use loom::thread;
 use crate::explore::models;
 
 /// An entry: who holds it, who of those only has it near, whether it has left the index.
-struct Entry {
+struct CacheEntry {
     strong: AtomicUsize,
-    near: AtomicUsize,
+    thread_caches: AtomicUsize,
     retired: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ struct Entry {
 struct Fences {
     handed_over: bool,
     retired: bool,
-    counted: bool,
+    registered: bool,
 }
 
 models! {
@@ -47,17 +47,17 @@ models! {
     }
 
     fn counting_near_without_a_fence_is_caught() {
-        assert!(breaks(going, Fences { counted: false, ..ALL }));
+        assert!(breaks(going, Fences { registered: false, ..ALL }));
     }
 }
 
-const ALL: Fences = Fences { handed_over: true, retired: true, counted: true };
+const ALL: Fences = Fences { handed_over: true, retired: true, registered: true };
 
-impl Entry {
-    fn new(strong: usize, near: usize) -> loom::sync::Arc<Self> {
+impl CacheEntry {
+    fn new(strong: usize, thread_caches: usize) -> loom::sync::Arc<Self> {
         loom::sync::Arc::new(Self {
             strong: AtomicUsize::new(strong),
-            near: AtomicUsize::new(near),
+            thread_caches: AtomicUsize::new(thread_caches),
             retired: AtomicBool::new(false),
         })
     }
@@ -73,7 +73,7 @@ impl Entry {
 
     /// It stands near a thread no more.
     fn go(&self) {
-        self.near.fetch_sub(1, Ordering::AcqRel);
+        self.thread_caches.fetch_sub(1, Ordering::AcqRel);
         self.strong.fetch_sub(1, Ordering::Release);
     }
 
@@ -84,19 +84,19 @@ impl Entry {
         if fences.retired {
             fence(Ordering::SeqCst);
         }
-        let before = self.near.load(Ordering::Acquire);
+        let before = self.thread_caches.load(Ordering::Acquire);
         let holders = self.strong.load(Ordering::Relaxed);
-        if fences.counted {
+        if fences.registered {
             fence(Ordering::Acquire);
         }
-        holders == 1 + before && self.near.load(Ordering::Acquire) == before
+        holders == 1 + before && self.thread_caches.load(Ordering::Acquire) == before
     }
 }
 
 /// One who has it near is handed it while it is retired. `true`: it is wiped in his hands, and he
 /// does not know.
 fn handing_over(fences: Fences) -> bool {
-    let entry = Entry::new(1, 1);
+    let entry = CacheEntry::new(1, 1);
     let retiring = {
         let entry = entry.clone();
         thread::spawn(move || entry.retire(fences))
@@ -108,7 +108,7 @@ fn handing_over(fences: Fences) -> bool {
 /// A caller holds it all the while, and another thread that had it near ends. `true`: it is wiped in
 /// the caller's hands.
 fn going(fences: Fences) -> bool {
-    let entry = Entry::new(2, 1);
+    let entry = CacheEntry::new(2, 1);
     let going = {
         let entry = entry.clone();
         thread::spawn(move || entry.go())
@@ -121,10 +121,10 @@ fn going(fences: Fences) -> bool {
 /// Whether anything that may happen breaks a scenario.
 fn breaks(scenario: fn(Fences) -> bool, fences: Fences) -> bool {
     let broken = Arc::new(Flag::new(false));
-    let told = Arc::clone(&broken);
+    let logged = Arc::clone(&broken);
     loom::model(move || {
         if scenario(fences) {
-            told.store(true, Ordering::Relaxed);
+            logged.store(true, Ordering::Relaxed);
         }
     });
     broken.load(Ordering::Relaxed)

@@ -2,7 +2,7 @@
 
 use shuttle::thread::scope;
 
-use crate::cache::Outcome;
+use crate::cache::ResolveOutcome;
 use crate::change::Change;
 use crate::explore::{Verdict, holds, is_caught, models};
 use crate::lab::{CONFIG, LATER, Lab, MUCH_LATER, NOW, caller, rows_of, signs};
@@ -67,9 +67,9 @@ models! {
     }
 
     fn what_stands_near_a_thread_does_not_keep_a_secret() {
-        holds(|| near(None));
-        holds(|| near(Some(Change::Number(caller(1)))));
-        holds(|| near(Some(Change::All)));
+        holds(|| thread_cache(None));
+        holds(|| thread_cache(Some(Change::Number(caller(1)))));
+        holds(|| thread_cache(Some(Change::All)));
     }
 
     fn what_is_wiped_is_not_taken_up_again() {
@@ -101,7 +101,7 @@ fn settle(lab: &Lab, loads: &[u64], change: impl FnOnce(&Lab) + Send) -> Verdict
     });
     lab.cache.sweep(NOW);
     [1, 2, 3].into_iter().try_for_each(|number| {
-        let current = |outcome: &Outcome| rows_of(outcome) == Some(lab.read());
+        let current = |outcome: &ResolveOutcome| rows_of(outcome) == Some(lab.read());
         match (lab.hit(caller(number)), lab.standing(caller(number))) {
             (Some(hit), _) if !signs(&hit) => Err("an answer counts and cannot sign"),
             (None, Some(left)) if signs(&left) && !current(&left) => {
@@ -160,11 +160,11 @@ fn leaving() -> Verdict {
 /// A number leaves, for its age or for a change, while one thread has it near and another one ends.
 /// Whoever holds the answer can sign for as long as he does, unless it was withdrawn; when he has
 /// let go, nobody can.
-fn near(change: Option<Change>) -> Verdict {
+fn thread_cache(change: Option<Change>) -> Verdict {
     let lab = Lab::new();
     lab.load(caller(1));
-    let (near, other) = (lab.near(caller(1)), lab.near(caller(1)));
-    let held = lab.hit_near(&near, caller(1)).ok_or("it is not warm")?;
+    let (thread_cache, other) = (lab.thread_cache(caller(1)), lab.thread_cache(caller(1)));
+    let held = lab.hit_near(&thread_cache, caller(1)).ok_or("it is not warm")?;
     let shared = held.as_ref().map(|answer| Arc::clone(&answer.credentials));
     let Ok(shared) = shared else { return Err("no answer") };
     let last = scope(|threads| {
@@ -174,7 +174,7 @@ fn near(change: Option<Change>) -> Verdict {
         });
         threads.spawn(move || drop(other));
         let held = threads.spawn(move || (signs(&held), held).0);
-        let again = lab.hit_near(&near, caller(1));
+        let again = lab.hit_near(&thread_cache, caller(1));
         let held_signs = held.join().expect("nothing panics");
         (held_signs, again)
     });
@@ -183,17 +183,17 @@ fn near(change: Option<Change>) -> Verdict {
             return Err("it was wiped in a caller's hands");
         }
         // Who was just being handed it may find it wiped, and asks again.
-        (_, Some(again)) if !signs(again) && lab.hit_near(&near, caller(1)).is_some() => {
+        (_, Some(again)) if !signs(again) && lab.hit_near(&thread_cache, caller(1)).is_some() => {
             return Err("an answer that was wiped was served once more");
         }
         _ => {}
     }
     drop(last);
     lab.cache.sweep(MUCH_LATER);
-    if lab.hit_near(&near, caller(1)).is_some() {
-        return Err("what has left is still served from near");
+    if lab.hit_near(&thread_cache, caller(1)).is_some() {
+        return Err("what has left is still served from thread_cache");
     }
-    if shared.acquire() { Err("what stands near keeps its secret") } else { Ok(()) }
+    if shared.acquire() { Err("what stands thread_cache keeps its secret") } else { Ok(()) }
 }
 
 /// Credentials are taken part in while their config changes.

@@ -1,13 +1,14 @@
-//! One load a key, be it a number or a config: the first caller starts it, the others wait for it.
+//! Single-flight: one load per key (a number or a config). The first caller starts it, the others
+//! wait for its result.
 //!
-//! A load is a task of its own. Callers wait with their own deadline and can neither cancel it nor
-//! make it start again, and a load that panics is an outcome like any other. (The loader of moka
-//! does the opposite on all three counts: it restarts when its caller leaves and panics the others
-//! after 200 restarts.)
+//! A load is a task of its own. Each caller waits with its own deadline and can neither cancel the
+//! load nor restart it. A load that panics is an outcome like any other. (moka's loader does the
+//! opposite on all three counts: it restarts when its caller leaves and panics the others after 200
+//! restarts.)
 //!
-//! **Invariant:** nobody is handed a result that is older than their question. A flight that took
-//! off before a change of its number is not joined after it; what it depends on besides is only
-//! known when it lands, so a joiner then judges the result by its stamp.
+//! **Invariant:** no caller gets a result that is older than its question. A load that started before
+//! a change of its number is not joined after that change. Which config a load depends on is known
+//! only when it ends, so whoever joined it then checks the stamp of the result.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -22,33 +23,32 @@ use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId, E164};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The loads in the air.
-pub(crate) struct Flights<K, T> {
-    air: Arc<Mutex<HashMap<K, Flight<T>, foldhash::fast::RandomState>>>,
-    /// How many more may take off. Who finds no room waits on the ground, where waiting costs
-    /// nothing but the waiting.
-    room: Arc<Semaphore>,
+/// The loads that are running, by key.
+pub(crate) struct SingleFlight<K, T> {
+    in_flight: Arc<Mutex<HashMap<K, Flight<T>, foldhash::fast::RandomState>>>,
+    /// How many more loads may start. A caller without a permit waits, and starts no task meanwhile.
+    permits: Arc<Semaphore>,
 }
 
-/// What a flight is for.
-pub(crate) trait Destination: Copy + Eq + Hash + Send + 'static {
-    /// Whether a flight that took off in this generation is as new as a question that comes now.
+/// What is loaded: at most one load runs per key and generation.
+pub(crate) trait LoadKey: Copy + Eq + Hash + Send + 'static {
+    /// Whether a load that started in this generation is new enough for a question asked now.
     fn admits(self, fence: &Fence, born: Generation) -> bool;
 }
 
-impl Destination for Caller {
+impl LoadKey for Caller {
     fn admits(self, fence: &Fence, born: Generation) -> bool {
         fence.admits(Stamp::new(born, self, None))
     }
 }
 
-impl Destination for E164 {
+impl LoadKey for E164 {
     fn admits(self, fence: &Fence, born: Generation) -> bool {
         fence.admits(Stamp::of_number(born, self))
     }
 }
 
-impl Destination for ConfigId {
+impl LoadKey for ConfigId {
     fn admits(self, fence: &Fence, born: Generation) -> bool {
         fence.admits_config(self, born)
     }
@@ -56,23 +56,23 @@ impl Destination for ConfigId {
 
 struct Flight<T> {
     born: Generation,
-    landing: watch::Receiver<Option<T>>,
+    receiver: watch::Receiver<Option<T>>,
 }
 
 /// A load ended without a result: it panicked, or the runtime is going down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crashed;
 
-impl<K: Destination, T: Clone + Send + Sync + 'static> Flights<K, T> {
+impl<K: LoadKey, T: Clone + Send + Sync + 'static> SingleFlight<K, T> {
     pub(crate) fn new() -> Self {
-        Self { air: Arc::default(), room: Arc::new(Semaphore::new(MOST_IN_THE_AIR)) }
+        Self { in_flight: Arc::default(), permits: Arc::new(Semaphore::new(MAX_IN_FLIGHT)) }
     }
 
-    /// Joins the flight to a destination, or lets one take off.
+    /// Joins the running load of a key, or starts one, and waits for its result.
     ///
-    /// `load` is given the generation that it must stamp its result with; it is read here, before
-    /// the load begins. Cancelling this future leaves the flight in the air.
-    pub(crate) async fn board<F>(
+    /// `load` gets the generation that it must stamp its result with. That is read here, before the
+    /// load begins. Cancelling this future does not cancel the load.
+    pub(crate) async fn join_or_start<F>(
         &self,
         to: K,
         fence: &Fence,
@@ -83,74 +83,74 @@ impl<K: Destination, T: Clone + Send + Sync + 'static> Flights<K, T> {
         F: Future<Output = T> + Send + 'static,
     {
         let mut load = Some(load);
-        let mut room = Arc::clone(&self.room).try_acquire_owned().ok();
-        let mut landing = loop {
-            let boarded = self.join_or_launch(to, fence, lifecycle, &mut load, room.take());
-            match boarded {
-                Some(landing) => break landing,
-                None => room = Arc::clone(&self.room).acquire_owned().await.ok(),
+        let mut permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        let mut receiver = loop {
+            let joined = self.try_join_or_start(to, fence, lifecycle, &mut load, permit.take());
+            match joined {
+                Some(receiver) => break receiver,
+                None => permit = Arc::clone(&self.permits).acquire_owned().await.ok(),
             }
         };
-        let landed = landing.wait_for(Option::is_some).await.map_err(|_| Crashed)?;
-        landed.clone().ok_or(Crashed)
+        let loaded = receiver.wait_for(Option::is_some).await.map_err(|_| Crashed)?;
+        loaded.clone().ok_or(Crashed)
     }
 
-    /// `None`: there is nothing to join and no room to launch.
-    fn join_or_launch<F>(
+    /// `None`: there is no load to join and no permit to start one.
+    fn try_join_or_start<F>(
         &self,
         to: K,
         fence: &Fence,
         lifecycle: &Lifecycle,
         load: &mut Option<impl FnOnce(Generation) -> F>,
-        room: Option<OwnedSemaphorePermit>,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Option<watch::Receiver<Option<T>>>
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let mut air = lock(&self.air);
-        if let Some(flight) = air.get(&to)
+        let mut in_flight = lock(&self.in_flight);
+        if let Some(flight) = in_flight.get(&to)
             && to.admits(fence, flight.born)
         {
-            return Some(flight.landing.clone());
+            return Some(flight.receiver.clone());
         }
-        let (room, load) = (room?, load.take()?);
+        let (permit, load) = (permit?, load.take()?);
         let born = fence.generation();
-        let (land, landing) = watch::channel(None);
-        air.insert(to, Flight { born, landing: landing.clone() });
-        drop(air);
+        let (sender, receiver) = watch::channel(None);
+        in_flight.insert(to, Flight { born, receiver: receiver.clone() });
+        drop(in_flight);
         let mut load = Box::pin(AssertUnwindSafe(load(born)).catch_unwind());
-        // The first step is taken here, so that the database is at work while a task is started; that
-        // takes the second one, whether there is something to wake it or not.
+        // Polled once here, so that the database is at work while the task starts. The task polls
+        // again at once, so no wake-up of this first poll can be lost.
         let first = load.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let air = Arc::clone(&self.air);
+        let in_flight = Arc::clone(&self.in_flight);
         lifecycle.spawn("load", async move {
             let result = match first {
                 Poll::Ready(result) => result,
                 Poll::Pending => load.await,
             };
-            drop(room);
-            // Out of the air before it is announced: who comes from here on takes the next one.
-            let mut air = lock(&air);
-            if air.get(&to).is_some_and(|flight| flight.born == born) {
-                air.remove(&to);
+            drop(permit);
+            // Removed before the result is announced: whoever asks from here on starts a new load.
+            let mut in_flight = lock(&in_flight);
+            if in_flight.get(&to).is_some_and(|flight| flight.born == born) {
+                in_flight.remove(&to);
             }
-            drop(air);
+            drop(in_flight);
             // A panic drops the sender without a result, which is what `Crashed` is.
             if let Ok(result) = result {
-                land.send_replace(Some(result));
+                sender.send_replace(Some(result));
             }
         });
-        Some(landing)
+        Some(receiver)
     }
 }
 
-fn lock<A>(air: &Mutex<A>) -> MutexGuard<'_, A> {
+fn lock<A>(in_flight: &Mutex<A>) -> MutexGuard<'_, A> {
     // Nothing that runs under this lock can leave the map half changed.
-    air.lock().unwrap_or_else(PoisonError::into_inner)
+    in_flight.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A store has a few connections; more loads than this at once only wait for them.
-const MOST_IN_THE_AIR: usize = 1024;
+const MAX_IN_FLIGHT: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -164,7 +164,7 @@ mod tests {
     use crate::number::TenantId;
 
     struct Lab {
-        flights: Flights<Caller, usize>,
+        single_flight: SingleFlight<Caller, usize>,
         fence: Fence,
         lifecycle: Lifecycle,
         loads: Arc<AtomicUsize>,
@@ -179,7 +179,7 @@ mod tests {
     impl Lab {
         fn new() -> Self {
             Self {
-                flights: Flights::new(),
+                single_flight: SingleFlight::new(),
                 fence: Fence::new(),
                 lifecycle: Lifecycle::new(),
                 loads: Arc::default(),
@@ -188,10 +188,10 @@ mod tests {
         }
 
         /// A load that takes a ticket and then waits at the gate.
-        async fn board(&self) -> Result<usize, Crashed> {
+        async fn load(&self) -> Result<usize, Crashed> {
             let (loads, gate) = (Arc::clone(&self.loads), Arc::clone(&self.gate));
-            self.flights
-                .board(caller(), &self.fence, &self.lifecycle, move |_| async move {
+            self.single_flight
+                .join_or_start(caller(), &self.fence, &self.lifecycle, move |_| async move {
                     let ticket = loads.fetch_add(1, Ordering::SeqCst) + 1;
                     gate.notified().await;
                     ticket
@@ -199,14 +199,14 @@ mod tests {
                 .await
         }
 
-        async fn in_the_air(&self, loads: usize) {
+        async fn until_started(&self, loads: usize) {
             for _ in 0..10_000 {
                 if self.loads.load(Ordering::SeqCst) >= loads {
                     return;
                 }
                 tokio::task::yield_now().await;
             }
-            panic!("{loads} loads never took off");
+            panic!("{loads} loads never started");
         }
     }
 
@@ -214,34 +214,34 @@ mod tests {
     async fn callers_that_leave_neither_cancel_nor_restart_the_load() {
         let lab = Lab::new();
         for _ in 0..500 {
-            let board = lab.board();
-            tokio::pin!(board);
-            assert!(futures_util::poll!(&mut board).is_pending());
+            let load = lab.load();
+            tokio::pin!(load);
+            assert!(futures_util::poll!(&mut load).is_pending());
         }
-        lab.in_the_air(1).await;
-        let last = lab.board();
+        lab.until_started(1).await;
+        let last = lab.load();
         lab.gate.notify_one();
         assert_eq!(last.await, Ok(1));
         assert_eq!(lab.loads.load(Ordering::SeqCst), 1);
-        assert_eq!(lock(&lab.flights.air).len(), 0);
+        assert_eq!(lock(&lab.single_flight.in_flight).len(), 0);
     }
 
     #[tokio::test]
-    async fn a_flight_that_took_off_before_a_change_is_not_joined_after_it() {
+    async fn a_load_that_started_before_a_change_is_not_joined_after_it() {
         let lab = Lab::new();
-        let (early, late) = (lab.board(), lab.board());
+        let (early, late) = (lab.load(), lab.load());
         tokio::pin!(early, late);
         assert!(futures_util::poll!(&mut early).is_pending());
-        lab.in_the_air(1).await;
+        lab.until_started(1).await;
         lab.fence.bump(Change::Number(caller()));
         assert!(futures_util::poll!(&mut late).is_pending());
-        lab.in_the_air(2).await;
+        lab.until_started(2).await;
         lab.gate.notify_waiters();
         assert_eq!((early.await, late.await), (Ok(1), Ok(2)));
     }
 
     #[test]
-    fn a_flight_is_joined_until_a_change_of_where_it_goes() {
+    fn a_load_is_joined_until_its_key_changes() {
         let (id, other) = (ConfigId(Uuid::from_u128(1)), ConfigId(Uuid::from_u128(2)));
         let number = E164::from_digits("15550001").unwrap();
         let others = [Change::Number(Caller { number, ..caller() }), Change::Config(other)];
@@ -267,13 +267,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_that_panics_is_an_error_for_all_who_wait_and_the_next_may_try() {
-        let (flights, fence, lifecycle) =
-            (Flights::<Caller, ()>::new(), Fence::new(), Lifecycle::new());
-        let board =
-            || flights.board(caller(), &fence, &lifecycle, |_| async { panic!("a bug in a load") });
-        let (first, second) = tokio::join!(board(), board());
+        let (loads, fence, lifecycle) =
+            (SingleFlight::<Caller, ()>::new(), Fence::new(), Lifecycle::new());
+        let load = || {
+            loads.join_or_start(caller(), &fence, &lifecycle, |_| async {
+                panic!("a bug in a load")
+            })
+        };
+        let (first, second) = tokio::join!(load(), load());
         assert_eq!((first, second), (Err(Crashed), Err(Crashed)));
-        let third = flights.board(caller(), &fence, &lifecycle, |_| async {}).await;
+        let third = loads.join_or_start(caller(), &fence, &lifecycle, |_| async {}).await;
         assert_eq!(third, Ok(()));
     }
 }

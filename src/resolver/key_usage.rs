@@ -22,12 +22,12 @@ impl Resolver {
     /// # Errors
     ///
     /// Those of the store.
-    pub(crate) async fn census(&self) -> Result<Vec<(String, &'static str, u64)>, StoreError> {
+    pub(crate) async fn key_usage(&self) -> Result<Vec<(String, &'static str, u64)>, StoreError> {
         let running = self.engine.live.running();
         let (true, Some(store)) = (running.switches().configs, &self.engine.loader.store) else {
             return Ok(Vec::new());
         };
-        let mut census: Vec<_> =
+        let mut key_usage: Vec<_> =
             self.key_ids().into_iter().map(|(key, role)| (key, role, 0)).collect();
         let mut last = None;
         loop {
@@ -39,12 +39,12 @@ impl Resolver {
                     key.ok().map(|key| key.to_string())
                 });
                 let key = key.as_deref().unwrap_or("none");
-                if let Some((_, _, many)) = census.iter_mut().find(|(id, ..)| id == key) {
+                if let Some((_, _, many)) = key_usage.iter_mut().find(|(id, ..)| id == key) {
                     *many += 1;
                 }
             }
             if page.len() < PAGE {
-                return Ok(census);
+                return Ok(key_usage);
             }
         }
     }

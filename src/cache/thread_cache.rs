@@ -9,44 +9,44 @@
 
 use std::cell::{Cell, Ref, RefCell};
 
-use super::entry::Entry;
+use super::entry::CacheEntry;
 use crate::number::Caller;
 use crate::sync::Arc;
 
 /// The entries of one thread, by their hashes.
 #[derive(Default)]
-pub(crate) struct Near {
+pub(crate) struct ThreadCache {
     /// None before the first is kept.
     slots: RefCell<Box<[Slot]>>,
     /// How many look-ups have found nothing here.
-    missed: Cell<u8>,
+    misses: Cell<u8>,
 }
 
 #[derive(Default)]
 struct Slot {
     hash: u64,
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<CacheEntry>>,
 }
 
-impl Near {
+impl ThreadCache {
     /// The entry of a caller, if it stands here and in the index, too.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u64, caller: Caller) -> Option<Ref<'_, Arc<Entry>>> {
+    pub(super) fn find(&self, hash: u64, caller: Caller) -> Option<Ref<'_, Arc<CacheEntry>>> {
         let slots = self.slots.try_borrow().ok()?;
         Ref::filter_map(slots, |slots| {
-            let slot = slots.get(place_of(hash)).filter(|slot| slot.hash == hash)?;
+            let slot = slots.get(slot_of(hash)).filter(|slot| slot.hash == hash)?;
             let entry = slot.entry.as_ref()?;
-            let kept = entry.kept()?;
-            (kept.caller == caller && !kept.is_retired()).then_some(entry)
+            let meta = entry.meta()?;
+            (meta.caller == caller && !meta.is_retired()).then_some(entry)
         })
         .ok()
     }
 
     /// Keeps one of several entries that were not found here, so that what is asked for often comes
     /// to stand here, and what is not costs nothing.
-    pub(super) fn may_keep(&self, hash: u64, entry: &Arc<Entry>) {
-        self.missed.set(self.missed.get().wrapping_add(1));
-        if !self.missed.get().is_multiple_of(KEPT_OF_MISSED) {
+    pub(super) fn offer(&self, hash: u64, entry: &Arc<CacheEntry>) {
+        self.misses.set(self.misses.get().wrapping_add(1));
+        if !self.misses.get().is_multiple_of(KEEP_ONE_OF) {
             return;
         }
         // Somebody who is looking at an entry may have asked for another one.
@@ -55,35 +55,35 @@ impl Near {
             *slots = (0..SLOTS).map(|_| Slot::default()).collect();
         }
         let new = Slot { hash, entry: Some(Arc::clone(entry)) };
-        new.came();
-        std::mem::replace(&mut slots[place_of(hash)], new).goes();
+        new.count_in();
+        std::mem::replace(&mut slots[slot_of(hash)], new).count_out();
     }
 }
 
 impl Slot {
     /// After it holds the entry: for a moment it looks like a holder.
-    fn came(&self) {
-        if let Some(kept) = self.entry.as_ref().and_then(|entry| entry.kept()) {
-            kept.came_near();
+    fn count_in(&self) {
+        if let Some(meta) = self.entry.as_ref().and_then(|entry| entry.meta()) {
+            meta.enter_thread_cache();
         }
     }
 
     /// Before it lets go, for the same reason.
-    fn goes(&self) {
-        if let Some(kept) = self.entry.as_ref().and_then(|entry| entry.kept()) {
-            kept.goes_from_near();
+    fn count_out(&self) {
+        if let Some(meta) = self.entry.as_ref().and_then(|entry| entry.meta()) {
+            meta.leave_thread_cache();
         }
     }
 }
 
-impl Drop for Near {
+impl Drop for ThreadCache {
     fn drop(&mut self) {
-        self.slots.get_mut().iter().for_each(Slot::goes);
+        self.slots.get_mut().iter().for_each(Slot::count_out);
     }
 }
 
 #[inline(always)]
-fn place_of(hash: u64) -> usize {
+fn slot_of(hash: u64) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
     let place = hash as usize & (SLOTS - 1);
     place
@@ -91,4 +91,4 @@ fn place_of(hash: u64) -> usize {
 
 /// A power of two. 8192 of them are 128 KiB, which stay in the second nearest cache.
 const SLOTS: usize = 8192;
-const KEPT_OF_MISSED: u8 = 4;
+const KEEP_ONE_OF: u8 = 4;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use secrecy::ExposeSecret;
 
-use super::landed::Asked;
+use super::loaded::Asked;
 use super::metrics::Telemetry;
 use super::source_log::{SourceLog, Topic};
 use crate::cache::fence::Generation;
@@ -21,7 +21,7 @@ use crate::store::Config;
 
 /// What the rows of configs said last.
 #[derive(Default)]
-pub(super) struct Whereabouts {
+pub(super) struct UrlWatch {
     last: Mutex<HashMap<ConfigId, Last>>,
     hasher: RandomState,
 }
@@ -33,7 +33,7 @@ struct Last {
     pair: u64,
 }
 
-impl Whereabouts {
+impl UrlWatch {
     /// Looks at the row of a config as it was read, whether it can be used or not, and says loudly
     /// where its calls go from now on.
     pub(super) fn watch(
@@ -43,13 +43,13 @@ impl Whereabouts {
         telemetry: &Telemetry,
         log: &SourceLog,
     ) {
-        let (was, new) = self.moved(config, born);
+        let (was, new) = self.record(config, born);
         if new && config.url.parse().is_ok_and(|url: ServerUrl| url.is_off_limits()) {
-            warn_of_off_limits(config, log.may_tell(Topic::OffLimits, at));
+            warn_of_off_limits(config, log.admit(Topic::OffLimits, at));
         }
         let Some(was) = was else { return };
         telemetry.urls_changed.increment(1);
-        let Some(kept_back) = log.may_tell(Topic::UrlChanged, at) else { return };
+        let Some(kept_back) = log.admit(Topic::UrlChanged, at) else { return };
         tracing::error!(
             config = %config.id,
             name = config.name,
@@ -64,7 +64,7 @@ impl Whereabouts {
     /// Remembers a row that was read in this generation, and returns the URL that it had before if
     /// that alone was changed of what calls are signed and sent with; and whether it is at a URL where
     /// it was not before.
-    fn moved(&self, config: &Config, born: Generation) -> (Option<Box<str>>, bool) {
+    fn record(&self, config: &Config, born: Generation) -> (Option<Box<str>>, bool) {
         let pair = self.hasher.hash_one((&config.api_key, config.api_secret.expose_secret()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() >= MOST && !last.contains_key(&config.id) {
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn a_url_that_alone_was_changed_is_noticed_once() {
-        let (seen, fence) = (Whereabouts::default(), Fence::new());
-        let look = |row: Config| seen.moved(&row, fence.bump(Change::All)).0;
+        let (seen, fence) = (UrlWatch::default(), Fence::new());
+        let look = |row: Config| seen.record(&row, fence.bump(Change::All)).0;
         assert_eq!(look(row("wss://a", "API", "s")), None, "it is new");
         assert_eq!(look(row("wss://a", "API", "s")), None);
         assert_eq!(look(row("wss://b", "API", "s")).as_deref(), Some("wss://a"));
@@ -145,11 +145,11 @@ mod tests {
 
     #[test]
     fn a_row_that_arrives_late_says_nothing() {
-        let (seen, fence) = (Whereabouts::default(), Fence::new());
+        let (seen, fence) = (UrlWatch::default(), Fence::new());
         let early = fence.generation();
         let newest = fence.bump(Change::All);
-        assert_eq!(seen.moved(&row("wss://b", "API", "s"), newest), (None, true));
-        assert_eq!(seen.moved(&row("wss://a", "API", "s"), early), (None, false));
-        assert_eq!(seen.moved(&row("wss://b", "API", "s"), newest), (None, false));
+        assert_eq!(seen.record(&row("wss://b", "API", "s"), newest), (None, true));
+        assert_eq!(seen.record(&row("wss://a", "API", "s"), early), (None, false));
+        assert_eq!(seen.record(&row("wss://b", "API", "s"), newest), (None, false));
     }
 }

@@ -14,31 +14,31 @@ use crate::store::{Route, Store, StoreError};
 pub(super) type Reply = Result<Option<Route>, Arc<StoreError>>;
 
 /// The numbers that wait.
-pub(super) struct Gathering {
+pub(super) struct RouteBatcher {
     waiting: Mutex<Vec<(Caller, oneshot::Sender<Reply>)>>,
     /// How many may ask at once.
-    turns: Semaphore,
+    permits: Semaphore,
 }
 
-impl Gathering {
+impl RouteBatcher {
     pub(super) fn new(connections: u32) -> Self {
-        Self { waiting: Mutex::default(), turns: Semaphore::new(connections as usize) }
+        Self { waiting: Mutex::default(), permits: Semaphore::new(connections as usize) }
     }
 
     /// Asks for a number, with those that wait or by one of them.
     pub(super) async fn route(&self, store: &dyn Store, caller: Caller) -> Reply {
-        let (tell, mut told) = oneshot::channel();
-        self.waiting().push((caller, tell));
+        let (sender, mut receiver) = oneshot::channel();
+        self.waiting().push((caller, sender));
         let asked = loop {
             tokio::select! {
                 biased;
-                asked = &mut told => break asked,
-                Ok(turn) = self.turns.acquire() => {
-                    let somebody_waited = self.ask(store).await;
-                    drop(turn);
+                asked = &mut receiver => break asked,
+                Ok(permit) = self.permits.acquire() => {
+                    let any_waited = self.ask(store).await;
+                    drop(permit);
                     // Else it is being asked for, by whoever took it from those that wait.
-                    if !somebody_waited {
-                        break (&mut told).await;
+                    if !any_waited {
+                        break (&mut receiver).await;
                     }
                 }
             }
@@ -53,7 +53,7 @@ impl Gathering {
 
     /// Asks for those that wait, and tells them. `false`: nobody waits.
     async fn ask(&self, store: &dyn Store) -> bool {
-        let (callers, tell): (Vec<_>, Vec<_>) = {
+        let (callers, sender): (Vec<_>, Vec<_>) = {
             let mut waiting = self.waiting();
             let many = waiting.len().min(MOST_AT_ONCE);
             waiting.drain(..many).unzip()
@@ -65,15 +65,15 @@ impl Gathering {
         };
         match asked {
             Ok(routes) => {
-                for (tell, route) in tell.into_iter().zip(routes) {
-                    let _gone = tell.send(Ok(route));
+                for (sender, route) in sender.into_iter().zip(routes) {
+                    let _gone = sender.send(Ok(route));
                 }
             }
             Err(StoreError::Row { .. }) if callers.len() > 1 => {}
             Err(error) => {
                 let error = Arc::new(error);
-                for tell in tell {
-                    let _gone = tell.send(Err(Arc::clone(&error)));
+                for sender in sender {
+                    let _gone = sender.send(Err(Arc::clone(&error)));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::Outcome;
+use crate::cache::ResolveOutcome;
 use crate::cache::fence::{Fence, Generation, Stamp};
 use crate::cache::shared::Facts;
 use crate::clock::Moment;
@@ -19,7 +19,7 @@ pub(super) struct Asked {
 }
 
 /// What a load came to, of a number or of a config.
-pub(super) trait Loaded {
+pub(super) trait LoadResult {
     /// When the database was asked.
     fn asked(&self) -> Asked;
 
@@ -40,14 +40,14 @@ pub(super) trait Loaded {
 
 /// What a load came to.
 #[derive(Clone)]
-pub(super) struct Landed {
-    pub(super) outcome: Outcome,
+pub(super) struct Loaded {
+    pub(super) outcome: ResolveOutcome,
     pub(super) stamp: Stamp,
     /// When the database was asked.
     pub(super) asked_at: Moment,
 }
 
-impl Loaded for Landed {
+impl LoadResult for Loaded {
     fn asked(&self) -> Asked {
         Asked { born: self.stamp.born, at: self.asked_at }
     }
@@ -60,13 +60,13 @@ impl Loaded for Landed {
 /// What the load of a config came to: its credentials and what it says besides, or why it cannot be
 /// used.
 #[derive(Clone)]
-pub(super) struct LandedConfig {
+pub(super) struct LoadedConfig {
     pub(super) id: ConfigId,
     pub(super) asked: Asked,
-    pub(super) outcome: Result<(Arc<Visit>, Arc<Facts>), Reason>,
+    pub(super) outcome: Result<(Arc<HeldCredentials>, Arc<Facts>), Reason>,
 }
 
-impl Loaded for LandedConfig {
+impl LoadResult for LoadedConfig {
     fn asked(&self) -> Asked {
         self.asked
     }
@@ -77,9 +77,9 @@ impl Loaded for LandedConfig {
 }
 
 /// A use of credentials until answers use them.
-pub(super) struct Visit(pub(super) Arc<Credentials>);
+pub(super) struct HeldCredentials(pub(super) Arc<Credentials>);
 
-impl Drop for Visit {
+impl Drop for HeldCredentials {
     fn drop(&mut self) {
         self.0.release();
     }
@@ -97,21 +97,21 @@ mod tests {
         let (fence, lease) = (Fence::new(), Duration::from_secs(1));
         let number = "+971500000001".parse().unwrap();
         let caller = Caller::new(TenantId(uuid::Uuid::nil()), number);
-        let landed = |at| Landed {
+        let loaded = |at| Loaded {
             outcome: Err(ResolveError::TenantNeeded.into()),
             stamp: Stamp::new(fence.generation(), caller, None),
             asked_at: Moment(0).after(at),
         };
         let question = |at| Asked { born: fence.generation(), at: Moment(0).after(at) };
-        let early = landed(Duration::ZERO);
+        let early = loaded(Duration::ZERO);
         let (soon, late) = (Duration::from_millis(900), Duration::from_millis(1100));
         assert!(early.answers(question(soon), false, &fence, lease));
         assert!(!early.answers(question(late), false, &fence, lease), "nothing was heard since");
         assert!(early.answers(question(late), true, &fence, lease));
-        assert!(landed(late).answers(question(late), false, &fence, lease), "its own load");
+        assert!(loaded(late).answers(question(late), false, &fence, lease), "its own load");
         fence.bump(Change::Number(caller));
         assert!(!early.answers(question(soon), true, &fence, lease));
-        let own = landed(late);
+        let own = loaded(late);
         let asked = question(late);
         fence.bump(Change::Number(caller));
         assert!(own.answers(asked, true, &fence, lease), "it asked before the change");
