@@ -14,7 +14,7 @@ use crate::credentials::{CredentialError, Credentials};
 use crate::keyring::Secret;
 use crate::number::ConfigId;
 use crate::reason::Reason;
-use crate::rules::{Known, Rules};
+use crate::rules::{Rules, RulesStatus};
 use crate::server_url::ServerUrl;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::token::{AccessToken, TokenRequest};
@@ -185,11 +185,11 @@ impl Answer {
 
     /// What is known of the number's rules.
     #[must_use]
-    pub fn known(&self) -> Known {
+    pub fn rules_status(&self) -> RulesStatus {
         match &self.rules {
-            Some(_) => Known::Rules,
-            None if self.no_row => Known::NoRow,
-            None => Known::Unknown,
+            Some(_) => RulesStatus::Rules,
+            None if self.no_row => RulesStatus::NoRow,
+            None => RulesStatus::Unknown,
         }
     }
 
@@ -296,11 +296,11 @@ pub(crate) enum KnownRules {
 }
 
 impl KnownRules {
-    pub(crate) fn known(&self) -> Known {
+    pub(crate) fn rules_status(&self) -> RulesStatus {
         match self {
-            Self::Rules(_) => Known::Rules,
-            Self::NoRow => Known::NoRow,
-            Self::Unknown => Known::Unknown,
+            Self::Rules(_) => RulesStatus::Rules,
+            Self::NoRow => RulesStatus::NoRow,
+            Self::Unknown => RulesStatus::Unknown,
         }
     }
 

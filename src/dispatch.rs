@@ -34,15 +34,15 @@ use self::attempt::Attempt;
 use self::livekit::{LiveKit, LiveKitError, SipStatus};
 #[cfg(feature = "server")]
 pub(crate) use self::metrics::BatchGauges;
-pub(crate) use self::metrics::CallsCounted;
+pub(crate) use self::metrics::CallMetrics;
 pub use self::outcome::Outcome;
-pub use self::placed::{Call, Found, HangUpError};
+pub use self::placed::{Call, FoundCall, HangUpError};
 pub use self::report::Report;
-use self::report::{Draft, Placed};
+use self::report::{Placed, ReportDraft};
 pub use self::request::{CallRequest, Dial, EngineDial, MOST_METADATA, OWN_FIELDS, WrongRequest};
 use self::trunks::Trunks;
 pub use self::verdict::Again;
-use self::verdict::Verdict;
+use self::verdict::FailureVerdict;
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::credentials::CredentialError;
@@ -73,7 +73,7 @@ pub struct Dispatcher {
     resolver: Resolver,
     livekit: LiveKit,
     trunks: Arc<Trunks>,
-    counted: Arc<CallsCounted>,
+    metrics: Arc<CallMetrics>,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -86,7 +86,7 @@ impl fmt::Debug for Dispatcher {
 }
 
 /// Is told right before the step that cannot be taken back, and may keep it from being taken.
-pub(crate) trait Ledger: Sync {
+pub(crate) trait DialGate: Sync {
     fn about_to_dial(
         &self,
         room: &str,
@@ -99,9 +99,9 @@ pub(crate) trait Ledger: Sync {
 }
 
 /// A ledger that writes nothing down, and tells of the room.
-struct Told<F>(F);
+struct OnRoomMade<F>(F);
 
-impl<F: Fn(&Call) + Sync> Ledger for Told<F> {
+impl<F: Fn(&Call) + Sync> DialGate for OnRoomMade<F> {
     async fn about_to_dial(
         &self,
         room: &str,
@@ -131,7 +131,7 @@ impl Dispatcher {
     /// Places calls for the numbers of a resolver.
     #[must_use]
     pub fn new(resolver: Resolver, livekit: LiveKit) -> Self {
-        Self { resolver, livekit, trunks: Arc::default(), counted: Arc::new(CallsCounted::new()) }
+        Self { resolver, livekit, trunks: Arc::default(), metrics: Arc::new(CallMetrics::new()) }
     }
 
     /// The resolver that it asks.
@@ -149,32 +149,32 @@ impl Dispatcher {
     /// Places one call. Dropping the future before it is done may leave a room, or a phone that
     /// rings.
     pub async fn call(&self, request: &CallRequest) -> Report {
-        self.call_telling(request, |_| {}).await
+        self.call_notifying(request, |_| {}).await
     }
 
     /// The same, and tells where the call is as soon as its room exists, before anybody is sent into
     /// it or called: what [`hang_up`](Self::hang_up) takes, should it have to end before it is placed.
-    pub async fn call_telling(
+    pub async fn call_notifying(
         &self,
         request: &CallRequest,
         room_made: impl Fn(&Call) + Sync,
     ) -> Report {
-        let report = self.call_noted(request, None, &Told(room_made)).await;
-        self.counted.ended(&report);
+        let report = self.call_with_gate(request, None, &OnRoomMade(room_made)).await;
+        self.metrics.ended(&report);
         report
     }
 
     /// One try at a call, with credentials that were resolved for it if there are any.
-    pub(crate) async fn call_noted(
+    pub(crate) async fn call_with_gate(
         &self,
         request: &CallRequest,
         answer: Option<Resolution>,
-        ledger: &impl Ledger,
+        gate: &impl DialGate,
     ) -> Report {
         let began = self.resolver.now();
-        let mut draft = Draft::default();
+        let mut draft = ReportDraft::default();
         let span = tracing::debug_span!("call", job = request.job);
-        let ended = self.place(request, answer, ledger, &mut draft).instrument(span).await;
+        let ended = self.place(request, answer, gate, &mut draft).instrument(span).await;
         let report = draft.end(request, ended, self.resolver.now().since(began));
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
         report
@@ -185,7 +185,7 @@ impl Dispatcher {
     pub(crate) fn would_call(&self, request: &CallRequest, answer: &Resolution) -> Option<E164> {
         let attempt = Attempt { dispatcher: self, request, room: "", answer: answer.clone() };
         request.check().ok()?;
-        attempt.prepare(&mut Draft::default()).ok().map(|(dialled, _)| dialled.e164)
+        attempt.prepare(&mut ReportDraft::default()).ok().map(|(dialled, _)| dialled.e164)
     }
 
     /// All that a call would do before it asks a server: resolve, route, and write the metadata. The
@@ -201,7 +201,7 @@ impl Dispatcher {
         answer: Result<Resolution, ResolveError>,
     ) -> (Report, Option<String>) {
         let began = self.resolver.now();
-        let mut draft = Draft::default();
+        let mut draft = ReportDraft::default();
         let rehearsed = || {
             request.check()?;
             let room = request.room_name();
@@ -222,8 +222,8 @@ impl Dispatcher {
         &self,
         request: &CallRequest,
         answer: Option<Resolution>,
-        ledger: &impl Ledger,
-        draft: &mut Draft,
+        gate: &impl DialGate,
+        draft: &mut ReportDraft,
     ) -> Result<Placed, Failed> {
         request.check()?;
         let room = request.room_name();
@@ -233,7 +233,7 @@ impl Dispatcher {
         };
         let attempt = |answer| Attempt { dispatcher: self, request, room: &room, answer };
         let first = attempt(answer.clone());
-        let failed = match first.run(request.again, ledger, draft).await {
+        let failed = match first.run(request.again, gate, draft).await {
             Err(failed) => failed,
             placed => return placed,
         };
@@ -241,7 +241,7 @@ impl Dispatcher {
             return Err(failed);
         }
         let Some(newer) = self.newer(request.caller, &answer).await else { return Err(failed) };
-        match attempt(newer).run(true, ledger, draft).await {
+        match attempt(newer).run(true, gate, draft).await {
             // Refused before it could look: what the first one left in doubt is so still.
             Err(again) if again.by_credentials && failed.outcome == Outcome::InDoubt => Err(failed),
             ended => ended,
@@ -250,7 +250,7 @@ impl Dispatcher {
 
     /// Credentials in place of those that a server refused, if there are others by now.
     async fn newer(&self, caller: Caller, refused: &Resolution) -> Option<Resolution> {
-        self.resolver.refused(refused);
+        self.resolver.credentials_refused(refused);
         let newer = self.resolver.resolve(caller).await.ok()?;
         (!newer.shares_credentials_with(refused)).then_some(newer)
     }
@@ -263,16 +263,20 @@ impl Failed {
 
     /// A step before any dialling failed.
     fn of_preparing(error: &LiveKitError) -> Self {
-        Self::judged(Verdict::of_preparing(error), error)
+        Self::judged(FailureVerdict::of_preparing(error), error)
     }
 
     /// Nobody can say what became of the last step.
     fn in_doubt(error: &LiveKitError) -> Self {
-        let verdict = Verdict { outcome: Outcome::InDoubt, again: Again::Never, words: None };
+        let verdict =
+            FailureVerdict { outcome: Outcome::InDoubt, again: Again::Never, words: None };
         Self::judged(verdict, error)
     }
 
-    fn judged(Verdict { outcome, again, words }: Verdict, error: &LiveKitError) -> Self {
+    fn judged(
+        FailureVerdict { outcome, again, words }: FailureVerdict,
+        error: &LiveKitError,
+    ) -> Self {
         let sip = match error {
             LiveKitError::Answered(answer) => answer.sip.clone(),
             _ => None,

@@ -96,11 +96,11 @@ pub use self::number::{
 };
 pub use self::reason::{Reason, UnknownReason};
 pub use self::resolver::{
-    Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, follow,
+    Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step,
 };
 pub use self::rules::{
-    CallRules, CallerCheck, Country, Destinations, Known, NoCountry, Phone, PhoneError, Piece,
-    Rules, RulesError,
+    CallRules, CallerCheck, Country, Destinations, NoCountry, Phone, PhoneError, Piece, Rules,
+    RulesError, RulesStatus,
 };
 pub use self::server_url::{AllowedHosts, AllowedHostsError, ServerUrl, ServerUrlError};
 pub use self::settings::Settings;

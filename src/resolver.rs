@@ -43,7 +43,6 @@ pub use self::live::ReloadError;
 use self::loader::Loader;
 use self::metrics::{Hits, Telemetry};
 use self::owners::Owners;
-pub use self::reload::follow;
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
 use crate::cache::{Cache, CacheEntry, Resolution, ResolveOutcome, ThreadCache};
 use crate::change::Change;

@@ -11,7 +11,7 @@ mod written;
 pub use self::caller::CallerId;
 use self::destination::Number;
 use crate::number::{ConfigId, E164};
-pub use crate::rules::Known;
+pub use crate::rules::RulesStatus;
 use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
 
 /// How a destination without a country code is read: `ROUTING`.
@@ -50,7 +50,7 @@ pub struct CallRouting {
     /// `livekit_config` of the rules.
     pub config_id: Option<ConfigId>,
     /// What is known of the caller's rules.
-    pub known: Known,
+    pub known: RulesStatus,
     /// What is dialled, or why nothing is.
     pub verdict: Result<Dialled, Refusal>,
 }
@@ -187,7 +187,7 @@ impl CallRouting {
     /// Whether the call may go out though nothing is known of the rules of its number.
     #[must_use]
     pub fn is_without_rules(&self) -> bool {
-        self.allowed() && self.known == Known::Unknown
+        self.allowed() && self.known == RulesStatus::Unknown
     }
 
     /// Applies rules to a destination as a person wrote it.
@@ -195,7 +195,7 @@ impl CallRouting {
         from: E164,
         to: &str,
         rules: Option<&Rules>,
-        known: Known,
+        known: RulesStatus,
         reading: &Reading,
     ) -> Self {
         let default = CallRules::default();

@@ -35,7 +35,7 @@ pub struct Rules {
 /// What is known of a number's rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Known {
+pub enum RulesStatus {
     /// What they say.
     Rules,
     /// That there are none: the number has no row. Every country is allowed, in E.164.

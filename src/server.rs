@@ -17,7 +17,7 @@ mod endpoints;
 mod exporter;
 mod health;
 mod hosts;
-mod story;
+mod state_log;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -36,11 +36,11 @@ use self::connections::Connections;
 use self::endpoint::Shared;
 use self::endpoints::ENDPOINTS;
 pub use self::exporter::{Exporter, ExporterError};
-use self::health::Health;
+use self::health::Readiness;
 pub use self::health::Unready;
 use self::hosts::Hosts;
 #[cfg(feature = "dispatch")]
-use crate::dispatch::{BatchGauges, CallsCounted};
+use crate::dispatch::{BatchGauges, CallMetrics};
 use crate::resolver::Resolver;
 use crate::store::OpenStore;
 use crate::telemetry::{REQUESTS, at_zero};
@@ -103,7 +103,7 @@ impl ServerBuilder {
         let Self { resolver, exporter, database, hosts } = self;
         let listener = TcpListener::bind(address).await?;
         let (health, requests) = exporter.record(|| {
-            let health = Health::new(resolver, database);
+            let health = Readiness::new(resolver, database);
             let codes = ENDPOINTS
                 .iter()
                 .flat_map(|endpoint| endpoint.codes.iter().map(|&code| (endpoint.path, code)));
@@ -113,7 +113,7 @@ impl ServerBuilder {
             });
             // What this process may never do is at zero, and not missing.
             #[cfg(feature = "dispatch")]
-            drop((CallsCounted::new(), BatchGauges::new()));
+            drop((CallMetrics::new(), BatchGauges::new()));
             (health, counted.collect())
         });
         let shared = Arc::new(Shared { exporter, health });
@@ -163,7 +163,7 @@ impl Server {
             () = serving => Ok(()),
             never = stop => never,
             never = shared.health.keep() => match never {},
-            never = story::tell(&shared.health) => match never {},
+            never = state_log::tell(&shared.health) => match never {},
             never = shared.exporter.keep() => match never {},
         }
     }

@@ -4,7 +4,6 @@
 //! every problem. No message repeats a value that may be secret.
 
 mod builder;
-mod cold;
 mod dot_env;
 mod doubts;
 pub mod env;
@@ -14,6 +13,7 @@ mod names;
 mod postgres;
 mod problem;
 mod reader;
+mod startup;
 mod values;
 
 use std::fmt;
@@ -22,14 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::builder::SettingsBuilder;
-pub(crate) use self::cold::Cold;
-use self::cold::cold;
 pub use self::env::{VARIABLES, Variable};
-pub(crate) use self::file::Stamp;
+pub(crate) use self::file::FileStamp;
 pub use self::problem::{Problem, SettingsError, Warning};
-use self::reader::Reader;
+use self::reader::SettingsReader;
 pub use self::reader::parse_duration;
-pub use self::values::{Origin, Values};
+pub(crate) use self::startup::StartupSettings;
+use self::startup::startup;
+pub use self::values::{ValueOrigin, Values};
 use crate::environment::EnvironmentValues;
 use crate::keyring::KeyRing;
 
@@ -50,8 +50,8 @@ impl SettingsFiles {
     }
 
     /// What changes when one of these files does.
-    pub(crate) fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-        files.iter().map(|path| Stamp::now(path)).collect()
+    pub(crate) fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
+        files.iter().map(|path| FileStamp::now(path)).collect()
     }
 }
 
@@ -91,7 +91,7 @@ pub struct Settings {
     /// What is odd about them, though they are valid.
     pub warnings: Vec<Warning>,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
-    cold: Cold,
+    startup: StartupSettings,
 }
 
 /// Which database, and how to reach it.
@@ -264,7 +264,7 @@ impl Settings {
     ///
     /// [`SettingsError`] with every problem there is.
     pub fn read(values: &Values) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(values);
+        let mut reader = SettingsReader::new(values);
         reader.log_format();
         let mut settings = Self {
             enabled: reader.enabled(),
@@ -280,7 +280,7 @@ impl Settings {
             http_hosts: reader.http_hosts(),
             tuning: reader.tuning(),
             warnings: Vec::new(),
-            cold: cold(values),
+            startup: startup(values),
         };
         settings.warnings = reader.warnings(&settings);
         match reader.problems() {
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(values.get("CACHE_TTL"), Some("9m"));
         assert_eq!(values.get("VOICE_AGENT_NAME"), Some("file agent"));
         assert_eq!(values.get("LEASE"), Some("1s"));
-        assert_eq!(values.origin("VOICE_AGENT_NAME"), Origin::DotEnv(file));
+        assert_eq!(values.origin("VOICE_AGENT_NAME"), ValueOrigin::DotEnv(file));
     }
 
     #[test]

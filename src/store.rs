@@ -34,7 +34,7 @@ use futures_util::future::try_join_all;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-pub use self::access::{Access, Grants, Inspection, Lack};
+pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
@@ -161,7 +161,7 @@ pub trait AdminStore: Store {
     async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError>;
 
     /// Tenants and numbers that an adopted table has more than once.
-    async fn doubles(&self) -> Result<u64, StoreError>;
+    async fn count_duplicate_numbers(&self) -> Result<u64, StoreError>;
 }
 
 /// The log of what was changed, which the database writes by itself.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use self::phone::Phone;
+use self::phone::PhoneDial;
 use super::livekit::{LiveKitError, Room};
-use super::report::{Draft, Placed};
+use super::report::{Placed, ReportDraft};
 use super::request::phone_identity;
-use super::{Again, Call, CallRequest, Dial, Dispatcher, Failed, Ledger, Outcome};
+use super::{Again, Call, CallRequest, Dial, DialGate, Dispatcher, Failed, Outcome};
 use crate::cache::Resolution;
 use crate::routing::{Dialled, Refusal};
 
@@ -30,8 +30,8 @@ impl Attempt<'_> {
     pub(super) async fn run(
         &self,
         careful: bool,
-        ledger: &impl Ledger,
-        draft: &mut Draft,
+        gate: &impl DialGate,
+        draft: &mut ReportDraft,
     ) -> Result<Placed, Failed> {
         let Self { dispatcher, request, answer, .. } = self;
         let (dialled, metadata) = self.prepare(draft)?;
@@ -40,7 +40,7 @@ impl Attempt<'_> {
 
         self.waited(draft, self.make_room(&metadata)).await?;
         draft.call = Some(Call::placed(self.room, answer));
-        let kept = ledger.about_to_dial(self.room, answer.config_id(), dialled.e164).await;
+        let kept = gate.about_to_dial(self.room, answer.config_id(), dialled.e164).await;
         if let Err(error) = kept {
             // An agent of an earlier attempt may be in there, and somebody on the phone.
             if !careful {
@@ -49,7 +49,7 @@ impl Attempt<'_> {
             let message = format!("not dialled: the journal: {error}");
             return Err(Failed::new(Outcome::Unreachable, Again::Mended, message));
         }
-        match self.send_and_dial(&dialled, &metadata, careful, ledger, draft).await {
+        match self.send_and_dial(&dialled, &metadata, careful, gate, draft).await {
             Err(failed) if failed.outcome != Outcome::InDoubt && !failed.by_credentials => {
                 let closed = self.close_room(draft).await;
                 // Whoever could not be sent home may dial yet.
@@ -68,11 +68,11 @@ impl Attempt<'_> {
         dialled: &Dialled,
         metadata: &str,
         careful: bool,
-        ledger: &impl Ledger,
-        draft: &mut Draft,
+        gate: &impl DialGate,
+        draft: &mut ReportDraft,
     ) -> Result<Placed, Failed> {
         let Dial::Engine(how) = &self.request.dial else {
-            self.turn(ledger).await?;
+            self.turn(gate).await?;
             let sent = self.waited(draft, self.send_agent(metadata, careful)).await;
             draft.dispatch_id = Some(sent?);
             self.waited(draft, self.agent_came()).await?;
@@ -81,21 +81,21 @@ impl Attempt<'_> {
         let sent = self.waited(draft, self.send_agent(metadata, careful)).await;
         draft.dispatch_id = Some(sent?);
         self.waited(draft, self.agent_came()).await?;
-        self.turn(ledger).await?;
-        let phone = Phone::new(self, dialled, how);
+        self.turn(gate).await?;
+        let phone = PhoneDial::new(self, dialled, how);
         let placed = self.waited(draft, phone.dial()).await?;
         Ok(placed)
     }
 
     /// Waits for the moment at which the carrier may be asked.
-    async fn turn(&self, ledger: &impl Ledger) -> Result<(), Failed> {
-        ledger.turn().await.map_err(|error| {
+    async fn turn(&self, gate: &impl DialGate) -> Result<(), Failed> {
+        gate.turn().await.map_err(|error| {
             Failed::new(Outcome::Unreachable, Again::Mended, format!("not dialled: {error}"))
         })
     }
 
     /// What is decided before any server is asked: what is dialled, and the metadata.
-    pub(super) fn prepare(&self, draft: &mut Draft) -> Result<(Dialled, String), Failed> {
+    pub(super) fn prepare(&self, draft: &mut ReportDraft) -> Result<(Dialled, String), Failed> {
         let Self { dispatcher, request, answer, .. } = self;
         draft.resolution = Some(answer.clone());
         let routing = dispatcher.resolver.route_with(answer, request.caller, &request.to);
@@ -121,7 +121,7 @@ impl Attempt<'_> {
     }
 
     /// Adds to the draft how long a step waited for the server.
-    async fn waited<T>(&self, draft: &mut Draft, step: impl Future<Output = T>) -> T {
+    async fn waited<T>(&self, draft: &mut ReportDraft, step: impl Future<Output = T>) -> T {
         let began = self.dispatcher.resolver.now();
         let done = step.await;
         draft.waited += self.dispatcher.resolver.now().since(began);
@@ -142,7 +142,7 @@ impl Attempt<'_> {
     }
 
     /// Closes the room of a call that did not come about. Whether nobody is in it any more.
-    async fn close_room(&self, draft: &mut Draft) -> bool {
+    async fn close_room(&self, draft: &mut ReportDraft) -> bool {
         let closing = self.dispatcher.livekit.delete_room(&self.answer, self.room);
         match self.waited(draft, closing).await {
             Ok(()) => draft.call = None,

@@ -12,6 +12,7 @@ mod column;
 mod columns;
 mod csv;
 mod defaults;
+mod dial_recorder;
 mod digest;
 mod earlier;
 mod entry;
@@ -19,10 +20,8 @@ mod first_version;
 mod jobs;
 mod journal;
 mod json_lines;
-mod kept;
-mod live;
+mod live_calls;
 mod no_batch;
-mod note;
 mod pace;
 mod persons;
 mod queue;
@@ -30,6 +29,7 @@ mod rate;
 mod record;
 mod rehearsal;
 mod result;
+mod row_extras;
 mod run;
 mod separator;
 mod survey;
@@ -47,8 +47,8 @@ pub use self::columns::{RESULTS, is_result_column};
 pub use self::defaults::Defaults;
 pub use self::entry::{Entries, Entry, Layout};
 pub use self::journal::Journal;
-use self::journal::{Known, Parts, Results, Seen, State};
-pub use self::no_batch::{Found, NoBatch};
+use self::journal::{EarlierEntries, EarlierEntry, Parts, Results, State};
+pub use self::no_batch::{FoundColumns, NoBatch};
 pub use self::pace::Limits;
 use self::pace::Pace;
 use self::queue::Next;
@@ -138,7 +138,7 @@ pub enum BatchError {
 /// A result, and the row that it is of.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Told<'a> {
+pub struct RowResult<'a> {
     /// The result.
     pub result: &'a Value,
     /// The values of the row, as [`Entry::row`] has them.
@@ -217,7 +217,7 @@ impl<'a> Batch<'a> {
         journal: Journal,
         mut tell: impl FnMut(Option<&Value>, &Summary),
     ) -> Result<Summary, BatchError> {
-        let tell = |told: Option<Told<'_>>, so_far: &Summary| {
+        let tell = |told: Option<RowResult<'_>>, so_far: &Summary| {
             tell(told.map(|told| told.result), so_far);
         };
         self.run_with_rows(open, journal, tell).await
@@ -232,14 +232,14 @@ impl<'a> Batch<'a> {
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,
         journal: Journal,
-        mut tell: impl FnMut(Option<Told<'_>>, &Summary),
+        mut tell: impl FnMut(Option<RowResult<'_>>, &Summary),
     ) -> Result<Summary, BatchError> {
         let Parts { batch, version, known, results, file } =
             journal.take().map_err(BatchError::Journal)?;
-        let open = || open().map(|entries| entries.counted(version));
+        let open = || open().map(|entries| entries.numbered_as(version));
         let (Rehearsal { entries, .. }, persons) =
             self.look_through(open()?, version, &known).await?;
-        let mut course = Course {
+        let mut progress = Progress {
             entries: open()?,
             known,
             results,
@@ -247,16 +247,22 @@ impl<'a> Batch<'a> {
             gauges: BatchGauges::new(),
             tell: &mut tell,
         };
-        course.tell(None);
-        let (pen, writing) = Journal::writer(file);
+        progress.tell(None);
+        let (journal, writing) = Journal::writer(file);
         let pace = Pace::new(self.limits);
         let going = async {
             // Taken along, so that the writer ends with it.
-            let pen = pen;
-            let run = Run { batch: self, name: &batch, pen: &pen, pace: &pace, persons: &persons };
-            run.go(&mut course).await?;
-            course.count_what_is_left();
-            Ok(course.summary)
+            let journal = journal;
+            let run = Run {
+                batch: self,
+                name: &batch,
+                journal: &journal,
+                pace: &pace,
+                persons: &persons,
+            };
+            run.go(&mut progress).await?;
+            progress.count_what_is_left();
+            Ok(progress.summary)
         };
         let (summary, ()) = tokio::join!(going, writing);
         summary
@@ -264,13 +270,13 @@ impl<'a> Batch<'a> {
 }
 
 /// How far a run has come.
-struct Course<'a> {
+struct Progress<'a> {
     entries: Entries,
-    known: Known,
+    known: EarlierEntries,
     results: Results,
     summary: Summary,
     gauges: BatchGauges,
-    tell: &'a mut dyn FnMut(Option<Told<'_>>, &Summary),
+    tell: &'a mut dyn FnMut(Option<RowResult<'_>>, &Summary),
 }
 
 /// What reading on came to.
@@ -280,7 +286,7 @@ enum Step {
     End,
 }
 
-impl Course<'_> {
+impl Progress<'_> {
     /// Tells of a result, if there is one, and how it stands.
     fn tell(&mut self, result: Option<(&Value, &Row)>) {
         let summary = &self.summary;
@@ -290,7 +296,7 @@ impl Course<'_> {
         self.gauges.say([waiting, placed, failed, left]);
         let told = result.map(|(result, Row { values, attempts })| {
             let attempts = result["attempts"].as_u64().unwrap_or(*attempts);
-            Told { result, row: values, attempts }
+            RowResult { result, row: values, attempts }
         });
         (self.tell)(told, summary);
     }
@@ -331,7 +337,7 @@ impl Course<'_> {
 
     /// What has no result is left. Those that were not read again may have one by an earlier run.
     fn count_what_is_left(&mut self) {
-        let done = |seen: &&Seen| matches!(seen.state, State::Done(_));
+        let done = |seen: &&EarlierEntry| matches!(seen.state, State::Done(_));
         let unread = self.known.values().filter(done).count() as u64;
         self.summary.left = self.summary.entries.saturating_sub(self.summary.done() + unread);
         self.tell(None);

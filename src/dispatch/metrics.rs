@@ -8,13 +8,13 @@ use super::{Outcome, Report};
 use crate::telemetry::{BATCH, CALL_TIME, CALLS, at_zero};
 
 /// The handles of one dispatcher.
-pub(crate) struct CallsCounted {
+pub(crate) struct CallMetrics {
     outcomes: Vec<Counter>,
     total: Histogram,
     livekit: Histogram,
 }
 
-impl CallsCounted {
+impl CallMetrics {
     pub(crate) fn new() -> Self {
         let of = |outcome: &Outcome| at_zero(counter!(CALLS, "outcome" => outcome.as_str()));
         Self {

@@ -42,7 +42,7 @@ impl Call {
 /// Where a room was found.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Found {
+pub struct FoundCall {
     /// The calls in a room of that name; more than one if several servers have one.
     pub calls: Vec<Call>,
     /// Configs whose server could not be asked, and why.
@@ -93,7 +93,7 @@ impl Dispatcher {
         let answer = self.of_call(call).await?;
         match self.livekit.delete_room(&answer, &call.room).await {
             Err(error) if error.is_unauthorized() => {
-                self.resolver.refused(&answer);
+                self.resolver.credentials_refused(&answer);
                 let answer = self.of_call(call).await?;
                 Ok(self.livekit.delete_room(&answer, &call.room).await?)
             }
@@ -107,13 +107,13 @@ impl Dispatcher {
     /// # Errors
     ///
     /// When the configs cannot be listed.
-    pub async fn find(&self, room: &str) -> Result<Found, StoreError> {
+    pub async fn find(&self, room: &str) -> Result<FoundCall, StoreError> {
         let mut places = vec![None];
         places.extend(self.resolver.config_ids().await?.into_iter().map(Some));
         let mut asked = stream::iter(places)
             .map(|config| async move { (config, self.room(config, room).await) })
             .buffered(AT_ONCE);
-        let mut found = Found { calls: Vec::new(), unasked: Vec::new() };
+        let mut found = FoundCall { calls: Vec::new(), unasked: Vec::new() };
         let mut seen = HashSet::new();
         while let Some((config, answer)) = asked.next().await {
             match answer {

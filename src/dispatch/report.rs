@@ -45,7 +45,7 @@ pub struct Report {
 
 /// A report under way: what was decided so far, and no outcome yet.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct ReportDraft {
     pub(super) routing: Option<CallRouting>,
     pub(super) resolution: Option<Resolution>,
     pub(super) call: Option<Call>,
@@ -61,7 +61,7 @@ pub(super) struct Placed {
     pub(super) sip_call_id: Option<String>,
 }
 
-impl Draft {
+impl ReportDraft {
     /// The report, once it is known how the call ended.
     pub(super) fn end(
         self,

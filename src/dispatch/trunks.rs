@@ -15,13 +15,13 @@ use crate::routing::CallerId;
 use crate::rules::CallerCheck;
 
 /// What is known of trunks.
-pub(super) struct Trunks(moka::sync::Cache<TrunkKey, Arc<OnceCell<Known>>>);
+pub(super) struct Trunks(moka::sync::Cache<TrunkKey, Arc<OnceCell<TrunkNumbers>>>);
 
 /// The numbers that a trunk lists, as they stand there. `None`: it carries any, or that is not known.
 pub(super) struct Listed(Option<Box<[String]>>);
 
 /// What a server said of a trunk, and when.
-struct Known {
+struct TrunkNumbers {
     numbers: Listed,
     asked_at: Instant,
     /// How long that is good for.
@@ -44,9 +44,9 @@ impl Trunks {
     ) -> Result<(), Failed> {
         let Some(trunk) = answer.trunk_id() else { return Ok(()) };
         let key = TrunkKey::of(answer);
-        let carries = |known: &Known| known.numbers.carry(caller);
+        let carries = |cached: &TrunkNumbers| cached.numbers.carry(caller);
         let mut cell = self.0.get(&key).unwrap_or_else(|| self.anew(&key));
-        if cell.get().is_some_and(|known| known.asked_at.elapsed() > known.lasts) {
+        if cell.get().is_some_and(|cached| cached.asked_at.elapsed() > cached.lasts) {
             cell = self.anew(&key);
         }
         let asking = || numbers(livekit, answer, trunk);
@@ -54,7 +54,7 @@ impl Trunks {
             return Ok(());
         }
         // Somebody may have added the number a moment ago.
-        if cell.get().is_some_and(|known| known.asked_at.elapsed() > JUST_NOW) {
+        if cell.get().is_some_and(|cached| cached.asked_at.elapsed() > JUST_NOW) {
             cell = self.anew(&key);
             if carries(cell.get_or_init(asking).await) {
                 return Ok(());
@@ -71,7 +71,7 @@ impl Trunks {
     }
 
     /// A place for what is asked now. Who comes meanwhile waits for the same answer.
-    fn anew(&self, key: &TrunkKey) -> Arc<OnceCell<Known>> {
+    fn anew(&self, key: &TrunkKey) -> Arc<OnceCell<TrunkNumbers>> {
         let cell = Arc::default();
         self.0.insert(key.clone(), Arc::clone(&cell));
         cell
@@ -79,7 +79,7 @@ impl Trunks {
 }
 
 /// What a server says. Where it cannot be asked, that is not known for a while: calls go on.
-async fn numbers(livekit: &LiveKit, answer: &Resolution, trunk: &str) -> Known {
+async fn numbers(livekit: &LiveKit, answer: &Resolution, trunk: &str) -> TrunkNumbers {
     let (numbers, lasts) = match livekit.sip_trunk(answer, trunk).await {
         Ok(found) => (found.map_or(Listed(None), |trunk| Listed::of(&trunk)), KNOWN_FOR),
         // A server without SIP says so each time. Agents may still dial, in ways of their own.
@@ -90,7 +90,7 @@ async fn numbers(livekit: &LiveKit, answer: &Resolution, trunk: &str) -> Known {
         }
         Err(_) => (Listed(None), UNKNOWN_FOR),
     };
-    Known { numbers, asked_at: Instant::now(), lasts }
+    TrunkNumbers { numbers, asked_at: Instant::now(), lasts }
 }
 
 impl Listed {

@@ -40,14 +40,14 @@ pub(super) struct Dialling {
 
 /// What an error means for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct FailureVerdict {
     pub(super) outcome: Outcome,
     pub(super) again: Again,
     /// What it is in plain words, where the server's are none.
     pub(super) words: Option<&'static str>,
 }
 
-impl Verdict {
+impl FailureVerdict {
     const fn of(outcome: Outcome, again: Again) -> Self {
         Self { outcome, again, words: None }
     }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn judged(error: &LiveKitError, rang: Rang) -> (Outcome, Again) {
-        let verdict = Verdict::of_dialling(error, Dialling { rang, cut_short: false });
+        let verdict = FailureVerdict::of_dialling(error, Dialling { rang, cut_short: false });
         (verdict.outcome, verdict.again)
     }
 
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(judged(&error, Rang::Yes), (Outcome::NoAnswer, Again::Never));
         assert_eq!(judged(&error, Rang::No), (Outcome::CarrierTrouble, Again::Mended));
         let early = |rang| {
-            let verdict = Verdict::of_dialling(&error, Dialling { rang, cut_short: true });
+            let verdict = FailureVerdict::of_dialling(&error, Dialling { rang, cut_short: true });
             (verdict.outcome, verdict.again)
         };
         assert_eq!(early(Rang::Yes), (Outcome::Cancelled, Again::Never));
@@ -344,7 +344,7 @@ mod tests {
     fn a_redis_that_died_is_told_of_and_nobody_was_dialled() {
         let words = "dial tcp 127.0.0.1:6379: connect: connection refused";
         let at_the_room = format!("could not get node for room: {words}");
-        let prepared = Verdict::of_preparing(&answer(500, "unknown", &at_the_room));
+        let prepared = FailureVerdict::of_preparing(&answer(500, "unknown", &at_the_room));
         assert_eq!((prepared.outcome, prepared.words), (Outcome::Unreachable, Some(REDIS_GONE)));
         let dial = answer(500, "unknown", words);
         assert_eq!(judged(&dial, Rang::Unknown), (Outcome::Unreachable, Again::Soon));
@@ -363,7 +363,7 @@ mod tests {
             (LiveKitError::NotConnected { why: "refused".into() }, Again::Soon),
             (LiveKitError::Unanswered { why: "time was up".into() }, Again::Soon),
         ] {
-            assert_eq!(Verdict::of_preparing(&error).again, again, "{error}");
+            assert_eq!(FailureVerdict::of_preparing(&error).again, again, "{error}");
         }
     }
 }

@@ -93,7 +93,7 @@ impl Resolver {
 
     /// A server refused these credentials. If they are those that callers are answered with, they
     /// are dropped, and the next caller loads what the config says now.
-    pub fn refused(&self, answer: &Resolution) {
+    pub fn credentials_refused(&self, answer: &Resolution) {
         if let Some(id) = answer.config_id()
             && self.engine.cache.shared.holds(id, &answer.credentials)
         {

@@ -25,7 +25,7 @@ pub(super) struct Decision {
     pub(super) depends_on: Option<ConfigId>,
     /// What the number's row says, where it has one.
     pub(super) rules: KnownRules,
-    pub(super) verdict: Result<Chosen, Refused>,
+    pub(super) verdict: Result<Chosen, Unusable>,
 }
 
 /// A config that can be used once its secret is opened.
@@ -37,7 +37,7 @@ pub(super) struct Chosen {
 
 /// Why the database has no answer, with the detail that a log and `--explain` show.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum Unusable {
     #[error("USE_SELFHOST_ROUTING_TABLE is off: the environment's credentials place the call")]
     FlagOff,
     #[error("no DATABASE_URL is set")]
@@ -60,7 +60,7 @@ pub(super) enum Refused {
     Secret(#[from] KeyError),
 }
 
-impl Refused {
+impl Unusable {
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::FlagOff => Reason::FlagOff,
@@ -85,12 +85,12 @@ pub(super) fn decide(
     hosts: &AllowedHosts,
 ) -> Decision {
     let Some(route) = route else {
-        return Decision::refused(KnownRules::NoRow, Refused::NumberUnknown);
+        return Decision::refused(KnownRules::NoRow, Unusable::NumberUnknown);
     };
     let rules = Rules::read(route.provider.as_deref(), &route.rules);
     let (depends_on, verdict) = match (rules.credentials_wrong, rules.config) {
         (Some(error), _) => (None, Err(error.into())),
-        (None, None) => (None, Err(Refused::Unassigned)),
+        (None, None) => (None, Err(Unusable::Unassigned)),
         (None, Some(id)) => (Some(id), choose(id, route.config, ring, hosts)),
     };
     Decision { depends_on, rules: KnownRules::Rules(Arc::new(rules)), verdict }
@@ -102,14 +102,14 @@ pub(super) fn choose(
     config: Option<Config>,
     ring: Option<&Arc<KeyRing>>,
     hosts: &AllowedHosts,
-) -> Result<Chosen, Refused> {
-    let config = config.ok_or(Refused::ConfigMissing(id))?;
+) -> Result<Chosen, Unusable> {
+    let config = config.ok_or(Unusable::ConfigMissing(id))?;
     let url = config.url.parse()?;
     if !hosts.allow(&url) {
-        return Err(Refused::HostNotAllowed);
+        return Err(Unusable::HostNotAllowed);
     }
     if config.api_key.trim().is_empty() {
-        return Err(Refused::NoApiKey);
+        return Err(Unusable::NoApiKey);
     }
     let ring = Arc::clone(ring.ok_or(KeyError::KeyMissing)?);
     Ok(Chosen { config, url, ring })
@@ -117,7 +117,7 @@ pub(super) fn choose(
 
 impl Decision {
     pub(super) fn no_database() -> Self {
-        Self::refused(KnownRules::Unknown, Refused::NoDatabase)
+        Self::refused(KnownRules::Unknown, Unusable::NoDatabase)
     }
 
     /// With the flag off the rules of a row hold none the less. No secret is opened.
@@ -125,10 +125,10 @@ impl Decision {
         let rules = route.map_or(KnownRules::NoRow, |route| {
             KnownRules::Rules(Arc::new(Rules::read(route.provider.as_deref(), &route.rules)))
         });
-        Self::refused(rules, Refused::FlagOff)
+        Self::refused(rules, Unusable::FlagOff)
     }
 
-    fn refused(rules: KnownRules, why: Refused) -> Self {
+    fn refused(rules: KnownRules, why: Unusable) -> Self {
         Self { depends_on: None, rules, verdict: Err(why) }
     }
 
@@ -141,7 +141,7 @@ impl Decision {
             // One that opens is not refused, and the other way round.
             (Ok(chosen), _) => match chosen.config.open(&chosen.ring) {
                 Ok(_) => return false,
-                Err(error) => Refused::from(error).reason(),
+                Err(error) => Unusable::from(error).reason(),
             },
             (Err(why), _) => why.reason(),
         };
@@ -181,7 +181,7 @@ impl Chosen {
         born: Generation,
         cache: &Cache,
         clock: &Arc<dyn Clock>,
-    ) -> Result<(Arc<Credentials>, Generation), Refused> {
+    ) -> Result<(Arc<Credentials>, Generation), Unusable> {
         let config = &self.config;
         let sealed = config.api_secret.expose_secret();
         cache.shared.join(

@@ -9,7 +9,7 @@ use super::loader::reason_of;
 use crate::answer::ResolveError;
 use crate::cache::{Resolution, ResolveOutcome, ThreadCache};
 use crate::number::Caller;
-use crate::rules::Known;
+use crate::rules::RulesStatus;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,10 +75,10 @@ impl Decision {
     fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut say = |step, found: String| steps.push(Step::new(step, found));
-        match self.rules.known() {
-            Known::Rules => say("number", "has a row".into()),
-            Known::NoRow => say("number", "has no row".into()),
-            Known::Unknown => {}
+        match self.rules.rules_status() {
+            RulesStatus::Rules => say("number", "has a row".into()),
+            RulesStatus::NoRow => say("number", "has no row".into()),
+            RulesStatus::Unknown => {}
         }
         if let Some(trunk) = self.rules.rules().and_then(|rules| rules.trunk.as_deref()) {
             say("rules", format!("name trunk {trunk}"));

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::decision::{Chosen, Decision, Refused, choose, decide};
+use super::decision::{Chosen, Decision, Unusable, choose, decide};
 use crate::answer::KnownRules;
 use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
@@ -22,7 +22,7 @@ use crate::environment::Environment;
 use crate::keyring::KeyRing;
 use crate::number::ConfigId;
 use crate::reason::Reason;
-use crate::settings::{Cold, Settings, SettingsError};
+use crate::settings::{Settings, SettingsError, StartupSettings};
 use crate::store::{Config, Route};
 
 /// The settings that hold now.
@@ -34,7 +34,7 @@ pub(super) struct Live {
     watched: watch::Sender<Switches>,
     has_store: bool,
     /// The settings that only a restart changes.
-    cold: Cold,
+    startup: StartupSettings,
     /// Held by a reload, so that two of them do not cross.
     reloading: Mutex<()>,
 }
@@ -120,7 +120,7 @@ pub enum ReloadError {
 
 impl Live {
     pub(super) fn new(settings: Settings, has_store: bool, clock: &Arc<dyn Clock>) -> Self {
-        let cold = settings.cold();
+        let startup = settings.startup();
         let running = Running::new(settings, has_store, clock);
         let switches = running.switches;
         Self {
@@ -128,14 +128,14 @@ impl Live {
             asks_database: switches.database.into(),
             watched: watch::Sender::new(switches),
             has_store,
-            cold,
+            startup,
             reloading: Mutex::default(),
         }
     }
 
     /// What the process began with.
-    pub(super) fn began_with(&self) -> &Cold {
-        &self.cold
+    pub(super) fn startup(&self) -> &StartupSettings {
+        &self.startup
     }
 
     /// The settings, to use for a whole load.
@@ -167,7 +167,7 @@ impl Live {
         discard: impl FnOnce(Outdated),
     ) -> Result<(), ReloadError> {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let variables = settings.needs_restart_from(&self.cold);
+        let variables = settings.needs_restart_from(&self.startup);
         if variables.is_empty() {
             self.swap(Running::new(settings, self.has_store, clock), discard);
             return Ok(());
@@ -256,7 +256,7 @@ impl Running {
     }
 
     /// What a config means by itself, or that there is none.
-    pub(super) fn choose(&self, id: ConfigId, config: Option<Config>) -> Result<Chosen, Refused> {
+    pub(super) fn choose(&self, id: ConfigId, config: Option<Config>) -> Result<Chosen, Unusable> {
         choose(id, config, self.ring.as_ref(), self.environment.hosts())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::decision::{Decision, Refused, answer};
+use super::decision::{Decision, Unusable, answer};
 use super::live::{Live, Running};
 use super::loaded::{Asked, LoadResult, Loaded, LoadedConfig};
 use super::metrics::Telemetry;
@@ -94,7 +94,7 @@ impl Loader {
         let (loader, (caller, _)) = (Arc::clone(self), place);
         let last = self.cache.last_good(caller, now);
         let start = |born| loader.run_load(caller, born, last, Purpose::Refresh { used_at });
-        let _landed =
+        let _loaded =
             self.loads.join_or_start(caller, &self.cache.fence, &self.lifecycle, start).await;
     }
 
@@ -239,8 +239,8 @@ impl Loader {
         }
     }
 
-    fn note_refusal(&self, why: &Refused, config: Option<ConfigId>, now: Moment) {
-        let Refused::Secret(error) = why else {
+    fn note_refusal(&self, why: &Unusable, config: Option<ConfigId>, now: Moment) {
+        let Unusable::Secret(error) = why else {
             return tracing::debug!(%why, "the database has no answer");
         };
         self.telemetry.unopened(error);

@@ -45,7 +45,7 @@ impl Resolver {
     /// # Errors
     ///
     /// [`ResolveError::TenantNeeded`] when several own it, otherwise as [`resolve`](Self::resolve).
-    pub async fn resolve_unowned(&self, number: E164) -> Result<Resolution, ResolveError> {
+    pub async fn resolve_number(&self, number: E164) -> Result<Resolution, ResolveError> {
         let engine = &self.engine;
         let running = engine.live.running();
         if let Some(off) = running.for_everybody() {

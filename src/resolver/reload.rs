@@ -11,7 +11,7 @@ use super::Resolver;
 use super::live::{Outdated, ReloadError};
 use crate::change::Change;
 use crate::lifecycle::apart;
-use crate::settings::{Settings, SettingsFiles, Stamp, Values, Warning};
+use crate::settings::{FileStamp, Settings, SettingsFiles, Values, Warning};
 
 impl Resolver {
     /// Takes new settings, whole or not at all; but what switches the database off is taken in any
@@ -37,73 +37,72 @@ impl Resolver {
         }
         Ok(())
     }
-}
 
-/// Watches the files that settings come from, and takes new ones when a file changes or `nudge`
-/// says so (a program forwards SIGHUP to it). A nudge drops every cached answer, too. Ends with the
-/// resolver.
-///
-/// A file is taken once two looks, a quarter of a second apart, and the reading between them see the
-/// same of it: a half-written file is a different one at the next look. One that is gone is an
-/// error, and the settings it held stay.
-pub async fn follow(resolver: Resolver, files: SettingsFiles, nudge: Arc<Notify>) {
-    let stopping = resolver.stopping();
-    let Some(values) = read(&files).await else { return };
-    let mut watched = values.files().to_vec();
-    // Of when they were read at the start, lest an edit since then be lost.
-    let mut last = resolver.engine.live.began_with().clone();
-    let mut taken = last.stamps(&watched).unwrap_or_else(|| values.stamps().to_vec());
-    let mut seen = taken.clone();
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let asked = tokio::select! {
-            () = stopping.cancelled() => return,
-            () = nudge.notified() => true,
-            _ = look.tick() => false,
-        };
-        let Some(now) = stamps(&watched).await else { return };
-        let news = now != seen;
-        seen.clone_from(&now);
-        if !asked && (news || now == taken) {
-            continue;
-        }
-        if taken.iter().zip(&now).any(|(was, is)| was.is_some() && is.is_none()) {
-            tracing::error!("a file of the settings is gone; the settings it held stay");
-            resolver.engine.telemetry.reloaded(None);
-            // Told once. What comes in its place is another file, and is taken.
-            taken.clone_from(&now);
-            continue;
-        }
+    /// Watches the files that settings come from. Reloads them when a file changes, or when `nudge` is
+    /// notified (a program forwards SIGHUP to it). A nudge also drops every cached answer. Ends when the
+    /// resolver stops.
+    ///
+    /// A changed file is read once two looks, a quarter of a second apart, show the same size and time:
+    /// so a half-written file is not taken. A file that is gone is an error; its settings stay in force.
+    pub async fn follow_settings(self, files: SettingsFiles, nudge: Arc<Notify>) {
+        let stopping = self.stopping();
         let Some(values) = read(&files).await else { return };
-        if stamps(&watched).await.as_ref() != Some(&now) {
-            continue;
-        }
-        // A file that was not watched until now is read again, as one that was.
-        taken = if values.files() == watched { now } else { Vec::new() };
-        watched = values.files().to_vec();
-        let reloaded = Settings::read(&values).map_err(ReloadError::from);
-        let mut changed = String::new();
-        let mut read = last.clone();
-        if let Ok(settings) = &reloaded {
-            settings.warnings.iter().for_each(Warning::tell);
-            changed = settings.changed_since(&last).join(", ");
-            read = settings.cold();
-        }
-        match reloaded.and_then(|settings| resolver.reload(settings)) {
-            Ok(()) => {
-                last = read;
-                tracing::info!(changed, "settings reloaded");
-                resolver.engine.telemetry.reloaded(Some(resolver.engine.clock.unix_time()));
-                // Who asks for it may have changed rows that no trigger told of.
-                if asked {
-                    resolver.engine.telemetry.by_reload.increment(1);
-                    resolver.engine.cache.apply(Change::Numbers);
-                }
+        let mut watched = values.files().to_vec();
+        // Of when they were read at the start, lest an edit since then be lost.
+        let mut last = self.engine.live.startup().clone();
+        let mut taken = last.stamps(&watched).unwrap_or_else(|| values.stamps().to_vec());
+        let mut seen = taken.clone();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                () = stopping.cancelled() => return,
+                () = nudge.notified() => true,
+                _ = look.tick() => false,
+            };
+            let Some(now) = stamps(&watched).await else { return };
+            let news = now != seen;
+            seen.clone_from(&now);
+            if !asked && (news || now == taken) {
+                continue;
             }
-            Err(error) => {
-                resolver.engine.telemetry.reloaded(None);
-                tracing::error!(%error, "settings not reloaded; the old ones hold");
+            if taken.iter().zip(&now).any(|(was, is)| was.is_some() && is.is_none()) {
+                tracing::error!("a file of the settings is gone; the settings it held stay");
+                self.engine.telemetry.reloaded(None);
+                // Told once. What comes in its place is another file, and is taken.
+                taken.clone_from(&now);
+                continue;
+            }
+            let Some(values) = read(&files).await else { return };
+            if stamps(&watched).await.as_ref() != Some(&now) {
+                continue;
+            }
+            // A file that was not watched until now is read again, as one that was.
+            taken = if values.files() == watched { now } else { Vec::new() };
+            watched = values.files().to_vec();
+            let reloaded = Settings::read(&values).map_err(ReloadError::from);
+            let mut changed = String::new();
+            let mut read = last.clone();
+            if let Ok(settings) = &reloaded {
+                settings.warnings.iter().for_each(Warning::tell);
+                changed = settings.changed_since(&last).join(", ");
+                read = settings.startup();
+            }
+            match reloaded.and_then(|settings| self.reload(settings)) {
+                Ok(()) => {
+                    last = read;
+                    tracing::info!(changed, "settings reloaded");
+                    self.engine.telemetry.reloaded(Some(self.engine.clock.unix_time()));
+                    // Who asks for it may have changed rows that no trigger told of.
+                    if asked {
+                        self.engine.telemetry.by_reload.increment(1);
+                        self.engine.cache.apply(Change::Numbers);
+                    }
+                }
+                Err(error) => {
+                    self.engine.telemetry.reloaded(None);
+                    tracing::error!(%error, "settings not reloaded; the old ones hold");
+                }
             }
         }
     }
@@ -115,7 +114,7 @@ async fn read(files: &SettingsFiles) -> Option<Values> {
     apart(move || files.values()).await
 }
 
-async fn stamps(watched: &[PathBuf]) -> Option<Vec<Option<Stamp>>> {
+async fn stamps(watched: &[PathBuf]) -> Option<Vec<Option<FileStamp>>> {
     let watched = watched.to_vec();
     apart(move || SettingsFiles::stamps(&watched)).await
 }

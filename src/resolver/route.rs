@@ -6,7 +6,7 @@ use crate::cache::Resolution;
 use crate::number::Caller;
 use crate::reason::Reason;
 use crate::routing::{CallRouting, Refusal};
-use crate::rules::{Known, Rules};
+use crate::rules::{Rules, RulesStatus};
 
 impl Resolver {
     /// Whether `caller` may call a destination, and what is dialled then. Resolves the caller; that
@@ -15,7 +15,7 @@ impl Resolver {
         match self.outcome(caller).await {
             Ok(answer) => self.route_with(&answer, caller, to),
             Err(Unanswered { rules, error }) => {
-                let (rules, known) = (rules.rules().map(|rules| &**rules), rules.known());
+                let (rules, known) = (rules.rules().map(|rules| &**rules), rules.rules_status());
                 self.by_rules(caller, to, rules, known, error.reason())
             }
         }
@@ -24,7 +24,7 @@ impl Resolver {
     /// The same for an answer that is there already.
     #[must_use]
     pub fn route_with(&self, answer: &Resolution, caller: Caller, to: &str) -> CallRouting {
-        self.by_rules(caller, to, answer.rules(), answer.known(), answer.reason())
+        self.by_rules(caller, to, answer.rules(), answer.rules_status(), answer.reason())
     }
 
     fn by_rules(
@@ -32,13 +32,13 @@ impl Resolver {
         caller: Caller,
         to: &str,
         rules: Option<&Rules>,
-        known: Known,
+        known: RulesStatus,
         reason: Option<Reason>,
     ) -> CallRouting {
         let engine = &self.engine;
         let running = engine.live.running();
         let mut routing = CallRouting::decide(caller.number, to, rules, known, &running.routing);
-        if known == Known::Unknown && routing.allowed() {
+        if known == RulesStatus::Unknown && routing.allowed() {
             if running.environment.policy().denies_unknown_rules() {
                 routing.verdict = Err(Refusal::RulesUnknown);
             } else {

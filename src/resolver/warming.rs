@@ -116,10 +116,10 @@ async fn warm_all(loader: &Weak<Loader>) -> Result<(), StoreError> {
 }
 
 /// The configs that can be used, by their ids.
-type Configs = HashMap<ConfigId, Opened>;
+type Configs = HashMap<ConfigId, OpenConfig>;
 
 /// A config whose secret is open, for as long as this is held.
-struct Opened {
+struct OpenConfig {
     credentials: HeldCredentials,
     facts: Arc<Facts>,
     born: Generation,
@@ -185,7 +185,11 @@ impl Loader {
                 chosen.credentials(asked.born, &self.cache, &self.clock).ok()?;
             Some((
                 id,
-                Opened { credentials: HeldCredentials(credentials), facts: chosen.facts(), born },
+                OpenConfig {
+                    credentials: HeldCredentials(credentials),
+                    facts: chosen.facts(),
+                    born,
+                },
             ))
         };
         configs.into_iter().filter_map(open).collect()
@@ -197,8 +201,11 @@ impl Loader {
         let caller = Caller::new(number.tenant, digits);
         let rules = Rules::read(number.provider.as_deref(), &number.rules);
         let (None, Some(id)) = (rules.credentials_wrong, rules.config) else { return };
-        let Some(Opened { credentials: HeldCredentials(credentials), facts, born: config_born }) =
-            configs.get(&id)
+        let Some(OpenConfig {
+            credentials: HeldCredentials(credentials),
+            facts,
+            born: config_born,
+        }) = configs.get(&id)
         else {
             return;
         };

@@ -10,7 +10,13 @@ use super::*;
 
 fn route(from: &str, to: &str, rules: &Value) -> CallRouting {
     let rules = Rules::read(Some("etisalat"), rules);
-    CallRouting::decide(from.parse().unwrap(), to, Some(&rules), Known::Rules, &Reading::default())
+    CallRouting::decide(
+        from.parse().unwrap(),
+        to,
+        Some(&rules),
+        RulesStatus::Rules,
+        &Reading::default(),
+    )
 }
 
 /// What is dialled, or the code of the refusal.
@@ -138,7 +144,7 @@ fn the_rules_say_where_to_and_one_country_is_where_bare_numbers_are_read() {
     ] {
         let routing = route(from, to, &json!({"allowed_outbound": allowed}));
         assert_eq!(verdict(&routing), expected, "{allowed} {from} {to}");
-        assert_eq!(routing.known, Known::Rules);
+        assert_eq!(routing.known, RulesStatus::Rules);
     }
 }
 
@@ -188,10 +194,10 @@ fn the_result_carries_config_and_trunk_of_the_rules_where_they_name_them() {
 fn a_caller_without_a_row_calls_in_e164_where_the_country_is_known() {
     let decide =
         |to, known| CallRouting::decide(UAE.parse().unwrap(), to, None, known, &Reading::default());
-    let known = decide("050 123 4567", Known::NoRow);
-    assert_eq!((verdict(&known), known.known), ("+971501234567", Known::NoRow));
-    assert_eq!(verdict(&decide("+999123456", Known::NoRow)), "country_unknown");
-    assert_eq!(decide("0501234567", Known::Unknown).known, Known::Unknown);
+    let known = decide("050 123 4567", RulesStatus::NoRow);
+    assert_eq!((verdict(&known), known.known), ("+971501234567", RulesStatus::NoRow));
+    assert_eq!(verdict(&decide("+999123456", RulesStatus::NoRow)), "country_unknown");
+    assert_eq!(decide("0501234567", RulesStatus::Unknown).known, RulesStatus::Unknown);
 }
 
 #[test]
@@ -215,7 +221,7 @@ fn by_heuristic_the_length_decides() {
         let rules = Rules::read(None, &json!({"allowed_outbound": allowed}));
         let from = USA.parse().unwrap();
         let routing =
-            CallRouting::decide(from, to, Some(&rules), Known::Rules, &Reading::Heuristic);
+            CallRouting::decide(from, to, Some(&rules), RulesStatus::Rules, &Reading::Heuristic);
         assert_eq!(verdict(&routing), expected, "{allowed} {to}");
         assert_eq!(routing.country.as_ref().map(Country::code), country, "{allowed} {to}");
     }

@@ -159,7 +159,7 @@ impl Connection {
                 answer
             }
         });
-        let io = TokioIo::new(Watched { stream, connection: Arc::clone(&self) });
+        let io = TokioIo::new(WatchedStream { stream, connection: Arc::clone(&self) });
         let mut http = http1::Builder::new();
         http.max_buf_size(HEAD_BYTES);
         let mut serving = std::pin::pin!(http.serve_connection(io, service));
@@ -189,12 +189,12 @@ impl Connection {
 }
 
 /// A stream that notes when the head of a request begins, and when an answer is taken.
-struct Watched {
+struct WatchedStream {
     stream: TcpStream,
     connection: Arc<Connection>,
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -209,7 +209,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use axum::routing::MethodRouter;
 
 use super::exporter::Exporter;
-use super::health::Health;
+use super::health::Readiness;
 
 /// One path that is answered.
 pub(super) struct Endpoint {
@@ -20,7 +20,7 @@ pub(super) struct Endpoint {
 /// What the answers are made of.
 pub(super) struct Shared {
     pub(super) exporter: Exporter,
-    pub(super) health: Health,
+    pub(super) health: Readiness,
 }
 
 pub(super) fn text(text: &'static str) -> impl IntoResponse {

@@ -18,7 +18,7 @@ use crate::store::{Migrations, OpenStore};
 use crate::telemetry::{BUILD, READY, SEALED};
 
 /// What readiness is made of.
-pub(super) struct Health {
+pub(super) struct Readiness {
     resolver: Resolver,
     database: Option<OpenStore>,
     stopping: AtomicBool,
@@ -71,7 +71,7 @@ pub(super) struct Hears {
     pub(super) trouble: Option<String>,
 }
 
-impl Health {
+impl Readiness {
     /// Makes its gauges, too.
     pub(super) fn new(resolver: Resolver, database: Option<OpenStore>) -> Self {
         let kind = database.as_ref().map_or("none", OpenStore::kind);
@@ -90,7 +90,7 @@ impl Health {
             ready,
             sealed: Mutex::default(),
         };
-        health.say_sealed(&[]);
+        health.record_sealed(&[]);
         if health.database.is_some() {
             let gauges = health.sealed.lock().unwrap_or_else(PoisonError::into_inner);
             gauges.values().for_each(|gauge| gauge.set(f64::NAN));
@@ -133,7 +133,7 @@ impl Health {
     }
 
     /// Has the resolver record what it would only record in a moment.
-    pub(super) fn tell_metrics(&self) {
+    pub(super) fn record_metrics(&self) {
         self.resolver.record_metrics();
     }
 
@@ -173,12 +173,12 @@ impl Health {
                 tokio::time::sleep(LOOK_AT_TABLES).await;
             }
         };
-        let census = async {
+        let key_usage = async {
             loop {
                 let counted = self.resolver.key_usage().await;
                 tokio::time::sleep(match counted {
-                    Ok(census) => {
-                        self.say_sealed(&census);
+                    Ok(key_usage) => {
+                        self.record_sealed(&key_usage);
                         COUNT_EVERY
                     }
                     Err(error) => {
@@ -189,16 +189,16 @@ impl Health {
                 .await;
             }
         };
-        let ((), never) = tokio::join!(tables, census);
+        let ((), never) = tokio::join!(tables, key_usage);
         never
     }
 
     /// Records how many secrets each key opens; keys that open none any more are at zero.
-    fn say_sealed(&self, census: &[(String, &'static str, u64)]) {
+    fn record_sealed(&self, key_usage: &[(String, &'static str, u64)]) {
         let mut gauges = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
         gauges.values().for_each(|gauge| gauge.set(0.0));
         let empty = self.resolver.key_ids().into_iter().map(|(key, role)| (key, role, 0));
-        for (key, role, many) in empty.chain(census.iter().cloned()) {
+        for (key, role, many) in empty.chain(key_usage.iter().cloned()) {
             let gauge = gauges.entry((key.clone(), role));
             let gauge = gauge.or_insert_with(|| gauge!(SEALED, "key" => key, "role" => role));
             gauge.set(f64::from(u32::try_from(many).unwrap_or(u32::MAX)));

@@ -4,7 +4,7 @@
 //! Nothing here is refused, since it may be meant. No message repeats a value.
 
 use super::names::LIBPQ;
-use super::values::{Origin, Values};
+use super::values::{ValueOrigin, Values};
 use super::{Settings, VARIABLES, Warning};
 
 /// What is odd about each value, and about the values together.
@@ -24,7 +24,7 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
 
 fn doubt(name: &str, values: &Values) -> Option<Warning> {
     let value = values.get(name)?;
-    let from_file = matches!(values.origin(name), Origin::DotEnv(_));
+    let from_file = matches!(values.origin(name), ValueOrigin::DotEnv(_));
     let quoted = ['"', '\'']
         .iter()
         .any(|&quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote));

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// A file as it was read.
-pub(super) struct Text {
+pub(super) struct FileText {
     /// Without the mark of UTF-8 that some editors put first.
     pub(super) whole: Zeroizing<String>,
-    pub(super) stamp: Stamp,
+    pub(super) stamp: FileStamp,
     /// What is odd about who may read and write it, though it is read.
     pub(super) doubt: Vec<Doubt>,
 }
@@ -32,14 +32,14 @@ pub(super) enum Doubt {
 
 /// What changes when a file does, though its size and time stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct FileStamp {
     modified: Option<std::time::SystemTime>,
     length: u64,
     #[cfg(unix)]
     identity: (u64, u64, i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(meta: &Metadata) -> Self {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt;
@@ -65,7 +65,7 @@ pub(super) fn read(
     path: &Path,
     most: usize,
     credentials: Option<&Path>,
-) -> Result<Option<Text>, String> {
+) -> Result<Option<FileText>, String> {
     let failed = |error: &std::io::Error| format!("{} cannot be read: {error}", path.display());
     // Asked before it is opened, since opening alone sets some devices off.
     let meta = match std::fs::metadata(path) {
@@ -86,7 +86,7 @@ pub(super) fn read(
     let text = std::str::from_utf8(&bytes).ok().filter(|text| !text.contains('\0'));
     let text = text.ok_or_else(|| format!("{} must be UTF-8 text", path.display()))?;
     let text = Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned());
-    Ok(Some(Text { whole: text, stamp: Stamp::of(&meta), doubt }))
+    Ok(Some(FileText { whole: text, stamp: FileStamp::of(&meta), doubt }))
 }
 
 fn regular(path: &Path, meta: &Metadata) -> Result<(), String> {
@@ -199,9 +199,9 @@ mod tests {
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
             File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         }
-        let before = Stamp::now(&file);
+        let before = FileStamp::now(&file);
         assert_eq!(before, Some(read(&file, MOST, None).unwrap().unwrap().stamp));
         std::fs::rename(other, &file).unwrap();
-        assert_ne!(before, Stamp::now(&file));
+        assert_ne!(before, FileStamp::now(&file));
     }
 }

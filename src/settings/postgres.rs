@@ -9,7 +9,7 @@
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-use super::values::{Origin, Values};
+use super::values::{ValueOrigin, Values};
 use super::{Transport, Warning};
 
 /// The way to a server, and what is odd about it.
@@ -55,7 +55,7 @@ pub(super) fn way(url: Option<&str>, values: &Values) -> Result<Way, Wrong> {
             }
             "PGSSLMODE" => asks_for_tls = true,
             // The driver adds these to those of the process, where they are already.
-            "PGOPTIONS" if values.origin("PGOPTIONS") == Origin::Environment => continue,
+            "PGOPTIONS" if values.origin("PGOPTIONS") == ValueOrigin::Environment => continue,
             _ => {}
         }
         more.push((variable.keys[0].to_owned(), value.to_owned()));
@@ -156,7 +156,7 @@ fn on_this_machine(options: &PgConnectOptions) -> bool {
 }
 
 /// A `PG*` variable, and where a URL says the same.
-struct Variable {
+struct LibpqVariable {
     name: &'static str,
     /// The first is what the driver is told.
     keys: &'static [&'static str],
@@ -167,8 +167,8 @@ const fn variable(
     name: &'static str,
     keys: &'static [&'static str],
     in_authority: fn(&Url) -> bool,
-) -> Variable {
-    Variable { name, keys, in_authority }
+) -> LibpqVariable {
+    LibpqVariable { name, keys, in_authority }
 }
 
 const fn never(_: &Url) -> bool {
@@ -180,7 +180,7 @@ fn names_host(url: &Url) -> bool {
 }
 
 /// In the order in which the driver is told, where the last one counts.
-const PARAMETERS: &[Variable] = &[
+const PARAMETERS: &[LibpqVariable] = &[
     variable("PGHOST", &["host", "hostaddr"], names_host),
     variable("PGHOSTADDR", &["hostaddr", "host"], names_host),
     variable("PGPORT", &["port"], |url| url.port().is_some()),

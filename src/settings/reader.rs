@@ -15,13 +15,13 @@ use crate::rules::Country;
 use crate::server_url::AllowedHosts;
 
 /// Takes values out, typed, and keeps what is wrong with them.
-pub(super) struct Reader<'a> {
+pub(super) struct SettingsReader<'a> {
     values: &'a Values,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SettingsReader<'a> {
     pub(super) fn new(values: &'a Values) -> Self {
         Self { values, problems: values.problems().to_vec(), warnings: values.warnings().to_vec() }
     }

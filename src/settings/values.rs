@@ -12,13 +12,13 @@ use zeroize::Zeroizing;
 
 use super::dot_env::{DotEnv, Pair};
 use super::env::{VARIABLES, process};
-use super::file::{self, Doubt, Stamp};
+use super::file::{self, Doubt, FileStamp};
 use super::names::{is_ours, meant};
 use super::{Problem, Warning};
 
 /// Where a value was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// In the process environment.
     Environment,
     /// In this `.env` file.
@@ -34,18 +34,18 @@ pub enum Origin {
 /// The values of the variables, as text, and where each was found. Wiped when dropped.
 #[derive(Default)]
 pub struct Values {
-    found: BTreeMap<String, Found>,
+    found: BTreeMap<String, FoundValue>,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
     files: Vec<PathBuf>,
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
     /// Where systemd hands credentials over.
     credentials: Option<PathBuf>,
 }
 
-struct Found {
+struct FoundValue {
     value: Zeroizing<String>,
-    origin: Origin,
+    origin: ValueOrigin,
     /// Of the `.env` file, from 1.
     line: Option<usize>,
 }
@@ -76,7 +76,7 @@ impl Values {
     ) -> Self {
         let mut values = Self::default();
         for (name, value) in defaults {
-            values.insert(name.clone(), value.clone(), Origin::Program);
+            values.insert(name.clone(), value.clone(), ValueOrigin::Program);
         }
         let process = values.text_of(pairs);
         let set = |name: &str| process.iter().find(|(other, _)| name == other);
@@ -91,7 +91,7 @@ impl Values {
             }
         }
         for (name, value) in process {
-            values.insert(name, value, Origin::Environment);
+            values.insert(name, value, ValueOrigin::Environment);
         }
         // An empty variable is one that is not set, as in every shell script.
         values.found.retain(|_, found| !found.value.is_empty());
@@ -113,16 +113,16 @@ impl Values {
 
     /// Where a value was found.
     #[must_use]
-    pub fn origin(&self, name: &str) -> Origin {
-        self.found.get(name).map_or(Origin::Default, |found| found.origin.clone())
+    pub fn origin(&self, name: &str) -> ValueOrigin {
+        self.found.get(name).map_or(ValueOrigin::Default, |found| found.origin.clone())
     }
 
     /// Where a value stands, in words, if that is in a file.
     pub(super) fn place(&self, name: &str) -> Option<String> {
         let found = self.found.get(name)?;
         match (&found.origin, found.line) {
-            (Origin::DotEnv(path), Some(line)) => Some(place(path, line)),
-            (Origin::File(path), _) => Some(path.display().to_string()),
+            (ValueOrigin::DotEnv(path), Some(line)) => Some(place(path, line)),
+            (ValueOrigin::File(path), _) => Some(path.display().to_string()),
             _ => None,
         }
     }
@@ -134,7 +134,7 @@ impl Values {
     }
 
     /// What those files were when they were read, in the same order.
-    pub(crate) fn stamps(&self) -> &[Option<Stamp>] {
+    pub(crate) fn stamps(&self) -> &[Option<FileStamp>] {
         &self.stamps
     }
 
@@ -192,8 +192,8 @@ impl Values {
             }
         }
         for Pair { name, value, line, .. } in pairs {
-            let origin = Origin::DotEnv(path.to_owned());
-            self.found.insert(name, Found { value, origin, line: Some(line) });
+            let origin = ValueOrigin::DotEnv(path.to_owned());
+            self.found.insert(name, FoundValue { value, origin, line: Some(line) });
         }
     }
 
@@ -257,16 +257,16 @@ impl Values {
             let message = format!("{} is empty, which counts as not set", path.display());
             return self.warn(name, message);
         }
-        self.insert(name.to_owned(), value.to_owned(), Origin::File(path));
+        self.insert(name.to_owned(), value.to_owned(), ValueOrigin::File(path));
     }
 
     /// Reads a file and remembers what it was; a problem is kept under this name.
-    fn read(&mut self, name: &str, path: &Path, most: usize) -> Option<file::Text> {
+    fn read(&mut self, name: &str, path: &Path, most: usize) -> Option<file::FileText> {
         let read = file::read(path, most, self.credentials.as_deref());
         self.files.push(path.to_owned());
         self.stamps.push(match &read {
             Ok(text) => text.as_ref().map(|text| text.stamp.clone()),
-            Err(_) => Stamp::now(path),
+            Err(_) => FileStamp::now(path),
         });
         read.unwrap_or_else(|message| {
             self.problem(name, message);
@@ -274,8 +274,8 @@ impl Values {
         })
     }
 
-    fn insert(&mut self, name: String, value: String, origin: Origin) {
-        self.found.insert(name, Found { value: Zeroizing::new(value), origin, line: None });
+    fn insert(&mut self, name: String, value: String, origin: ValueOrigin) {
+        self.found.insert(name, FoundValue { value: Zeroizing::new(value), origin, line: None });
     }
 
     fn problem(&mut self, variable: &str, message: String) {

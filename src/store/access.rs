@@ -60,7 +60,7 @@ pub struct Inspection {
 /// A privilege that a role needs and does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Lack {
+pub struct MissingGrant {
     /// Which one.
     pub privilege: &'static str,
     /// On what, as SQL writes it.
@@ -69,7 +69,7 @@ pub struct Lack {
     pub role: String,
 }
 
-impl Lack {
+impl MissingGrant {
     /// The statement that grants it.
     #[must_use]
     pub fn grant(&self) -> String {
@@ -89,9 +89,9 @@ pub(super) struct Right {
 impl Inspection {
     /// What the role lacks for this. Tables that are not there are left out.
     #[must_use]
-    pub fn lacks(&self, access: Access) -> Vec<Lack> {
+    pub fn lacks(&self, access: Access) -> Vec<MissingGrant> {
         let Self { role, schema, .. } = self;
-        let lack = |privilege, on: String| Lack { privilege, on, role: role.clone() };
+        let lack = |privilege, on: String| MissingGrant { privilege, on, role: role.clone() };
         let lacks = |place: &str, privilege: &str| {
             let mut rights = self.rights.iter();
             rights.any(|right| right.place == place && right.privilege == privilege && !right.held)

@@ -27,7 +27,7 @@ pub(super) async fn make(
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
-    let draft = Draft::beside(path).map_err(|error| unwritten(&error))?;
+    let draft = FileDraft::beside(path).map_err(|error| unwritten(&error))?;
     let options = options.clone().filename(&draft.0).create_if_missing(true);
     let connect = |error: sqlx::Error| MigrateError::Store(typed(&error, "connect"));
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(connect)?;
@@ -42,9 +42,9 @@ pub(super) async fn make(
 }
 
 /// A file under a name that goes with it.
-struct Draft(PathBuf);
+struct FileDraft(PathBuf);
 
-impl Draft {
+impl FileDraft {
     fn beside(path: &Path) -> std::io::Result<Self> {
         let dice = getrandom::u32().map_err(|_| Error::other("there is no randomness"))?;
         let mut name = OsString::from(path);
@@ -72,7 +72,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for FileDraft {
     fn drop(&mut self) {
         for end in ["", "-wal", "-shm", "-journal"] {
             let mut name = self.0.clone().into_os_string();
@@ -127,7 +127,7 @@ mod tests {
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &link).unwrap();
         for path in [&there, &link] {
             make(&options(path), async |_| panic!("nothing is filled")).await.unwrap();
-            let draft = Draft::beside(path).unwrap();
+            let draft = FileDraft::beside(path).unwrap();
             std::fs::write(&draft.0, "other").unwrap();
             assert_eq!(draft.publish(path).unwrap_err().kind(), ErrorKind::AlreadyExists);
         }

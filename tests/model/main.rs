@@ -60,7 +60,7 @@ mod reason {
     pub(crate) use trunkline::Reason;
 }
 mod rules {
-    pub(crate) use trunkline::{Known, Rules};
+    pub(crate) use trunkline::{Rules, RulesStatus};
 }
 mod server_url {
     pub(crate) use trunkline::ServerUrl;

@@ -20,11 +20,11 @@ models! {
         is_caught(|| compared(None));
     }
 
-    fn an_error_does_not_stand_before_a_load_that_landed_meanwhile() {
+    fn an_error_does_not_replace_a_load_that_ended_meanwhile() {
         holds(error_against_load);
     }
 
-    fn the_last_good_answer_does_not_stand_before_a_load_that_landed_meanwhile() {
+    fn the_last_good_answer_does_not_replace_a_load_that_ended_meanwhile() {
         holds(last_good_against_load);
     }
 
@@ -32,7 +32,7 @@ models! {
         holds(last_good_without_lease);
     }
 
-    fn what_stands_in_for_an_answer_does_not_outlive_a_turn_of_the_flag() {
+    fn what_stands_in_for_an_answer_does_not_outlive_a_switch_of_the_flag() {
         holds(|| switched(true));
     }
 
@@ -40,7 +40,7 @@ models! {
         is_caught(|| switched(false));
     }
 
-    fn what_the_keeper_lets_go_leaves_the_index() {
+    fn what_the_eviction_cache_drops_leaves_the_index() {
         holds(evicted);
     }
 }

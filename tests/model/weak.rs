@@ -3,7 +3,7 @@
 //! loom lets a load find an old value wherever nothing forbids it, and goes through all of what may
 //! come of that. It takes atomics of its own and knows no `Weak`, so the product's files cannot be
 //! put under it: these are the steps of `CacheEntry::outcome` and `Resolution::is_retired` in
-//! `cache/entry.rs`, of `Slot::goes` in `cache/local.rs` and of `retire` in `cache/table.rs`, with
+//! `cache/entry.rs`, of `Slot::count_out` in `cache/thread_cache.rs` and of `retire` in `cache/table.rs`, with
 //! the orders that those have (and those of the standard library's `Arc`).
 
 use std::sync::Arc;
@@ -42,11 +42,11 @@ models! {
         assert!(breaks(handing_over, Fences { retired: false, ..ALL }));
     }
 
-    fn what_goes_from_near_is_not_taken_for_the_last_holder() {
+    fn what_leaves_a_thread_cache_is_not_taken_for_the_last_holder() {
         assert!(!breaks(going, ALL));
     }
 
-    fn counting_near_without_a_fence_is_caught() {
+    fn counting_thread_caches_without_a_fence_is_caught() {
         assert!(breaks(going, Fences { registered: false, ..ALL }));
     }
 }

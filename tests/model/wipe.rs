@@ -66,7 +66,7 @@ models! {
         holds(leaving);
     }
 
-    fn what_stands_near_a_thread_does_not_keep_a_secret() {
+    fn a_thread_cache_does_not_keep_a_secret() {
         holds(|| thread_cache(None));
         holds(|| thread_cache(Some(Change::Number(caller(1)))));
         holds(|| thread_cache(Some(Change::All)));

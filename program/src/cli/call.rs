@@ -1,7 +1,7 @@
 //! `trunkline call`: places a call, or ends one.
 
 mod dialling;
-mod telling;
+mod report;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,8 +12,8 @@ use trunkline::Caller;
 use trunkline::dispatch::{self, CallRequest, Dispatcher, HangUpError, Outcome, Report};
 
 pub(super) use self::dialling::{Dialling, time};
-pub(super) use self::telling::what_to_do;
-use self::telling::{ended, show, tell};
+pub(super) use self::report::what_to_do;
+use self::report::{ended, show, tell};
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::livekit::find;
@@ -26,7 +26,7 @@ pub(crate) struct Call {
     #[command(subcommand)]
     end: Option<End>,
     #[command(flatten)]
-    place: Place,
+    place: PlaceCall,
 }
 
 #[derive(Subcommand)]
@@ -45,7 +45,7 @@ enum End {
 }
 
 #[derive(Args)]
-struct Place {
+struct PlaceCall {
     /// Whose number calls
     #[arg(long, value_name = "UUID", required = true)]
     tenant: Option<String>,
@@ -79,7 +79,7 @@ impl Call {
     }
 }
 
-impl Place {
+impl PlaceCall {
     async fn run(self, context: &Context) -> Done {
         // Without a subcommand all three are there.
         let [tenant, from, to] = [self.tenant, self.from, self.to].map(Option::unwrap_or_default);
@@ -112,7 +112,7 @@ async fn place(context: &Context, dispatcher: &Dispatcher, request: &CallRequest
         }
         made.lock().unwrap_or_else(PoisonError::into_inner).replace(call.clone());
     };
-    let mut placing = std::pin::pin!(dispatcher.call_telling(request, told));
+    let mut placing = std::pin::pin!(dispatcher.call_notifying(request, told));
     let report = tokio::select! {
         report = &mut placing => report,
         () = told_to_end() => {

@@ -26,7 +26,7 @@ pub(crate) struct Doctor {
 }
 
 /// What one look found.
-struct Finding {
+struct DoctorFinding {
     check: &'static str,
     state: State,
     found: String,
@@ -55,7 +55,7 @@ impl Doctor {
     }
 }
 
-impl Finding {
+impl DoctorFinding {
     fn show(&self, json: bool) -> Done {
         let word = match self.state {
             State::Good => "ok",
@@ -77,7 +77,7 @@ impl Finding {
 }
 
 /// Looks for a service at all that answering depends on; for an editor at what edits depend on.
-async fn examine(context: &Context, access: Access) -> Vec<Finding> {
+async fn examine(context: &Context, access: Access) -> Vec<DoctorFinding> {
     let settings = match context.settings() {
         Ok(settings) => settings,
         Err(failure) => return vec![failed("settings", failure)],
@@ -92,23 +92,23 @@ async fn examine(context: &Context, access: Access) -> Vec<Finding> {
     findings
 }
 
-fn good(check: &'static str, found: impl Into<String>) -> Finding {
-    Finding { check, state: State::Good, found: found.into(), hint: None }
+fn good(check: &'static str, found: impl Into<String>) -> DoctorFinding {
+    DoctorFinding { check, state: State::Good, found: found.into(), hint: None }
 }
 
-fn warning(check: &'static str, found: impl Into<String>, hint: Option<&str>) -> Finding {
+fn warning(check: &'static str, found: impl Into<String>, hint: Option<&str>) -> DoctorFinding {
     let hint = hint.map(ToOwned::to_owned);
-    Finding { check, state: State::Warning, found: found.into(), hint }
+    DoctorFinding { check, state: State::Warning, found: found.into(), hint }
 }
 
-fn bad(check: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
-    Finding { check, state: State::Bad, found: found.into(), hint: Some(hint.into()) }
+fn bad(check: &'static str, found: impl Into<String>, hint: impl Into<String>) -> DoctorFinding {
+    DoctorFinding { check, state: State::Bad, found: found.into(), hint: Some(hint.into()) }
 }
 
-fn failed(check: &'static str, failure: impl Into<Failure>) -> Finding {
+fn failed(check: &'static str, failure: impl Into<Failure>) -> DoctorFinding {
     let Failure { message, hint, .. } = failure.into();
     let hint = hint.filter(|hint| hint != ASK_THE_DOCTOR);
-    Finding { check, state: State::Bad, found: message, hint }
+    DoctorFinding { check, state: State::Bad, found: message, hint }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
-use trunkline::settings::{Origin, Values};
+use trunkline::settings::{ValueOrigin, Values};
 
 use super::plain::{Form, Log};
 
@@ -19,7 +19,7 @@ pub(super) struct Traces(
 ///
 /// A collector that cannot be had is no reason to do nothing: it is said, and nothing is traced.
 pub(super) fn begin(values: &Values, quiet: bool, json: bool) -> Traces {
-    let asked = values.origin("RUST_LOG") != Origin::Default;
+    let asked = values.origin("RUST_LOG") != ValueOrigin::Default;
     let level = if quiet && !asked { "off" } else { values.get("RUST_LOG").unwrap_or("info") };
     let (json, coloured) =
         (json || values.get("LOG_FORMAT") == Some("json"), std::io::stderr().is_terminal());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use trunkline::{Caller, CallerError, E164, Resolution, ResolveError, Resolver, Step, follow};
+use trunkline::{Caller, CallerError, E164, Resolution, ResolveError, Resolver, Step};
 
 use super::Context;
 use super::failure::{Done, Failure};
@@ -101,7 +101,7 @@ impl Resolve {
         number: E164,
     ) -> Done {
         let nudge = Arc::new(Notify::new());
-        let following = follow(resolver.clone(), context.files.clone(), Arc::clone(&nudge));
+        let following = resolver.clone().follow_settings(context.files.clone(), Arc::clone(&nudge));
         tokio::select! {
             done = self.print_changes(context, resolver, caller, number) => done,
             () = following => Ok(()),
@@ -161,7 +161,7 @@ async fn ask(
 ) -> Result<Resolution, ResolveError> {
     match caller {
         Some(caller) => resolver.resolve(caller).await,
-        None => resolver.resolve_unowned(number).await,
+        None => resolver.resolve_number(number).await,
     }
 }
 

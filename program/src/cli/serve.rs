@@ -1,6 +1,6 @@
 //! `trunkline serve`: the engine as a daemon. `trunkline healthcheck`: asks one how it is.
 
-mod home;
+mod first_run;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -14,12 +14,11 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use trunkline::follow;
 use trunkline::server::{Exporter, Server, ServerBuilder};
 use trunkline::settings::{Database, Settings, Warning};
 use trunkline::store::Migrations;
 
-use self::home::at_home;
+use self::first_run::with_default_files;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line};
 use super::{Context, open, resolver};
@@ -48,7 +47,7 @@ impl Serve {
                 Exit::Failed,
             ));
         }
-        let files = at_home(context)?;
+        let files = with_default_files(context)?;
         let settings = if files.defaults.is_empty() {
             context.settings()?
         } else {
@@ -84,7 +83,7 @@ impl Serve {
         tell_manager(&[sd_notify::NotifyState::Ready]);
 
         let following = async {
-            follow(resolver.clone(), files, nudge).await;
+            resolver.clone().follow_settings(files, nudge).await;
             std::future::pending().await
         };
         let ended = tokio::select! {

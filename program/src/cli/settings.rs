@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 use serde_json::json;
-use trunkline::settings::{Database, Origin, SettingsError, VARIABLES, Values, Variable, env};
+use trunkline::settings::{Database, SettingsError, VARIABLES, ValueOrigin, Values, Variable, env};
 
 use super::Context;
 use super::failure::Done;
@@ -98,9 +98,9 @@ fn masked(text: &str) -> String {
 fn origin(values: &Values, name: &str) -> String {
     let mut text = String::new();
     let _ = match values.origin(name) {
-        Origin::Environment => write!(text, "environment"),
-        Origin::DotEnv(path) | Origin::File(path) => write!(text, "{}", path.display()),
-        Origin::Program | Origin::Default => write!(text, "default"),
+        ValueOrigin::Environment => write!(text, "environment"),
+        ValueOrigin::DotEnv(path) | ValueOrigin::File(path) => write!(text, "{}", path.display()),
+        ValueOrigin::Program | ValueOrigin::Default => write!(text, "default"),
     };
     text
 }

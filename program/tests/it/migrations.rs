@@ -155,14 +155,14 @@ async fn a_number_that_stands_twice_in_an_adopted_table_is_counted_and_answered_
     let database = open(&settings(&url, &[("DB_SCHEMA", "lad_dev")]));
     database.migrate(Migrations::Up).await.unwrap();
     let store = database.admin();
-    assert_eq!(store.doubles().await.unwrap(), 1);
+    assert_eq!(store.count_duplicate_numbers().await.unwrap(), 1);
     // Its owner may go on as before; we add no second one.
     psql(
         &url,
         "insert into lad_dev.voice_agent_numbers (tenant_id, country_code, base_number)
         values ('00000000-0000-0000-0000-000000000001', '+971', 500000002)",
     );
-    assert_eq!(store.doubles().await.unwrap(), 2);
+    assert_eq!(store.count_duplicate_numbers().await.unwrap(), 2);
     let refused = store.add_number(&number(caller(1, 2), None)).await.unwrap_err();
     assert_eq!(refused.code(), "number_taken");
     for _ in 0..3 {

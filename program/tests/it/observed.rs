@@ -9,6 +9,6 @@ mod connections;
 mod daemon;
 mod metrics;
 mod pictures;
-mod story;
+mod state_log;
 #[cfg(feature = "otel")]
 mod traces;

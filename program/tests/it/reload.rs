@@ -6,9 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use trunkline::settings::{SettingsFiles, Values};
 use trunkline::store::Migrations;
-use trunkline::{
-    Hearing, KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest, follow,
-};
+use trunkline::{Hearing, KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest};
 
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::postgres::Cluster;
@@ -39,7 +37,7 @@ impl Lab {
         let values = Values::of([], files.dot_env.as_deref());
         let resolver = Resolver::builder(Settings::read(&values).unwrap()).start();
         #[expect(clippy::disallowed_methods, reason = "ends with the resolver")]
-        tokio::spawn(follow(resolver.clone(), files, Arc::clone(&nudge)));
+        tokio::spawn(resolver.clone().follow_settings(files, Arc::clone(&nudge)));
         Self { database, folder, key, resolver, nudge }
     }
 

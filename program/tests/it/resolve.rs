@@ -240,17 +240,17 @@ async fn a_number_without_a_tenant_is_answered_for_one_owner_and_refused_for_two
         let id = store.create_config(&config(&lab.ring, "eu")).await.unwrap();
         let number_of = caller(1, 1).number;
         let resolver = lab.resolver(&[]);
-        let unknown = resolver.resolve_unowned(number_of).await.unwrap();
+        let unknown = resolver.resolve_number(number_of).await.unwrap();
         assert_eq!(unknown.reason(), Some(Reason::NumberUnknown));
         store.add_number(&number(caller(1, 1), Some(id))).await.unwrap();
         // The answer for the owner, not a cached "unknown" of nobody.
         eventually("it is known", async || {
-            resolver.resolve_unowned(number_of).await.unwrap().config_id() == Some(id)
+            resolver.resolve_number(number_of).await.unwrap().config_id() == Some(id)
         })
         .await;
         store.add_number(&number(caller(2, 1), Some(id))).await.unwrap();
         eventually("it is refused", async || {
-            resolver.resolve_unowned(number_of).await.err() == Some(ResolveError::TenantNeeded)
+            resolver.resolve_number(number_of).await.err() == Some(ResolveError::TenantNeeded)
         })
         .await;
     }
@@ -265,31 +265,31 @@ async fn who_owns_a_number_is_asked_once_and_known_while_the_database_is_away() 
     let (resolver, gated, clock) = lab.gated(&[("CACHE_TTL_JITTER", "0"), ("CACHE_TTL", "1m")]);
     let number_of = caller(1, 1).number;
     for _ in 0..100 {
-        let answer = resolver.resolve_unowned(number_of).await.unwrap();
+        let answer = resolver.resolve_number(number_of).await.unwrap();
         assert_eq!((answer.config_id(), answer.stale()), (Some(id), false));
     }
     assert_eq!(gated.statements(), 2, "the owner, and the owner's route");
     clock.advance(Duration::from_secs(50));
-    resolver.resolve_unowned(number_of).await.unwrap();
+    resolver.resolve_number(number_of).await.unwrap();
     gated.set(Fault::Away);
     // Whoever finds out keeps what is known from being wiped when its time is up.
     clock.advance(Duration::from_secs(5));
     let stranger = resolver.resolve(caller(1, 2)).await.unwrap();
     assert_eq!(stranger.reason(), Some(Reason::DatabaseUnreachable));
     clock.advance(Duration::from_secs(6));
-    let stale = resolver.resolve_unowned(number_of).await.unwrap();
+    let stale = resolver.resolve_number(number_of).await.unwrap();
     assert!(stale.stale() && stale.config_id() == Some(id));
     // Another tenant's change of the same number may make it ambiguous: it is asked for again.
     resolver.invalidate(Change::Number(caller(2, 1)));
     let before = gated.statements();
     for _ in 0..100 {
-        let unsure = resolver.resolve_unowned(number_of).await.unwrap();
+        let unsure = resolver.resolve_number(number_of).await.unwrap();
         assert_eq!(unsure.reason(), Some(Reason::DatabaseUnreachable));
     }
     assert_eq!(gated.statements(), before + 1, "a retry loop does not reach the database");
     gated.set(Fault::None);
     clock.advance(Duration::from_secs(5));
-    let answer = resolver.resolve_unowned(number_of).await.unwrap();
+    let answer = resolver.resolve_number(number_of).await.unwrap();
     assert_eq!((answer.config_id(), answer.stale()), (Some(id), false));
 }
 

@@ -73,7 +73,7 @@ impl Lab {
         store.numbers_after(None, 10).await.unwrap();
         store.changed_lately(10).await.unwrap();
         store.assign(live.caller, Some(live.config)).await.unwrap();
-        store.doubles().await.unwrap();
+        store.count_duplicate_numbers().await.unwrap();
         log.changes_after(0).await.unwrap();
         log.prune_changes(Duration::from_secs(3600)).await.unwrap();
         let editor = self.as_role(&self.editor);

@@ -13,30 +13,30 @@ use tokio::time::{Instant, sleep};
 use super::super::livekit::{CallStatus, LiveKitError, Participant, SipDial};
 use super::super::report::Placed;
 use super::super::request::phone_identity;
-use super::super::verdict::{Dialling, Rang, Verdict};
+use super::super::verdict::{Dialling, FailureVerdict, Rang};
 use super::super::{EngineDial, Failed, Outcome};
 use super::Attempt;
 use crate::routing::Dialled;
 
 /// A phone that is about to be dialled.
-pub(super) struct Phone<'a> {
+pub(super) struct PhoneDial<'a> {
     attempt: &'a Attempt<'a>,
     dialled: &'a Dialled,
     how: &'a EngineDial,
     identity: String,
-    seen: Mutex<Seen>,
+    seen: Mutex<Observed>,
 }
 
 /// What was seen of a phone.
-struct Seen {
+struct Observed {
     rang: bool,
     /// When it was known last that it does not ring.
     quiet_at: Instant,
 }
 
-impl<'a> Phone<'a> {
+impl<'a> PhoneDial<'a> {
     pub(super) fn new(attempt: &'a Attempt<'a>, dialled: &'a Dialled, how: &'a EngineDial) -> Self {
-        let seen = Mutex::new(Seen { rang: false, quiet_at: Instant::now() });
+        let seen = Mutex::new(Observed { rang: false, quiet_at: Instant::now() });
         Self { attempt, dialled, how, identity: phone_identity(dialled), seen }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Phone<'a> {
         };
         let cut_short = began.elapsed() + SLACK < self.how.ringing;
         let dialling = Dialling { rang: self.rang(), cut_short };
-        let verdict = Verdict::of_dialling(&error, dialling);
+        let verdict = FailureVerdict::of_dialling(&error, dialling);
         match verdict.outcome {
             Outcome::InDoubt => self.settle(began, &error).await,
             _ => Err(Failed::judged(verdict, &error)),
@@ -141,7 +141,7 @@ impl<'a> Phone<'a> {
         Ok(there.into_iter().find(|who| who.identity == self.identity))
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Observed> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

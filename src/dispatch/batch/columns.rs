@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::column::{Column, same};
 use super::defaults::Defaults;
-use super::no_batch::{Found, NoBatch};
+use super::no_batch::{FoundColumns, NoBatch};
 
 /// What a heading, or the name of a member, stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Reads the headings.
-    pub(super) fn read(found: &Found, defaults: &Defaults) -> Result<Self, NoBatch> {
+    pub(super) fn read(found: &FoundColumns, defaults: &Defaults) -> Result<Self, NoBatch> {
         let written = &found.headings;
         let there = |name: &str| written.iter().any(|heading| same(heading, name));
         let of_results = RESULTS.into_iter().all(there);

@@ -13,17 +13,17 @@ use crate::dispatch::placed::Trace;
 use crate::dispatch::{Call, CallRequest, Outcome};
 
 impl Run<'_> {
-    /// What became of an entry that was about to be dialled. `None`: it was not. `noted`: else that
+    /// What became of an entry that was about to be dialled. `None`: it was not. `recorded`: else that
     /// there is no room any more leaves it in doubt.
     pub(super) async fn look_into(
         &self,
         key: Key,
         request: &CallRequest,
         Begun { room, config, engine }: &Begun,
-        noted: bool,
+        recorded: bool,
     ) -> Option<Ended> {
         let result = |outcome: Outcome, message: &str, id: Option<String>| {
-            self.batch.dispatcher.counted.outcome(outcome);
+            self.batch.dispatcher.metrics.outcome(outcome);
             let mut result = whose(key.0, request);
             result["outcome"] = json!(outcome);
             result["message"] = json!(message);
@@ -40,13 +40,13 @@ impl Run<'_> {
                 return Some(Ended::Left(Some(result(Outcome::HeldBack, &why, None))));
             }
             Ok(Trace::NoAgent) => return None,
-            Ok(Trace::NoRoom) if !noted => return None,
+            Ok(Trace::NoRoom) if !recorded => return None,
             Ok(Trace::NoRoom) => {
                 let why = "it may have been dialled, and the room or its config is gone";
                 result(Outcome::InDoubt, why, None)
             }
             // That nothing was dialled is in the journal, and the agent waits still.
-            Ok(Trace::Agent { .. }) if *engine && !noted => return None,
+            Ok(Trace::Agent { .. }) if *engine && !recorded => return None,
             Ok(Trace::Agent { id }) if *engine => match self.phone_in(&call).await {
                 Some(CallStatus::Active) => {
                     result(Outcome::Placed, "the phone was answered and is in its room", Some(id))

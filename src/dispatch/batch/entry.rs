@@ -20,9 +20,9 @@ use super::digest::hash;
 use super::first_version;
 use super::jobs::Jobs;
 use super::json_lines::{JsonLine, JsonLines};
-use super::kept::Kept;
-use super::no_batch::{Found, NoBatch};
+use super::no_batch::{FoundColumns, NoBatch};
 use super::record::Version;
+use super::row_extras::RowExtras;
 use super::separator::Separator;
 use super::text::{Encoding, Text};
 use crate::dispatch::CallRequest;
@@ -51,7 +51,7 @@ pub struct Entries {
     encoding: Encoding,
     counting: Version,
     jobs: Jobs,
-    kept: Kept,
+    kept: RowExtras,
     /// Whether it could not be read on.
     broken: bool,
 }
@@ -121,12 +121,12 @@ impl Entries {
                     rows.next()?;
                 }
                 let headings = written(&mut rows)?.ok_or(NoBatch::Empty)?.fields;
-                let columns = Columns::read(&Found { headings, separator }, &defaults)?;
+                let columns = Columns::read(&FoundColumns { headings, separator }, &defaults)?;
                 Lines::Csv { rows, columns, separator }
             }
         };
         let (counting, jobs) = (Version::default(), Jobs::default());
-        let kept = Kept::default();
+        let kept = RowExtras::default();
         Ok(Self { lines, defaults, encoding, counting, jobs, kept, broken: false })
     }
 
@@ -150,7 +150,7 @@ impl Entries {
     /// The same, with the values of these columns kept in [`Entry::row`].
     #[must_use]
     pub fn keeping(mut self, columns: Arc<[String]>) -> Self {
-        self.kept = Kept::Values(columns);
+        self.kept = RowExtras::Values(columns);
         self
     }
 
@@ -161,17 +161,17 @@ impl Entries {
     ///
     /// [`NoBatch`].
     pub fn columns(mut self) -> Result<Vec<String>, NoBatch> {
-        self.kept = Kept::Names { names: Vec::new(), met: HashSet::new() };
+        self.kept = RowExtras::Names { names: Vec::new(), met: HashSet::new() };
         self.by_ref().try_for_each(|entry| entry.map(drop))?;
         Ok(match (self.lines, self.kept) {
             (Lines::Csv { columns, .. }, _) => columns.own(),
-            (Lines::Json(_), Kept::Names { names, .. }) => names,
+            (Lines::Json(_), RowExtras::Names { names, .. }) => names,
             (Lines::Json(_), _) => Vec::new(),
         })
     }
 
     /// The same, counted as a journal of this version does.
-    pub(super) fn counted(mut self, as_in: Version) -> Self {
+    pub(super) fn numbered_as(mut self, as_in: Version) -> Self {
         self.counting = as_in;
         self
     }

@@ -30,11 +30,11 @@ use super::record::{ConfigIdText, Header, Key, Record, Version};
 use crate::number::{ConfigId, E164};
 
 /// What a journal says of the entries of earlier runs, by line.
-pub(super) type Known = HashMap<u64, Seen>;
+pub(super) type EarlierEntries = HashMap<u64, EarlierEntry>;
 
 /// What became of an entry in an earlier run.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct EarlierEntry {
     pub(super) digest: u64,
     pub(super) state: State,
     /// Who may have been called by it. Version 1 did not note that.
@@ -75,7 +75,7 @@ pub struct Journal {
     pub(super) batch: String,
     /// How it tells entries apart.
     pub(super) version: Version,
-    pub(super) known: Known,
+    pub(super) known: EarlierEntries,
     file: File,
 }
 
@@ -116,7 +116,7 @@ impl Journal {
         let folder =
             File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
         folder.map_err(BatchError::Journal)?;
-        Ok(Self { batch, version: VERSION, known: Known::new(), file })
+        Ok(Self { batch, version: VERSION, known: EarlierEntries::new(), file })
     }
 
     /// Opens the journal of a batch that was not finished.
@@ -137,7 +137,7 @@ impl Journal {
         let malformed = |line| BatchError::JournalMalformed { line };
         let first = lines.next()?.ok_or(malformed(1))?;
         let Header { batch, version } = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
-        let mut known = Known::new();
+        let mut known = EarlierEntries::new();
         let mut at = 1;
         while let Some(line) = lines.next()? {
             at += 1;
@@ -163,7 +163,7 @@ impl Journal {
                 }
                 Record { .. } => return Err(malformed(at)),
             };
-            known.insert(record.line, Seen { digest: record.digest, state, to });
+            known.insert(record.line, EarlierEntry { digest: record.digest, state, to });
         }
         // What was not written whole was not acted upon either.
         file.set_len(lines.whole).map_err(BatchError::Journal)?;
@@ -171,9 +171,9 @@ impl Journal {
     }
 
     /// What to write with, and what writes, to be run beside the batch until all writers are gone.
-    pub(super) fn writer(file: File) -> (Pen, impl Future<Output = ()>) {
+    pub(super) fn writer(file: File) -> (JournalWriter, impl Future<Output = ()>) {
         let (send, receive) = mpsc::channel(1024);
-        (Pen(send), write(tokio::fs::File::from_std(file), receive))
+        (JournalWriter(send), write(tokio::fs::File::from_std(file), receive))
     }
 
     /// Takes it apart.
@@ -187,7 +187,7 @@ impl Journal {
 pub(super) struct Parts {
     pub(super) batch: String,
     pub(super) version: Version,
-    pub(super) known: Known,
+    pub(super) known: EarlierEntries,
     /// What earlier results are read from.
     pub(super) results: Results,
     /// What is written to.
@@ -233,14 +233,14 @@ fn lock(file: &File) -> Result<(), BatchError> {
 
 /// Writes lines to a journal.
 #[derive(Clone)]
-pub(super) struct Pen(mpsc::Sender<Line>);
+pub(super) struct JournalWriter(mpsc::Sender<Line>);
 
 struct Line {
     text: String,
     written: oneshot::Sender<io::Result<()>>,
 }
 
-impl Pen {
+impl JournalWriter {
     /// Notes that an entry is about to be dialled; returns when that is on the disk.
     pub(super) async fn about_to_dial(
         &self,

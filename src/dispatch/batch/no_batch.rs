@@ -78,7 +78,7 @@ pub enum NoBatch {
         /// Which one.
         column: Column,
         /// What there is.
-        found: Found,
+        found: FoundColumns,
     },
     /// A heading that was named is not there.
     #[error("there is no heading {heading:?}; found {found}")]
@@ -86,7 +86,7 @@ pub enum NoBatch {
         /// Which one.
         heading: String,
         /// What there is.
-        found: Found,
+        found: FoundColumns,
     },
     /// Two CSV columns are the same.
     #[error("the headings {first:?} and {second:?} name the same column")]
@@ -118,12 +118,12 @@ pub enum NoBatch {
 
 /// The headings of a file, and what they were separated by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundColumns {
     pub(super) headings: Vec<String>,
     pub(super) separator: Separator,
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for FoundColumns {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |heading: &String| match heading.char_indices().nth(LONGEST_HEADING) {
             Some((end, _)) => format!("{:?}…", &heading[..end]),

@@ -14,7 +14,7 @@ use super::super::livekit::LiveKit;
 use super::super::trunk_key::{AccountKey, TrunkKey};
 use super::super::{Again, Outcome, Report};
 use super::breaker::{Breaker, Gate};
-use super::live::{Live, Slot};
+use super::live_calls::{LiveCalls, LiveSlot};
 use super::rate::{Rate, Throttle};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
@@ -57,55 +57,55 @@ impl Default for Limits {
 pub(super) struct Pace {
     limits: Limits,
     /// Of the database that credentials come from.
-    database: Arc<Watched>,
-    servers: Places<Box<str>, Server>,
-    accounts: Places<AccountKey, Watched>,
-    trunks: Places<TrunkKey, Trunk>,
+    database: Arc<SharedBreaker>,
+    servers: PerKey<Box<str>, ServerLimits>,
+    accounts: PerKey<AccountKey, SharedBreaker>,
+    trunks: PerKey<TrunkKey, TrunkLimits>,
 }
 
 /// What is kept of each place.
-struct Places<K, T>(Mutex<HashMap<K, Arc<T>>>);
+struct PerKey<K, T>(Mutex<HashMap<K, Arc<T>>>);
 
-struct Server {
-    breaker: Arc<Watched>,
+struct ServerLimits {
+    breaker: Arc<SharedBreaker>,
     at_once: Arc<Semaphore>,
 }
 
-struct Trunk {
-    breaker: Arc<Watched>,
+struct TrunkLimits {
+    breaker: Arc<SharedBreaker>,
     /// Whose turn it is holds this.
     turn: tokio::sync::Mutex<Rate>,
     /// The same bound for the moment in which the carrier is asked, since steps take their time.
     last_turn: tokio::sync::Mutex<Rate>,
     throttle: Mutex<Throttle>,
-    live: Arc<Live>,
+    live: Arc<LiveCalls>,
 }
 
 /// A breaker that several calls look at.
 #[derive(Default)]
-struct Watched(Mutex<Breaker>);
+struct SharedBreaker(Mutex<Breaker>);
 
 /// What one call may find out of a place; leaves a trial that told nothing to the next one.
-struct Trial {
-    of: Arc<Watched>,
+struct BreakerTrial {
+    of: Arc<SharedBreaker>,
     /// Whether it is to find out if the place works again.
     is_one: bool,
     pause: Duration,
 }
 
-/// Leave to place one call, and who is told what became of it.
-pub(super) struct Leave {
-    trunk: Arc<Trunk>,
-    trials: Trials,
+/// A permit to place one call, and who is told what became of it.
+pub(super) struct CallPermit {
+    trunk: Arc<TrunkLimits>,
+    trials: BreakerTrials,
     went: Instant,
-    slot: Option<Slot>,
+    slot: Option<LiveSlot>,
     _permit: OwnedSemaphorePermit,
 }
 
-struct Trials {
-    server: Trial,
-    account: Trial,
-    trunk: Trial,
+struct BreakerTrials {
+    server: BreakerTrial,
+    account: BreakerTrial,
+    trunk: BreakerTrial,
 }
 
 /// A place has failed for so long that the batch goes on without it: which one.
@@ -116,9 +116,9 @@ impl Pace {
         Self {
             limits,
             database: Arc::default(),
-            servers: Places::default(),
-            accounts: Places::default(),
-            trunks: Places::default(),
+            servers: PerKey::default(),
+            accounts: PerKey::default(),
+            trunks: PerKey::default(),
         }
     }
 
@@ -127,15 +127,15 @@ impl Pace {
     /// Calls over one trunk take turns: the first of them waits for its second, the breakers, a call
     /// that ends, and a place on the server, the others for it. So a trunk that is slow holds up no
     /// other.
-    pub(super) async fn leave(
+    pub(super) async fn permit(
         &self,
         livekit: &LiveKit,
         answer: &Resolution,
-    ) -> Result<Leave, GivenUp> {
+    ) -> Result<CallPermit, GivenUp> {
         let key = TrunkKey::of(answer);
-        let server = self.servers.of(&key.server().into(), || Server::new(&self.limits));
-        let account = self.accounts.of(&AccountKey::of(answer), Watched::default);
-        let trunk = self.trunks.of(&key, || Trunk::new(&self.limits));
+        let server = self.servers.of(&key.server().into(), || ServerLimits::new(&self.limits));
+        let account = self.accounts.of(&AccountKey::of(answer), SharedBreaker::default);
+        let trunk = self.trunks.of(&key, || TrunkLimits::new(&self.limits));
         let gate = || {
             let gates = [
                 (trunk.breaker.gate().and(trunk.throttle().gate()), "its trunk"),
@@ -169,14 +169,14 @@ impl Pace {
             }
         };
         turn.goes();
-        let trial = |of: &Arc<Watched>| Trial::begin(of, self.limits.pause);
-        let trials = Trials {
+        let trial = |of: &Arc<SharedBreaker>| BreakerTrial::begin(of, self.limits.pause);
+        let trials = BreakerTrials {
             server: trial(&server.breaker),
             account: trial(&account),
             trunk: trial(&trunk.breaker),
         };
         drop(turn);
-        Ok(Leave { trunk, trials, went: Instant::now(), slot, _permit: permit })
+        Ok(CallPermit { trunk, trials, went: Instant::now(), slot, _permit: permit })
     }
 
     /// Waits until the database may be asked, and asks.
@@ -188,7 +188,7 @@ impl Pace {
             match self.database.gate() {
                 Gate::GivenUp => return Err(GivenUp("the database")),
                 Gate::ClosedUntil(until) => sleep_until(until).await,
-                Gate::Open => break Trial::begin(&self.database, self.limits.pause),
+                Gate::Open => break BreakerTrial::begin(&self.database, self.limits.pause),
             }
         };
         let answer = asking.await;
@@ -200,7 +200,7 @@ impl Pace {
     }
 }
 
-impl Leave {
+impl CallPermit {
     /// Waits until the carrier may be asked: the rate of the trunk, at the last moment.
     pub(super) async fn turn(&self) {
         let mut turn = unconstrained(self.trunk.last_turn.lock()).await;
@@ -214,8 +214,13 @@ impl Leave {
     /// A dial in doubt counts against the server: it can never be repeated, so no more are to come to
     /// that.
     pub(super) fn ended(self, report: &Report) -> Option<Duration> {
-        let Self { trunk, trials: Trials { server, account, trunk: on_trunk }, went, slot, .. } =
-            self;
+        let Self {
+            trunk,
+            trials: BreakerTrials { server, account, trunk: on_trunk },
+            went,
+            slot,
+            ..
+        } = self;
         let call = report.call.as_ref();
         if let (Some(slot), Some(call), Outcome::Placed | Outcome::InDoubt) =
             (slot, call, report.outcome)
@@ -255,14 +260,14 @@ impl Leave {
     }
 }
 
-impl Server {
+impl ServerLimits {
     fn new(limits: &Limits) -> Self {
         let at_once = Arc::new(Semaphore::new(limits.concurrency.max(1)));
         Self { breaker: Arc::default(), at_once }
     }
 }
 
-impl Trunk {
+impl TrunkLimits {
     fn new(limits: &Limits) -> Self {
         let rate = limits.calls_per_second;
         Self {
@@ -279,7 +284,7 @@ impl Trunk {
     }
 }
 
-impl Watched {
+impl SharedBreaker {
     fn lock(&self) -> MutexGuard<'_, Breaker> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -289,8 +294,8 @@ impl Watched {
     }
 }
 
-impl Trial {
-    fn begin(of: &Arc<Watched>, pause: Duration) -> Self {
+impl BreakerTrial {
+    fn begin(of: &Arc<SharedBreaker>, pause: Duration) -> Self {
         let is_one = of.lock().try_now();
         Self { of: Arc::clone(of), is_one, pause }
     }
@@ -305,20 +310,20 @@ impl Trial {
     }
 }
 
-impl Drop for Trial {
+impl Drop for BreakerTrial {
     fn drop(&mut self) {
         self.of.lock().undecided(self.is_one);
     }
 }
 
-impl<K: Clone + Eq + Hash, T> Places<K, T> {
+impl<K: Clone + Eq + Hash, T> PerKey<K, T> {
     fn of(&self, key: &K, new: impl FnOnce() -> T) -> Arc<T> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(places.entry(key.clone()).or_insert_with(|| Arc::new(new())))
     }
 }
 
-impl<K, T> Default for Places<K, T> {
+impl<K, T> Default for PerKey<K, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }

@@ -20,10 +20,10 @@ use crate::number::{Caller, E164};
 
 /// The persons of one run.
 #[derive(Default)]
-pub(super) struct Persons(Mutex<Known>);
+pub(super) struct Persons(Mutex<PersonTable>);
 
 #[derive(Default)]
-struct Known {
+struct PersonTable {
     callers: HashMap<Caller, u32>,
     first: HashMap<Person, Claim>,
     done: Lines,
@@ -43,7 +43,7 @@ struct Claim(u32);
 
 /// Whether an entry may call a person.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Leave {
+pub(super) enum Permission {
     /// It may, and no other one.
     Granted,
     /// The entry of this line has called them.
@@ -64,10 +64,10 @@ impl Persons {
         line: u64,
         was_called: bool,
     ) -> Option<u64> {
-        let mut known = self.lock();
-        let person = known.person(caller, number);
+        let mut table = self.lock();
+        let person = table.person(caller, number);
         let mine = Claim::of(line, was_called);
-        match known.first.entry(person) {
+        match table.first.entry(person) {
             Slot::Vacant(free) => {
                 free.insert(mine);
                 None
@@ -84,66 +84,66 @@ impl Persons {
     }
 
     /// Asks for leave to call a person.
-    pub(super) fn ask(&self, caller: Caller, number: E164, line: u64) -> Leave {
-        let mut known = self.lock();
-        let person = known.person(caller, number);
-        let Known { first, done, left, .. } = &mut *known;
+    pub(super) fn ask(&self, caller: Caller, number: E164, line: u64) -> Permission {
+        let mut table = self.lock();
+        let person = table.person(caller, number);
+        let PersonTable { first, done, left, .. } = &mut *table;
         let claim = first.entry(person).or_insert(Claim::of(line, false));
         let first = claim.line();
         if first == line {
-            return Leave::Granted;
+            return Permission::Granted;
         }
         match (claim.called(), done.has(first), left.has(first)) {
-            (true, true, _) => Leave::Called(first),
-            (_, _, true) => Leave::Left(first),
+            (true, true, _) => Permission::Called(first),
+            (_, _, true) => Permission::Left(first),
             // It ended without calling them: the rules have another number for it by now, or none.
             (false, true, _) => {
                 *claim = Claim::of(line, false);
-                Leave::Granted
+                Permission::Granted
             }
-            _ => Leave::Waits(first),
+            _ => Permission::Waits(first),
         }
     }
 
     /// Notes that an entry with leave is about to be dialled.
     pub(super) fn about_to_call(&self, caller: Caller, number: E164, line: u64) {
-        let mut known = self.lock();
-        let person = known.person(caller, number);
-        known.first.insert(person, Claim::of(line, true));
+        let mut table = self.lock();
+        let person = table.person(caller, number);
+        table.first.insert(person, Claim::of(line, true));
     }
 
     /// Notes how an entry ended, and tells those who wait for it.
     pub(super) fn ended(&self, line: u64, left: bool) {
-        let mut known = self.lock();
+        let mut table = self.lock();
         if left {
-            known.left.note(line);
+            table.left.note(line);
         } else {
-            known.done.note(line);
+            table.done.note(line);
         }
-        drop(known.waiting.remove(&line));
+        drop(table.waiting.remove(&line));
     }
 
     /// Waits until the entry of a line has ended.
     pub(super) async fn end_of(&self, line: u64) {
         let ended = {
-            let mut known = self.lock();
-            if known.done.has(line) || known.left.has(line) {
+            let mut table = self.lock();
+            if table.done.has(line) || table.left.has(line) {
                 return;
             }
             let (tell, ended) = oneshot::channel();
-            known.waiting.entry(line).or_default().push(tell);
+            table.waiting.entry(line).or_default().push(tell);
             ended
         };
         // That nobody will tell any more is what is waited for.
         let _ = ended.await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, PersonTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl PersonTable {
     fn person(&mut self, caller: Caller, number: E164) -> Person {
         let next = u32::try_from(self.callers.len()).unwrap_or(u32::MAX);
         let caller = *self.callers.entry(caller).or_insert(next);
@@ -212,17 +212,17 @@ mod tests {
         let other: E164 = "+14155552672".parse().unwrap();
         assert_eq!(persons.expect(caller, number, 2, false), None);
         assert_eq!(persons.expect(caller, number, 5, false), Some(2));
-        assert_eq!(persons.ask(caller, number, 5), Leave::Waits(2));
-        assert_eq!(persons.ask(caller, other, 6), Leave::Granted);
-        assert_eq!(persons.ask(caller, number, 2), Leave::Granted);
+        assert_eq!(persons.ask(caller, number, 5), Permission::Waits(2));
+        assert_eq!(persons.ask(caller, other, 6), Permission::Granted);
+        assert_eq!(persons.ask(caller, number, 2), Permission::Granted);
         persons.about_to_call(caller, number, 2);
-        assert_eq!(persons.ask(caller, number, 5), Leave::Waits(2));
+        assert_eq!(persons.ask(caller, number, 5), Permission::Waits(2));
         let mut end = pin!(persons.end_of(2));
         assert_eq!(poll!(&mut end), Poll::Pending);
         persons.ended(2, false);
         assert_eq!(poll!(&mut end), Poll::Ready(()));
         persons.end_of(2).await;
-        assert_eq!(persons.ask(caller, number, 5), Leave::Called(2));
+        assert_eq!(persons.ask(caller, number, 5), Permission::Called(2));
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
                 persons.about_to_call(caller, number, 2);
             }
             persons.ended(2, true);
-            assert_eq!(persons.ask(caller, number, 5), Leave::Left(2), "{called}");
+            assert_eq!(persons.ask(caller, number, 5), Permission::Left(2), "{called}");
         }
     }
 
@@ -244,8 +244,8 @@ mod tests {
         persons.expect(caller, number, 2, false);
         // The rules have it refused by then, so it never asks.
         persons.ended(2, false);
-        assert_eq!(persons.ask(caller, number, 5), Leave::Granted);
-        assert_eq!(persons.ask(caller, number, 7), Leave::Waits(5));
+        assert_eq!(persons.ask(caller, number, 5), Permission::Granted);
+        assert_eq!(persons.ask(caller, number, 7), Permission::Waits(5));
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(persons.expect(caller, number, 2, false), None, "it was corrected since");
         assert_eq!(persons.expect(caller, number, 9, true), Some(2));
         persons.ended(9, false);
-        assert_eq!(persons.ask(caller, number, 2), Leave::Called(9));
+        assert_eq!(persons.ask(caller, number, 2), Permission::Called(9));
     }
 
     #[test]

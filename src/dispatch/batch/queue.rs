@@ -15,18 +15,18 @@ pub(super) type Next = (Entry, Option<State>);
 
 /// What all entries have in common that wait for the same turns.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(super) enum QueueKey {
     /// A trunk of a server.
     Trunk(TrunkKey),
     /// Nothing: it will not be tried.
-    Nowhere,
+    Untried,
     /// A caller of whom no trunk is known yet.
     Caller(Caller),
 }
 
 /// The entries that were read and have not ended.
 pub(super) struct Queue {
-    places: HashMap<Place, Waiting>,
+    places: HashMap<QueueKey, Waiting>,
     parked: usize,
     /// How many of one place may be under way.
     most: usize,
@@ -46,11 +46,11 @@ impl Queue {
     }
 
     /// Takes an entry that was read; gives it back if it may go now.
-    pub(super) fn admit(&mut self, place: &Place, next: Next) -> Option<Next> {
+    pub(super) fn admit(&mut self, place: &QueueKey, next: Next) -> Option<Next> {
         let most = match place {
-            Place::Trunk(_) | Place::Nowhere => self.most,
+            QueueKey::Trunk(_) | QueueKey::Untried => self.most,
             // The first one finds out what the others wait for.
-            Place::Caller(_) => 1,
+            QueueKey::Caller(_) => 1,
         };
         let waiting = self.places.entry(place.clone()).or_default();
         if waiting.under_way < most {
@@ -63,7 +63,7 @@ impl Queue {
     }
 
     /// One of a trunk has ended. Returns the next one of it, which may go now.
-    pub(super) fn ended(&mut self, place: &Place) -> Option<Next> {
+    pub(super) fn ended(&mut self, place: &QueueKey) -> Option<Next> {
         let waiting = self.places.get_mut(place)?;
         if let Some(next) = waiting.parked.pop_front() {
             self.parked -= 1;
@@ -77,7 +77,7 @@ impl Queue {
     }
 
     /// It is known what a caller's entries wait for: returns those that were parked for want of that.
-    pub(super) fn known(&mut self, caller: &Place) -> impl Iterator<Item = Next> + use<> {
+    pub(super) fn known(&mut self, caller: &QueueKey) -> impl Iterator<Item = Next> + use<> {
         let waiting = self.places.remove(caller).unwrap_or_default();
         self.parked -= waiting.parked.len();
         waiting.parked.into_iter()
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_slow_trunk_keeps_its_own_waiting_and_lets_the_others_pass() {
-        let (slow, other) = (Place::Trunk(TrunkKey::named("slow")), Place::Nowhere);
+        let (slow, other) = (QueueKey::Trunk(TrunkKey::named("slow")), QueueKey::Untried);
         let mut queue = Queue::new(8);
         let most = 8 + MOST_WAITING;
         let went = (0..1000).filter(|&line| queue.admit(&slow, next(line)).is_some()).count();
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn one_entry_of_a_caller_finds_out_what_the_others_wait_for() {
         let tenant = crate::number::TenantId(uuid::Uuid::nil());
-        let caller = Place::Caller(Caller::new(tenant, "+971501234567".parse().unwrap()));
+        let caller = QueueKey::Caller(Caller::new(tenant, "+971501234567".parse().unwrap()));
         let mut queue = Queue::new(8);
         assert!(queue.admit(&caller, next(0)).is_some());
         assert!((1..5).all(|line| queue.admit(&caller, next(line)).is_none()));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::journal::{Journal, Known, State};
+use super::journal::{EarlierEntries, Journal, State};
 use super::persons::Persons;
 use super::record::Version;
 use super::survey::Outlook;
@@ -219,10 +219,11 @@ impl Batch<'_> {
         entries: Entries,
         journal: Option<&Journal>,
     ) -> Result<Rehearsal, BatchError> {
-        let none = Known::new();
+        let none = EarlierEntries::new();
         let (version, known) =
             journal.map_or((Version::default(), &none), |there| (there.version, &there.known));
-        let (rehearsal, _) = self.look_through(entries.counted(version), version, known).await?;
+        let (rehearsal, _) =
+            self.look_through(entries.numbered_as(version), version, known).await?;
         Ok(rehearsal)
     }
 
@@ -232,7 +233,7 @@ impl Batch<'_> {
         &self,
         entries: Entries,
         version: Version,
-        known: &Known,
+        known: &EarlierEntries,
     ) -> Result<(Rehearsal, Persons), BatchError> {
         let (mut rehearsal, persons) = (Rehearsal::default(), Persons::default());
         let look = |entry: &Entry, outlook: Option<Outlook>| {
@@ -243,15 +244,15 @@ impl Batch<'_> {
             }
             rehearsal.entries += 1;
             let person = outlook.as_ref().and_then(Outlook::person);
-            let noted = seen.and_then(|seen| seen.to);
+            let recorded = seen.and_then(|seen| seen.to);
             let (to, called) = match seen.map(|seen| &seen.state) {
                 Some(State::Done(_)) => {
                     rehearsal.earlier.add(line);
                     persons.ended(line, false);
                     // Of whom it called, version 1 tells nothing.
-                    (noted.or(person.filter(|_| version == Version::First)), true)
+                    (recorded.or(person.filter(|_| version == Version::First)), true)
                 }
-                Some(State::AboutToDial(_)) => (noted.or(person), true),
+                Some(State::AboutToDial(_)) => (recorded.or(person), true),
                 Some(State::Undone(_)) | None => (person, false),
             };
             let first = match (&entry.request, to) {

@@ -5,15 +5,15 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
+use super::dial_recorder::{DialRecorder, Recorded};
 use super::digest::hash;
-use super::journal::{Pen, State};
-use super::note::{Note, Noted};
-use super::pace::{GivenUp, Leave, Pace};
+use super::journal::{JournalWriter, State};
+use super::pace::{CallPermit, GivenUp, Pace};
 use super::persons::{self, Persons};
-use super::queue::{Next, Place, Queue};
+use super::queue::{Next, Queue, QueueKey};
 use super::record::Key;
 use super::result::{duplicate, held_back, result};
-use super::{Batch, BatchError, Course, Ended, Entry, Row, Step};
+use super::{Batch, BatchError, Ended, Entry, Progress, Row, Step};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::dispatch::trunk_key::{AccountKey, TrunkKey};
@@ -24,7 +24,7 @@ use crate::number::{Caller, E164};
 pub(super) struct Run<'a> {
     pub(super) batch: &'a Batch<'a>,
     pub(super) name: &'a str,
-    pub(super) pen: &'a Pen,
+    pub(super) journal: &'a JournalWriter,
     pub(super) pace: &'a Pace,
     pub(super) persons: &'a Persons,
 }
@@ -32,7 +32,7 @@ pub(super) struct Run<'a> {
 /// Whether an entry goes, and by which credentials.
 enum Ready {
     /// It may call this person.
-    Goes { answer: Resolution, leave: Leave, to: E164 },
+    Goes { answer: Resolution, permit: CallPermit, to: E164 },
     /// It is refused, for what its answer says or for want of one. That takes nobody's turn.
     Refused(Option<Resolution>),
     /// The entry of this line calls the same person, and may be left.
@@ -57,7 +57,7 @@ impl<F> Flow<F> {
 impl Run<'_> {
     /// Reads entries and brings them to their end, until there are no more or it is to stop. It
     /// reads on only while nothing that is under way can go on, so that reading delays no call.
-    pub(super) async fn go(&self, course: &mut Course<'_>) -> Result<(), BatchError> {
+    pub(super) async fn go(&self, progress: &mut Progress<'_>) -> Result<(), BatchError> {
         let Batch { stop, limits, .. } = self.batch;
         let window = WINDOW.max(limits.concurrency.saturating_mul(2));
         let (queue, under_way) = (Queue::new(limits.concurrency), FuturesUnordered::new());
@@ -72,16 +72,16 @@ impl Run<'_> {
                 biased;
                 // Those that are being dialled are brought to their end.
                 () = stop.cancelled(), if !stopped => stopped = true,
-                Some((place, came)) = flow.under_way.next() => match came {
-                    Came::Known(next) => {
+                Some((place, stepped)) = flow.under_way.next() => match stepped {
+                    Stepped::Known(next) => {
                         for next in std::iter::once(*next).chain(flow.queue.known(&place)) {
-                            let place = self.trunk_of(&next.0).unwrap_or(Place::Nowhere);
+                            let place = self.trunk_of(&next.0).unwrap_or(QueueKey::Untried);
                             let goes = flow.queue.admit(&place, next);
                             flow.under_way.extend(goes.map(|next| self.step(place, next)));
                         }
                     }
-                    Came::Ended(row, ended) => {
-                        course.ended(&row, ended)?;
+                    Stepped::Ended(row, ended) => {
+                        progress.ended(&row, ended)?;
                         if !stopped {
                             let goes = flow.queue.ended(&place);
                             flow.under_way.extend(goes.map(|next| self.step(place, next)));
@@ -93,7 +93,7 @@ impl Run<'_> {
                         if !flow.may_read() {
                             break;
                         }
-                        match course.next()? {
+                        match progress.next()? {
                             Step::Next(next) => {
                                 let place = self.place_of(&next.0);
                                 let goes = flow.queue.admit(&place, *next);
@@ -109,34 +109,34 @@ impl Run<'_> {
     }
 
     /// Finds out what a caller's entries wait for, or brings an entry to its end.
-    async fn step(&self, place: Place, (mut entry, earlier): Next) -> (Place, Came) {
-        let came = match &place {
-            Place::Caller(caller) => {
+    async fn step(&self, place: QueueKey, (mut entry, earlier): Next) -> (QueueKey, Stepped) {
+        let stepped = match &place {
+            QueueKey::Caller(caller) => {
                 // What there is to say of it, its own end will say.
                 let _ = self.answer(*caller).await;
-                Came::Known(Box::new((entry, earlier)))
+                Stepped::Known(Box::new((entry, earlier)))
             }
-            Place::Trunk(_) | Place::Nowhere => {
+            QueueKey::Trunk(_) | QueueKey::Untried => {
                 let (line, row) = (entry.line, Row::of(&mut entry));
                 let ended = self.entry(entry, earlier).await;
                 self.persons.ended(line, matches!(ended, Ended::Left(_)));
-                Came::Ended(row, ended)
+                Stepped::Ended(row, ended)
             }
         };
-        (place, came)
+        (place, stepped)
     }
 
     /// Whose turns an entry waits for.
-    fn place_of(&self, entry: &Entry) -> Place {
-        let known = || entry.request.as_ref().map(|request| Place::Caller(request.caller));
-        self.trunk_of(entry).or_else(|| known().ok()).unwrap_or(Place::Nowhere)
+    fn place_of(&self, entry: &Entry) -> QueueKey {
+        let known = || entry.request.as_ref().map(|request| QueueKey::Caller(request.caller));
+        self.trunk_of(entry).or_else(|| known().ok()).unwrap_or(QueueKey::Untried)
     }
 
     /// The trunk of an entry, if it is in memory for whom it is.
-    fn trunk_of(&self, entry: &Entry) -> Option<Place> {
+    fn trunk_of(&self, entry: &Entry) -> Option<QueueKey> {
         let caller = entry.request.as_ref().ok()?.caller;
         let answer = self.batch.dispatcher.resolver.peek(caller)?;
-        Some(Place::Trunk(TrunkKey::of(&answer)))
+        Some(QueueKey::Trunk(TrunkKey::of(&answer)))
     }
 
     /// The credentials of a caller: from memory, whatever the database does, else when it may be
@@ -156,7 +156,7 @@ impl Run<'_> {
         let mut request = match request {
             Ok(request) => request,
             Err(wrong) => {
-                self.batch.dispatcher.counted.outcome(Outcome::Invalid);
+                self.batch.dispatcher.metrics.outcome(Outcome::Invalid);
                 let result = json!({"line": line, "outcome": Outcome::Invalid, "message": wrong});
                 return Ended::Left(Some(result));
             }
@@ -170,24 +170,24 @@ impl Run<'_> {
         // The same in every run of this batch, so that none leaves a room behind for another one.
         let chance = hash(&format!("{} {line} {digest:016x}", self.name));
         request.room = Some(request.room_with(&format!("{chance:016x}")));
-        let noted = matches!(earlier, Some(State::AboutToDial(_)));
+        let recorded = matches!(earlier, Some(State::AboutToDial(_)));
         if let Some(State::AboutToDial(begun) | State::Undone(begun)) = earlier {
-            if let Some(ended) = self.look_into(key, &request, &begun, noted).await {
+            if let Some(ended) = self.look_into(key, &request, &begun, recorded).await {
                 return ended;
             }
             (request.room, request.again) = (Some(begun.room), true);
         }
-        self.place(key, request, attempts, noted).await
+        self.place(key, request, attempts, recorded).await
     }
 
     /// Places a call, again if nothing was dialled and that may help. `attempts`: how often it was
-    /// tried before. `noted`: the journal says that it is about to be dialled.
+    /// tried before. `recorded`: the journal says that it is about to be dialled.
     async fn place(
         &self,
         key: Key,
         mut request: CallRequest,
         mut attempts: u64,
-        mut noted: bool,
+        mut recorded: bool,
     ) -> Ended {
         let Batch { dispatcher, limits, stop, .. } = self.batch;
         let mut tries = 0;
@@ -196,46 +196,46 @@ impl Run<'_> {
             let ready = self.ready(&request, key.0);
             let ready = tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.left(key, noted, None).await,
+                () = stop.cancelled() => return self.left(key, recorded, None).await,
                 ready = ready => match ready {
                     Ok(ready) => ready,
                     Err(GivenUp(what)) => {
-                        dispatcher.counted.outcome(Outcome::HeldBack);
+                        dispatcher.metrics.outcome(Outcome::HeldBack);
                         let result = held_back(key.0, &request, what);
-                        return self.left(key, noted, Some(result)).await;
+                        return self.left(key, recorded, Some(result)).await;
                     }
                 },
             };
-            let (answer, leave, to) = match ready {
-                Ready::Goes { answer, leave, to } => (Some(answer), Some(leave), Some(to)),
+            let (answer, permit, to) = match ready {
+                Ready::Goes { answer, permit, to } => (Some(answer), Some(permit), Some(to)),
                 Ready::Refused(answer) => (answer, None, None),
                 Ready::Twice { first, left } => {
-                    dispatcher.counted.outcome(Outcome::Duplicate);
+                    dispatcher.metrics.outcome(Outcome::Duplicate);
                     let result = duplicate(key.0, &request, first, left);
                     return if left {
-                        self.left(key, noted, Some(result)).await
+                        self.left(key, recorded, Some(result)).await
                     } else {
                         self.end(key, result).await
                     };
                 }
             };
             let whom = (request.caller, to);
-            let with = (self.pen, self.persons);
-            let note = Note::new(self.batch, with, key, whom, noted, leave.as_ref());
+            let with = (self.journal, self.persons);
+            let note = DialRecorder::new(self.batch, with, key, whom, recorded, permit.as_ref());
             let report = self.placed(&request, answer, &note).await;
-            match note.into_noted() {
-                Noted::No => {}
-                Noted::Yes => noted = true,
-                Noted::Stopped { before } => return self.left(key, before, None).await,
-                Noted::Moved { before } => {
-                    (noted, request.again) = (before, before);
+            match note.into_recorded() {
+                Recorded::No => {}
+                Recorded::Yes => recorded = true,
+                Recorded::Stopped { before } => return self.left(key, before, None).await,
+                Recorded::Moved { before } => {
+                    (recorded, request.again) = (before, before);
                     attempts -= 1;
                     continue;
                 }
-                Noted::Failed(error) => return Ended::Failed(error),
+                Recorded::Failed(error) => return Ended::Failed(error),
             }
             let Some(report) = report else { return Ended::Left(None) };
-            if let Some(wait) = leave.and_then(|leave| leave.ended(&report)) {
+            if let Some(wait) = permit.and_then(|permit| permit.ended(&report)) {
                 let why = report.message.as_deref().unwrap_or_default();
                 tracing::warn!(wait_s = wait.as_secs(), why, "a trunk is at its limit: it waits");
             }
@@ -247,22 +247,22 @@ impl Run<'_> {
                     BEFORE_RETRY * tries
                 }
                 _ => {
-                    dispatcher.counted.ended(&report);
+                    dispatcher.metrics.ended(&report);
                     let result = result(key, &request, &report, attempts);
                     // No phone rang: a later run tries it again.
                     return if report.again != Again::Never || report.must_be_corrected() {
-                        self.left(key, noted, Some(result)).await
+                        self.left(key, recorded, Some(result)).await
                     } else {
                         self.end(key, result).await
                     };
                 }
             };
-            request.again = noted;
+            request.again = recorded;
             tokio::select! {
                 () = stop.cancelled() => {
-                    dispatcher.counted.ended(&report);
+                    dispatcher.metrics.ended(&report);
                     let result = result(key, &request, &report, attempts);
-                    return self.left(key, noted, Some(result)).await;
+                    return self.left(key, recorded, Some(result)).await;
                 }
                 () = tokio::time::sleep(wait) => {}
             }
@@ -275,10 +275,10 @@ impl Run<'_> {
         &self,
         request: &CallRequest,
         answer: Option<Resolution>,
-        note: &Note<'_>,
+        note: &DialRecorder<'_>,
     ) -> Option<Report> {
         let Batch { dispatcher, end, .. } = self.batch;
-        let mut placing = std::pin::pin!(dispatcher.call_noted(request, answer, note));
+        let mut placing = std::pin::pin!(dispatcher.call_with_gate(request, answer, note));
         tokio::select! {
             biased;
             report = &mut placing => return Some(report),
@@ -317,13 +317,13 @@ impl Run<'_> {
             {
                 return Ok(twice);
             }
-            let leave = self.pace.leave(&dispatcher.livekit, &answer).await?;
+            let permit = self.pace.permit(&dispatcher.livekit, &answer).await?;
             let Ok(newer) = self.answer(request.caller).await? else {
                 return Ok(Ready::Refused(None));
             };
             let still = dispatcher.would_call(request, &newer) == Some(to);
             if still && place(&newer) == place(&answer) {
-                return Ok(Ready::Goes { answer: newer, leave, to });
+                return Ok(Ready::Goes { answer: newer, permit, to });
             }
         }
     }
@@ -332,10 +332,10 @@ impl Run<'_> {
     async fn twice(&self, caller: Caller, to: E164, line: u64) -> Option<Ready> {
         loop {
             let (first, left) = match self.persons.ask(caller, to, line) {
-                persons::Leave::Granted => return None,
-                persons::Leave::Called(first) => (first, false),
-                persons::Leave::Left(first) => (first, true),
-                persons::Leave::Waits(first) => {
+                persons::Permission::Granted => return None,
+                persons::Permission::Called(first) => (first, false),
+                persons::Permission::Left(first) => (first, true),
+                persons::Permission::Waits(first) => {
                     self.persons.end_of(first).await;
                     continue;
                 }
@@ -345,15 +345,15 @@ impl Run<'_> {
     }
 
     /// Leaves an entry that was not dialled to a later run.
-    pub(super) async fn left(&self, key: Key, noted: bool, result: Option<Value>) -> Ended {
-        if noted && let Err(error) = self.pen.undone(key).await {
+    pub(super) async fn left(&self, key: Key, recorded: bool, result: Option<Value>) -> Ended {
+        if recorded && let Err(error) = self.journal.undone(key).await {
             return Ended::Failed(error);
         }
         Ended::Left(result)
     }
 
     pub(super) async fn end(&self, key: Key, result: Value) -> Ended {
-        match self.pen.done(key, &result).await {
+        match self.journal.done(key, &result).await {
             Ok(()) => Ended::Done(result),
             Err(error) => Ended::Failed(error),
         }
@@ -361,7 +361,7 @@ impl Run<'_> {
 }
 
 /// What a step came to.
-enum Came {
+enum Stepped {
     /// It is known what the entries of its caller wait for.
     Known(Box<Next>),
     /// The entry has ended.

@@ -14,13 +14,13 @@ use crate::reason::Reason;
 
 /// What an entry would come to.
 pub(super) struct Outlook {
-    pub(super) answer: Answered,
+    pub(super) answer: CallerAnswer,
     /// As [`Dispatcher::rehearse`](crate::dispatch::Dispatcher::rehearse) tells it.
     pub(super) report: Report,
 }
 
 /// The credentials of a caller, or why there are none.
-pub(super) type Answered = Result<Resolution, ResolveError>;
+pub(super) type CallerAnswer = Result<Resolution, ResolveError>;
 
 impl Outlook {
     /// Whom it would call.
@@ -75,8 +75,8 @@ impl Batch<'_> {
     async fn answers(
         &self,
         entries: &[Entry],
-        away: &mut Option<Answered>,
-    ) -> HashMap<Caller, Answered> {
+        away: &mut Option<CallerAnswer>,
+    ) -> HashMap<Caller, CallerAnswer> {
         let resolver = &self.dispatcher.resolver;
         let callers = entries.iter().filter_map(|entry| Some(entry.request.as_ref().ok()?.caller));
         let callers: HashSet<_> = callers.collect();
@@ -100,7 +100,7 @@ impl Batch<'_> {
     }
 }
 
-fn reason(answer: &Answered) -> Option<Reason> {
+fn reason(answer: &CallerAnswer) -> Option<Reason> {
     match answer {
         Ok(answer) => answer.reason(),
         Err(error) => error.reason(),

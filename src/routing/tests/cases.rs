@@ -56,7 +56,8 @@ fn every_case_of_the_field_is_read_right() {
         let rules = Rules::read(None, &rules);
         let (caller, reading) = (from.parse().unwrap(), reading(routing));
         let text = written.replace("\\n", "\n");
-        let decided = CallRouting::decide(caller, &text, Some(&rules), Known::Rules, &reading);
+        let decided =
+            CallRouting::decide(caller, &text, Some(&rules), RulesStatus::Rules, &reading);
         if verdict(&decided) != expected {
             let _ = writeln!(wrong, "{from} {written}: {why}: {:?}", decided.verdict);
         }
@@ -72,7 +73,7 @@ fn each_form_is_read_as_each_caller_dials_it() {
         for (caller, expected) in callers.iter().zip(regions) {
             let from = caller.parse().unwrap();
             let decide =
-                |reading| CallRouting::decide(from, written, None, Known::Unknown, &reading);
+                |reading| CallRouting::decide(from, written, None, RulesStatus::Unknown, &reading);
             assert_eq!(verdict(&decide(Reading::default())), *expected, "{caller} {written}");
             assert_eq!(verdict(&decide(Reading::Heuristic)), *heuristic, "{caller} {written}");
         }

@@ -59,7 +59,8 @@ fn a_typing_error_never_calls_another_country() {
 
 pub(super) fn decide(from: E164, to: &str) -> Option<E164> {
     let rules = Rules::read(None, &json!({"allow_premium": true}));
-    let routing = CallRouting::decide(from, to, Some(&rules), Known::Rules, &Reading::default());
+    let routing =
+        CallRouting::decide(from, to, Some(&rules), RulesStatus::Rules, &Reading::default());
     routing.verdict.ok().map(|dialled| dialled.e164)
 }
 

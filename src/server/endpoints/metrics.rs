@@ -14,6 +14,6 @@ pub(super) const ENDPOINT: Endpoint =
 
 async fn answer(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     shared.health.look();
-    shared.health.tell_metrics();
+    shared.health.record_metrics();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.exporter.render())
 }

@@ -3,7 +3,7 @@
 use super::{PostgresStore, literal, quoted};
 use crate::store::access::{CHANGES, Grants};
 use crate::store::error::typed;
-use crate::store::{Access, Lack, MigrateError};
+use crate::store::{Access, MigrateError, MissingGrant};
 
 impl PostgresStore {
     /// The statements that make these roles, as far as they are missing, and grant them what they
@@ -50,7 +50,7 @@ impl PostgresStore {
         if lacking.is_empty() {
             return Ok(());
         }
-        let lacking: Vec<_> = lacking.iter().map(Lack::grant).collect();
+        let lacking: Vec<_> = lacking.iter().map(MissingGrant::grant).collect();
         let why = format!("only the owner of the tables can: {}", lacking.join("; "));
         Err(MigrateError::Failed { why })
     }

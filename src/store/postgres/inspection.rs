@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use super::{PostgresStore, quoted};
 use crate::store::access::{Grants, Right};
 use crate::store::record::Record;
-use crate::store::{Access, Inspection, Lack, StoreError};
+use crate::store::{Access, Inspection, MissingGrant, StoreError};
 
 impl PostgresStore {
     /// How the tables look to the role that is connected.
@@ -53,7 +53,7 @@ impl PostgresStore {
     }
 
     /// What roles still lack of what they were to have.
-    pub(super) async fn lacking(&self, grants: &Grants) -> Result<Vec<Lack>, StoreError> {
+    pub(super) async fn lacking(&self, grants: &Grants) -> Result<Vec<MissingGrant>, StoreError> {
         let mut lacking = Vec::new();
         for (role, access) in [(&grants.service, Access::Service), (&grants.editor, Access::Editor)]
         {

@@ -177,7 +177,7 @@ impl<S: SqlStore> AdminStore for S {
         Ok(self.lanes().write(statement, &this_number(caller)).await? > 0)
     }
 
-    async fn doubles(&self) -> Result<u64, StoreError> {
+    async fn count_duplicate_numbers(&self) -> Result<u64, StoreError> {
         let statement = &self.statements().administering.doubles;
         Ok(self.lanes().read_one(statement, &[], how_many).await?.unwrap_or(0))
     }

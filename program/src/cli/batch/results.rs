@@ -9,7 +9,9 @@ use std::path::Path;
 
 use serde_json::Value;
 use trunkline::dispatch::Outcome;
-use trunkline::dispatch::batch::{Encoding, Layout, RESULTS, Separator, Told, is_result_column};
+use trunkline::dispatch::batch::{
+    Encoding, Layout, RESULTS, RowResult, Separator, is_result_column,
+};
 
 use super::super::failure::{Done, Exit, Failure};
 use super::super::output::{json_line, line};
@@ -76,7 +78,7 @@ impl Results {
         }
     }
 
-    pub(super) fn write(&mut self, told: Told<'_>) -> Done {
+    pub(super) fn write(&mut self, told: RowResult<'_>) -> Done {
         match (&self.to, &self.rows) {
             (To::File(file), Some(rows)) => write(file, &rows.row(told)),
             (To::File(file), None) => write(file, &told.result.to_string()),
@@ -93,7 +95,7 @@ impl Rows {
         format!("{mark}{}", self.separator.row(columns.chain(RESULTS)))
     }
 
-    fn row(&self, Told { result, row, attempts, .. }: Told<'_>) -> String {
+    fn row(&self, RowResult { result, row, attempts, .. }: RowResult<'_>) -> String {
         let text = |member: &str| result[member].as_str().unwrap_or_default();
         let outcome = Outcome::ALL.into_iter().find(|known| known.as_str() == text("outcome"));
         let rang = outcome.is_some_and(Outcome::may_have_rung);

@@ -3,14 +3,14 @@
 use trunkline::store::Config;
 use trunkline::{ServerUrl, Settings};
 
-use super::{Finding, bad, warning};
+use super::{DoctorFinding, bad, warning};
 
 /// What is wrong with the URLs of configs.
-pub(super) fn look(configs: &[Config], settings: &Settings) -> Vec<Finding> {
+pub(super) fn look(configs: &[Config], settings: &Settings) -> Vec<DoctorFinding> {
     configs.iter().filter_map(|config| of(config, settings)).collect()
 }
 
-fn of(config: &Config, settings: &Settings) -> Option<Finding> {
+fn of(config: &Config, settings: &Settings) -> Option<DoctorFinding> {
     let name = &config.name;
     let Ok(url) = config.url.parse::<ServerUrl>() else {
         let hint = "mend it with `trunkline livekit edit --url`";

@@ -4,12 +4,14 @@ use trunkline::Settings;
 use trunkline::settings::Transport;
 use trunkline::store::{Access, Inspection, Migrations, OpenStore};
 
-use super::{Finding, bad, configs, edits, failed, files, good, hot_reload, secrets, warning};
+use super::{
+    DoctorFinding, bad, configs, edits, failed, files, good, hot_reload, secrets, warning,
+};
 use crate::cli::db::other_creators;
 use crate::cli::failure::Failure;
 use crate::cli::open;
 
-pub(super) async fn look(settings: &Settings, access: Access) -> Vec<Finding> {
+pub(super) async fn look(settings: &Settings, access: Access) -> Vec<DoctorFinding> {
     let database = match open(settings) {
         Ok(database) => database,
         Err(failure) => return vec![failed("database", failure)],
@@ -66,7 +68,7 @@ pub(super) async fn look(settings: &Settings, access: Access) -> Vec<Finding> {
 }
 
 /// Whether what is said can be read on its way, and by whom.
-fn encryption(transport: Transport, encrypted: Option<bool>) -> Finding {
+fn encryption(transport: Transport, encrypted: Option<bool>) -> DoctorFinding {
     let verify = "say sslmode=verify-full, and name the authority by sslrootcert";
     let trusted = "turn TLS on at the server and say sslmode=verify-full; or say sslmode=disable where \
                    the network is to be trusted";
@@ -86,11 +88,11 @@ fn encryption(transport: Transport, encrypted: Option<bool>) -> Finding {
 }
 
 /// What the role may do, and the grants that it lacks.
-fn rights(inspection: &Inspection, access: Access) -> Vec<Finding> {
+fn rights(inspection: &Inspection, access: Access) -> Vec<DoctorFinding> {
     let role = &inspection.role;
     let lacks = inspection.lacks(access);
     if !lacks.is_empty() {
-        let lack = |lack: &trunkline::store::Lack| {
+        let lack = |lack: &trunkline::store::MissingGrant| {
             bad("rights", format!("{role} lacks {} on {}", lack.privilege, lack.on), lack.grant())
         };
         return lacks.iter().map(lack).collect();
@@ -113,7 +115,7 @@ fn rights(inspection: &Inspection, access: Access) -> Vec<Finding> {
 }
 
 /// Row security, which makes a table look as if rows were not there.
-fn hidden(inspection: &Inspection) -> impl Iterator<Item = Finding> {
+fn hidden(inspection: &Inspection) -> impl Iterator<Item = DoctorFinding> {
     let role = &inspection.role;
     inspection.hidden.iter().map(move |table| {
         let found = format!("row security hides rows of {table} from {role}");
@@ -125,7 +127,7 @@ fn hidden(inspection: &Inspection) -> impl Iterator<Item = Finding> {
 }
 
 /// Who owns tables and triggers.
-fn owners(inspection: &Inspection) -> Option<Finding> {
+fn owners(inspection: &Inspection) -> Option<DoctorFinding> {
     let (_, first) = inspection.owners.first()?;
     let owners = inspection.owners.iter().map(|(place, owner)| format!("{place}: {owner}"));
     let owners = || owners.clone().collect::<Vec<_>>().join(", ");
@@ -147,7 +149,7 @@ fn owners(inspection: &Inspection) -> Option<Finding> {
 }
 
 /// Kinds and types of the tables, and who may create beside them.
-async fn tables(database: &OpenStore) -> Vec<Finding> {
+async fn tables(database: &OpenStore) -> Vec<DoctorFinding> {
     let mut findings = Vec::new();
     match database.misfits().await {
         Ok(misfits) => findings.extend(misfits.iter().map(|misfit| {
@@ -164,7 +166,7 @@ async fn tables(database: &OpenStore) -> Vec<Finding> {
     findings
 }
 
-async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<Finding>, Failure> {
+async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<DoctorFinding>, Failure> {
     let store = database.admin();
     let configs = store.configs().await?;
     let newest = database.change_log().newest_change().await?;
@@ -186,7 +188,7 @@ async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<Finding>,
     if let Some(ring) = &settings.ring {
         findings.extend(secrets::look(&configs, ring));
     }
-    let doubles = store.doubles().await?;
+    let doubles = store.count_duplicate_numbers().await?;
     if doubles > 0 {
         let found = format!("{doubles} stand twice within their tenant; the lowest row id answers");
         findings.push(warning("numbers", found, Some("remove the rows that are not meant")));

@@ -2,10 +2,10 @@
 
 use trunkline::store::{OpenStore, Seen, StoreError, Trial};
 
-use super::{Finding, bad, failed, good, warning};
+use super::{DoctorFinding, bad, failed, good, warning};
 use crate::cli::failure::Failure;
 
-pub(super) async fn look(database: &OpenStore) -> Vec<Finding> {
+pub(super) async fn look(database: &OpenStore) -> Vec<DoctorFinding> {
     let trials = match database.try_edits().await {
         Ok(trials) => trials,
         Err(error) => return vec![failed("edits", error)],
@@ -25,7 +25,7 @@ pub(super) async fn look(database: &OpenStore) -> Vec<Finding> {
 }
 
 /// What is not as it should be.
-fn finding(trial: Trial) -> Option<Finding> {
+fn finding(trial: Trial) -> Option<DoctorFinding> {
     let Trial { operation, table, seen, .. } = trial;
     let what = format!("{operation} of {table}");
     Some(match seen {

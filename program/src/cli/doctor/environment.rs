@@ -6,9 +6,9 @@ use trunkline::clock::SystemClock;
 use trunkline::dispatch::check::{self, Subject, Verdict, check};
 use trunkline::dispatch::livekit::LiveKit;
 
-use super::{Finding, State, good, warning};
+use super::{DoctorFinding, State, good, warning};
 
-pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
+pub(super) async fn look(settings: &Settings) -> Vec<DoctorFinding> {
     let environment = &settings.environment;
     let (Some(url), Some(api_key), Some(secret)) =
         (&environment.url, &environment.api_key, &environment.api_secret)
@@ -35,7 +35,7 @@ fn is_odd(found: &check::Finding) -> bool {
     found.verdict != Verdict::Ok && found.code != "no_trunk"
 }
 
-fn finding(found: check::Finding) -> Finding {
+fn finding(found: check::Finding) -> DoctorFinding {
     let state = if found.verdict == Verdict::Failed { State::Bad } else { State::Warning };
-    Finding { state, ..warning("environment", found.message, found.hint) }
+    DoctorFinding { state, ..warning("environment", found.message, found.hint) }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use trunkline::settings::Database;
 
-use super::{Finding, State, bad, good, warning};
+use super::{DoctorFinding, State, bad, good, warning};
 
-pub(super) fn look(database: Option<&Database>) -> Vec<Finding> {
+pub(super) fn look(database: Option<&Database>) -> Vec<DoctorFinding> {
     let Some(file) = database.and_then(Database::file) else { return Vec::new() };
     // What is not there is told by whoever opens it.
     let Ok(path) = file.canonicalize() else { return Vec::new() };
@@ -40,7 +40,7 @@ fn is_hidden(_: &Path) -> bool {
 }
 
 #[cfg(unix)]
-fn rights(path: &Path, is_hidden: bool) -> Vec<Finding> {
+fn rights(path: &Path, is_hidden: bool) -> Vec<DoctorFinding> {
     use std::os::unix::fs::MetadataExt;
 
     use rustix::fs::{Access, access};
@@ -68,12 +68,12 @@ fn rights(path: &Path, is_hidden: bool) -> Vec<Finding> {
     if ![0, rustix::process::geteuid().as_raw()].contains(&meta.uid()) {
         let found = format!("{shown} belongs to user {}, who may change it", meta.uid());
         let hint = "it must be yours or root's";
-        findings.push(Finding { state: State::Warning, ..bad("file", found, hint) });
+        findings.push(DoctorFinding { state: State::Warning, ..bad("file", found, hint) });
     }
     findings
 }
 
 #[cfg(not(unix))]
-fn rights(_: &Path, _: bool) -> Vec<Finding> {
+fn rights(_: &Path, _: bool) -> Vec<DoctorFinding> {
     Vec::new()
 }

@@ -2,11 +2,11 @@
 
 use trunkline::{Hearing, Settings};
 
-use super::{Finding, failed, good, warning};
+use super::{DoctorFinding, failed, good, warning};
 use crate::cli::failure::{Exit, Failure};
 
 /// Starts the engine for a moment and sees whether it hears changes.
-pub(super) async fn look(settings: &Settings) -> Finding {
+pub(super) async fn look(settings: &Settings) -> DoctorFinding {
     if settings.database_off {
         return warning("hot reload", "not started under DATABASE_OFF", None);
     }

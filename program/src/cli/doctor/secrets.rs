@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use trunkline::KeyRing;
 use trunkline::store::Config;
 
-use super::{Finding, failed, good, warning};
+use super::{DoctorFinding, failed, good, warning};
 use crate::cli::failure::Failure;
 
 /// How many secrets each key opens, those under an older key, and which ones none does.
-pub(super) fn look(configs: &[Config], ring: &KeyRing) -> Vec<Finding> {
+pub(super) fn look(configs: &[Config], ring: &KeyRing) -> Vec<DoctorFinding> {
     let mut by_key = BTreeMap::<_, u64>::new();
     let mut findings = Vec::new();
     for config in configs {

@@ -2,18 +2,18 @@
 
 use trunkline::{KeyError, Settings};
 
-use super::{Finding, State, failed, good, warning};
+use super::{DoctorFinding, State, failed, good, warning};
 
 /// That they are valid, and what is odd about them.
-pub(super) fn look(settings: &Settings) -> Vec<Finding> {
+pub(super) fn look(settings: &Settings) -> Vec<DoctorFinding> {
     let odd = settings.warnings.iter().map(|told| {
         let state = if told.unsafe_so { State::Bad } else { State::Warning };
-        Finding { state, ..warning("settings", told.to_string(), None) }
+        DoctorFinding { state, ..warning("settings", told.to_string(), None) }
     });
     [good("settings", "valid")].into_iter().chain(odd).collect()
 }
 
-pub(super) fn flag(settings: &Settings) -> Finding {
+pub(super) fn flag(settings: &Settings) -> DoctorFinding {
     if settings.database_off {
         let found = "DATABASE_OFF is set: only the environment answers, and NO RULES HOLD";
         let hint = "take it out once the database is well; until then every country may be called";
@@ -27,7 +27,7 @@ pub(super) fn flag(settings: &Settings) -> Finding {
     }
 }
 
-pub(super) fn ring(settings: &Settings) -> Finding {
+pub(super) fn ring(settings: &Settings) -> DoctorFinding {
     match &settings.ring {
         Some(ring) => {
             let ids: Vec<_> = ring.key_ids().iter().map(ToString::to_string).collect();

@@ -164,7 +164,7 @@ async fn a_room_is_told_as_soon_as_it_is_there_and_the_agent_of_who_dials() {
             seen.push((call.room.clone(), lab.stand_in.told(&call.room).len()));
         };
         let request = CallRequest { dial, ..request(1, 5) };
-        let report = lab.dispatcher.call_telling(&request, made).await;
+        let report = lab.dispatcher.call_notifying(&request, made).await;
         let room = report.call.unwrap().room;
         assert_eq!(at_that_time.into_inner().unwrap(), [(room.clone(), 0)], "before the agent");
         let told = &lab.stand_in.told(&room)[0];

@@ -85,19 +85,19 @@ async fn notifications_are_left_out_and_all_else_passes() {
     let proxy = proxy();
     let pool =
         PgPoolOptions::new().max_connections(1).connect(&proxy.url("postgres")).await.unwrap();
-    let mut ear = PgListener::connect_with(&pool).await.unwrap();
-    ear.listen("proxy_test").await.unwrap();
+    let mut listener = PgListener::connect_with(&pool).await.unwrap();
+    listener.listen("proxy_test").await.unwrap();
     assert_eq!(proxy.listening(), 1);
     let mut mouth = connect(&proxy).await.unwrap();
     proxy.set(Flows::All, Mode::Deaf);
     mouth.execute("notify proxy_test, 'lost'").await.unwrap();
-    let says: i32 = sqlx::query_scalar("select 1").fetch_one(&mut ear).await.unwrap();
+    let says: i32 = sqlx::query_scalar("select 1").fetch_one(&mut listener).await.unwrap();
     assert_eq!(says, 1);
-    assert!(timeout(NEVER, ear.try_recv()).await.is_err());
+    assert!(timeout(NEVER, listener.try_recv()).await.is_err());
     proxy.heal();
     mouth.execute("notify proxy_test, 'heard'").await.unwrap();
-    assert_eq!(ear.recv().await.unwrap().payload(), "heard");
+    assert_eq!(listener.recv().await.unwrap().payload(), "heard");
     proxy.set(Flows::Listening, Mode::Reset);
-    eventually("only the ear is gone", async || proxy.open() == 1).await;
+    eventually("only the listener is gone", async || proxy.open() == 1).await;
     assert_eq!(one(&mut mouth).await.unwrap(), 1);
 }

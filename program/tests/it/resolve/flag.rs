@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use trunkline::routing::Known;
+use trunkline::routing::RulesStatus;
 use trunkline::store::NewNumber;
 use trunkline::{Change, Reason, Resolver, Source, TrunkOrigin};
 
@@ -54,14 +54,17 @@ async fn with_the_flag_off_rules_and_their_trunk_hold_and_the_config_is_left_alo
                     (answer.trunk_id(), answer.trunk_origin()),
                     (Some("ST_rules"), Some(TrunkOrigin::Rules))
                 );
-                let said = (answer.api_key(), answer.agent_name(), answer.known());
-                assert_eq!(said, ("APIenv", "inbound-agent", Known::Rules));
+                let said = (answer.api_key(), answer.agent_name(), answer.rules_status());
+                assert_eq!(said, ("APIenv", "inbound-agent", RulesStatus::Rules));
                 assert_eq!(refusal(&resolver, at, UAE).await, Some("country_not_allowed"));
                 assert_eq!(refusal(&resolver, at, INDIA).await, None);
             }
         }
         let nobody = resolver.resolve(caller(1, 3)).await.unwrap();
-        assert_eq!((nobody.trunk_id(), nobody.known()), (Some("ST_env"), Known::NoRow));
+        assert_eq!(
+            (nobody.trunk_id(), nobody.rules_status()),
+            (Some("ST_env"), RulesStatus::NoRow)
+        );
         assert_eq!(gated.statements(), 3, "{kind:?}: one a number, then from memory");
     }
 }
@@ -105,13 +108,19 @@ async fn while_the_database_is_away_turning_the_flag_changes_the_credentials_and
         resolver.reload(lab.settings(&[OFF])).unwrap();
         let off = resolver.resolve(caller(1, 1)).await.unwrap();
         assert_eq!((off.api_key(), off.reason()), ("APIenv", Some(Reason::FlagOff)));
-        assert_eq!((off.trunk_id(), off.known()), (Some("ST_rules"), Known::Rules));
+        assert_eq!((off.trunk_id(), off.rules_status()), (Some("ST_rules"), RulesStatus::Rules));
         assert_eq!(refusal(&resolver, 1, UAE).await, Some("country_not_allowed"));
-        assert_eq!(resolver.resolve(caller(1, 2)).await.unwrap().known(), Known::NoRow);
+        assert_eq!(
+            resolver.resolve(caller(1, 2)).await.unwrap().rules_status(),
+            RulesStatus::NoRow
+        );
 
         resolver.reload(lab.settings(&[])).unwrap();
         let on = resolver.resolve(caller(1, 1)).await.unwrap();
-        assert_eq!((on.reason(), on.known()), (Some(Reason::DatabaseUnreachable), Known::Rules));
+        assert_eq!(
+            (on.reason(), on.rules_status()),
+            (Some(Reason::DatabaseUnreachable), RulesStatus::Rules)
+        );
         assert_eq!(refusal(&resolver, 1, UAE).await, Some("country_not_allowed"));
     }
     gated.set(Fault::None);
@@ -138,7 +147,7 @@ async fn a_last_good_answer_does_not_place_calls_once_the_flag_is_off() {
     .await;
     resolver.reload(lab.settings(&[&tuning[..], &[OFF]].concat())).unwrap();
     let off = resolver.resolve(caller(1, 1)).await.unwrap();
-    assert_eq!((off.api_key(), off.known()), ("APIenv", Known::Rules));
+    assert_eq!((off.api_key(), off.rules_status()), ("APIenv", RulesStatus::Rules));
 }
 
 #[tokio::test]
@@ -157,7 +166,11 @@ async fn rules_hold_while_the_database_is_away_whoever_had_answered() {
     assert_eq!(refusal(&resolver, 1, UAE).await, Some("country_not_allowed"));
     resolver.invalidate(Change::Number(caller(1, 1)));
     let changed = resolver.resolve(caller(1, 1)).await.unwrap();
-    assert_eq!(changed.known(), Known::Unknown, "rules that are known to have changed");
+    assert_eq!(
+        changed.rules_status(),
+        RulesStatus::Unknown,
+        "rules that are known to have changed"
+    );
 }
 
 #[tokio::test]
@@ -170,7 +183,10 @@ async fn with_the_flag_off_a_cold_number_waits_for_its_deadline_and_readiness_fo
     let began = tokio::time::Instant::now();
     let answer = resolver.resolve(caller(1, 1)).await.unwrap();
     assert_eq!(began.elapsed().as_millis() / 10, 5);
-    assert_eq!((answer.reason(), answer.known()), (Some(Reason::FlagOff), Known::Unknown));
+    assert_eq!(
+        (answer.reason(), answer.rules_status()),
+        (Some(Reason::FlagOff), RulesStatus::Unknown)
+    );
     assert_eq!(resolver.health().not_ready, None);
 }
 
@@ -181,7 +197,10 @@ async fn with_the_flag_off_and_no_database_named_the_rules_are_unknown_at_once()
     settings.database = None;
     let resolver = Resolver::builder(settings).start();
     let answer = resolver.try_resolve(caller(1, 1)).unwrap().unwrap();
-    assert_eq!((answer.reason(), answer.known()), (Some(Reason::FlagOff), Known::Unknown));
+    assert_eq!(
+        (answer.reason(), answer.rules_status()),
+        (Some(Reason::FlagOff), RulesStatus::Unknown)
+    );
 }
 
 #[tokio::test]
@@ -194,12 +213,14 @@ async fn with_the_flag_off_a_number_without_its_tenant_is_answered_by_the_rules_
         lab.database.store().add_number(&row).await.unwrap();
     }
     let (resolver, ..) = lab.gated(&[OFF]);
-    for (at, trunk, known) in
-        [(1, "ST_rules", Known::Rules), (2, "ST_env", Known::Unknown), (3, "ST_env", Known::NoRow)]
-    {
-        let answer = resolver.resolve_unowned(caller(1, at).number).await.unwrap();
+    for (at, trunk, known) in [
+        (1, "ST_rules", RulesStatus::Rules),
+        (2, "ST_env", RulesStatus::Unknown),
+        (3, "ST_env", RulesStatus::NoRow),
+    ] {
+        let answer = resolver.resolve_number(caller(1, at).number).await.unwrap();
         assert_eq!((answer.api_key(), answer.reason()), ("APIenv", Some(Reason::FlagOff)));
-        assert_eq!((answer.trunk_id(), answer.known()), (Some(trunk), known), "{at}");
+        assert_eq!((answer.trunk_id(), answer.rules_status()), (Some(trunk), known), "{at}");
     }
 }
 
@@ -213,12 +234,18 @@ async fn with_database_off_the_environment_answers_and_the_database_is_not_touch
         for _ in 0..100 {
             let answer = resolver.resolve(caller(1, 1)).await.unwrap();
             assert_eq!((answer.api_key(), answer.reason()), ("APIenv", Some(Reason::DatabaseOff)));
-            assert_eq!((answer.trunk_id(), answer.known()), (Some("ST_env"), Known::Unknown));
-            resolver.resolve_unowned(caller(1, 1).number).await.unwrap();
+            assert_eq!(
+                (answer.trunk_id(), answer.rules_status()),
+                (Some("ST_env"), RulesStatus::Unknown)
+            );
+            resolver.resolve_number(caller(1, 1).number).await.unwrap();
         }
         assert_eq!((gated.statements(), resolver.health().not_ready), (0, None));
         resolver.reload(lab.settings(&[("USE_SELFHOST_ROUTING_TABLE", flag)])).unwrap();
-        assert_eq!(resolver.resolve(caller(1, 1)).await.unwrap().known(), Known::Rules);
+        assert_eq!(
+            resolver.resolve(caller(1, 1)).await.unwrap().rules_status(),
+            RulesStatus::Rules
+        );
     }
 }
 

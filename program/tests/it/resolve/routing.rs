@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use trunkline::Change;
-use trunkline::routing::Known;
+use trunkline::routing::RulesStatus;
 use trunkline::settings::Values;
 use trunkline::store::NewNumber;
 use trunkline::{Resolver, Settings};
@@ -30,7 +30,10 @@ async fn a_warm_call_is_routed_without_a_query_until_its_row_changes() {
             let routing = resolver.route(caller(1, 1), INDIA).await;
             assert_eq!(routing, resolver.route_with(&answer, caller(1, 1), INDIA));
             assert_eq!((routing.carrier.as_deref(), routing.config_id), (Some("du"), Some(id)));
-            assert_eq!((routing.trunk_id.as_deref(), routing.known), (Some("ST_1"), Known::Rules));
+            assert_eq!(
+                (routing.trunk_id.as_deref(), routing.known),
+                (Some("ST_1"), RulesStatus::Rules)
+            );
             assert_eq!(routing.verdict.unwrap_err().code(), "country_not_allowed");
         }
         assert_eq!(gated.statements(), 1, "{kind:?}");

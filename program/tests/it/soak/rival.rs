@@ -30,27 +30,27 @@ impl Rival {
 
     /// Hears of changes, for ever.
     pub async fn listen(self: Arc<Self>, url: String) {
-        let mut ear = loop {
-            if let Ok(ear) = self.ear(&url).await {
-                break ear;
+        let mut listener = loop {
+            if let Ok(listener) = self.listener(&url).await {
+                break listener;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         };
         loop {
-            match ear.try_recv().await {
+            match listener.try_recv().await {
                 Ok(Some(_) | None) => self.cache.invalidate_all(),
                 Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
             }
         }
     }
 
-    async fn ear(&self, url: &str) -> Result<PgListener, sqlx::Error> {
-        let mut ear = PgListener::connect(url).await?;
+    async fn listener(&self, url: &str) -> Result<PgListener, sqlx::Error> {
+        let mut listener = PgListener::connect(url).await?;
         let channel: String = sqlx::query_scalar("select 'trunkline_' || md5('public')")
             .fetch_one(&self.pool)
             .await?;
-        ear.listen(&channel).await?;
-        Ok(ear)
+        listener.listen(&channel).await?;
+        Ok(listener)
     }
 
     async fn load(&self, caller: Caller) -> Result<u64, sqlx::Error> {

@@ -15,7 +15,7 @@ use crate::cache::Resolution;
 
 /// The calls of one trunk that are up.
 #[derive(Debug, Default)]
-pub(super) struct Live {
+pub(super) struct LiveCalls {
     up: Mutex<Up>,
     /// A call is not being placed any more.
     ended: Notify,
@@ -31,22 +31,22 @@ struct Up {
 
 /// One call that may go up.
 #[derive(Debug)]
-pub(super) struct Slot(Arc<Live>);
+pub(super) struct LiveSlot(Arc<LiveCalls>);
 
-impl Live {
+impl LiveCalls {
     /// Waits until one more call may be up, of so many.
     pub(super) async fn slot(
         self: &Arc<Self>,
         most: usize,
         livekit: &LiveKit,
         on: &Resolution,
-    ) -> Slot {
+    ) -> LiveSlot {
         loop {
             let (rooms, ask_at) = {
                 let mut up = self.lock();
                 if up.rooms.len() + up.placing < most.max(1) {
                     up.placing += 1;
-                    return Slot(Arc::clone(self));
+                    return LiveSlot(Arc::clone(self));
                 }
                 let ask_at = up.asked_at.map_or_else(Instant::now, |then| then + BETWEEN_QUESTIONS);
                 (up.rooms.keys().cloned().collect::<Vec<_>>(), ask_at)
@@ -83,14 +83,14 @@ impl Up {
     }
 }
 
-impl Slot {
+impl LiveSlot {
     /// The call is up, in this room.
     pub(super) fn up(self, room: &str) {
         self.0.lock().rooms.insert(room.into(), Instant::now());
     }
 }
 
-impl Drop for Slot {
+impl Drop for LiveSlot {
     fn drop(&mut self) {
         self.0.lock().placing -= 1;
         self.0.ended.notify_one();

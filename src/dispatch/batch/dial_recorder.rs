@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::Batch;
-use super::journal::Pen;
-use super::pace::Leave;
+use super::journal::JournalWriter;
+use super::pace::CallPermit;
 use super::persons::Persons;
 use super::record::Key;
-use crate::dispatch::{Call, Dial, Ledger};
+use crate::dispatch::{Call, Dial, DialGate};
 use crate::number::{Caller, ConfigId, E164};
 
 /// Writes an entry down before it is dialled, unless the batch is to stop, or it would reach another
 /// person than it has leave to call.
-pub(super) struct Note<'a> {
-    pen: &'a Pen,
+pub(super) struct DialRecorder<'a> {
+    journal: &'a JournalWriter,
     persons: &'a Persons,
     key: Key,
     caller: Caller,
@@ -25,14 +25,14 @@ pub(super) struct Note<'a> {
     whom: Option<E164>,
     engine: bool,
     stop: &'a CancellationToken,
-    leave: Option<&'a Leave>,
-    noted: Mutex<Noted>,
+    permit: Option<&'a CallPermit>,
+    recorded: Mutex<Recorded>,
     /// Where it is about to be dialled.
     place: Mutex<Option<Call>>,
 }
 
 /// What became of writing an entry down.
-pub(super) enum Noted {
+pub(super) enum Recorded {
     /// The journal does not say that it is about to be dialled.
     No,
     /// The journal says so.
@@ -46,21 +46,21 @@ pub(super) enum Noted {
     Failed(io::Error),
 }
 
-impl<'a> Note<'a> {
+impl<'a> DialRecorder<'a> {
     /// `caller`, `whom`: who calls, and whom it has leave to call. `before`: whether the journal says
     /// by now that it is about to be dialled.
     pub(super) fn new(
         Batch { dial, stop, .. }: &'a Batch<'a>,
-        (pen, persons): (&'a Pen, &'a Persons),
+        (journal, persons): (&'a JournalWriter, &'a Persons),
         key: Key,
         (caller, whom): (Caller, Option<E164>),
         before: bool,
-        leave: Option<&'a Leave>,
+        permit: Option<&'a CallPermit>,
     ) -> Self {
-        let noted = Mutex::new(if before { Noted::Yes } else { Noted::No });
+        let recorded = Mutex::new(if before { Recorded::Yes } else { Recorded::No });
         let engine = matches!(dial, Dial::Engine(_));
         let place = Mutex::default();
-        Self { pen, persons, key, caller, whom, engine, stop, leave, noted, place }
+        Self { journal, persons, key, caller, whom, engine, stop, permit, recorded, place }
     }
 
     /// Where the engine is about to dial it, or has.
@@ -68,28 +68,28 @@ impl<'a> Note<'a> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| self.engine)
     }
 
-    pub(super) fn into_noted(self) -> Noted {
-        self.noted.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn into_recorded(self) -> Recorded {
+        self.recorded.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, now: Noted) -> Noted {
-        std::mem::replace(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner), now)
+    fn set(&self, now: Recorded) -> Recorded {
+        std::mem::replace(&mut self.recorded.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
     fn stopped(&self) -> io::Error {
-        let before = matches!(self.set(Noted::No), Noted::Yes);
-        self.set(Noted::Stopped { before });
+        let before = matches!(self.set(Recorded::No), Recorded::Yes);
+        self.set(Recorded::Stopped { before });
         io::Error::other("the batch is to stop")
     }
 
     fn moved(&self) -> io::Error {
-        let before = matches!(self.set(Noted::No), Noted::Yes);
-        self.set(Noted::Moved { before });
+        let before = matches!(self.set(Recorded::No), Recorded::Yes);
+        self.set(Recorded::Moved { before });
         io::Error::other("its rules have changed")
     }
 }
 
-impl Ledger for Note<'_> {
+impl DialGate for DialRecorder<'_> {
     async fn about_to_dial(
         &self,
         room: &str,
@@ -102,9 +102,9 @@ impl Ledger for Note<'_> {
         if self.whom != Some(to) {
             return Err(self.moved());
         }
-        match self.pen.about_to_dial(self.key, room, config, to, self.engine).await {
+        match self.journal.about_to_dial(self.key, room, config, to, self.engine).await {
             Ok(()) => {
-                self.set(Noted::Yes);
+                self.set(Recorded::Yes);
                 self.persons.about_to_call(self.caller, to, self.key.0);
                 let place = Call::new(room, config);
                 *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
@@ -112,18 +112,18 @@ impl Ledger for Note<'_> {
             }
             Err(error) => {
                 let told = io::Error::new(error.kind(), error.to_string());
-                self.set(Noted::Failed(error));
+                self.set(Recorded::Failed(error));
                 Err(told)
             }
         }
     }
 
     async fn turn(&self) -> io::Result<()> {
-        let Some(leave) = self.leave else { return Ok(()) };
+        let Some(permit) = self.permit else { return Ok(()) };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(self.stopped()),
-            () = leave.turn() => Ok(()),
+            () = permit.turn() => Ok(()),
         }
     }
 }

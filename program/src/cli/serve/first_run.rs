@@ -15,7 +15,7 @@ use crate::cli::private::write_private;
 
 /// Without a database in the settings: one in the user's own data folder, with a key that is made at
 /// the first start. Says so, in a line for each.
-pub(super) fn at_home(context: &Context) -> Result<SettingsFiles, Failure> {
+pub(super) fn with_default_files(context: &Context) -> Result<SettingsFiles, Failure> {
     let mut files = context.files.clone();
     let values = &context.values;
     // With `--json`, stderr is for an error and nothing else.
@@ -32,7 +32,7 @@ pub(super) fn at_home(context: &Context) -> Result<SettingsFiles, Failure> {
     let folder = data_folder(values)?;
     let mut private = std::fs::DirBuilder::new();
     private.recursive(true).mode(0o700);
-    private.create(&folder).map_err(|error| not_at_home(&folder, &error))?;
+    private.create(&folder).map_err(|error| folder_failed(&folder, &error))?;
     let (database, key) = (folder.join("trunkline.db"), folder.join("key"));
     say(format!("no DATABASE_URL: the database is {}", database.display()));
     files.defaults.push(("DATABASE_URL".into(), format!("sqlite:{}", database.display())));
@@ -68,10 +68,10 @@ fn keep_key(path: &Path, database: &Path) -> Result<bool, Failure> {
         return Err(Failure::new("key_missing", message, Exit::Key)
             .hint("put the key back, or set LIVEKIT_SECRET_ENCRYPTION_KEY_FILE to where it is"));
     }
-    write_private(path, &KeyRing::generate()?).map_err(|error| not_at_home(path, &error))?;
+    write_private(path, &KeyRing::generate()?).map_err(|error| folder_failed(path, &error))?;
     Ok(true)
 }
 
-fn not_at_home(path: &Path, error: &std::io::Error) -> Failure {
+fn folder_failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new("folder_failed", format!("{}: {error}", path.display()), Exit::Failed)
 }

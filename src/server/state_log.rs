@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::health::{Health, Hears, Unready};
+use super::health::{Hears, Readiness, Unready};
 
 /// Watches and tells, for as long as it is polled.
-pub(super) async fn tell(health: &Health) -> Infallible {
+pub(super) async fn tell(health: &Readiness) -> Infallible {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut story =
-        Story { began: Instant::now(), ready: None, reason: None, lost: None, heard: false };
+    let mut state_log =
+        StateLog { began: Instant::now(), ready: None, reason: None, lost: None, heard: false };
     loop {
         look.tick().await;
-        story.goes_on(health.look(), &health.hears());
+        state_log.update(health.look(), &health.hears());
     }
 }
 
 /// What was told last.
-struct Story {
+struct StateLog {
     began: Instant,
     ready: Option<bool>,
     reason: Option<&'static str>,
@@ -31,8 +31,8 @@ struct Story {
     heard: bool,
 }
 
-impl Story {
-    fn goes_on(&mut self, unready: Option<Unready>, hears: &Hears) {
+impl StateLog {
+    fn update(&mut self, unready: Option<Unready>, hears: &Hears) {
         self.of_changes(hears);
         let reason = unready.as_ref().map(Unready::code);
         if self.ready == Some(reason.is_none()) && self.reason == reason {

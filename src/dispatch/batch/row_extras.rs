@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What is kept of each row.
 #[derive(Default)]
-pub(super) enum Kept {
+pub(super) enum RowExtras {
     #[default]
     Nothing,
     /// The values of these columns.
@@ -16,7 +16,7 @@ pub(super) enum Kept {
     Names { names: Vec<String>, met: HashSet<String> },
 }
 
-impl Kept {
+impl RowExtras {
     /// The values of a row of CSV, by its headings.
     pub(super) fn of_csv(&self, headings: &[String], fields: &[String]) -> Vec<String> {
         let Self::Values(columns) = self else { return Vec::new() };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use foldhash::quality::FixedState;
 use url::Url;
 
-use super::file::Stamp;
+use super::file::FileStamp;
 use super::names::LIBPQ;
 use super::{Settings, VARIABLES, Values};
 
@@ -17,29 +17,29 @@ use super::{Settings, VARIABLES, Values};
 ///
 /// Hidden: a password could be guessed from its hash.
 #[derive(Clone)]
-pub(crate) struct Cold {
+pub(crate) struct StartupSettings {
     /// Of the values that take a restart, the password of the database apart.
     at_restart: BTreeMap<&'static str, u64>,
     /// Of the values that a reload takes.
     at_reload: BTreeMap<&'static str, u64>,
     files: Vec<PathBuf>,
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
 }
 
-impl Cold {
+impl StartupSettings {
     /// What these files were when they were read, if it was these.
-    pub(crate) fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Option<Stamp>>> {
+    pub(crate) fn stamps(&self, files: &[PathBuf]) -> Option<Vec<Option<FileStamp>>> {
         (self.files == files).then(|| self.stamps.clone())
     }
 }
 
-impl fmt::Debug for Cold {
+impl fmt::Debug for StartupSettings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Cold(hidden)")
+        out.write_str("StartupSettings(hidden)")
     }
 }
 
-pub(super) fn cold(values: &Values) -> Cold {
+pub(super) fn startup(values: &Values) -> StartupSettings {
     let hashed = |name| (name, FixedState::default().hash_one(values.get(name)));
     let names = |hot| {
         let some = VARIABLES.iter().filter(move |variable| variable.hot == hot);
@@ -50,7 +50,7 @@ pub(super) fn cold(values: &Values) -> Cold {
     at_restart.remove(PASSWORD);
     let place = values.get(URL).map(without_password);
     at_restart.insert(URL, FixedState::default().hash_one(place));
-    Cold {
+    StartupSettings {
         at_restart,
         at_reload: names(true).chain([URL, PASSWORD]).map(hashed).collect(),
         files: values.files().to_vec(),
@@ -73,22 +73,23 @@ const PASSWORD: &str = "PGPASSWORD";
 
 impl Settings {
     /// Which variables differ from these other settings and cannot be changed while running.
-    pub(crate) fn needs_restart_from(&self, running: &Cold) -> Vec<&'static str> {
+    pub(crate) fn needs_restart_from(&self, running: &StartupSettings) -> Vec<&'static str> {
         let differs = |name: &&&'static str| {
-            self.cold.at_restart.get(**name) != running.at_restart.get(**name)
+            self.startup.at_restart.get(**name) != running.at_restart.get(**name)
         };
-        self.cold.at_restart.keys().filter(differs).copied().collect()
+        self.startup.at_restart.keys().filter(differs).copied().collect()
     }
 
     /// Which variables that can be changed while running differ from an earlier reading.
-    pub(crate) fn changed_since(&self, earlier: &Cold) -> Vec<&'static str> {
-        let differs =
-            |name: &&&'static str| self.cold.at_reload.get(**name) != earlier.at_reload.get(**name);
-        self.cold.at_reload.keys().filter(differs).copied().collect()
+    pub(crate) fn changed_since(&self, earlier: &StartupSettings) -> Vec<&'static str> {
+        let differs = |name: &&&'static str| {
+            self.startup.at_reload.get(**name) != earlier.at_reload.get(**name)
+        };
+        self.startup.at_reload.keys().filter(differs).copied().collect()
     }
 
     /// What a later reload is compared with.
-    pub(crate) fn cold(&self) -> Cold {
-        self.cold.clone()
+    pub(crate) fn startup(&self) -> StartupSettings {
+        self.startup.clone()
     }
 }

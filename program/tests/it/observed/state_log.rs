@@ -12,12 +12,12 @@ use crate::support::postgres::Cluster;
 use crate::support::program::Program;
 
 /// A daemon whose log is a file.
-struct Told {
+struct LoggedDaemon {
     child: Child,
     log: PathBuf,
 }
 
-impl Told {
+impl LoggedDaemon {
     fn start(program: &Program, folder: &tempfile::TempDir, more: &[&str]) -> Self {
         let log = folder.path().join("log");
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
@@ -46,7 +46,7 @@ impl Told {
     }
 }
 
-impl Drop for Told {
+impl Drop for LoggedDaemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -62,7 +62,7 @@ async fn a_database_that_is_lost_and_comes_back_is_told_with_how_long_it_was_awa
     let program = Program::new()
         .with("DATABASE_URL", &url)
         .with("LIVEKIT_SECRET_ENCRYPTION_KEY", &trunkline::KeyRing::generate().unwrap());
-    let daemon = Told::start(&program, &folder, &["--json"]);
+    let daemon = LoggedDaemon::start(&program, &folder, &["--json"]);
     daemon.tells("not_migrated").await;
     program.run(&["db", "migrate"]).ok();
     daemon.tells("\"message\":\"ready\"").await;
@@ -103,7 +103,7 @@ async fn a_reload_tells_which_variables_have_other_values_and_no_value() {
     };
     write("");
     let program = Program::new().with("HOME", folder.path().to_str().unwrap());
-    let daemon = Told::start(&program, &folder, &["--env-file", file.to_str().unwrap()]);
+    let daemon = LoggedDaemon::start(&program, &folder, &["--env-file", file.to_str().unwrap()]);
     daemon.tells("ready").await;
     write("VOICE_AGENT_NAME=canary-two\nUSE_SELFHOST_ROUTING_TABLE=off\n");
     daemon.tells("settings reloaded").await;
