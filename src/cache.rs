@@ -1,12 +1,14 @@
-//! The answers in memory: a lock-free index serves them, moka decides which of them to keep.
+//! The answers in memory: a lock-free index serves them, moka decides which of them stay.
 //!
-//! A hit reads the index and nothing else: no lock, no await, no allocation. moka knows only the
-//! keys. It bounds how many there are and for how long, and tells through its eviction listener
-//! what must go; samples of the hits tell it what is in use. Its own loader is never called.
+//! A hit reads the thread's cache or the index and nothing else: no lock, no await, no allocation.
+//! moka holds only the keys. It bounds their number and age, and reports through its eviction
+//! listener which entry must go. It learns what is in use from samples of the hits. Its own loader is
+//! never called.
 //!
-//! **Invariants.** A hit counts only while the fence admits its stamp. What leaves the index is
-//! retired at once, and credentials that no answer uses any more are wiped in place: moka may drop
-//! its share seconds later, and finds nothing in it.
+//! **Invariant:** an answer serves only while the fence admits its stamp.
+//!
+//! **Invariant:** an entry that leaves the index is retired at once, and credentials that no answer
+//! uses any more are wiped in place. moka's eviction may run seconds later; it finds nothing to wipe.
 
 mod entry;
 pub(crate) mod fence;
@@ -46,18 +48,19 @@ pub(crate) struct Cache {
     pub(crate) fence: Fence,
     pub(crate) shared: SharedCredentials,
     serial: AtomicU64,
-    /// What was made for want of an answer, and has a smaller serial, was made for other credentials.
+    /// Substitutes with a smaller serial number were made before the source of credentials was
+    /// switched, and no longer serve.
     switched_at: AtomicU64,
-    /// Until when the database is not trusted to give an answer again that was wiped.
+    /// Until when expired answers are kept, because the database failed a moment ago.
     distrust_until: AtomicU64,
-    /// Which entries are to be looked at when, in ticks of [`SWEEP`].
+    /// The entries that the sweep must look at, by tick of [`SWEEP`].
     due: Mutex<BTreeMap<u64, Vec<CompactId>>>,
-    /// How long an answer stays that nobody uses.
+    /// How long an unused answer stays.
     idle: Duration,
     pub(crate) evicted: Arc<Evicted>,
 }
 
-/// How many answers have left memory that nothing had made wrong.
+/// How many answers were evicted though they were still right.
 #[derive(Default)]
 pub(crate) struct Evicted {
     over_capacity: AtomicU64,
@@ -66,15 +69,15 @@ pub(crate) struct Evicted {
 }
 
 impl Evicted {
-    /// For want of room, for their age, and because nobody used them.
+    /// In the order of the metric's label: for want of room, for their age, for want of use.
     pub(crate) fn by_cause(&self) -> [u64; 3] {
         [&self.over_capacity, &self.expired, &self.unused].map(|many| many.load(Ordering::Relaxed))
     }
 }
 
 impl Cache {
-    /// A cache of at most `capacity` answers, none of which stays longer than `longest`, nor longer
-    /// than `idle` when nobody uses it.
+    /// A cache of at most `capacity` answers. None stays longer than `longest`, and none longer than
+    /// `idle` without being used.
     pub(crate) fn new(capacity: u64, longest: Duration, idle: Duration) -> Self {
         let table = Arc::new(Table::default());
         let (index, evicted) = (Arc::clone(&table), Arc::<Evicted>::default());
@@ -108,8 +111,8 @@ impl Cache {
         }
     }
 
-    /// Looks at the answer for a caller, if it is proven to be what the database would say. `Err`
-    /// returns what would have looked. `sampled`: this one of many tells moka what is in use.
+    /// Calls `look` with the answer for a caller, if it is current. `Err` returns `look` unused.
+    /// `sampled`: this hit is one of those that report to moka what is in use.
     #[inline(always)]
     pub(crate) fn hit<T, F: FnOnce(&Arc<CacheEntry>) -> T>(
         &self,
@@ -130,7 +133,7 @@ impl Cache {
         self.hit_in_index((hash, caller), now, sampled, thread_cache, look)
     }
 
-    /// The same in the index. Out of line, so that the registers are for what stands near.
+    /// The same in the index. Out of line, so that the hit in the thread's cache gets the registers.
     #[inline(never)]
     fn hit_in_index<T, F: FnOnce(&Arc<CacheEntry>) -> T>(
         &self,
@@ -154,13 +157,13 @@ impl Cache {
 
     #[inline(always)]
     fn record_use(&self, meta: &Meta, now: Moment, sampled: bool) {
-        // What is asked for all the time need not be told of all the time.
+        // Once per unit of time is enough for an entry that is in use all the time.
         if meta.mark_used(now) && sampled {
             self.eviction.get(&meta.caller);
         }
     }
 
-    /// What an answer says of its number, where only its config is known to have changed.
+    /// The number's part of an answer, if only its config is known to have changed.
     pub(crate) fn number_part(&self, caller: Caller, now: Moment) -> Option<NumberPart> {
         let part = |entry: &Arc<CacheEntry>, meta: &Meta| {
             let answer = entry.database_answer().filter(|_| {
@@ -193,19 +196,19 @@ impl Cache {
         self.table.read(caller, proven).flatten()
     }
 
-    /// Whether this very entry would answer.
+    /// Whether this exact entry would still answer.
     pub(crate) fn is_still_current(&self, id: EntryId, now: Moment) -> bool {
         self.table
             .read_exact(self.table.compact(id), |_, meta| self.is_current(meta, now))
             .unwrap_or(false)
     }
 
-    /// When a caller last asked for this very entry.
+    /// When a caller last asked for this exact entry.
     pub(crate) fn used_at(&self, id: EntryId) -> Option<Moment> {
         self.table.read_exact(self.table.compact(id), |_, meta| meta.used_at())
     }
 
-    /// Whether an entry is fresh, and proven.
+    /// Whether an entry may answer now: it has not expired, and it is proven or needs no proof.
     #[inline(always)]
     fn is_current(&self, meta: &Meta, now: Moment) -> bool {
         let proven = if meta.needs_lease {
@@ -217,8 +220,8 @@ impl Cache {
         now < meta.fresh_until && proven
     }
 
-    /// What the database said when it last could, unless it is known to have changed since or is
-    /// too old. Holding it keeps it from being wiped for its age.
+    /// The last good answer of the database, unless it is known to have changed or is too old.
+    /// Holding it keeps its credentials from being wiped for their age.
     pub(crate) fn last_good(&self, caller: Caller, now: Moment) -> Option<LastGood> {
         let last = |entry: &Arc<CacheEntry>, meta: &Meta| {
             let (stamp, stale_until) = (meta.stamp, meta.stale_until);
@@ -233,8 +236,9 @@ impl Cache {
         self.table.read(caller, last).flatten()
     }
 
-    /// Lets the last good answer serve without asking the database, until then. `made` is from before
-    /// the settings were read that let it. `None`: there is none, or it is known to have changed.
+    /// Lets the last good answer serve until that moment, without asking the database. `made` is a
+    /// generation from before the settings that allow it were read. `None`: there is no such answer,
+    /// or it is known to have changed.
     pub(crate) fn keep_last_good(
         &self,
         caller: Caller,
@@ -251,24 +255,25 @@ impl Cache {
         Some(outcome)
     }
 
-    /// Whether the rules that the database named last hold, as far as it is known.
+    /// Whether the rules that the database named last still hold, as far as is known.
     pub(crate) fn last_rules_hold(&self, last: &LastGood) -> bool {
         last.rules != KnownRules::Unknown && !self.fence.knows_better(last.stamp.without_config())
     }
 
-    /// It was turned whose credentials are used. No answer counts that was made before, though what
-    /// it says of its number is still the last good there is.
+    /// The source of credentials was switched. No earlier answer is current, but what it says of its
+    /// number may still serve as the last good one.
     pub(crate) fn switch_source(&self) {
         self.fence.switch_source();
         self.switched_at.store(self.serial.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// Keeps an answer, unless a better one is there. Its credentials count as used by it.
+    /// Caches an answer, unless a better one is there. From here on the entry owns its share of the
+    /// credentials.
     pub(crate) fn keep(&self, caller: Caller, fresh: Fresh, now: Moment) {
         let serial = self.serial.fetch_add(1, Ordering::SeqCst);
         let Fresh { stamp, made, needs_lease, .. } = fresh;
         let entry = CacheEntry::of(fresh.outcome);
-        // What is known to be outdated by now is wiped at once, and not when its time is up.
+        // An answer that is outdated already is wiped at once, and not when it would expire.
         if self.fence.knows_better(stamp) {
             return self.table.retire(entry);
         }
@@ -285,8 +290,8 @@ impl Cache {
             serial,
         };
         let next = meta.refresh_at.min(self.ends_at(&entry, &meta));
-        // Only what the database said outranks: what is older, and, for as long as it counts, what
-        // was made for want of an answer.
+        // Only an answer of the database outranks another: always an older one, and a substitute for
+        // as long as it is current itself.
         let outranks = |there: &Meta, meta: &Meta| {
             there.needs_lease
                 && (there.stamp.born > meta.stamp.born
@@ -295,8 +300,9 @@ impl Cache {
         if !self.table.insert(entry, meta, outranks) {
             return;
         }
-        // A change that was bumped since the look above may have found nothing to remove yet, and what
-        // was made before a turn may have got its serial after it.
+        // Looked at again after the insert. A change may have bumped the fence in between and found
+        // nothing to remove; and a substitute that was made before a switch of the source may have got
+        // its serial number after it.
         if self.fence.knows_better(stamp) || !needs_lease && self.fence.was_switched_since(made) {
             return self.table.remove_exact(caller, serial);
         }
@@ -304,17 +310,17 @@ impl Cache {
         self.schedule(now, next, self.table.compact((caller, serial)));
     }
 
-    /// Makes room for so many answers more at once.
+    /// Makes room for so many more answers at once.
     pub(crate) fn reserve(&self, more: usize) {
         self.table.reserve(more);
     }
 
-    /// What is cached for a caller, whether it counts or not.
+    /// What is cached for a caller, current or not.
     pub(crate) fn peek(&self, caller: Caller) -> Option<ResolveOutcome> {
         self.table.read(caller, |entry, _| entry.outcome())
     }
 
-    /// Drops what many changes make wrong, each thing once.
+    /// Drops what a list of changes makes outdated, each thing once.
     pub(crate) fn apply_all(&self, changes: &[Change]) {
         if changes.contains(&Change::All) {
             return self.apply(Change::All);
@@ -336,11 +342,11 @@ impl Cache {
         }
     }
 
-    /// Drops what a change makes wrong: first the fence, then the secrets, then the entries.
+    /// Drops what a change makes outdated. The order: bump the fence, wipe secrets, remove entries.
     pub(crate) fn apply(&self, change: Change) {
         let bump = || self.fence.bump(change);
         match change {
-            // The entries stay, refused by the fence: there may be a million, and they are empty.
+            // The entries stay, and the fence refuses them: there may be a million, without a secret.
             Change::Config(id) => self.shared.change(id, bump),
             Change::Number(caller) => {
                 bump();
@@ -358,7 +364,7 @@ impl Cache {
         }
     }
 
-    /// Removes what the fence does not admit any more.
+    /// Removes the entries that are known to be outdated.
     fn clear(&self) {
         self.table.remove_all(|meta| self.fence.knows_better(meta.stamp));
         self.eviction.invalidate_all();
@@ -370,7 +376,7 @@ impl Cache {
     }
 }
 
-/// A number from 0 to 1 that belongs to a key and a generation, for jitter.
+/// A fraction from 0 to 1, the same for the same key: for jitter.
 pub(crate) fn jitter_fraction(key: impl Hash) -> f64 {
     let hash = foldhash::quality::FixedState::default().hash_one(key);
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]

@@ -1,9 +1,9 @@
-//! Number in, credentials out: the read path on one screen, and what it is built from.
+//! Number in, credentials out: the read path on one screen, and the parts it is built from.
 //!
-//! The cache answers, if what it has is proven; else one load a caller asks the database
-//! (`loader.rs`); else the environment answers, with its reason. The flag decides whose credentials
-//! an answer holds, and is looked at where one is made (`live.rs`). Nothing here fails in silence and
-//! nothing panics a caller.
+//! The cache answers if it has a current answer. Else one load per caller asks the database
+//! (`loader.rs`). If that fails, the environment answers, with the reason. The flag decides whose
+//! credentials an answer holds; it is checked where an answer is made (`live.rs`). Nothing here fails
+//! silently, and nothing panics a caller.
 
 mod builder;
 mod config;
@@ -85,14 +85,14 @@ struct Engine {
     owners: Owners,
     /// What the settings name. `None`: nothing, or another store was given.
     database: Option<OpenStore>,
-    /// Who tells of changes. `None`: whoever has the store.
+    /// Where changes come from. `None`: the embedder reports them.
     feed: Option<Arc<ChangeFeed>>,
     health_state: HealthState,
     lifecycle: Lifecycle,
     tuning: Arc<Tuning>,
 }
 
-/// What a thread has for itself, with nobody else in the same line of cache.
+/// One thread's own data, in cache lines that no other thread writes to.
 #[repr(align(128))]
 struct Thread {
     hits: Hits,
@@ -118,7 +118,7 @@ impl Resolver {
         self.outcome(caller).await.map_err(ResolveError::from)
     }
 
-    /// The same, with what the number's row says where there are no credentials.
+    /// The same; without credentials, the rules of the number's row come with the error.
     pub(crate) async fn outcome(&self, caller: Caller) -> ResolveOutcome {
         let engine = &self.engine;
         if let Some(outcome) = engine.own_at_once(caller) {
@@ -139,11 +139,11 @@ impl Resolver {
         self.engine.own_at_once(caller).map(|outcome| outcome.map_err(Into::into))
     }
 
-    /// Lets `use_it` have the answer that [`try_resolve`](Self::try_resolve) would give, where it
-    /// stands in memory. Quicker, since threads that ask for the same number then share nothing
-    /// that any of them writes to. Be brief, and clone what is to be kept. An answer that leaves
-    /// memory meanwhile may be withdrawn in `use_it`'s hands: then [`Answer::token`] says so, and
-    /// resolving again gives what holds now.
+    /// Passes the answer of [`try_resolve`](Self::try_resolve) to `use_it` by reference. This is
+    /// faster than a clone, because threads that ask for the same number do not contend on a reference
+    /// count. Be brief in `use_it`, and clone what you keep. If the answer changes meanwhile, its
+    /// credentials may be withdrawn during the call: [`Answer::token`] then returns an error, and
+    /// resolving again gives the current answer.
     ///
     /// ```no_run
     /// # fn dial(resolver: &trunkline::Resolver, caller: trunkline::Caller) -> Option<()> {
@@ -161,7 +161,7 @@ impl Resolver {
             .at_once(caller, |entry| use_it(entry.outcome.as_ref().map_err(|why| &why.error)))
     }
 
-    /// What is in memory for a caller, whether it counts or not, without using it.
+    /// The answer in memory for a caller, current or not. Does not count as a use.
     #[cfg(feature = "dispatch")]
     pub(crate) fn peek(&self, caller: Caller) -> Option<Resolution> {
         self.engine.cache.peek(caller)?.ok()
@@ -173,8 +173,8 @@ impl Resolver {
         self.engine.clock.now()
     }
 
-    /// Tells of a change that this process made itself, so that it is used at once. What the
-    /// database tells later of the same change costs one more load.
+    /// Applies a change that this process made itself, without waiting for the change feed. When the
+    /// feed reports the same change later, that costs one more load.
     pub fn invalidate(&self, change: Change) {
         self.engine.telemetry.by_embedder.increment(1);
         self.engine.cache.apply(change);
@@ -192,7 +192,7 @@ impl Resolver {
         self.engine.cache.fence.lease_is_live(self.engine.clock.now())
     }
 
-    /// How it fares: by which way it learns of changes, and what the self-check has found.
+    /// Its health: how it learns of changes, whether it is ready, and what the self-check has found.
     #[must_use]
     pub fn health(&self) -> Health {
         self.engine.health()
@@ -218,8 +218,8 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// What is handed over, and stays usable for as long as it is held. What left memory while it was
-    /// being handed over may not, and is looked for once more.
+    /// An answer to hold. One that left the index while it was handed over may be wiped, so then the
+    /// cache is asked once more.
     #[inline]
     fn own_at_once(&self, caller: Caller) -> Option<ResolveOutcome> {
         match self.at_once(caller, CacheEntry::outcome)? {
@@ -228,7 +228,7 @@ impl Engine {
         }
     }
 
-    /// The cache, unless the database is left alone. Whatever is looked at is counted.
+    /// The answer in memory, or the environment's while the database is not asked. Counts it.
     #[inline]
     fn at_once<T>(&self, caller: Caller, look: impl FnOnce(&Arc<CacheEntry>) -> T) -> Option<T> {
         if !self.live.asks_database() {
@@ -258,7 +258,7 @@ impl Engine {
         }
     }
 
-    /// What everybody is told where the database is not asked.
+    /// The answer for every caller while the database is not asked.
     #[cold]
     fn off(&self) -> Arc<CacheEntry> {
         let off = self.live.off();

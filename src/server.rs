@@ -163,7 +163,7 @@ impl Server {
             () = serving => Ok(()),
             never = stop => never,
             never = shared.health.keep() => match never {},
-            never = state_log::tell(&shared.health) => match never {},
+            never = state_log::run(&shared.health) => match never {},
             never = shared.exporter.keep() => match never {},
         }
     }

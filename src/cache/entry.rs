@@ -1,9 +1,10 @@
-//! An entry: what resolving came to, with what the cache knows of it, in one place.
+//! An entry: the outcome of a load together with the cache's data about it (its *meta*).
 //!
-//! A hit follows one pointer to it and reads what stands first. A [`Resolution`] is such an entry
-//! that holds an answer, so handing one over is one `Arc` to share.
+//! A hit follows one pointer and reads the start of the entry. A [`Resolution`] is an entry that
+//! holds an answer, so handing one over costs one reference count.
 //!
-//! **Invariant:** what an entry says never changes; what is known of it is set once, when it is kept.
+//! **Invariant:** the outcome of an entry never changes. Its meta is set once, when the entry is
+//! inserted.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,31 +18,32 @@ use crate::sync::{
 };
 
 /// The answer for one caller, to keep for as long as it is needed. Cloning shares it.
-// Private, and made in two places only: of an answer, and of an entry that was seen to hold one.
+// The field is private. Only `new` and `of` make one, both from an outcome that is an answer.
 #[derive(Clone)]
 pub struct Resolution(Arc<CacheEntry>);
 
 impl Resolution {
-    /// One that stands nowhere yet.
+    /// One that is in no cache yet.
     pub(crate) fn new(answer: Answer) -> Self {
         Self(Arc::new(CacheEntry::from(Ok(answer))))
     }
 
-    /// The one that stands in an entry.
+    /// The answer of an entry, if it holds one.
     pub(super) fn of(entry: &Arc<CacheEntry>) -> Option<Self> {
         entry.outcome.is_ok().then(|| Self(Arc::clone(entry)))
     }
 
-    /// Whether it has left the index since it was kept: asked by whoever was handed it, after that.
+    /// Whether it has left the index since it was inserted. Asked by a caller that has just got it.
     ///
-    /// He counts as a holder first and looks then; who retires it says so first and counts then
-    /// (`table.rs`). Neither may be put off behind the other, or both would miss each other: he takes
-    /// it for good while it is wiped in his hands. Counting a holder orders nothing by itself, so a
-    /// fence stands between the two on either side. `tests/model/weak.rs` shows that both are needed.
+    /// The caller is counted as a holder first, and reads the mark then. `Table::retire` sets the mark
+    /// first, and counts the holders then. Neither pair may be reordered: else both sides could miss
+    /// each other, and the caller would hold credentials that are wiped. Raising a reference count
+    /// orders nothing, so each side has a fence. `tests/model/weak.rs` shows that both are needed.
     #[inline(always)]
     pub(crate) fn is_retired(&self) -> bool {
         if cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
-            // Counting is a locked instruction there, which is a fence; only the compiler is told.
+            // Raising the count is a locked instruction there, and so a fence of the processor. Only
+            // the compiler needs one.
             compiler_fence(Ordering::SeqCst);
         } else {
             fence(Ordering::SeqCst);
@@ -69,35 +71,35 @@ impl fmt::Debug for Resolution {
     }
 }
 
-/// What resolving came to.
+/// The outcome of resolving a caller.
 pub(crate) type ResolveOutcome = Result<Resolution, Unanswered>;
 
-/// What resolving came to, in one place with what the cache knows of it: a hit then follows one
-/// pointer. What a hit reads comes first, so that it is close together.
+/// The outcome of a load and the cache's data about it. The fields that a hit reads come first, so
+/// that they share a cache line.
 #[repr(C)]
 pub(crate) struct CacheEntry {
-    /// Set once, when it is kept.
+    /// Set once, when it is inserted.
     meta: OnceLock<Meta>,
     pub(crate) outcome: Result<Answer, Unanswered>,
 }
 
-/// What the cache knows of an entry.
+/// The cache's data about an entry.
 #[repr(C)]
 pub(super) struct Meta {
     pub(super) caller: Caller,
     pub(super) stamp: Stamp,
     pub(super) fresh_until: Moment,
-    /// When it last answered, coarsely: readers share this place and seldom write to it.
+    /// When it last answered, in coarse units: readers share this field, so they must seldom write it.
     pub(super) used: AtomicU32,
-    /// ThreadCache how many threads it stands.
+    /// In how many threads' caches it is.
     pub(super) thread_caches: AtomicU16,
     pub(super) needs_lease: bool,
     /// Whether it has left the index, or never was in it.
     pub(super) retired: AtomicBool,
     pub(super) stale_until: Moment,
-    /// When it is to be loaded anew if it is in use.
+    /// When to reload it, if it is in use.
     pub(super) refresh_at: Moment,
-    /// Tells this entry from another one under the same key.
+    /// Distinguishes this entry from others under the same key.
     pub(super) serial: u64,
 }
 
@@ -108,7 +110,7 @@ impl From<Result<Answer, Unanswered>> for CacheEntry {
 }
 
 impl CacheEntry {
-    /// What it says, to hold.
+    /// The outcome, to hold on to.
     #[inline(always)]
     pub(crate) fn outcome(self: &Arc<Self>) -> ResolveOutcome {
         match &self.outcome {
@@ -117,7 +119,7 @@ impl CacheEntry {
         }
     }
 
-    /// It again, of what it said.
+    /// An entry of an outcome: the same one, if the outcome is an answer.
     pub(crate) fn of(outcome: ResolveOutcome) -> Arc<Self> {
         match outcome {
             Ok(Resolution(entry)) => entry,
@@ -125,18 +127,18 @@ impl CacheEntry {
         }
     }
 
-    /// `false`: it is kept already.
-    pub(super) fn keep(&self, meta: Meta) -> bool {
+    /// `false`: it was inserted already.
+    pub(super) fn set_meta(&self, meta: Meta) -> bool {
         self.meta.set(meta).is_ok()
     }
 
-    /// What the cache knows of it; something, where it stands in the index.
+    /// The cache's data about it. Always there while the entry is in the index.
     #[inline(always)]
     pub(super) fn meta(&self) -> Option<&Meta> {
         self.meta.get()
     }
 
-    /// What is known of the rules of its number.
+    /// The rules of its number, as far as they are known.
     pub(super) fn known_rules(&self) -> KnownRules {
         match &self.outcome {
             Ok(answer) => answer.known_rules(),
@@ -152,7 +154,7 @@ impl CacheEntry {
 }
 
 impl Meta {
-    /// Notes that it answers. `true`: for the first time in a while.
+    /// Records that it answers. `true`: for the first time in this unit of time.
     #[inline(always)]
     pub(super) fn mark_used(&self, now: Moment) -> bool {
         let now = coarse(now);
@@ -181,7 +183,7 @@ impl Meta {
         Moment(u64::from(self.used.load(Ordering::Relaxed)) << COARSE)
     }
 
-    /// Whether it has answered since then.
+    /// Whether it has answered since that moment.
     pub(super) fn was_used_since(&self, then: Moment) -> bool {
         self.used.load(Ordering::Relaxed) > coarse(then)
     }
@@ -195,10 +197,10 @@ pub(super) fn coarse(at: Moment) -> u32 {
     coarse
 }
 
-/// One very entry under a key.
+/// Names one exact entry: its key, and the serial number that tells it from others under that key.
 pub(crate) type EntryId = (Caller, u64);
 
-/// One very entry, in half the room of its [`EntryId`].
+/// The same as an [`EntryId`], in half the memory.
 #[derive(Clone, Copy)]
 pub(super) struct CompactId {
     pub(super) hash: u64,

@@ -1,15 +1,16 @@
-//! Generations and the lease: what makes a cached answer count, compared at every hit.
+//! Generations and the lease: they decide at every hit whether a cached answer is current.
 //!
-//! One counter runs for everybody. A load reads it *before* it asks the database; a change takes
-//! the next value and leaves it with whatever it is about: a number, a config, or everything. An
-//! answer counts while nothing it depends on has been left a newer value. So a value that was read
-//! before a change can arrive as late as it likes: it is not believed.
+//! There is one counter. A load reads it *before* it asks the database. A change takes the next value
+//! and writes it to a slot of what it is about: a number, a config, or everything. An answer is
+//! current while no slot that it depends on holds a newer value. So an answer that was read before a
+//! change is refused however late it arrives.
 //!
-//! **Invariant:** bump first, then remove. Checking before an insert is not enough (a change may
-//! come between the two); the value carries its generation and is judged when it is *read*.
+//! **Invariant:** bump the fence first, then remove entries. Checking before an insert is not enough,
+//! because a change may come between the two. So an answer carries its generation, and is checked
+//! each time it is *read*.
 //!
-//! Numbers and configs are hashed onto a fixed number of places, so memory is bounded. Two that
-//! share a place invalidate each other now and then, which costs a load and never a wrong answer.
+//! Numbers and configs are hashed onto a fixed number of slots, so memory is bounded. Two that share
+//! a slot invalidate each other: that costs a load and never gives a wrong answer.
 
 use std::time::Duration;
 
@@ -36,13 +37,13 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// The stamp of an answer whose load began in `born`.
     pub(crate) fn new(born: Generation, caller: Caller, config: Option<ConfigId>) -> Self {
-        let config = config.map_or(NO_CONFIG, place_of_config);
-        Self { born, config_born: born, number: place_of(caller.number), config }
+        let config = config.map_or(NO_CONFIG, slot_of_config);
+        Self { born, config_born: born, number: slot_of(caller.number), config }
     }
 
     /// The stamp of what depends on every tenant that has this number.
     pub(crate) fn of_number(born: Generation, number: E164) -> Self {
-        Self { born, config_born: born, number: place_of(number), config: NO_CONFIG }
+        Self { born, config_born: born, number: slot_of(number), config: NO_CONFIG }
     }
 
     /// The stamp of what the number alone says.
@@ -61,14 +62,14 @@ impl Stamp {
     }
 }
 
-/// The generations of everything, and until when hits count at all.
+/// The generations of all changes, and the end of the lease.
 pub(crate) struct Fence {
     latest: AtomicU64,
     /// The last change of many numbers at once, or of everything.
     all: AtomicU64,
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
-    /// The last time that it was turned whose credentials are used.
+    /// The last switch between the database's credentials and the environment's.
     switched: AtomicU64,
     numbers: Box<[AtomicU64]>,
     configs: Box<[AtomicU64]>,
@@ -76,17 +77,17 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
-    /// A fence with a lease that never ends, for a store that nobody listens to.
+    /// A fence with a lease that never ends, for a store without a change feed.
     pub(crate) fn new() -> Self {
-        let places = |count: u16| (0..count).map(|_| AtomicU64::new(0)).collect();
+        let slots = |count: u16| (0..count).map(|_| AtomicU64::new(0)).collect();
         Self {
             latest: AtomicU64::new(0),
             all: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
             switched: AtomicU64::new(0),
-            numbers: places(PLACES),
+            numbers: slots(SLOTS),
             // One more, for "no config", which nothing ever bumps.
-            configs: places(PLACES + 1),
+            configs: slots(SLOTS + 1),
             lease: AtomicU64::new(u64::MAX),
         }
     }
@@ -96,35 +97,35 @@ impl Fence {
         Generation(self.latest.load(Ordering::SeqCst))
     }
 
-    /// Makes every answer that depends on what changed, and was read before now, not count. Returns
-    /// the first generation in which one counts again.
+    /// Makes every answer outdated that depends on what changed and was read before now. Returns the
+    /// first generation that is current again.
     pub(crate) fn bump(&self, change: Change) -> Generation {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
-        let place = match change {
-            Change::Config(id) => &self.configs[usize::from(place_of_config(id))],
-            Change::Number(caller) => &self.numbers[usize::from(place_of(caller.number))],
+        let slot = match change {
+            Change::Config(id) => &self.configs[usize::from(slot_of_config(id))],
+            Change::Number(caller) => &self.numbers[usize::from(slot_of(caller.number))],
             Change::Numbers | Change::All => &self.all,
         };
-        place.fetch_max(generation, Ordering::SeqCst);
+        slot.fetch_max(generation, Ordering::SeqCst);
         Generation(generation)
     }
 
-    /// Changes may have been missed: nothing that was read before now counts, though it may still
-    /// be the last good answer.
+    /// Changes may have been missed: no answer from before now is current, but it may still serve as
+    /// the last good one.
     pub(crate) fn doubt(&self) {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
         self.doubt.fetch_max(generation, Ordering::SeqCst);
     }
 
-    /// It was turned whose credentials are used: nothing that was read before now counts, though what
-    /// it says of its number still holds.
+    /// The source of credentials was switched (the flag): no answer from before now is current, but
+    /// what it says of its number still holds.
     pub(crate) fn switch_source(&self) {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
         self.switched.fetch_max(generation, Ordering::SeqCst);
         self.doubt.fetch_max(generation, Ordering::SeqCst);
     }
 
-    /// Whether it was turned since.
+    /// Whether the source was switched since.
     pub(crate) fn was_switched_since(&self, made: Generation) -> bool {
         self.switched.load(Ordering::SeqCst) > made.0
     }
@@ -135,35 +136,35 @@ impl Fence {
         self.doubt.load(Ordering::Acquire) <= stamp.oldest() && !self.knows_better(stamp)
     }
 
-    /// Whether a change of what the answer depends on is known. Then it may not even be served as
-    /// the last good one.
+    /// Whether a change of something that the answer depends on is known. Then it must not serve
+    /// even as the last good one.
     #[inline(always)]
     pub(crate) fn knows_better(&self, stamp: Stamp) -> bool {
-        let newest = |place: &AtomicU64, born: u64| place.load(Ordering::Acquire) > born;
+        let newest = |slot: &AtomicU64, born: u64| slot.load(Ordering::Acquire) > born;
         newest(&self.all, stamp.oldest())
             || newest(&self.numbers[usize::from(stamp.number)], stamp.born.0)
             || newest(&self.configs[usize::from(stamp.config)], stamp.config_born.0)
     }
 
-    /// Whether what the number says still holds, whatever became of its config.
+    /// Whether the number's part of an answer still holds, whatever happened to its config.
     pub(crate) fn admits_number(&self, stamp: Stamp) -> bool {
         self.admits(stamp.without_config())
     }
 
-    /// Whether what a config said in this generation still holds.
+    /// Whether a config that was read in this generation is still current.
     pub(crate) fn admits_config(&self, id: ConfigId, born: Generation) -> bool {
-        let holds = |place: &AtomicU64| place.load(Ordering::Acquire) <= born.0;
+        let holds = |slot: &AtomicU64| slot.load(Ordering::Acquire) <= born.0;
         holds(&self.doubt)
             && holds(&self.all)
-            && holds(&self.configs[usize::from(place_of_config(id))])
+            && holds(&self.configs[usize::from(slot_of_config(id))])
     }
 
-    /// Lets hits count until then, unless they may for longer already.
+    /// Extends the lease to this moment. A lease that ends later stays as it is.
     pub(crate) fn renew_lease(&self, until: Moment) {
         self.lease.fetch_max(until.0, Ordering::AcqRel);
     }
 
-    /// Lets no hit count until the lease is renewed.
+    /// Ends the lease: no answer of the database is current until it is renewed.
     pub(crate) fn end_lease(&self) {
         self.lease.store(0, Ordering::Release);
     }
@@ -174,8 +175,8 @@ impl Fence {
         now.0 < self.lease.load(Ordering::Acquire)
     }
 
-    /// How long ago it was last proven that no change was missed, by proofs that count so long. Zero
-    /// where nobody tells of changes; where nothing has proven it yet, the time since the beginning.
+    /// How long ago it was last proven that no change was missed, given how long a proof holds. Zero
+    /// without a change feed; before the first proof, the time since the start.
     pub(crate) fn lease_age(&self, now: Moment, lease: Duration) -> Duration {
         match self.lease.load(Ordering::Acquire) {
             u64::MAX => Duration::ZERO,
@@ -184,28 +185,28 @@ impl Fence {
     }
 }
 
-/// Whoever owns it: who asks without naming a tenant depends on all that do.
-fn place_of(number: E164) -> u16 {
-    place(number.as_u64())
+/// By the number alone, whichever tenant owns it: a question without a tenant depends on all owners.
+fn slot_of(number: E164) -> u16 {
+    slot(number.as_u64())
 }
 
-fn place_of_config(id: ConfigId) -> u16 {
+fn slot_of_config(id: ConfigId) -> u16 {
     // Either half may be the same in all of them, as it depends on who made them.
     let (high, low) = id.0.as_u64_pair();
-    place(high ^ low.rotate_left(31))
+    slot(high ^ low.rotate_left(31))
 }
 
-/// Spreads keys over places by multiplying with 2^64 divided by the golden ratio (Knuth, TAOCP 3,
+/// Spreads keys over slots by multiplying with 2^64 divided by the golden ratio (Knuth, TAOCP 3,
 /// section 6.4) and keeping the top bits.
-fn place(key: u64) -> u16 {
+fn slot(key: u64) -> u16 {
     #[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
-    let place = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PLACES.ilog2())) as u16;
-    place
+    let slot = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - SLOTS.ilog2())) as u16;
+    slot
 }
 
-/// A power of two. 1024 places are 8 KiB, which stay in the nearest cache.
-const PLACES: u16 = 1024;
-const NO_CONFIG: u16 = PLACES;
+/// A power of two. 1024 slots are 8 KiB, which fit into the processor's first-level cache.
+const SLOTS: u16 = 1024;
+const NO_CONFIG: u16 = SLOTS;
 
 #[cfg(test)]
 mod tests {
@@ -282,8 +283,8 @@ mod tests {
 
     #[test]
     fn numbers_and_configs_spread_over_the_places() {
-        let number = |at| place_of(caller(971_500_000_000 + at).number);
-        let config = |high, low| place_of_config(ConfigId(Uuid::from_u64_pair(high, low)));
+        let number = |at| slot_of(caller(971_500_000_000 + at).number);
+        let config = |high, low| slot_of_config(ConfigId(Uuid::from_u64_pair(high, low)));
         assert_spread("numbers", number);
         for same in [0, u64::MAX] {
             assert_spread("first halves", |at| config(at, same));
@@ -291,10 +292,10 @@ mod tests {
         }
     }
 
-    fn assert_spread(what: &str, place_of: impl Fn(u64) -> u16) {
-        let mut used = vec![0; usize::from(PLACES)];
-        (0..100_000).for_each(|at| used[usize::from(place_of(at))] += 1);
+    fn assert_spread(what: &str, slot_of: impl Fn(u64) -> u16) {
+        let mut used = vec![0; usize::from(SLOTS)];
+        (0..100_000).for_each(|at| used[usize::from(slot_of(at))] += 1);
         let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
-        assert!(*least > 50 && *most < 150, "100,000 {what} over 1024 places: {least} to {most}");
+        assert!(*least > 50 && *most < 150, "100,000 {what} over 1024 slots: {least} to {most}");
     }
 }

@@ -1,7 +1,7 @@
-//! Answers on their way into the cache, by where they come from, and how long they last.
+//! Answers on their way into the cache: where each comes from, and how long it may serve.
 //!
-//! **Invariant:** only what the database said counts while the lease is live, and no longer. What
-//! stands in for it serves without a lease, and until a moment that its maker names.
+//! **Invariant:** an answer of the database serves only while the lease is live. A substitute (the
+//! last good answer, or the environment's) needs no lease, and serves until a fixed moment.
 
 use std::time::Duration;
 
@@ -31,23 +31,23 @@ pub(crate) struct Lifetimes {
 pub(crate) struct Fresh {
     pub(super) outcome: ResolveOutcome,
     pub(super) stamp: Stamp,
-    /// From before the settings were read that made it.
+    /// A generation from before the settings that made it were read.
     pub(super) made: Generation,
     /// Until when it may answer.
     pub(super) serve_until: Moment,
     /// Until when it may be the last good answer.
     pub(super) stale_until: Moment,
-    /// When to load it anew if it is in use; never, if that is later than `serve_until`.
+    /// When to reload it if it is in use. Never, if that is later than `serve_until`.
     pub(super) refresh_at: Moment,
     /// When a caller last asked for it.
     pub(super) used_at: Moment,
-    /// Whether it answers only while it is proven that no change was missed. The last good answer
-    /// and errors do without: they are what there is when the database is away.
+    /// Whether it serves only while it is proven that no change was missed. The last good answer and
+    /// errors do not need that proof: they exist for the time when the database is away.
     pub(super) needs_lease: bool,
 }
 
 impl Fresh {
-    /// What the database said when it was asked at that moment.
+    /// An answer of the database, which was asked at that moment.
     pub(crate) fn from_database(
         caller: Caller,
         outcome: ResolveOutcome,
@@ -72,13 +72,13 @@ impl Fresh {
         }
     }
 
-    /// The same for whoever asked for it last at another moment.
+    /// The same, last asked for by a caller at another moment.
     pub(crate) fn used_at(self, used_at: Moment) -> Self {
         Self { used_at, ..self }
     }
 
-    /// What a number said before, joined with what its config says now. It lasts as long as the
-    /// number's part would have.
+    /// The number's part of an earlier answer, combined with the config as it is now. It serves as
+    /// long as the earlier answer would have.
     pub(crate) fn remade(
         outcome: ResolveOutcome,
         stamp: Stamp,
@@ -97,7 +97,7 @@ impl Fresh {
         }
     }
 
-    /// What there is for want of an answer of the database, until it is asked again.
+    /// A substitute for an answer of the database, until that is asked again.
     pub(crate) fn substitute(
         outcome: ResolveOutcome,
         stamp: Stamp,
@@ -116,8 +116,8 @@ impl Fresh {
         }
     }
 
-    /// The last good answer, marked stale, until the database is asked again. `made` is from before
-    /// the settings were read by which it may serve.
+    /// The last good answer, marked stale, until the database is asked again. `made` is a generation
+    /// from before the settings that allow it were read.
     pub(super) fn last_good(
         outcome: ResolveOutcome,
         last: &LastGood,
@@ -128,7 +128,7 @@ impl Fresh {
         Self { made, stale_until, ..Self::substitute(outcome, last.stamp, until, until) }
     }
 
-    /// What there is for want of it, by the rules that the database named last.
+    /// A substitute that follows the rules that the database named last.
     pub(crate) fn by_last_rules(
         outcome: ResolveOutcome,
         last: &LastGood,
@@ -141,11 +141,11 @@ impl Fresh {
     }
 }
 
-/// What the database said of a number when it last could.
+/// The last answer of the database for a number.
 pub(crate) struct LastGood {
     /// The answer, which may serve when the database cannot.
     pub(super) answer: Option<Resolution>,
-    /// What the number's row said.
+    /// The rules of the number's row.
     pub(crate) rules: KnownRules,
     pub(super) stamp: Stamp,
     pub(super) stale_until: Moment,
@@ -170,7 +170,7 @@ impl LastGood {
     }
 }
 
-/// What is left of an answer whose config has changed: what the number says.
+/// The number's part of an answer whose config has changed.
 pub(crate) struct NumberPart {
     pub(crate) config: ConfigId,
     pub(crate) rules: Option<Arc<Rules>>,
@@ -181,5 +181,5 @@ pub(crate) struct NumberPart {
     pub(super) refresh_at: Moment,
 }
 
-/// After which part of its time an answer that is in use is loaded anew.
+/// After which part of its lifetime an answer in use is reloaded.
 const REFRESH_AT: f64 = 0.85;

@@ -1,50 +1,34 @@
-//! Entries by caller: a table that is read without a lock, by two dependent reads of memory.
+//! Entries by caller: a hash table that is read without a lock, by two dependent reads of memory.
 //!
-//! A bucket is one cache line: seven entries, a tag of one byte for each, and a count of those that
-//! found it full and went on to the next bucket. So a look-up reads one line, follows one pointer,
-//! and compares the caller that it finds there. Within a level nothing ever moves, so a look-up
-//! cannot miss an entry for meeting a writer. Writers take turns.
+//! A look-up reads one bucket (`index/bucket.rs`), follows one pointer, and compares the caller that
+//! it finds there. Writers take turns under one lock.
 //!
-//! When a level is full, one twice as large takes its place. The emptied ones stay, because someone
-//! may be reading them; all of them together are as large as the one in use.
+//! When a level is full, one twice as large replaces it. The emptied levels stay allocated, because
+//! a reader may still be in one. All of them together are as large as the level in use.
 //!
-//! The tags, and the count of what went on, are those of the F14 tables (N. Bronson and X. Shi,
-//! "Open-sourcing F14 for faster, more memory-efficient hash tables", 2019).
+//! **Invariant:** within a level no entry ever moves, so a look-up cannot miss one because of a
+//! writer. A new level is published only when every entry stands in it, and the old one is emptied
+//! after that. So a look-up that finds nothing looks again if the level has changed meanwhile.
+
+mod bucket;
 
 use std::hash::BuildHasher;
 
+use self::bucket::{Bucket, find, meta_in, put, take};
 use super::entry::{CacheEntry, Meta};
 use crate::number::Caller;
-use crate::sync::{
-    Arc, AtomicU64, AtomicUsize, Guard, Mutex, MutexGuard, OnceLock, Ordering, PoisonError, Slot,
-};
+use crate::sync::{Arc, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
 
 /// The entries.
 pub(super) struct Index {
     levels: [OnceLock<Box<[Bucket]>>; LEVELS],
-    /// Which level is in use.
+    /// Which level is in use. Only grows.
     level: AtomicUsize,
     len: AtomicUsize,
     /// How many buckets the first level has; a power of two.
     first: usize,
     hasher: foldhash::fast::RandomState,
     writing: Mutex<()>,
-}
-
-#[repr(align(64))]
-#[derive(Default)]
-struct Bucket {
-    /// One byte a slot, the first one lowest: zero, or the tag of what stands there. In the highest
-    /// byte, how many entries went on from here.
-    tags: AtomicU64,
-    slots: [Slot<CacheEntry>; SLOTS],
-}
-
-/// Where an entry was found.
-struct Found<'a> {
-    entry: Guard<Option<Arc<CacheEntry>>>,
-    bucket: &'a Bucket,
-    at: usize,
 }
 
 impl Index {
@@ -66,13 +50,13 @@ impl Index {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// What a caller is looked for by.
+    /// The hash that a caller is found by.
     #[inline(always)]
     pub(super) fn hash(&self, caller: Caller) -> u64 {
         self.hasher.hash_one(caller)
     }
 
-    /// Looks at the entry of this hash that is meant, which stays as it is for as long as that takes.
+    /// Looks at the entry with this hash that `is_it` accepts. It cannot be freed meanwhile.
     #[inline(always)]
     pub(super) fn read<T>(
         &self,
@@ -86,15 +70,16 @@ impl Index {
                 let entry = found.entry.as_ref()?;
                 return Some(look(entry, entry.meta()?));
             }
-            // It may have been taken to the next level just now.
+            // A writer may have moved it to the next level between the two reads. `make_room`
+            // publishes the new level before it empties the old one, so then this load sees it.
             if self.level.load(Ordering::Acquire) == level {
                 return None;
             }
         }
     }
 
-    /// Puts an entry in its place and returns what stood there. `Err`: that outranks it and stays,
-    /// or there is no room.
+    /// Inserts an entry and returns the one that it replaced. `Err`: the one that is there outranks
+    /// it and stays, or there is no room.
     pub(super) fn insert(
         &self,
         entry: Arc<CacheEntry>,
@@ -102,12 +87,13 @@ impl Index {
     ) -> Result<Option<Arc<CacheEntry>>, Arc<CacheEntry>> {
         let Some(meta) = entry.meta() else { return Err(entry) };
         let hash = self.hasher.hash_one(meta.caller);
+        // Compared and replaced under one lock: else of two loads that end together the older could win.
         let _writing = self.lock();
         if let Some(found) = find(self.in_use(), hash, |there| there.caller == meta.caller) {
             if meta_in(found.entry.as_ref()).is_some_and(|there| outranks(there, meta)) {
                 return Err(entry);
             }
-            return Ok(found.bucket.slots[found.at].swap(Some(entry)));
+            return Ok(found.replace(entry));
         }
         self.make_room(1);
         put(self.in_use(), hash, entry)?;
@@ -115,7 +101,7 @@ impl Index {
         Ok(None)
     }
 
-    /// Takes out the entry of a caller, if it is the one that is meant.
+    /// Removes the entry of a caller, if `is_meant` accepts it.
     pub(super) fn remove(
         &self,
         caller: Caller,
@@ -123,37 +109,28 @@ impl Index {
     ) -> Option<Arc<CacheEntry>> {
         let hash = self.hasher.hash_one(caller);
         let _writing = self.lock();
-        let Found { entry, bucket, at } =
-            find(self.in_use(), hash, |there| there.caller == caller)?;
-        if !meta_in(entry.as_ref()).is_some_and(is_meant) {
+        let found = find(self.in_use(), hash, |there| there.caller == caller)?;
+        if !meta_in(found.entry.as_ref()).is_some_and(is_meant) {
             return None;
         }
-        // First, so that whoever finds it by its tag finds either it or nothing.
-        bucket.set_tag(at, 0);
-        let passed = path(self.in_use(), hash).take_while(|passed| !std::ptr::eq(*passed, bucket));
-        passed.for_each(Bucket::goes_on_no_more);
         self.len.fetch_sub(1, Ordering::Relaxed);
-        bucket.slots[at].swap(None)
+        take(self.in_use(), hash, &found)
     }
 
-    /// Looks at every entry, in no order, at some perhaps twice. What comes or goes meanwhile may be
-    /// seen or not.
+    /// Looks at every entry, in no order; at some perhaps twice. An entry that is inserted or removed
+    /// meanwhile may be seen or not.
     pub(super) fn for_each(&self, mut look: impl FnMut(&Meta)) {
         loop {
             let level = self.level.load(Ordering::Acquire);
-            for slot in self.buckets(level).iter().flat_map(|bucket| &bucket.slots) {
-                if let Some(meta) = meta_in(slot.load().as_ref()) {
-                    look(meta);
-                }
-            }
-            // What was taken to another level meanwhile is looked at there.
+            self.buckets(level).iter().for_each(|bucket| bucket.for_each(&mut look));
+            // Entries that moved to another level meanwhile are looked at there.
             if self.level.load(Ordering::Acquire) == level {
                 return;
             }
         }
     }
 
-    /// Makes room for so many more at once, which is less work than bit by bit.
+    /// Makes room for so many more entries at once, which is less work than level by level.
     pub(super) fn reserve(&self, more: usize) {
         let _writing = self.lock();
         self.make_room(more);
@@ -168,16 +145,15 @@ impl Index {
             return;
         }
         let (old, new) = (self.buckets(level), self.make(next));
-        for entry in old.iter().flat_map(|bucket| &bucket.slots).filter_map(Slot::load_full) {
+        for entry in old.iter().flat_map(Bucket::entries) {
             let hash = entry.meta().map_or(0, |meta| self.hasher.hash_one(meta.caller));
-            // There is room, since it is larger and nobody else writes.
+            // This cannot fail: the level is larger, and nobody else writes.
             let _placed = put(new, hash, entry);
         }
+        // Published when it is complete, and before the old one is emptied: a reader that finds the
+        // old one empty sees the new level in its second read.
         self.level.store(next, Ordering::Release);
-        for bucket in old {
-            bucket.tags.store(0, Ordering::Release);
-            bucket.slots.iter().for_each(|slot| slot.store(None));
-        }
+        old.iter().for_each(Bucket::clear);
     }
 
     fn make(&self, level: usize) -> &[Bucket] {
@@ -199,103 +175,16 @@ impl Index {
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        // Nothing that runs under this lock can panic between two steps that belong together.
+        // Nothing under this lock can panic between two steps that belong together, so a poisoned
+        // lock guards a sound index.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Bucket {
-    fn set_tag(&self, at: usize, tag: u8) {
-        let others = self.tags.load(Ordering::Relaxed) & !(0xFF << (at * 8));
-        self.tags.store(others | u64::from(tag) << (at * 8), Ordering::Release);
-    }
-
-    fn goes_on(&self) {
-        let tags = self.tags.load(Ordering::Relaxed);
-        if tags < MOST_GO_ON {
-            self.tags.store(tags + GOES_ON, Ordering::Release);
-        }
-    }
-
-    /// One that has reached the most is not known any more, and stays there.
-    fn goes_on_no_more(&self) {
-        let tags = self.tags.load(Ordering::Relaxed);
-        if tags < MOST_GO_ON {
-            self.tags.store(tags - GOES_ON, Ordering::Release);
-        }
-    }
-}
-
-/// Looks for an entry in the buckets where one of its hash may stand.
-#[inline(always)]
-fn find(buckets: &[Bucket], hash: u64, is_it: impl Fn(&Meta) -> bool) -> Option<Found<'_>> {
-    let tag = u64::from(tag_of(hash)) * EVERY_BYTE;
-    for bucket in path(buckets, hash) {
-        let tags = bucket.tags.load(Ordering::Acquire);
-        // The high bit of every byte that is the tag; of others above one, too, now and then.
-        let differs = tags ^ tag;
-        let mut same = differs.wrapping_sub(EVERY_BYTE) & !differs & HIGH_BITS;
-        while same != 0 {
-            let at = same.trailing_zeros() as usize / 8;
-            let entry = bucket.slots[at].load();
-            if meta_in(entry.as_ref()).is_some_and(&is_it) {
-                return Some(Found { entry, bucket, at });
-            }
-            same &= same - 1;
-        }
-        if tags < GOES_ON {
-            return None;
-        }
-    }
-    None
-}
-
-#[inline(always)]
-fn meta_in(slot: Option<&Arc<CacheEntry>>) -> Option<&Meta> {
-    slot?.meta()
-}
-
-/// Puts an entry that is not there yet where there is room. `Err`: there is none. For who writes.
-fn put(buckets: &[Bucket], hash: u64, entry: Arc<CacheEntry>) -> Result<(), Arc<CacheEntry>> {
-    let room = |bucket: &Bucket| {
-        let tags = bucket.tags.load(Ordering::Relaxed);
-        tags.to_le_bytes()[..SLOTS].iter().position(|&tag| tag == 0)
-    };
-    let found = path(buckets, hash).find_map(|bucket| Some((bucket, room(bucket)?)));
-    let Some((bucket, at)) = found else { return Err(entry) };
-    path(buckets, hash)
-        .take_while(|passed| !std::ptr::eq(*passed, bucket))
-        .for_each(Bucket::goes_on);
-    bucket.slots[at].store(Some(entry));
-    bucket.set_tag(at, tag_of(hash));
-    Ok(())
-}
-
-/// The buckets, beginning with the one where an entry of this hash is at home.
-#[inline(always)]
-fn path(buckets: &[Bucket], hash: u64) -> impl Iterator<Item = &Bucket> {
-    #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
-    let home = hash as usize & buckets.len().wrapping_sub(1);
-    let (before, from) = buckets.split_at_checked(home).unwrap_or((&[], buckets));
-    from.iter().chain(before)
-}
-
-/// From the high bits, since the low ones say which bucket it is; never zero.
-#[inline(always)]
-fn tag_of(hash: u64) -> u8 {
-    (hash >> 57) as u8 | 0x80
-}
-
-/// As many as fit into a line with their tags.
-const SLOTS: usize = 7;
-/// How many entries a bucket holds, on the average, before there is a next level.
+/// How many entries a bucket holds on average before the next level is made.
 const FULL: usize = 4;
-/// With 16 buckets in the first, the last level holds as many entries as there are phone numbers.
+/// With 16 buckets in the first level, the last one holds as many entries as there are phone numbers.
 const LEVELS: usize = 32;
-const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x0080_8080_8080_8080;
-const GOES_ON: u64 = 1 << 56;
-const MOST_GO_ON: u64 = 0xFF << 56;
 
 #[cfg(test)]
 mod tests {
@@ -328,7 +217,7 @@ mod tests {
             refresh_at: Moment::NEVER,
             serial,
         };
-        assert!(entry.keep(meta));
+        assert!(entry.set_meta(meta));
         entry
     }
 
@@ -366,8 +255,7 @@ mod tests {
         assert_eq!((seen, index.len()), (5000, 5000));
         (0..5000).for_each(|at| drop(index.remove(caller(at), |_| true)));
         assert_eq!(index.len(), 0);
-        let tags = index.in_use().iter().map(|bucket| bucket.tags.load(Ordering::Relaxed));
-        assert_eq!(tags.max(), Some(0), "no bucket says that any went on");
+        assert!(index.in_use().iter().all(Bucket::is_clear), "no overflow is left behind");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The credentials that numbers share: one object a config, so that one wipe serves all of them.
+//! Credentials by config: all numbers of a config share one object, so one wipe reaches all of them.
 //!
 //! **Invariant:** a change bumps the fence and wipes under the same lock under which loads join. So
 //! a load either joined before, and its answer is refused by the fence, or it comes after, and
@@ -36,13 +36,13 @@ pub(crate) struct Facts {
 }
 
 impl SharedCredentials {
-    /// Takes part in the credentials of a config when they are those of `matches`, or makes new
-    /// ones and shares those. Also returns the generation to stamp with what the config says.
+    /// Shares the credentials of a config if `matches` accepts them; else makes new ones and shares
+    /// those. Also returns the generation to stamp the config's part of an answer with.
     ///
-    /// `born` is the generation in which the row behind `make` was read. A row that says something
-    /// else than before is a change that was not heard of: the fence is bumped for it, so that the
-    /// answers that still hold the old credentials, which are wiped, count no more. What was found
-    /// is of that new generation then.
+    /// `born` is the generation in which the row behind `make` was read. A row that differs from the
+    /// one before it is a change that no feed reported. The fence is bumped for it and the old
+    /// credentials are wiped, so that no answer with them is current any more. What was found then has
+    /// that new generation.
     pub(crate) fn join<E>(
         &self,
         id: ConfigId,
@@ -65,8 +65,8 @@ impl SharedCredentials {
         let old = there.map(|(_, credentials)| credentials);
         let credentials = Arc::new(make()?);
         let born = match old {
-            // An old row that arrives late. Nobody would wipe what is not shared, so its answer must
-            // not count from here on, and is not kept.
+            // An old row that arrives late. Its credentials are not shared, so no change would wipe
+            // them: the bump makes their answer outdated, so that it is not kept.
             Some(_) if newer => {
                 fence.bump(Change::Config(id));
                 return Ok((credentials, born));
@@ -88,15 +88,15 @@ impl SharedCredentials {
         Ok((credentials, born))
     }
 
-    /// Takes part in the credentials of a config, if they are of a generation that counts.
+    /// Shares the credentials of a config, if their generation is current.
     pub(crate) fn current(
         &self,
         id: ConfigId,
-        counts: impl FnOnce(Generation) -> bool,
+        is_current: impl FnOnce(Generation) -> bool,
     ) -> Option<(Generation, Arc<Credentials>, Arc<Facts>)> {
         let by_config = self.lock();
         let Shared { born, credentials, facts } = by_config.get(&id)?;
-        let credentials = credentials.upgrade().filter(|_| counts(*born))?;
+        let credentials = credentials.upgrade().filter(|_| is_current(*born))?;
         credentials.acquire().then(|| (*born, credentials, Arc::clone(facts)))
     }
 
@@ -130,14 +130,14 @@ impl SharedCredentials {
 }
 
 impl Shared {
-    /// It with its credentials, where somebody still uses them.
+    /// This with its credentials, if an answer still uses them.
     fn in_use(&mut self) -> Option<(&mut Self, Arc<Credentials>)> {
         let credentials = self.credentials.upgrade()?;
         Some((self, credentials))
     }
 
-    /// Notes that a row with the same credentials was read, unless a newer one was, and returns the
-    /// generation of what it says: `new`, where that is something else than before.
+    /// Records that a row with the same credentials was read, unless a newer one was. Returns the
+    /// generation of its other columns: `new`, if they differ from before.
     fn agree(
         &mut self,
         born: Generation,
@@ -153,9 +153,8 @@ impl Shared {
     }
 }
 
-/// Bumps the fence for a change that nobody told of, and returns the generation of what was found.
-/// Nothing that is known by now can be lost by taking it for new: changes bump under the very lock
-/// under which this is called.
+/// Bumps the fence for a change that no feed reported, and returns the generation of what was found.
+/// No known change is lost by calling it new: changes bump under the lock that the caller holds.
 fn newly_found(fence: &Fence, id: ConfigId, born: Generation) -> Generation {
     let still_current = fence.admits_config(id, born);
     let bumped = fence.bump(Change::Config(id));

@@ -1,11 +1,11 @@
-//! What becomes of answers in time: which are wiped when, and which are due to be loaded anew.
+//! The sweep: which answers are wiped when, and which are due to be reloaded.
 //!
-//! The index never looks at the time by itself, and moka lets go of keys when it likes. So every
-//! entry that is kept is noted here for the moment at which something is to become of it, and is
-//! looked at then. An entry that was replaced meanwhile is found by its serial number to be gone.
+//! The index never looks at the clock, and moka drops keys when it likes. So every entry is scheduled
+//! here for the moment at which it must be looked at. An entry that was replaced meanwhile is
+//! recognized by its serial number, and skipped.
 //!
-//! **Invariant:** every entry that is kept is noted, for a moment that is not later than its end; one
-//! that must outlive its end, because the database is away, for a moment soon after.
+//! **Invariant:** every entry in the index is scheduled for a moment no later than its end. One that
+//! must outlive its end, because the database is away, is scheduled again soon after.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::number::Caller;
 use crate::sync::{MutexGuard, Ordering, PoisonError};
 
 impl Cache {
-    /// Wipes what is due, and returns what is in use and should be loaded anew before its time is
-    /// up. To be called every [`SWEEP`].
+    /// Wipes what is due, and returns the entries in use that should be reloaded before they end. To
+    /// be called every [`SWEEP`].
     ///
-    /// An answer whose time is up has no use while the lease is live and no load has failed, since
-    /// the database can be asked. Else it stays for as long as it may be the last good one.
+    /// While the lease is live and no load has failed, an answer that has ended is of no use, since
+    /// the database can be asked. Otherwise it stays for as long as it may be the last good one.
     pub(crate) fn sweep(&self, now: Moment) -> Vec<EntryId> {
         let due = {
             let mut due = self.due();
@@ -36,7 +36,7 @@ impl Cache {
                 let id = (meta.caller, meta.serial);
                 let ends_at = self.ends_at(entry, meta);
                 if now < ends_at {
-                    // Since it was loaded for its first caller, or anew for nobody.
+                    // Used since its load: a reload by itself is no use.
                     let loaded_at = entry.outcome.as_ref().ok().map(|answer| answer.loaded_at);
                     let used = loaded_at.is_some_and(|then| meta.was_used_since(then));
                     if now >= meta.refresh_at && used {
@@ -66,8 +66,7 @@ impl Cache {
         in_use
     }
 
-    /// When nobody has a claim to an entry any more: its time is up, or it holds a secret that nobody
-    /// has used for long.
+    /// When an entry ends: its lifetime is over, or it holds a secret that nobody has used for long.
     pub(super) fn ends_at(&self, entry: &CacheEntry, meta: &Meta) -> Moment {
         match entry.database_answer() {
             Some(_) => meta.fresh_until.min(meta.used_at().after(self.idle)),
@@ -75,8 +74,8 @@ impl Cache {
         }
     }
 
-    /// Says that the database failed: until then nothing is wiped for its age alone, since it may
-    /// be all there is.
+    /// Records that the database failed. Until that moment nothing is wiped for its age alone, since
+    /// it may be the only answer.
     pub(crate) fn distrust_database(&self, until: Moment) {
         self.distrust_until.fetch_max(until.0, Ordering::AcqRel);
     }
@@ -86,16 +85,16 @@ impl Cache {
         let due = self.due();
         let (first, last) = (*due.first_key_value()?.0, *due.last_key_value()?.0);
         let from = first + jitter_fraction % (last - first + 1);
-        let (_, places) = due.range(from..).next()?;
-        let at = usize::try_from(jitter_fraction >> 32).unwrap_or(0) % places.len().max(1);
-        // Some were replaced since they were noted.
-        let (before, from) = places.split_at(at);
+        let (_, entries) = due.range(from..).next()?;
+        let at = usize::try_from(jitter_fraction >> 32).unwrap_or(0) % entries.len().max(1);
+        // Some were replaced since they were scheduled.
+        let (before, from) = entries.split_at(at);
         let caller = |&id: &CompactId| self.table.read_exact(id, |_, meta| meta.caller);
         from.iter().chain(before).find_map(caller)
     }
 
-    /// Notes when something is to become of an entry. What is far away is noted for a moment somewhat
-    /// before that, at which it is noted again: so a million of them share a few lists.
+    /// Schedules an entry to be looked at. A moment that is far away is rounded down, and the entry
+    /// is scheduled again then: so a million entries share a few lists.
     pub(super) fn schedule(&self, now: Moment, at: Moment, id: CompactId) {
         let (now, at) = (tick(now), tick(at));
         let apart = at.saturating_sub(now) / LISTS;
@@ -116,5 +115,5 @@ fn tick(at: Moment) -> u64 {
 pub(crate) const SWEEP: Duration = Duration::from_millis(50);
 /// How soon an entry that outlived its time for want of a lease is looked at again.
 const RECHECK: Duration = Duration::from_secs(1);
-/// Into how many lists, about, goes what is to be looked at between now and any later moment.
+/// Into about how many lists the entries go that are scheduled between now and any later moment.
 const LISTS: u64 = 64;

@@ -1,8 +1,13 @@
-//! What stands in the index, and the care that nothing secret outlives its place there.
+//! The index with its duty to wipe: no secret stays in memory after its entry has left the index.
 //!
-//! An entry that leaves is *retired*: its answer's credentials are released then and there, or, if
-//! callers still hold the answer, as soon as the last of them lets go. One who is just now lent it
-//! near its thread may find it wiped, and resolves again.
+//! An entry that leaves is *retired*. Its answer's credentials are released at once if nobody holds
+//! the answer, else when the last holder drops it. A caller that is borrowing the answer from a
+//! thread's cache at that moment may find the credentials wiped; it then resolves again.
+//!
+//! **Invariant:** of an entry that is retired while it is handed to a caller, one of the two notices:
+//! either the caller sees that it is retired, or `retire` counts the caller as a holder. Each side
+//! writes its own mark first and reads the other's after a fence (`Resolution::is_retired` is the
+//! other side). `tests/model/weak.rs` shows that both fences are needed.
 
 use super::entry::{CacheEntry, CompactId, EntryId, Meta};
 use super::index::Index;
@@ -12,7 +17,7 @@ use crate::sync::{Arc, Mutex, MutexGuard, Ordering, PoisonError, Weak, fence};
 /// Entries by caller.
 pub(super) struct Table {
     index: Index,
-    /// Retired answers that callers still hold.
+    /// Retired answers that callers still hold. Looked at again by each sweep.
     lingering: Mutex<Vec<Weak<CacheEntry>>>,
 }
 
@@ -37,7 +42,7 @@ impl Table {
         self.read_hashed(self.hash(caller), caller, look)
     }
 
-    /// The same, by what [`hash`](Self::hash) has said.
+    /// The same, by the caller's [`hash`](Self::hash).
     #[inline(always)]
     pub(super) fn read_hashed<T>(
         &self,
@@ -48,13 +53,13 @@ impl Table {
         self.index.read(hash, |meta| meta.caller == caller, look)
     }
 
-    /// What a caller is looked for by.
+    /// The hash that a caller is found by.
     #[inline(always)]
     pub(super) fn hash(&self, caller: Caller) -> u64 {
         self.index.hash(caller)
     }
 
-    /// Looks at one very entry.
+    /// Looks at one exact entry, whatever stands under its key by now.
     pub(super) fn read_exact<T>(
         &self,
         CompactId { hash, serial }: CompactId,
@@ -63,27 +68,29 @@ impl Table {
         self.index.read(hash, |meta| meta.serial == serial, |entry, meta| look(entry, meta))
     }
 
-    /// One very entry, in less room.
+    /// The same entry id, in half the memory.
     pub(super) fn compact(&self, (caller, serial): EntryId) -> CompactId {
         CompactId { hash: self.hash(caller), serial }
     }
 
-    /// Makes room for so many more.
+    /// Makes room for so many more entries.
     pub(super) fn reserve(&self, more: usize) {
         self.index.reserve(more);
     }
 
-    /// Puts an entry in its place and retires what stood there. `false`: that outranks it, and
-    /// stays; or it stands somewhere already.
+    /// Inserts an entry and retires the one that it replaces. `false`: the one that is there
+    /// outranks it and stays, or this entry is in the index already.
     pub(super) fn insert(
         &self,
         entry: Arc<CacheEntry>,
         meta: Meta,
         outranks: impl FnOnce(&Meta, &Meta) -> bool,
     ) -> bool {
-        if !entry.keep(meta) {
+        // Set before the entry is published, so that a reader of the index always finds it.
+        if !entry.set_meta(meta) {
             return false;
         }
+        // One of the two leaves: the replaced entry, or this one if it lost. Both are retired alike.
         let inserted = self.index.insert(entry, outranks);
         let placed = inserted.is_ok();
         if let Some(goes) = inserted.unwrap_or_else(Some) {
@@ -92,42 +99,44 @@ impl Table {
         placed
     }
 
-    /// Removes whatever stands under a key.
+    /// Removes the entry of a caller, whichever it is.
     pub(super) fn remove(&self, caller: Caller) {
         if let Some(entry) = self.index.remove(caller, |_| true) {
             self.retire(entry);
         }
     }
 
-    /// Removes one very entry, never whatever stands under its key by now.
+    /// Removes one exact entry, and never a newer one under the same key: moka's eviction listener
+    /// and the sweep may be late.
     pub(super) fn remove_exact(&self, caller: Caller, serial: u64) {
         if let Some(entry) = self.index.remove(caller, |meta| meta.serial == serial) {
             self.retire(entry);
         }
     }
 
-    /// Removes what `outdated` says.
+    /// Removes every entry that `outdated` names.
     pub(super) fn remove_all(&self, outdated: impl Fn(&Meta) -> bool) {
-        let mut places = Vec::new();
+        // Collected first: removing needs the writer lock, which looking does without.
+        let mut ids = Vec::new();
         self.index.for_each(|meta| {
             if outdated(meta) {
-                places.push((meta.caller, meta.serial));
+                ids.push((meta.caller, meta.serial));
             }
         });
-        for (caller, serial) in places {
+        for (caller, serial) in ids {
             self.remove_exact(caller, serial);
         }
     }
 
-    /// Releases the answers that callers have let go of since they were retired.
+    /// Releases the retired answers that no caller holds any more.
     pub(super) fn release_lingering(&self) {
         self.lingering().retain(|answer| !released(answer));
     }
 
-    /// Leaves the credentials of an entry that is in the index no more, or never was.
+    /// Ends an entry's use of its credentials. It has left the index, or never was in it.
     pub(super) fn retire(&self, entry: Arc<CacheEntry>) {
         if let Some(meta) = entry.meta() {
-            // Seen by whoever is handed it now, before it is counted who holds it.
+            // First the mark, then the count of holders (in `released`): the order of the invariant.
             meta.retired.swap(true, Ordering::SeqCst);
         }
         if entry.database_answer().is_none() {
@@ -145,25 +154,26 @@ impl Table {
     }
 }
 
-/// Releases the credentials of a retired answer if nobody holds it, nor reads it in the index.
+/// Releases the credentials of a retired answer, if nobody holds it or reads it in the index.
 fn released(retired: &Weak<CacheEntry>) -> bool {
     let Some(entry) = retired.upgrade() else {
-        // Its last holder has let go, and released it by that.
+        // Its last holder dropped it, which released it.
         return true;
     };
-    // Between saying that it is retired and counting who holds it: whoever is not counted here sees
-    // that it is. The other half is in `Resolution::is_retired`.
+    // Between the mark in `retire` and the count of holders: a caller that is not counted below sees
+    // the mark. The other half is in `Resolution::is_retired`.
     fence(Ordering::SeqCst);
-    // What comes near is held first and counted then, and goes the other way round. So with as many
-    // near before as after, there is nobody else if nobody else was counted in between.
-    let thread_cache =
+    // A thread's cache holds the entry first and is counted then; it is uncounted first and lets go
+    // then. So if the count of caches is the same before and after, the holders counted in between
+    // are this function, those caches, and nobody else.
+    let caches =
         || entry.meta().map_or(0, |meta| usize::from(meta.thread_caches.load(Ordering::Acquire)));
-    let before = thread_cache();
+    let before = caches();
     let holders = Arc::strong_count(&entry);
-    // The count of holders is read without an order of its own: who was seen to have let go must be
-    // seen to have gone from near, too.
+    // `strong_count` is a relaxed load. With this fence, a cache whose release of the entry it has
+    // seen is also seen to be uncounted.
     fence(Ordering::Acquire);
-    let unheld = holders == 1 + before && thread_cache() == before;
+    let unheld = holders == 1 + before && caches() == before;
     if unheld && let Ok(answer) = &entry.outcome {
         answer.release();
     }

@@ -1,11 +1,12 @@
-//! What a thread was asked for lately, close to it: a hit here writes to nothing that threads share.
+//! Each thread's own cache of the entries that it was asked for lately. A hit here writes to nothing
+//! that threads share.
 //!
-//! The index keeps what is being read from being freed, at the price of two writes that the processor
-//! has to wait for. An entry that stands here is held anyway. It is judged like any other: by the
-//! fence, by its time, and by whether it has left the index since.
+//! Reading through the index takes a guard that keeps the entry from being freed. That costs two
+//! writes for which the processor waits. An entry in a thread's cache is held anyway, so it needs no
+//! guard. It is checked like any other: by the fence, by its age, and by whether it has left the index.
 //!
-//! **Invariant:** an entry knows in how many places of this kind it stands, so that these do not
-//! count as holders of it when it leaves. They keep a little memory, and no secret.
+//! **Invariant:** an entry counts the thread caches that it is in. They do not count as holders when
+//! it leaves the index, so they keep a little memory alive, and no secret.
 
 use std::cell::{Cell, Ref, RefCell};
 
@@ -16,9 +17,9 @@ use crate::sync::Arc;
 /// The entries of one thread, by their hashes.
 #[derive(Default)]
 pub(crate) struct ThreadCache {
-    /// None before the first is kept.
+    /// Empty before the first entry is taken.
     slots: RefCell<Box<[Slot]>>,
-    /// How many look-ups have found nothing here.
+    /// How many look-ups have found nothing here, modulo 256.
     misses: Cell<u8>,
 }
 
@@ -29,7 +30,7 @@ struct Slot {
 }
 
 impl ThreadCache {
-    /// The entry of a caller, if it stands here and in the index, too.
+    /// The entry of a caller, if it is both here and in the index.
     #[inline(always)]
     pub(super) fn find(&self, hash: u64, caller: Caller) -> Option<Ref<'_, Arc<CacheEntry>>> {
         let slots = self.slots.try_borrow().ok()?;
@@ -42,14 +43,14 @@ impl ThreadCache {
         .ok()
     }
 
-    /// Keeps one of several entries that were not found here, so that what is asked for often comes
-    /// to stand here, and what is not costs nothing.
+    /// Takes one of every few entries that were not found here. So an entry in frequent use gets here
+    /// soon, and one that is asked for once costs nothing.
     pub(super) fn offer(&self, hash: u64, entry: &Arc<CacheEntry>) {
         self.misses.set(self.misses.get().wrapping_add(1));
         if !self.misses.get().is_multiple_of(KEEP_ONE_OF) {
             return;
         }
-        // Somebody who is looking at an entry may have asked for another one.
+        // Borrowed already: a caller that is looking at an entry has asked for another one.
         let Ok(mut slots) = self.slots.try_borrow_mut() else { return };
         if slots.is_empty() {
             *slots = (0..SLOTS).map(|_| Slot::default()).collect();
@@ -61,14 +62,15 @@ impl ThreadCache {
 }
 
 impl Slot {
-    /// After it holds the entry: for a moment it looks like a holder.
+    /// Called after it holds the entry. In between it is taken for a caller, which delays a wipe and
+    /// never makes one too early.
     fn count_in(&self) {
         if let Some(meta) = self.entry.as_ref().and_then(|entry| entry.meta()) {
             meta.enter_thread_cache();
         }
     }
 
-    /// Before it lets go, for the same reason.
+    /// Called before it lets go, for the same reason.
     fn count_out(&self) {
         if let Some(meta) = self.entry.as_ref().and_then(|entry| entry.meta()) {
             meta.leave_thread_cache();
@@ -89,6 +91,6 @@ fn slot_of(hash: u64) -> usize {
     place
 }
 
-/// A power of two. 8192 of them are 128 KiB, which stay in the second nearest cache.
+/// A power of two. 8192 slots are 128 KiB, which fit into the processor's second-level cache.
 const SLOTS: usize = 8192;
 const KEEP_ONE_OF: u8 = 4;

@@ -40,8 +40,8 @@ impl Attempt<'_> {
 
         self.waited(draft, self.make_room(&metadata)).await?;
         draft.call = Some(Call::placed(self.room, answer));
-        let kept = gate.about_to_dial(self.room, answer.config_id(), dialled.e164).await;
-        if let Err(error) = kept {
+        let recorded = gate.about_to_dial(self.room, answer.config_id(), dialled.e164).await;
+        if let Err(error) = recorded {
             // An agent of an earlier attempt may be in there, and somebody on the phone.
             if !careful {
                 self.close_room(draft).await;

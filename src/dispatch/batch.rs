@@ -206,7 +206,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Places the entries of a file, which is opened twice: to look through it, and to go through
-    /// it. `tell` gets each result once, those of earlier runs included, and how it stands by then.
+    /// it. `report` gets each result once, those of earlier runs included, and how it stands by then.
     ///
     /// # Errors
     ///
@@ -215,12 +215,12 @@ impl<'a> Batch<'a> {
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,
         journal: Journal,
-        mut tell: impl FnMut(Option<&Value>, &Summary),
+        mut report: impl FnMut(Option<&Value>, &Summary),
     ) -> Result<Summary, BatchError> {
-        let tell = |told: Option<RowResult<'_>>, so_far: &Summary| {
-            tell(told.map(|told| told.result), so_far);
+        let report = |row_result: Option<RowResult<'_>>, so_far: &Summary| {
+            report(row_result.map(|row_result| row_result.result), so_far);
         };
-        self.run_with_rows(open, journal, tell).await
+        self.run_with_rows(open, journal, report).await
     }
 
     /// The same, with the row of each result.
@@ -232,7 +232,7 @@ impl<'a> Batch<'a> {
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,
         journal: Journal,
-        mut tell: impl FnMut(Option<RowResult<'_>>, &Summary),
+        mut report: impl FnMut(Option<RowResult<'_>>, &Summary),
     ) -> Result<Summary, BatchError> {
         let Parts { batch, version, known, results, file } =
             journal.take().map_err(BatchError::Journal)?;
@@ -245,9 +245,9 @@ impl<'a> Batch<'a> {
             results,
             summary: Summary { entries, ..Summary::default() },
             gauges: BatchGauges::new(),
-            tell: &mut tell,
+            report: &mut report,
         };
-        progress.tell(None);
+        progress.report(None);
         let (journal, writing) = Journal::writer(file);
         let pace = Pace::new(self.limits);
         let going = async {
@@ -276,7 +276,7 @@ struct Progress<'a> {
     results: Results,
     summary: Summary,
     gauges: BatchGauges,
-    tell: &'a mut dyn FnMut(Option<RowResult<'_>>, &Summary),
+    report: &'a mut dyn FnMut(Option<RowResult<'_>>, &Summary),
 }
 
 /// What reading on came to.
@@ -288,17 +288,17 @@ enum Step {
 
 impl Progress<'_> {
     /// Tells of a result, if there is one, and how it stands.
-    fn tell(&mut self, result: Option<(&Value, &Row)>) {
+    fn report(&mut self, result: Option<(&Value, &Row)>) {
         let summary = &self.summary;
         let (placed, left) = (summary.of(Outcome::Placed), summary.left);
         let failed = summary.done() - placed;
         let waiting = summary.entries.saturating_sub(placed + failed + left);
         self.gauges.say([waiting, placed, failed, left]);
-        let told = result.map(|(result, Row { values, attempts })| {
+        let row_result = result.map(|(result, Row { values, attempts })| {
             let attempts = result["attempts"].as_u64().unwrap_or(*attempts);
             RowResult { result, row: values, attempts }
         });
-        (self.tell)(told, summary);
+        (self.report)(row_result, summary);
     }
 
     /// Reads one entry. One that has its result by an earlier run is told of, and done with.
@@ -310,7 +310,7 @@ impl Progress<'_> {
                 let result = self.results.read(span).map_err(BatchError::Journal)?;
                 self.summary.earlier += 1;
                 count(&mut self.summary.outcomes, &result);
-                self.tell(Some((&result, &Row::of(&mut entry))));
+                self.report(Some((&result, &Row::of(&mut entry))));
                 Ok(Step::Earlier)
             }
             earlier => Ok(Step::Next(Box::new((entry, earlier)))),
@@ -321,14 +321,14 @@ impl Progress<'_> {
         match ended {
             Ended::Done(result) => {
                 count(&mut self.summary.outcomes, &result);
-                self.tell(Some((&result, row)));
+                self.report(Some((&result, row)));
             }
             Ended::Left(result) => {
                 self.summary.left += 1;
                 if let Some(result) = &result {
                     count(&mut self.summary.left_with, result);
                 }
-                self.tell(result.as_ref().map(|result| (result, row)));
+                self.report(result.as_ref().map(|result| (result, row)));
             }
             Ended::Failed(error) => return Err(BatchError::Journal(error)),
         }
@@ -340,7 +340,7 @@ impl Progress<'_> {
         let done = |seen: &&EarlierEntry| matches!(seen.state, State::Done(_));
         let unread = self.known.values().filter(done).count() as u64;
         self.summary.left = self.summary.entries.saturating_sub(self.summary.done() + unread);
-        self.tell(None);
+        self.report(None);
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a resolver is put together.
+//! The builder of a resolver.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,15 +36,15 @@ impl ResolverBuilder {
         Self { settings, store: None, database: None, clock: None }
     }
 
-    /// A store in place of the database that the settings name. Nobody listens for its changes:
-    /// tell of them with [`Resolver::invalidate`], or let the TTL find them.
+    /// A store in place of the database that the settings name. It has no change feed: report its
+    /// changes with [`Resolver::invalidate`], or let the TTL find them.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// The database that the settings name, where it was opened already: its connections are shared.
+    /// The database that the settings name, opened already. Its connections are shared.
     #[must_use]
     pub fn database(mut self, database: OpenStore) -> Self {
         self.database = Some(database);

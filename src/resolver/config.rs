@@ -1,7 +1,7 @@
-//! A config that changed is asked for once, however many numbers point at it.
+//! A changed config is loaded once, however many numbers use it.
 //!
-//! What a number says outlives a change of its config. So its answer is made again of that and of
-//! what the config says now, which the first number that needs it has loaded for all of them.
+//! A change of a config leaves the number's part of each answer valid. So an answer is made again
+//! from that part and the new config, which the first number that needs it loads for all of them.
 
 use std::sync::Arc;
 
@@ -33,11 +33,11 @@ struct Used {
 }
 
 impl Resolver {
-    /// The credentials of one config, whichever numbers use it and whatever the flag says: for what
-    /// was begun with that config and must go on with it, such as a call that is to be ended.
+    /// The credentials of one config, whatever the flag says: for work that began with this config
+    /// and must go on with it, such as a call that is to be ended.
     ///
-    /// What is in memory answers at once. Else those who ask together wait for one statement, for
-    /// `RESOLVE_DEADLINE` at the most.
+    /// Credentials in memory are returned at once. Otherwise callers wait together for one statement,
+    /// for `RESOLVE_DEADLINE` at the most.
     ///
     /// # Errors
     ///
@@ -45,12 +45,12 @@ impl Resolver {
     pub async fn resolve_config(&self, id: ConfigId) -> Result<Resolution, ResolveError> {
         let engine = &self.engine;
         let now = engine.clock.now();
-        let counts = |born| engine.cache.fence.admits_config(id, born);
+        let is_current = |born| engine.cache.fence.admits_config(id, born);
         let in_memory = || {
             engine
                 .cache
                 .shared
-                .current(id, counts)
+                .current(id, is_current)
                 .filter(|_| engine.cache.fence.lease_is_live(now))
         };
         let used = match in_memory() {
@@ -70,7 +70,7 @@ impl Resolver {
         Ok(answer(credentials, id, &facts, None, environment, loaded_at))
     }
 
-    /// The credentials of the environment, whatever the flag says: for what was begun with them.
+    /// The credentials of the environment, whatever the flag says: for work that began with them.
     ///
     /// # Errors
     ///
@@ -91,8 +91,8 @@ impl Resolver {
         Ok(store.configs().await?.into_iter().map(|config| config.id).collect())
     }
 
-    /// A server refused these credentials. If they are those that callers are answered with, they
-    /// are dropped, and the next caller loads what the config says now.
+    /// Reports that a LiveKit server refused these credentials. If they are the ones in memory, they
+    /// are dropped, and the next caller loads the config anew.
     pub fn credentials_refused(&self, answer: &Resolution) {
         if let Some(id) = answer.config_id()
             && self.engine.cache.shared.holds(id, &answer.credentials)
@@ -104,13 +104,13 @@ impl Resolver {
 }
 
 impl Loader {
-    /// The answer for a number whose config has changed, if what that says now is known.
+    /// The answer for a number whose config has changed, if the new config is in memory.
     pub(super) fn with_new_config(&self, caller: Caller, now: Moment) -> Option<ResolveOutcome> {
         let part = self.cache.number_part(caller, now)?;
         self.remake(caller, &part, now).map(|loaded| loaded.outcome)
     }
 
-    /// The same, and loads what the config says now, unless somebody does so already.
+    /// The same; loads the config first, or joins its load.
     pub(super) async fn after_config_change(self: &Arc<Self>, caller: Caller) -> Option<Loaded> {
         let now = self.clock.now();
         let part = self.cache.number_part(caller, now)?;
@@ -118,7 +118,7 @@ impl Loader {
         self.remake(caller, &part, now)
     }
 
-    /// Waits for a load of a config that is as new as this question, and takes part in what it found.
+    /// Waits for a load of a config that is new enough for this question, and shares its credentials.
     async fn config(self: &Arc<Self>, id: ConfigId) -> Result<Result<Used, Reason>, Crashed> {
         let question = self.question_now();
         loop {
@@ -148,10 +148,10 @@ impl Loader {
     }
 
     fn remake(&self, caller: Caller, part: &NumberPart, now: Moment) -> Option<Loaded> {
-        let counts = |born| self.cache.fence.admits_config(part.config, born);
+        let is_current = |born| self.cache.fence.admits_config(part.config, born);
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let stamp = part.stamp;
-        let (born, credentials, facts) = self.cache.shared.current(part.config, counts)?;
+        let (born, credentials, facts) = self.cache.shared.current(part.config, is_current)?;
         let running = self.live.running();
         let outcome = Ok(answer(
             credentials,
@@ -239,7 +239,7 @@ mod tests {
             .await
             .unwrap();
 
-        // Nobody else tells of changes then.
+        // Without a change feed: only this test reports changes.
         let resolver = Resolver::builder(settings).store(store).start();
         resolver.resolve(caller).await.unwrap();
         resolver.invalidate(Change::Config(id));

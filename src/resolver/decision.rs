@@ -1,5 +1,5 @@
-//! What the rows say: the number's rules, its config and its secret, turned into an answer or into
-//! the reason why there is none. No waiting here, and no cache.
+//! From rows to a decision: the number's rules, its config and its secret become an answer, or the
+//! reason why there is none. Nothing here waits or reads the cache.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::rules::{Rules, RulesError};
 use crate::server_url::{AllowedHosts, ServerUrl, ServerUrlError};
 use crate::store::{Config, Route};
 
-/// What was decided, and the config that it depends on, whether that exists or not.
+/// A decision, and the config that it depends on, whether that exists or not.
 pub(super) struct Decision {
     pub(super) depends_on: Option<ConfigId>,
     /// What the number's row says, where it has one.
@@ -78,7 +78,7 @@ impl Unusable {
     }
 }
 
-/// Goes through a row in the order in which things can be wrong with it.
+/// Checks a row, part by part.
 pub(super) fn decide(
     route: Option<Route>,
     ring: Option<&Arc<KeyRing>>,
@@ -96,7 +96,7 @@ pub(super) fn decide(
     Decision { depends_on, rules: KnownRules::Rules(Arc::new(rules)), verdict }
 }
 
-/// Goes through a config in the same order.
+/// Checks a config, part by part.
 pub(super) fn choose(
     id: ConfigId,
     config: Option<Config>,
@@ -132,13 +132,13 @@ impl Decision {
         Self { depends_on: None, rules, verdict: Err(why) }
     }
 
-    /// Whether an answer that was made earlier is the one that this would be.
+    /// Whether an earlier outcome is the one that this decision would give.
     pub(super) fn says(&self, earlier: &ResolveOutcome, environment: &Environment) -> bool {
         let reason = match (&self.verdict, earlier) {
             (Ok(chosen), Ok(answer)) if answer.reason().is_none() => {
                 return chosen.is(answer, &self.rules, environment);
             }
-            // One that opens is not refused, and the other way round.
+            // The earlier outcome was no answer: that is right only if the secret does not open.
             (Ok(chosen), _) => match chosen.config.open(&chosen.ring) {
                 Ok(_) => return false,
                 Err(error) => Unusable::from(error).reason(),
@@ -175,7 +175,7 @@ impl Chosen {
         })
     }
 
-    /// Takes part in the credentials of the config, or opens its secret to make them.
+    /// Shares the credentials of the config, or opens its secret to make them.
     pub(super) fn credentials(
         &self,
         born: Generation,
@@ -205,7 +205,7 @@ impl Chosen {
     }
 }
 
-/// An answer of the database: what a config says, and what a number's rules say.
+/// An answer of the database: made from a config and the rules of a number.
 pub(super) fn answer(
     credentials: Arc<Credentials>,
     id: ConfigId,
@@ -221,7 +221,7 @@ pub(super) fn answer(
     Resolution::new(Answer::new(credentials, trunk, agent, origin, rules, loaded_at))
 }
 
-/// A text with something in it.
+/// The text, unless it is blank.
 pub(super) fn given(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.trim().is_empty())
 }

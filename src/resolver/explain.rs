@@ -1,4 +1,4 @@
-//! Each step of a resolution and why it went that way, for a person who asks.
+//! `Resolver::explain`: the steps of a resolution and the reason for each.
 
 use serde::Serialize;
 
@@ -30,15 +30,15 @@ pub struct Explanation {
 }
 
 impl Resolver {
-    /// Loads anew and tells each step and why. Asks the database each time and waits for it, for
-    /// `STORE_DEADLINE` at the most.
+    /// Resolves without the cache and returns each step with its reason. Asks the database each time,
+    /// and waits for it for `STORE_DEADLINE` at the most.
     pub async fn explain(&self, caller: Caller) -> Explanation {
         let (engine, loader) = (&self.engine, &self.engine.loader);
         let running = engine.live.running();
         let whose = format!("{:?} of tenant {}", caller.number, caller.tenant);
         let mut steps = vec![Step::new("caller", whose)];
         steps.push(Step::new("flag", running.flag()));
-        if let Some(entry) = running.for_everybody() {
+        if let Some(entry) = running.without_asking() {
             return Explanation { steps, outcome: entry.outcome().map_err(Into::into) };
         }
         let asked = loader.question_now();
@@ -46,7 +46,7 @@ impl Resolver {
         let cached = if hit.is_ok() { "would answer" } else { "has none" };
         steps.push(Step::new("cache", format!("{cached}; it is passed over here")));
 
-        // A load like any other: what it comes to is kept.
+        // A load like any other: its answer is cached.
         let last = engine.cache.last_good(caller, asked.at);
         let outcome = match loader.decide(caller, asked, &running).await {
             Ok(decision) => {

@@ -1,5 +1,5 @@
-//! How a resolver fares: by which way it learns of changes, what the self-check has found, and
-//! whether it should be given calls to answer.
+//! The health of a resolver: how it learns of changes, what the self-check has found, and whether it
+//! is ready for calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::settings::Warm;
 pub(super) struct HealthState {
     /// Whether changes have been heard at least once.
     pub(super) has_heard: AtomicBool,
-    /// Whether what was to be loaded at the start has been, as far as it could be.
+    /// Whether the warm-up has ended.
     pub(super) warmed: AtomicBool,
     pub(super) checked: AtomicU64,
     pub(super) found_stale: AtomicU64,
@@ -25,7 +25,7 @@ pub(super) struct HealthState {
     pub(super) max_staleness: AtomicU64,
 }
 
-/// How a resolver fares.
+/// The health of a resolver.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -37,18 +37,17 @@ pub struct Health {
     pub trouble: Option<String>,
     /// How many answers are in memory.
     pub cached: usize,
-    /// How many answers the self-check has held against the database.
+    /// How many answers the self-check has compared with the database.
     pub checked: u64,
     /// How many of them were staler than `LEASE` allows.
     pub found_stale: u64,
-    /// For how long at most an answer was seen to count after the database said otherwise.
+    /// The longest time for which an answer was seen to serve after the database had another one.
     pub max_staleness: Duration,
-    /// Why it should not be given calls to answer. Not for want of a database while it knows
-    /// answers.
+    /// Why it is not ready for calls. It stays ready without its database while it has answers.
     pub not_ready: Option<NotReady>,
 }
 
-/// Why a resolver should not be given calls to answer.
+/// Why a resolver is not ready for calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -86,7 +85,7 @@ impl Resolver {
         }
     }
 
-    /// Records at once what is else recorded twenty times a second: for a scrape.
+    /// Records now what the sweep records twenty times a second: for a scrape.
     #[cfg(feature = "server")]
     pub(crate) fn record_metrics(&self) {
         self.engine.record_metrics(self.engine.hearing());
@@ -129,7 +128,7 @@ impl Engine {
         self.feed.as_ref().map_or(Hearing::Embedder, |feed| feed.hearing())
     }
 
-    /// Records what is not recorded where it happens.
+    /// Records the gauges that follow from the state.
     pub(super) fn record_metrics(&self, hearing: Hearing) {
         let (telemetry, now) = (&self.telemetry, self.clock.now());
         telemetry.add_up();

@@ -1,4 +1,4 @@
-//! Which keys the secrets at rest are sealed with: for those who turn keys over.
+//! Which key opens how many secrets at rest: for a rotation of keys.
 
 use secrecy::ExposeSecret;
 

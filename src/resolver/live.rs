@@ -1,11 +1,11 @@
-//! Who answers: the settings that change while a resolver runs, and the flag among them. Decided
-//! here and nowhere else.
+//! The settings that a reload can change, the flag among them. Here, and nowhere else, is decided
+//! whether the database or the environment answers.
 //!
-//! The flag decides whose credentials place a call. The rules of a number come from its row in any
-//! case, unless the database is to be left alone.
+//! The flag decides whose credentials place a call. The rules of a number come from its row in either
+//! case, except under `DATABASE_OFF`.
 //!
-//! **Invariant:** settings are taken whole. They are swapped before what they make wrong is dropped,
-//! so that a load which begins after the drop sees the new ones.
+//! **Invariant:** settings are swapped as a whole. They are swapped before the answers that they make
+//! outdated are dropped, so a load that begins after the drop sees the new settings.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,17 +25,17 @@ use crate::reason::Reason;
 use crate::settings::{Settings, SettingsError, StartupSettings};
 use crate::store::{Config, Route};
 
-/// The settings that hold now.
+/// The settings in force.
 pub(super) struct Live {
     running: ArcSwap<Running>,
-    /// Whether the database is asked, for those who answer from memory.
+    /// Whether the database is asked: a copy for the warm path.
     asks_database: AtomicBool,
-    /// The same and the flag, for the tasks.
+    /// The same and the flag, for the background tasks.
     watched: watch::Sender<Switches>,
     has_store: bool,
     /// The settings that only a restart changes.
     startup: StartupSettings,
-    /// Held by a reload, so that two of them do not cross.
+    /// Held by a reload, so that two reloads do not overlap.
     reloading: Mutex<()>,
 }
 
@@ -56,11 +56,11 @@ pub(super) struct Running {
     pub(super) routing: crate::routing::Reading,
     pub(super) ring: Option<Arc<KeyRing>>,
     pub(super) environment: Arc<Environment>,
-    /// What everybody is told where the database is not asked.
+    /// The answer for every caller while the database is not asked.
     off: Arc<CacheEntry>,
 }
 
-/// What the settings say of who answers.
+/// The two settings that decide who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Flag {
     enabled: bool,
@@ -75,7 +75,7 @@ impl Flag {
         }
     }
 
-    /// What everybody is told where the database is not asked.
+    /// The answer for every caller while the database is not asked.
     fn off(self, environment: &Environment, clock: &Arc<dyn Clock>) -> Arc<CacheEntry> {
         if self.database_off {
             tracing::warn!("DATABASE_OFF is set: the environment answers, and no rules hold");
@@ -85,16 +85,16 @@ impl Flag {
     }
 }
 
-/// What new settings make wrong of what is cached.
+/// What new settings make outdated in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outdated {
-    /// All that this changes.
+    /// Everything that such a change makes outdated.
     Dropped(Change),
-    /// Whose credentials are used: all answers, and nothing of what they say of numbers.
+    /// The source of credentials has changed: every answer is outdated, and none of the rules.
     SourceSwitched,
 }
 
-/// Why new settings were not taken. The old ones hold.
+/// Why new settings were refused. The old ones stay in force.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
@@ -149,7 +149,7 @@ impl Live {
         self.asks_database.load(Ordering::Acquire)
     }
 
-    /// What everybody is told where it is not.
+    /// The answer for every caller while it is not.
     pub(super) fn off(&self) -> Arc<CacheEntry> {
         Arc::clone(&self.running.load().off)
     }
@@ -159,7 +159,7 @@ impl Live {
         self.watched.subscribe()
     }
 
-    /// Takes new settings. `discard` is told what they make wrong of what is cached.
+    /// Takes new settings. `discard` drops what they make outdated in the cache.
     pub(super) fn take(
         &self,
         settings: Settings,
@@ -172,7 +172,7 @@ impl Live {
             self.swap(Running::new(settings, self.has_store, clock), discard);
             return Ok(());
         }
-        // Whoever turns it off is in a hurry, whatever else the file wants.
+        // Switching the database off is urgent, so it is done whatever else the file changes.
         let off = self.running.load().turned_off_by(&settings, self.has_store, clock);
         let switched_off = off.is_some();
         if let Some(off) = off {
@@ -184,7 +184,7 @@ impl Live {
     fn swap(&self, new: Running, discard: impl FnOnce(Outdated)) {
         let old = self.running.swap(Arc::new(new));
         let running = self.running.load();
-        if let Some(outdated) = running.makes_wrong(&old) {
+        if let Some(outdated) = running.makes_outdated(&old) {
             discard(outdated);
         }
         let switches = running.switches;
@@ -236,8 +236,8 @@ impl Running {
         self.switches
     }
 
-    /// What everybody is told, where the database is not asked.
-    pub(super) fn for_everybody(&self) -> Option<&Arc<CacheEntry>> {
+    /// The answer for every caller while the database is not asked.
+    pub(super) fn without_asking(&self) -> Option<&Arc<CacheEntry>> {
         (!self.switches.database).then_some(&self.off)
     }
 
@@ -246,7 +246,7 @@ impl Running {
         self.flag.enabled
     }
 
-    /// What a row means, or that there is none.
+    /// The decision for a row, or for the lack of one.
     pub(super) fn decide(&self, route: Option<Route>) -> Decision {
         if self.uses_configs() {
             decide(route, self.ring.as_ref(), self.environment.hosts())
@@ -255,13 +255,13 @@ impl Running {
         }
     }
 
-    /// What a config means by itself, or that there is none.
+    /// The same for a config alone.
     pub(super) fn choose(&self, id: ConfigId, config: Option<Config>) -> Result<Chosen, Unusable> {
         choose(id, config, self.ring.as_ref(), self.environment.hosts())
     }
 
-    /// What the environment answers where the database cannot, for a reason, by rules as far as they
-    /// are known.
+    /// The environment's answer when the database gives none, for a reason, by the rules as far as
+    /// they are known.
     pub(super) fn without_database(
         &self,
         reason: Reason,
@@ -272,7 +272,7 @@ impl Running {
         self.environment.answer(reason, rules, now).map(Resolution::new)
     }
 
-    /// What the switches come to, in words.
+    /// The effect of the switches, in words.
     pub(super) fn flag(&self) -> &'static str {
         match self.switches {
             Switches { configs: true, .. } => {
@@ -291,8 +291,8 @@ impl Running {
         }
     }
 
-    /// What was cached under older settings and is wrong under these.
-    fn makes_wrong(&self, older: &Self) -> Option<Outdated> {
+    /// What was cached under older settings and is outdated under these.
+    fn makes_outdated(&self, older: &Self) -> Option<Outdated> {
         let same_ring = match (&self.ring, &older.ring) {
             (Some(ring), Some(older)) => ring.opens_like(older),
             (ring, older) => ring.is_none() && older.is_none(),

@@ -1,4 +1,4 @@
-//! What loads come to, and whether that is as new as a question must have it.
+//! The result of a load, and whether it is new enough for a question.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::credentials::Credentials;
 use crate::number::ConfigId;
 use crate::reason::Reason;
 
-/// When a question came or was put to the database, and what was known to have changed by then.
+/// When a question was asked, and the generation at that moment.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     pub(super) born: Generation,
     pub(super) at: Moment,
 }
 
-/// What a load came to, of a number or of a config.
+/// The result of a load, of a number or of a config.
 pub(super) trait LoadResult {
     /// When the database was asked.
     fn asked(&self) -> Asked;
 
-    /// Whether nothing that is known has changed it since.
+    /// Whether no change of it is known since.
     fn holds(&self, fence: &Fence) -> bool;
 
-    /// Whether it is as new as a question must have it.
+    /// Whether it is new enough for a question.
     ///
-    /// What changed before the question is known by now, if it is proven that no change was missed;
-    /// else the load must have begun less than a lease before it.
+    /// If it is proven that no change was missed, every change from before the question is known by
+    /// now. Otherwise the load must have begun less than a lease before the question.
     fn answers(&self, question: Asked, proven: bool, fence: &Fence, lease: Duration) -> bool {
         let Asked { born, at } = self.asked();
         let began_after = at >= question.at && born >= question.born;
@@ -38,7 +38,7 @@ pub(super) trait LoadResult {
     }
 }
 
-/// What a load came to.
+/// The result of loading a number.
 #[derive(Clone)]
 pub(super) struct Loaded {
     pub(super) outcome: ResolveOutcome,
@@ -57,8 +57,7 @@ impl LoadResult for Loaded {
     }
 }
 
-/// What the load of a config came to: its credentials and what it says besides, or why it cannot be
-/// used.
+/// The result of loading a config: its credentials and its other columns, or why it cannot be used.
 #[derive(Clone)]
 pub(super) struct LoadedConfig {
     pub(super) id: ConfigId,
@@ -76,7 +75,7 @@ impl LoadResult for LoadedConfig {
     }
 }
 
-/// A use of credentials until answers use them.
+/// Keeps credentials from being wiped until answers use them.
 pub(super) struct HeldCredentials(pub(super) Arc<Credentials>);
 
 impl Drop for HeldCredentials {

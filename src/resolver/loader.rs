@@ -1,5 +1,5 @@
-//! A number that is not warm: one load asks the database, decides and keeps the answer; where the
-//! database is in the way, the last good answer serves, or the environment.
+//! The cold path: one load asks the database, decides, and caches the answer. If the database fails,
+//! the last good answer serves, or the environment.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::store::{Config, Store, StoreError};
 /// Asks the database for what is not in memory.
 pub(super) struct Loader {
     pub(super) store: Option<Arc<dyn Store>>,
-    /// Whether a live lease proves that the database answers: somebody listens to it.
+    /// Whether there is a change feed: then a live lease proves that the database answers.
     pub(super) has_feed: bool,
     pub(super) live: Arc<Live>,
     pub(super) cache: Arc<Cache>,
@@ -45,7 +45,7 @@ pub(super) struct Loader {
     pub(super) loads: SingleFlight<Caller, Loaded>,
     pub(super) config_loads: SingleFlight<ConfigId, LoadedConfig>,
     pub(super) url_watch: UrlWatch,
-    /// Until when the database is left alone by those who have a last good answer.
+    /// Until when callers that have a last good answer do not ask the database.
     pub(super) pause_until: AtomicU64,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Loader {
 pub(super) enum Purpose {
     /// A caller waits for it.
     Answer,
-    /// An answer that is in use nears its end; a caller asked for it last at this moment.
+    /// An answer in use is about to end. A caller last asked for it at this moment.
     Refresh { used_at: Moment },
 }
 
@@ -84,7 +84,7 @@ impl Loader {
         now.0 < self.pause_until.load(Ordering::Acquire) && !proven
     }
 
-    /// Loads anew what is in use, unless the database is in the way.
+    /// Reloads an answer in use, unless the database failed a moment ago.
     pub(super) async fn refresh(self: &Arc<Self>, place: EntryId) {
         let now = self.clock.now();
         if self.database_is_left_alone(now) {
@@ -117,8 +117,8 @@ impl Loader {
             self.telemetry.joined.increment(u64::from(joined.load(Ordering::Relaxed)));
             let loaded = loaded?;
             let proven = self.cache.fence.lease_is_live(self.clock.now());
-            // A flight that was joined may have read what changed before we asked. The next one
-            // takes off after that.
+            // A load that was joined may have read the row before a change that precedes this
+            // question. The next one starts after it.
             if loaded.answers(question, proven, &self.cache.fence, self.tuning.lease) {
                 return Ok(loaded.outcome);
             }
@@ -165,19 +165,19 @@ impl Loader {
         }
     }
 
-    /// Looks whether a config's calls go elsewhere than before.
+    /// Checks whether the calls of a config go to another server than before.
     pub(super) fn watch_url(&self, config: Option<&Config>, asked: Asked) {
         if let Some(config) = config {
             self.url_watch.watch(config, asked, &self.telemetry, &self.source_log);
         }
     }
 
-    /// A question that comes now.
+    /// A question asked now.
     pub(super) fn question_now(&self) -> Asked {
         Asked { born: self.cache.fence.generation(), at: self.clock.now() }
     }
 
-    /// Asks the database, and decides by what it says.
+    /// Asks the database, and decides what its rows mean.
     pub(super) async fn decide(
         &self,
         caller: Caller,
@@ -191,7 +191,7 @@ impl Loader {
         Ok(running.decide(route))
     }
 
-    /// Makes an answer of what the rows say, and keeps it.
+    /// Makes an answer of a decision, and caches it.
     pub(super) fn keep_decision(
         &self,
         caller: Caller,
@@ -211,7 +211,7 @@ impl Loader {
     }
 
     /// The answer: the config's, with credentials shared by all numbers that use it, or the
-    /// environment's. Also the generation to stamp what the config says with.
+    /// environment's. Also the generation of the config's part.
     pub(super) fn open(
         &self,
         decision: Decision,
@@ -250,8 +250,8 @@ impl Loader {
         }
     }
 
-    /// The last good answer, else the environment: for when the database is in the way. Either
-    /// serves for `ERROR_TTL` before the database is asked again.
+    /// The last good answer, else the environment's: for when the database fails. Either serves for
+    /// `ERROR_TTL` before the database is asked again.
     pub(super) fn without_database(
         &self,
         caller: Caller,
@@ -274,8 +274,8 @@ impl Loader {
         outcome
     }
 
-    /// What the database said last: its answer, where the flag lets it place calls; else what the
-    /// environment answers by the rules that it named. `None`: it is known to have changed.
+    /// The last good answer, if the flag lets it place calls; else the environment's, by the rules that
+    /// the database named last. `None`: that is known to have changed.
     fn by_last(&self, caller: Caller, last: &LastGood, reason: Reason) -> Option<ResolveOutcome> {
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let made = self.cache.fence.generation();
@@ -296,9 +296,9 @@ impl Loader {
         Some(outcome)
     }
 
-    /// Notes for all that the database failed one.
+    /// Records a failure of the database, for all callers.
     pub(super) fn note_failure(&self, asked_for: impl Hash, error: &StoreError) {
-        // One row that cannot be read says nothing of the others.
+        // A row that cannot be read says nothing about the database.
         if matches!(error, StoreError::Unreachable { .. } | StoreError::Timeout { .. }) {
             self.pause_until.store(self.error_until(asked_for).0, Ordering::Release);
             self.cache.distrust_database(self.clock.now().after(DISTRUST));
@@ -331,5 +331,5 @@ pub(super) fn reason_of(error: &StoreError) -> Reason {
     }
 }
 
-/// How long a failed load keeps answers from being wiped for their age alone.
+/// How long after a failed load expired answers are kept.
 const DISTRUST: Duration = Duration::from_secs(10);

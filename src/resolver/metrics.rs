@@ -23,7 +23,7 @@ pub(super) struct Telemetry {
     from_index: Counter,
     /// Warm answers by the thread that gave them, so that threads do not share what each of them
     /// writes to every time. Added up now and then.
-    hits: Mutex<Vec<Arc<Counted>>>,
+    hits: Mutex<Vec<Arc<HitCounter>>>,
     from_load: Counter,
     stale: Counter,
     environment_by_settings: Counter,
@@ -60,7 +60,7 @@ pub(super) struct Telemetry {
 
 /// The warm answers of one thread, which nobody else counts.
 pub(super) struct Hits {
-    counted: Arc<Counted>,
+    counter: Arc<HitCounter>,
     /// Those that are counted elsewhere: of the environment, outdated ones, and errors.
     others: Cell<u64>,
 }
@@ -68,12 +68,12 @@ pub(super) struct Hits {
 /// In a place of its own: threads whose counters share a line of cache wait for each other.
 #[derive(Default)]
 #[repr(align(128))]
-struct Counted(AtomicU64);
+struct HitCounter(AtomicU64);
 
 impl Hits {
     #[inline(always)]
     pub(super) fn count(&self) {
-        let Counted(hits) = &*self.counted;
+        let HitCounter(hits) = &*self.counter;
         hits.store(hits.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
@@ -85,7 +85,7 @@ impl Hits {
     /// Whether the next one is one of those that are looked at more closely.
     #[inline(always)]
     pub(super) fn next_is_sampled(&self) -> bool {
-        let hits = self.counted.0.load(Ordering::Relaxed).wrapping_add(self.others.get());
+        let hits = self.counter.0.load(Ordering::Relaxed).wrapping_add(self.others.get());
         hits.is_multiple_of(SAMPLED)
     }
 }
@@ -178,12 +178,12 @@ impl Telemetry {
 
     /// What one more thread counts warm answers with.
     pub(super) fn new_hits(&self) -> Hits {
-        let counted = Arc::default();
-        self.hits().push(Arc::clone(&counted));
-        Hits { counted, others: Cell::new(0) }
+        let counter = Arc::default();
+        self.hits().push(Arc::clone(&counter));
+        Hits { counter, others: Cell::new(0) }
     }
 
-    fn hits(&self) -> MutexGuard<'_, Vec<Arc<Counted>>> {
+    fn hits(&self) -> MutexGuard<'_, Vec<Arc<HitCounter>>> {
         self.hits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,5 +1,5 @@
-//! A number without its tenant: who owns it is asked once and remembered, as long as it is proven
-//! that nothing of that number has changed. That it could not be asked is remembered for `ERROR_TTL`.
+//! Numbers without a tenant: which tenant owns a number is asked once, and cached while it is proven
+//! that the number has not changed. A failed question is cached for `ERROR_TTL`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::number::{Caller, E164, TenantId};
 use crate::reason::Reason;
 
-/// Who owns numbers, as far as it was asked for.
+/// The owners of numbers, as far as they were asked for.
 pub(super) struct Owners {
     cache: OwnerCache,
     loads: SingleFlight<E164, Owned>,
@@ -22,7 +22,7 @@ pub(super) struct Owners {
 
 type OwnerCache = moka::sync::Cache<E164, Owned, foldhash::fast::RandomState>;
 
-/// What the database said of the owners of a number, or why it did not.
+/// The owner of a number by the database, or why it did not answer.
 #[derive(Clone)]
 pub(super) struct Owned {
     owner: Result<Owner, Reason>,
@@ -48,12 +48,13 @@ impl Resolver {
     pub async fn resolve_number(&self, number: E164) -> Result<Resolution, ResolveError> {
         let engine = &self.engine;
         let running = engine.live.running();
-        if let Some(off) = running.for_everybody() {
+        if let Some(off) = running.without_asking() {
             return Ok(engine.count_outcome(off.outcome(), true)?);
         }
         let (reason, rules) = match engine.owners.owner(number).await {
             Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
-            // Whose credentials are used does not depend on the tenant then; the rules do.
+            // With the flag off the environment's credentials serve any tenant. The rules depend on
+            // the tenant, so they are unknown.
             Ok(Owner::Several) if !running.uses_configs() => (Reason::FlagOff, KnownRules::Unknown),
             Ok(Owner::Several) => return Err(ResolveError::TenantNeeded),
             Ok(Owner::Nobody) => (Reason::NumberUnknown, KnownRules::NoRow),
@@ -107,7 +108,7 @@ async fn ask(loader: Arc<Loader>, cache: OwnerCache, number: E164, born: Generat
     let asked_at = loader.clock.now();
     let owner = loader.owner(number).await;
     let owned = Owned { owner, stamp: Stamp::of_number(born, number), asked_at };
-    // Whom it named when it last could is worth more than that it failed.
+    // An owner that was found earlier is worth more than the news of a failure.
     let last = cache.get(&number).and_then(|last| last.last_good(&loader, asked_at));
     if owner.is_ok() || last.is_none() {
         cache.insert(number, owned.clone());
@@ -116,7 +117,8 @@ async fn ask(loader: Arc<Loader>, cache: OwnerCache, number: E164, born: Generat
 }
 
 impl Owned {
-    /// Whether the database need not be asked: nothing has changed since, or it failed a moment ago.
+    /// Whether this may still be used without asking: the number has not changed, or the database
+    /// failed a moment ago.
     fn holds(&self, loader: &Loader, now: Moment) -> bool {
         let (fence, tuning) = (&loader.cache.fence, &loader.tuning);
         match self.owner {
@@ -131,7 +133,7 @@ impl Owned {
         }
     }
 
-    /// Whom the database named when it last could, unless that is known to have changed.
+    /// The owner that was found last, unless the number is known to have changed.
     fn last_good(&self, loader: &Loader, now: Moment) -> Option<Owner> {
         let usable = now < self.asked_at.after(loader.tuning.max_stale)
             && !loader.cache.fence.knows_better(self.stamp);

@@ -1,4 +1,4 @@
-//! Settings that change while the resolver runs: read anew, checked as a whole, swapped or refused.
+//! Reload of the settings: they are read again, checked as a whole, and swapped or refused.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::lifecycle::apart;
 use crate::settings::{FileStamp, Settings, SettingsFiles, Values, Warning};
 
 impl Resolver {
-    /// Takes new settings, whole or not at all; but what switches the database off is taken in any
-    /// case. Cached answers that old ones shaped are dropped, and
-    /// with another key ring, credentials that are in use are wiped.
+    /// Takes new settings, all of them or none. Exception: whatever switches the database off is taken
+    /// in any case. Answers that depend on changed settings are dropped. If the key ring changed, all
+    /// credentials in memory are wiped.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl Resolver {
             }
             Outdated::SourceSwitched => engine.cache.switch_source(),
         })?;
-        // The same one still, perhaps by another password.
+        // The same database, perhaps with another password.
         if let (Some(opened), Some(database)) = (&engine.database, &database) {
             opened.renew(database);
         }
@@ -48,7 +48,7 @@ impl Resolver {
         let stopping = self.stopping();
         let Some(values) = read(&files).await else { return };
         let mut watched = values.files().to_vec();
-        // Of when they were read at the start, lest an edit since then be lost.
+        // As they were at the start: an edit since then is a change.
         let mut last = self.engine.live.startup().clone();
         let mut taken = last.stamps(&watched).unwrap_or_else(|| values.stamps().to_vec());
         let mut seen = taken.clone();
@@ -69,7 +69,7 @@ impl Resolver {
             if taken.iter().zip(&now).any(|(was, is)| was.is_some() && is.is_none()) {
                 tracing::error!("a file of the settings is gone; the settings it held stay");
                 self.engine.telemetry.reloaded(None);
-                // Told once. What comes in its place is another file, and is taken.
+                // Logged once. A file that takes its place later is another file, and is read.
                 taken.clone_from(&now);
                 continue;
             }
@@ -77,14 +77,14 @@ impl Resolver {
             if stamps(&watched).await.as_ref() != Some(&now) {
                 continue;
             }
-            // A file that was not watched until now is read again, as one that was.
+            // A file that is watched from now on is read again, since it may have changed unseen.
             taken = if values.files() == watched { now } else { Vec::new() };
             watched = values.files().to_vec();
             let reloaded = Settings::read(&values).map_err(ReloadError::from);
             let mut changed = String::new();
             let mut read = last.clone();
             if let Ok(settings) = &reloaded {
-                settings.warnings.iter().for_each(Warning::tell);
+                settings.warnings.iter().for_each(Warning::log);
                 changed = settings.changed_since(&last).join(", ");
                 read = settings.startup();
             }
@@ -93,7 +93,7 @@ impl Resolver {
                     last = read;
                     tracing::info!(changed, "settings reloaded");
                     self.engine.telemetry.reloaded(Some(self.engine.clock.unix_time()));
-                    // Who asks for it may have changed rows that no trigger told of.
+                    // The operator may have changed rows without the triggers.
                     if asked {
                         self.engine.telemetry.by_reload.increment(1);
                         self.engine.cache.apply(Change::Numbers);
@@ -108,7 +108,7 @@ impl Resolver {
     }
 }
 
-/// Away from the tasks that answer: a disk or a network that hangs holds up nobody else.
+/// On a thread of its own: a disk or network that hangs delays no caller.
 async fn read(files: &SettingsFiles) -> Option<Values> {
     let files = files.clone();
     apart(move || files.values()).await

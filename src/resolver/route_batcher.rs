@@ -1,7 +1,7 @@
-//! Numbers that wait for a connection to the database are asked for together, in one statement.
+//! Asks for the numbers that wait for a database connection together, in one statement.
 //!
-//! Nothing waits for company: a number that finds a connection free is asked for at once, by itself.
-//! Those that come while all are busy gather, and the next one to be free asks for all of them.
+//! No number waits for others to join it: if a connection is free, it is asked for at once. Numbers
+//! that come while all connections are busy wait, and the next free connection asks for all of them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,13 +10,13 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::number::Caller;
 use crate::store::{Route, Store, StoreError};
 
-/// What the database said of one number.
+/// The database's reply for one number.
 pub(super) type Reply = Result<Option<Route>, Arc<StoreError>>;
 
 /// The numbers that wait.
 pub(super) struct RouteBatcher {
     waiting: Mutex<Vec<(Caller, oneshot::Sender<Reply>)>>,
-    /// How many may ask at once.
+    /// One for each statement that may run at once.
     permits: Semaphore,
 }
 
@@ -25,7 +25,7 @@ impl RouteBatcher {
         Self { waiting: Mutex::default(), permits: Semaphore::new(connections as usize) }
     }
 
-    /// Asks for a number, with those that wait or by one of them.
+    /// Asks for a number: in a batch of this caller's own, or in that of another caller.
     pub(super) async fn route(&self, store: &dyn Store, caller: Caller) -> Reply {
         let (sender, mut receiver) = oneshot::channel();
         self.waiting().push((caller, sender));
@@ -36,7 +36,7 @@ impl RouteBatcher {
                 Ok(permit) = self.permits.acquire() => {
                     let any_waited = self.ask(store).await;
                     drop(permit);
-                    // Else it is being asked for, by whoever took it from those that wait.
+                    // Otherwise another caller's batch has this number already.
                     if !any_waited {
                         break (&mut receiver).await;
                     }
@@ -45,13 +45,13 @@ impl RouteBatcher {
         };
         match asked {
             Ok(asked) => asked,
-            // Whoever asked for it has crashed, or met a row that cannot be read, which may be
-            // another number's.
+            // The caller that ran the batch has crashed, or a row of the batch is unreadable; that may
+            // be another number's, so this one is asked for alone.
             Err(_) => store.route(caller).await.map_err(Arc::new),
         }
     }
 
-    /// Asks for those that wait, and tells them. `false`: nobody waits.
+    /// Asks for the waiting numbers and sends each its reply. `false`: none waits.
     async fn ask(&self, store: &dyn Store) -> bool {
         let (callers, sender): (Vec<_>, Vec<_>) = {
             let mut waiting = self.waiting();
@@ -85,5 +85,5 @@ impl RouteBatcher {
     }
 }
 
-/// So many come back within a deadline that was meant for one.
+/// As many as come back within a deadline that is meant for one.
 const MOST_AT_ONCE: usize = 1000;

@@ -1,7 +1,7 @@
-//! The self-check: now and then one answer in memory is held against the database.
+//! The self-check: now and then it compares one answer in memory with the database.
 //!
-//! **Invariant:** what would not be served cannot be stale, and an answer that nobody can be held
-//! against says nothing.
+//! **Invariant:** only an answer that would be served now can be found stale. Without an answer of the
+//! database the check finds nothing.
 
 use std::sync::Arc;
 use std::sync::Weak;
@@ -28,7 +28,7 @@ pub(super) async fn check_now_and_then(engine: Weak<Engine>) {
 }
 
 impl Engine {
-    /// Holds one answer against the database.
+    /// Compares one answer with the database.
     async fn check(&self) {
         let (Some(store), Ok(random)) = (&self.loader.store, getrandom::u64()) else { return };
         let asked_at = self.clock.now();
@@ -42,7 +42,7 @@ impl Engine {
         };
         let running = self.live.running();
         let Ok(route) = store.route(caller).await else {
-            // What was found before says nothing of an answer that nobody can be held against now.
+            // Without the database there is nothing to compare with, so an earlier finding ends.
             return found_nothing(&self.health_state);
         };
         let decision = running.decide(route);
@@ -50,9 +50,9 @@ impl Engine {
         let staleness = if decision.says(&outcome, &running.environment) {
             Duration::ZERO
         } else {
-            self.until_it_counts_no_more(place, asked_at).await
+            self.until_no_longer_served(place, asked_at).await
         };
-        // Held against what the settings said before, it says nothing.
+        // The settings changed meanwhile: the comparison was with the old ones.
         if !Arc::ptr_eq(&running, &self.live.running()) {
             return;
         }
@@ -76,9 +76,9 @@ impl Engine {
         }
     }
 
-    /// Waits until an answer that is known to be old is refused, and returns how long after the
-    /// database had said otherwise that was.
-    async fn until_it_counts_no_more(&self, place: EntryId, asked_at: Moment) -> Duration {
+    /// Waits until an outdated answer is no longer served, and returns how long it was served after
+    /// the database had another one.
+    async fn until_no_longer_served(&self, place: EntryId, asked_at: Moment) -> Duration {
         loop {
             let now = self.clock.now();
             let staleness = now.since(asked_at);

@@ -1,5 +1,5 @@
-//! What a resolver says in the log of where answers come from: once for each change of source, and
-//! never more of it than a person can read.
+//! Logs where answers come from: once for each change of source, and limited per topic to what a
+//! person can read.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::clock::Moment;
 use crate::number::E164;
 use crate::reason::Reason;
 
-/// How much was told of lately, by topic.
+/// The log limiter: how many lines were logged lately, by topic.
 #[derive(Default)]
 pub(super) struct SourceLog(Mutex<[Window; Reason::ALL.len() + 5]>);
 
-/// What there may be much of to tell.
+/// What a line is about. Each topic is limited by itself.
 #[derive(Clone, Copy)]
 pub(super) enum Topic {
     /// Answers that the database does not give, for a reason.
@@ -59,7 +59,7 @@ impl Default for Window {
 }
 
 impl SourceLog {
-    /// Whether one more may be told of; then also how many were not since the last one.
+    /// Whether one more line may be logged. If so, how many were kept back since the last one.
     pub(super) fn admit(&self, topic: Topic, now: Moment) -> Option<u64> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = &mut windows[topic.place()];
@@ -74,7 +74,7 @@ impl SourceLog {
         Some(std::mem::take(&mut window.kept_back))
     }
 
-    /// Says that a call may go out though nothing is known of the rules of its number.
+    /// Logs that a call may go out though the rules of its number are unknown.
     #[cfg(feature = "dispatch")]
     pub(super) fn log_without_rules(&self, number: E164, reason: Option<Reason>, now: Moment) {
         let Some(kept_back) = self.admit(Topic::WithoutRules, now) else { return };
@@ -87,7 +87,7 @@ impl SourceLog {
         );
     }
 
-    /// Says where an answer comes from, in the words that operators search for.
+    /// Logs where an answer comes from, in the words that operators search for.
     pub(super) fn log(&self, number: E164, outcome: &ResolveOutcome, now: Moment) {
         let number = number.masked();
         match outcome {
@@ -103,7 +103,7 @@ impl SourceLog {
                         "Using LiveKit credentials from database"
                     );
                 }
-                // A setting wants it so, and metrics count it.
+                // The settings want it so; the metrics count it.
                 Some(reason) if reason.is_by_settings() => {}
                 Some(reason) => {
                     let topic = Topic::Fallback(reason);
@@ -122,7 +122,7 @@ impl SourceLog {
     }
 }
 
-/// How many are told of by name in a [`WINDOW`], for each topic. The metrics count all.
+/// How many lines a topic may log in a [`WINDOW`]. The metrics count every answer.
 const MOST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_told_of_so_often_and_then_counted() {
+    fn a_reason_is_logged_so_often_and_then_counted() {
         let log = SourceLog::default();
         let at = |seconds| Moment(0).after(Duration::from_secs(seconds));
         let admit = |reason, seconds| log.admit(Topic::Fallback(reason), at(seconds));

@@ -1,7 +1,7 @@
-//! The tasks beside the callers: the change feed, sweeping, refreshing, pruning, the self-check and
-//! the warm-up. Each is a task that is started again should it panic.
+//! The background tasks: change feed, sweep, refresh, pruning, self-check and warm-up. A task that
+//! panics is started again.
 //!
-//! **Invariant:** none of them keeps a resolver alive that nobody holds any more.
+//! **Invariant:** no task keeps a resolver alive that nobody holds any more.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -24,7 +24,7 @@ use crate::store::StoreError;
 type When = fn(&Switches) -> bool;
 
 impl Engine {
-    /// Starts every task that runs beside the callers.
+    /// Starts every background task.
     pub(super) fn start_tasks(self: &Arc<Self>) {
         let asked: When = |switches| switches.database;
         if let Some(feed) = &self.feed {
@@ -45,7 +45,7 @@ impl Engine {
         self.start("refresh", |_| true, move |engine| refresh(engine, Arc::clone(&wanted)));
     }
 
-    /// Runs a task while the switches say so, until the resolver stops.
+    /// Runs a task while its switches are on, until the resolver stops.
     fn start<F>(
         self: &Arc<Self>,
         name: &'static str,

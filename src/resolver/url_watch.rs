@@ -1,9 +1,9 @@
-//! Where configs are, and what is told of that. A URL that was changed while key and secret stayed:
-//! whoever may write rows and has no key of the ring could have calls, and tokens, sent to a server of
-//! his own that way. And a URL where no LiveKit server is.
+//! Watches the URLs of configs, and logs two things: a URL that changed while key and secret stayed,
+//! and a URL where no LiveKit server can be. The first may be an attack: somebody who may write rows,
+//! and has no encryption key, could send calls and tokens to a server of their own that way.
 //!
-//! A change makes the cache forget what it is about, so what rows said last is remembered here, for
-//! as long as the process runs. No secret is: of key and sealed secret only a hash.
+//! The cache forgets a config when it changes. So its last URL is remembered here as long as the
+//! process runs, with a hash of key and sealed secret. No secret is kept.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -19,7 +19,7 @@ use crate::number::ConfigId;
 use crate::server_url::ServerUrl;
 use crate::store::Config;
 
-/// What the rows of configs said last.
+/// The last row of each config.
 #[derive(Default)]
 pub(super) struct UrlWatch {
     last: Mutex<HashMap<ConfigId, Last>>,
@@ -34,8 +34,7 @@ struct Last {
 }
 
 impl UrlWatch {
-    /// Looks at the row of a config as it was read, whether it can be used or not, and says loudly
-    /// where its calls go from now on.
+    /// Compares the row of a config with the one before it, and logs where its calls go from now on.
     pub(super) fn watch(
         &self,
         config: &Config,
@@ -61,9 +60,8 @@ impl UrlWatch {
         );
     }
 
-    /// Remembers a row that was read in this generation, and returns the URL that it had before if
-    /// that alone was changed of what calls are signed and sent with; and whether it is at a URL where
-    /// it was not before.
+    /// Remembers a row that was read in this generation. Returns its URL before, if only the URL has
+    /// changed and neither key nor secret; and whether the URL is new.
     fn record(&self, config: &Config, born: Generation) -> (Option<Box<str>>, bool) {
         let pair = self.hasher.hash_one((&config.api_key, config.api_secret.expose_secret()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +73,7 @@ impl UrlWatch {
             last.insert(config.id, new);
             return (None, true);
         };
-        // A row that was read before that and arrives late.
+        // An older row that arrives late.
         if there.born > born {
             return (None, false);
         }
@@ -85,7 +83,7 @@ impl UrlWatch {
     }
 }
 
-/// Such a config works today, and is warned of when it is seen first.
+/// Such a config works today. It is warned of when it is first seen.
 fn warn_of_off_limits(config: &Config, kept_back: Option<u64>) {
     if let Some(kept_back) = kept_back {
         tracing::warn!(
@@ -98,12 +96,12 @@ fn warn_of_off_limits(config: &Config, kept_back: Option<u64>) {
     }
 }
 
-/// A URL that is one: another text may hold a password.
+/// The URL, if it is one: another text may hold a password.
 fn shown(url: &str) -> &str {
     if url.parse::<ServerUrl>().is_ok() { url } else { "(malformed)" }
 }
 
-/// How many configs are remembered. Past that it begins anew.
+/// How many configs are remembered. Beyond that all are forgotten.
 const MOST: usize = 200_000;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Numbers that are loaded before anyone asks for them: what `WARM` says.
+//! The warm-up: loads the numbers that `WARM` names before anybody asks for them.
 //!
 //! Configs are read once and numbers page by page, each stamped with the generation in which it was
-//! read. So whatever changes meanwhile, the fence refuses what was read before it, as for any load.
+//! read. So the fence refuses whatever was read before a change, as for any other load.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -26,8 +26,8 @@ use crate::rules::Rules;
 use crate::settings::Warm;
 use crate::store::{Config, Number, Route, Store, StoreError};
 
-/// Loads what `WARM` names, once it is proven that changes are heard. Holds the loader for a page at a
-/// time, so that one that nobody wants any more can go.
+/// Loads what `WARM` names, once the lease is live. Holds the loader for one page at a time, so that
+/// a resolver that nobody needs any more can be dropped.
 pub(super) async fn warm_up(engine: Weak<Engine>) {
     let Some(loader) = engine.upgrade().map(|engine| Arc::downgrade(&engine.loader)) else {
         return;
@@ -64,7 +64,7 @@ async fn warm_recent(loader: &Weak<Loader>) -> Result<(), StoreError> {
             return Ok(());
         };
         let routes = match store.routes(callers).await {
-            // One of them cannot be read: that one is left to its callers.
+            // One row cannot be read. It is left to its callers; the others are loaded one by one.
             Err(StoreError::Row { .. }) => {
                 let each = callers.iter().map(|&caller| store.route(caller));
                 join_all(each).await.into_iter().map(|route| route.ok().flatten()).collect()
@@ -103,7 +103,7 @@ async fn warm_all(loader: &Weak<Loader>) -> Result<(), StoreError> {
         let Some(loader) = loader.upgrade() else { return Ok(()) };
         let Some(last) = numbers.last() else { return Ok(()) };
         room -= numbers.len().min(room);
-        // It is read while this one is kept.
+        // Read while this page is cached.
         next = loader.page(&store, Some(last.clone()), room.min(PAGE));
         loader.cache.reserve(numbers.len());
         // Of several rows with one number, the first one answers.
@@ -132,7 +132,7 @@ struct Page {
 }
 
 impl Loader {
-    /// Keeps what the rows say of a number, if that is an answer: callers find out what else there is.
+    /// Caches the answer for a number, if there is one. Whatever else is left to its callers.
     fn warm_route(&self, caller: Caller, route: Option<Route>, asked: Asked) {
         let running = self.live.running();
         self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
@@ -149,12 +149,12 @@ impl Loader {
         }
     }
 
-    /// Whether a caller was quicker: what it has loaded may be newer.
+    /// Whether a caller has loaded it already: that answer may be newer.
     fn is_warm(&self, caller: Caller) -> bool {
         self.cache.proven(caller, self.clock.now()).is_some()
     }
 
-    /// Begins to read a page. `None`: whoever reads it has crashed.
+    /// Begins to read a page. `None`: the task that reads it has crashed.
     fn page(
         &self,
         store: &Arc<dyn Store>,
@@ -195,7 +195,7 @@ impl Loader {
         configs.into_iter().filter_map(open).collect()
     }
 
-    /// The same of a row and of the configs that are known.
+    /// Caches the answer of a number's row with one of these configs.
     fn warm(&self, number: &Number, configs: &Configs, running: &Running, asked: Asked) {
         let Ok(digits) = E164::from_digits(&number.digits) else { return };
         let caller = Caller::new(number.tenant, digits);
@@ -221,7 +221,7 @@ impl Loader {
 }
 
 const LOOK: Duration = Duration::from_millis(10);
-/// Numbers that are read by one statement, which has to end within its deadline.
+/// How many numbers one statement reads, which must end within its deadline.
 const PAGE: usize = 5000;
 const ROUTES: usize = 1000;
 const MOST_RECENT: usize = 100_000;

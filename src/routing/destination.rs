@@ -45,7 +45,7 @@ enum Kind {
 }
 
 /// Where a number without its plus may be read.
-struct Places<'a> {
+struct Regions<'a> {
     /// Where the caller is.
     caller: Option<Region>,
     /// The only country that may be called, else the caller's.
@@ -65,7 +65,7 @@ impl Number {
     ) -> Result<Self, Refusal> {
         let written = Written::read(text)?;
         let caller = parse(&from.digits()).ok().and_then(|parsed| country_of(&parsed));
-        let places = Places {
+        let places = Regions {
             caller: caller.and_then(region),
             home: allowed.only().or(caller),
             allowed: match allowed {
@@ -163,7 +163,7 @@ impl Number {
     }
 }
 
-impl Places<'_> {
+impl Regions<'_> {
     fn read(&self, written: &Written) -> Result<Number, Refusal> {
         if written.plus {
             return match Number::international(&written.digits) {

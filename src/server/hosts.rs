@@ -17,14 +17,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Hosts {
     /// `None`: any, since others than this machine may ask.
     names: Option<Vec<String>>,
-    told: AtomicBool,
+    warned: AtomicBool,
 }
 
 impl Hosts {
     /// At an address of this machine alone: its own names, addresses and `more`.
     pub(super) fn at(address: SocketAddr, more: &[String]) -> Arc<Self> {
         let names = address.ip().to_canonical().is_loopback().then(|| more.to_vec());
-        Arc::new(Self { names, told: AtomicBool::new(false) })
+        Arc::new(Self { names, warned: AtomicBool::new(false) })
     }
 
     fn admits(&self, host: &str) -> bool {
@@ -50,7 +50,7 @@ pub(super) async fn check(
     if !request.headers().get_all(HOST).iter().any(strange) {
         return next.run(request).await;
     }
-    if !hosts.told.swap(true, Ordering::Relaxed) {
+    if !hosts.warned.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             "a request for another host was turned away; if a proxy sent it, add the proxy's name \
              to HTTP_HOSTS"

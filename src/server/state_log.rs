@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::health::{Hears, Readiness, Unready};
 
 /// Watches and tells, for as long as it is polled.
-pub(super) async fn tell(health: &Readiness) -> Infallible {
+pub(super) async fn run(health: &Readiness) -> Infallible {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut state_log =

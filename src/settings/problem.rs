@@ -40,7 +40,7 @@ impl Warning {
     }
 
     /// Logs it.
-    pub fn tell(&self) {
+    pub fn log(&self) {
         tracing::warn!("{self}");
     }
 }

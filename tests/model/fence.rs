@@ -342,7 +342,7 @@ fn last_good_against_change() -> Verdict {
                 Ok(())
             }
         });
-        eviction.join().expect("a eviction does not panic")
+        eviction.join().expect("an eviction does not panic")
     })?;
     let last = lab.cache.last_good(caller(1), Moment(1));
     let kept = last.and_then(|last| lab.keep_last_good(caller(1), &last));

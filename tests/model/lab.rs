@@ -161,11 +161,11 @@ impl Lab {
 
     /// What the cache would serve.
     pub(crate) fn hit(&self, caller: Caller) -> Option<ResolveOutcome> {
-        self.hit_near(&ThreadCache::default(), caller)
+        self.hit_in(&ThreadCache::default(), caller)
     }
 
     /// What it would serve a thread that has this for itself.
-    pub(crate) fn hit_near(
+    pub(crate) fn hit_in(
         &self,
         thread_cache: &ThreadCache,
         caller: Caller,
@@ -176,7 +176,7 @@ impl Lab {
     /// What a thread has for itself after it has asked for a caller a few times.
     pub(crate) fn thread_cache(&self, caller: Caller) -> ThreadCache {
         let thread_cache = ThreadCache::default();
-        (0..5).for_each(|_| drop(self.hit_near(&thread_cache, caller)));
+        (0..5).for_each(|_| drop(self.hit_in(&thread_cache, caller)));
         thread_cache
     }
 

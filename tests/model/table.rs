@@ -164,7 +164,7 @@ fn switched(generation_first: bool) -> Verdict {
         });
     });
     match lab.hit(caller(1)) {
-        Some(_) => Err("an answer by the settings of before the switch_source still counts"),
+        Some(_) => Err("an answer by the settings of before the switch still counts"),
         None => Ok(()),
     }
 }
@@ -181,6 +181,6 @@ fn evicted() -> Verdict {
     lab.cache.sweep(NOW);
     match lab.cache.len() {
         0 => Ok(()),
-        _ => Err("the index holds what the eviction does not know"),
+        _ => Err("the index holds what the eviction cache does not know"),
     }
 }

@@ -164,7 +164,7 @@ fn thread_cache(change: Option<Change>) -> Verdict {
     let lab = Lab::new();
     lab.load(caller(1));
     let (thread_cache, other) = (lab.thread_cache(caller(1)), lab.thread_cache(caller(1)));
-    let held = lab.hit_near(&thread_cache, caller(1)).ok_or("it is not warm")?;
+    let held = lab.hit_in(&thread_cache, caller(1)).ok_or("it is not warm")?;
     let shared = held.as_ref().map(|answer| Arc::clone(&answer.credentials));
     let Ok(shared) = shared else { return Err("no answer") };
     let last = scope(|threads| {
@@ -174,7 +174,7 @@ fn thread_cache(change: Option<Change>) -> Verdict {
         });
         threads.spawn(move || drop(other));
         let held = threads.spawn(move || (signs(&held), held).0);
-        let again = lab.hit_near(&thread_cache, caller(1));
+        let again = lab.hit_in(&thread_cache, caller(1));
         let held_signs = held.join().expect("nothing panics");
         (held_signs, again)
     });
@@ -183,17 +183,17 @@ fn thread_cache(change: Option<Change>) -> Verdict {
             return Err("it was wiped in a caller's hands");
         }
         // Who was just being handed it may find it wiped, and asks again.
-        (_, Some(again)) if !signs(again) && lab.hit_near(&thread_cache, caller(1)).is_some() => {
+        (_, Some(again)) if !signs(again) && lab.hit_in(&thread_cache, caller(1)).is_some() => {
             return Err("an answer that was wiped was served once more");
         }
         _ => {}
     }
     drop(last);
     lab.cache.sweep(MUCH_LATER);
-    if lab.hit_near(&thread_cache, caller(1)).is_some() {
-        return Err("what has left is still served from thread_cache");
+    if lab.hit_in(&thread_cache, caller(1)).is_some() {
+        return Err("what has left is still served from a thread's cache");
     }
-    if shared.acquire() { Err("what stands thread_cache keeps its secret") } else { Ok(()) }
+    if shared.acquire() { Err("what a thread's cache holds keeps its secret") } else { Ok(()) }
 }
 
 /// Credentials are taken part in while their config changes.

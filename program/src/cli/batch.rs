@@ -171,7 +171,7 @@ impl Run {
             self.ready(&rehearsal)?;
         }
         if !context.json {
-            self.tell(read, &rehearsal);
+            self.print(read, &rehearsal);
         }
         let journal = earlier.map_or_else(|| Journal::begin(&path), Ok);
         journal.map(Some).map_err(failed)
@@ -188,10 +188,10 @@ impl Run {
     ) -> Result<Summary, Failure> {
         let mut progress = Progress::new();
         let (mut wrong, mut begun) = (None, false);
-        let running = batch.run_with_rows(open, journal, |told, summary| {
-            let written = match told {
+        let running = batch.run_with_rows(open, journal, |row_result, summary| {
+            let written = match row_result {
                 _ if !std::mem::replace(&mut begun, true) => results.begin(),
-                Some(told) => progress.around(|| results.write(told)),
+                Some(row_result) => progress.around(|| results.write(row_result)),
                 None => Ok(()),
             };
             if let Err(failure) = written {

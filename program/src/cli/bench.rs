@@ -91,7 +91,7 @@ impl Bench {
         rows.push(lab.cold().await?);
         progress.clear();
         resolver.stop(Duration::from_secs(1)).await;
-        self.tell(context, callers.len(), warm_up, &rows)
+        self.print_report(context, callers.len(), warm_up, &rows)
     }
 
     /// Those of the program where a database is named, else of this bench alone.
@@ -167,7 +167,13 @@ impl Bench {
         Ok(callers)
     }
 
-    fn tell(&self, context: &Context, numbers: usize, warm_up: Duration, rows: &[Row]) -> Done {
+    fn print_report(
+        &self,
+        context: &Context,
+        numbers: usize,
+        warm_up: Duration,
+        rows: &[Row],
+    ) -> Done {
         let loaded = numbers as u64 * 1_000_000_000 / nanos(warm_up).max(1);
         if context.json {
             let rows: Vec<_> = rows.iter().map(Row::json).collect();

@@ -13,12 +13,12 @@ use trunkline::dispatch::{self, CallRequest, Dispatcher, HangUpError, Outcome, R
 
 pub(super) use self::dialling::{Dialling, time};
 pub(super) use self::report::what_to_do;
-use self::report::{ended, show, tell};
+use self::report::{ended, print_report, show};
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::livekit::find;
 use super::output::{json_line, line};
-use super::signals::told_to_end;
+use super::signals::stop_requested;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -105,22 +105,22 @@ impl PlaceCall {
 /// Places it. Ctrl-C in between ends the call, since a phone may ring by then.
 async fn place(context: &Context, dispatcher: &Dispatcher, request: &CallRequest) -> Done {
     let made = Mutex::new(None);
-    let told = |call: &dispatch::Call| {
+    let room_made = |call: &dispatch::Call| {
         // Whoever reads JSON reads one object.
         if !context.json {
             eprintln!("room {}", call.room);
         }
         made.lock().unwrap_or_else(PoisonError::into_inner).replace(call.clone());
     };
-    let mut placing = std::pin::pin!(dispatcher.call_notifying(request, told));
+    let mut placing = std::pin::pin!(dispatcher.call_notifying(request, room_made));
     let report = tokio::select! {
         report = &mut placing => report,
-        () = told_to_end() => {
+        () = stop_requested() => {
             let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
             return interrupted(context, dispatcher, request, made, placing).await;
         }
     };
-    tell(context, request, &report)
+    print_report(context, request, &report)
 }
 
 /// Ends a call that is being placed, and tells what became of it.
@@ -145,7 +145,7 @@ async fn interrupted(
             Outcome::Placed => {
                 Err(failure(format!("interrupted: the call was placed, and room {room} closed")))
             }
-            _ => tell(context, request, &report),
+            _ => print_report(context, request, &report),
         },
         Ok((Err(_), _)) | Err(_) => {
             Err(failure("interrupted while the call was being placed".to_owned())

@@ -25,7 +25,7 @@ use super::output::{json_line, line, short};
 use super::private::{private_folder, remove, write_private};
 use super::resolve::summary;
 use super::serve::{bind, exporter};
-use super::signals::{hung_up, told_to_end};
+use super::signals::{hung_up, stop_requested};
 use super::{Context, open};
 
 #[derive(Args)]
@@ -46,7 +46,7 @@ impl Demo {
         // However it is told to end, it ends in the same place, where the folder is removed.
         let done = tokio::select! {
             done = self.show(folder.path(), context.json, exporter) => done,
-            () = told_to_end() => Ok(()),
+            () = stop_requested() => Ok(()),
             () = hung_up() => Ok(()),
         };
         remove(folder).await;

@@ -53,7 +53,7 @@ impl Serve {
         } else {
             Settings::read(&files.values())?
         };
-        settings.warnings.iter().for_each(Warning::tell);
+        settings.warnings.iter().for_each(Warning::log);
         // Before anybody is told that it runs, and may signal it.
         let (nudge, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let signals = Signals::new().relay(Arc::clone(&nudge), stop.clone());
@@ -159,12 +159,12 @@ impl Signals {
     async fn relay(mut self, nudge: Arc<Notify>, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = told(&mut self.hangup) => {
+                () = wait_for(&mut self.hangup) => {
                     nudge.notify_one();
                     continue;
                 }
-                () = told(&mut self.terminate) => {}
-                () = told(&mut self.interrupt) => {}
+                () = wait_for(&mut self.terminate) => {}
+                () = wait_for(&mut self.interrupt) => {}
             }
             if stop.is_cancelled() {
                 return;
@@ -179,7 +179,7 @@ impl Signals {
     }
 }
 
-async fn told(signal: &mut Option<Signal>) {
+async fn wait_for(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

@@ -111,9 +111,9 @@ impl DialGate for DialRecorder<'_> {
                 Ok(())
             }
             Err(error) => {
-                let told = io::Error::new(error.kind(), error.to_string());
+                let outcome = io::Error::new(error.kind(), error.to_string());
                 self.set(Recorded::Failed(error));
-                Err(told)
+                Err(outcome)
             }
         }
     }

@@ -51,7 +51,7 @@ pub struct Entries {
     encoding: Encoding,
     counting: Version,
     jobs: Jobs,
-    kept: RowExtras,
+    extras: RowExtras,
     /// Whether it could not be read on.
     broken: bool,
 }
@@ -126,8 +126,8 @@ impl Entries {
             }
         };
         let (counting, jobs) = (Version::default(), Jobs::default());
-        let kept = RowExtras::default();
-        Ok(Self { lines, defaults, encoding, counting, jobs, kept, broken: false })
+        let extras = RowExtras::default();
+        Ok(Self { lines, defaults, encoding, counting, jobs, extras, broken: false })
     }
 
     /// How the file is read.
@@ -150,7 +150,7 @@ impl Entries {
     /// The same, with the values of these columns kept in [`Entry::row`].
     #[must_use]
     pub fn keeping(mut self, columns: Arc<[String]>) -> Self {
-        self.kept = RowExtras::Values(columns);
+        self.extras = RowExtras::Values(columns);
         self
     }
 
@@ -161,9 +161,9 @@ impl Entries {
     ///
     /// [`NoBatch`].
     pub fn columns(mut self) -> Result<Vec<String>, NoBatch> {
-        self.kept = RowExtras::Names { names: Vec::new(), met: HashSet::new() };
+        self.extras = RowExtras::Names { names: Vec::new(), met: HashSet::new() };
         self.by_ref().try_for_each(|entry| entry.map(drop))?;
-        Ok(match (self.lines, self.kept) {
+        Ok(match (self.lines, self.extras) {
             (Lines::Csv { columns, .. }, _) => columns.own(),
             (Lines::Json(_), RowExtras::Names { names, .. }) => names,
             (Lines::Json(_), _) => Vec::new(),
@@ -178,12 +178,12 @@ impl Entries {
 
     fn next_entry(&mut self) -> Result<Option<Entry>, NoBatch> {
         let (defaults, first) = (&self.defaults, self.counting == Version::First);
-        let kept = &mut self.kept;
+        let extras = &mut self.extras;
         let (line, members, digest, row) = match &mut self.lines {
             Lines::Json(lines) => {
                 let Some(JsonLine { line, members }) = lines.next()? else { return Ok(None) };
                 let old = first.then(|| members.as_deref().ok().map(first_version::of_json));
-                let row = kept.of_json(members.as_deref().unwrap_or_default());
+                let row = extras.of_json(members.as_deref().unwrap_or_default());
                 let named = members.and_then(|members| {
                     let known = |(name, value): (String, Value)| (meaning(&name, defaults), value);
                     join(members.into_iter().map(known))
@@ -194,8 +194,8 @@ impl Entries {
                 let Some(row) = written(rows)? else { return Ok(None) };
                 let line = if first { row.as_first_counted } else { row.line };
                 let old = first.then(|| first_version::of_csv(&columns.written, &row.fields));
-                let kept = kept.of_csv(&columns.written, &row.fields);
-                (line, named(columns, row), old, kept)
+                let extras = extras.of_csv(&columns.written, &row.fields);
+                (line, named(columns, row), old, extras)
             }
         };
         let mut attempts = 0;

@@ -287,11 +287,11 @@ async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<Line>) {
         };
         let failed = done.await.err();
         for line in together.drain(..) {
-            let told = failed
+            let outcome = failed
                 .as_ref()
                 .map_or(Ok(()), |error| Err(io::Error::new(error.kind(), error.to_string())));
             // Whoever waited may have been cancelled.
-            let _ = line.written.send(told);
+            let _ = line.written.send(outcome);
         }
         if failed.is_some() {
             return;

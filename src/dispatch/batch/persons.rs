@@ -130,8 +130,8 @@ impl Persons {
             if table.done.has(line) || table.left.has(line) {
                 return;
             }
-            let (tell, ended) = oneshot::channel();
-            table.waiting.entry(line).or_default().push(tell);
+            let (sender, ended) = oneshot::channel();
+            table.waiting.entry(line).or_default().push(sender);
             ended
         };
         // That nobody will tell any more is what is waited for.

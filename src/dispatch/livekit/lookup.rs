@@ -14,7 +14,7 @@ use crate::server_url::is_off_limits;
 /// Looks names up, and minds those that lead where no LiveKit server is.
 pub(super) struct Lookup {
     find: Find,
-    minds: Minds,
+    host_policy: HostPolicy,
 }
 
 /// The addresses of a name.
@@ -22,7 +22,7 @@ type Find = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>
 
 /// What becomes of a name that leads there.
 #[derive(Clone)]
-enum Minds {
+enum HostPolicy {
     Refuses,
     /// The first one is told of.
     Warns(Arc<AtomicBool>),
@@ -31,29 +31,30 @@ enum Minds {
 impl Lookup {
     /// For calls, which have been placed so far wherever a name led.
     pub(super) fn warning() -> Self {
-        Self { find: by_system, minds: Minds::Warns(Arc::default()) }
+        Self { find: by_system, host_policy: HostPolicy::Warns(Arc::default()) }
     }
 
     /// For checks.
     pub(super) fn refusing() -> Self {
-        Self { find: by_system, minds: Minds::Refuses }
+        Self { find: by_system, host_policy: HostPolicy::Refuses }
     }
 
     pub(super) fn refuses(&self) -> bool {
-        matches!(self.minds, Minds::Refuses)
+        matches!(self.host_policy, HostPolicy::Refuses)
     }
 }
 
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
-        let (found, minds) = ((self.find)(name.as_str().to_owned()), self.minds.clone());
+        let (found, host_policy) =
+            ((self.find)(name.as_str().to_owned()), self.host_policy.clone());
         Box::pin(async move {
             let found = found.await?;
             if found.iter().any(|found| is_off_limits(found.ip())) {
-                match minds {
-                    Minds::Refuses => return Err(OFF_LIMITS.into()),
-                    Minds::Warns(told) if told.swap(true, Ordering::Relaxed) => {}
-                    Minds::Warns(_) => tracing::warn!(host = name.as_str(), "{WARNING}"),
+                match host_policy {
+                    HostPolicy::Refuses => return Err(OFF_LIMITS.into()),
+                    HostPolicy::Warns(warned) if warned.swap(true, Ordering::Relaxed) => {}
+                    HostPolicy::Warns(_) => tracing::warn!(host = name.as_str(), "{WARNING}"),
                 }
             }
             Ok(Box::new(found.into_iter()) as Addrs)

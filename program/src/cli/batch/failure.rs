@@ -13,10 +13,10 @@ use super::rehearsed::entries;
 
 /// Says how it went; what has no result is a failure, since somebody has to go on with it.
 pub(super) fn conclude(context: &Context, summary: &Summary) -> Done {
-    let told = told(summary);
+    let described = describe(summary);
     if summary.left == 0 {
         if !context.json {
-            eprintln!("{told}");
+            eprintln!("{described}");
         }
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) fn conclude(context: &Context, summary: &Summary) -> Done {
     hints.extend(to_mend.filter_map(what_to_do));
     hints.dedup();
     hints.push("the same command with --resume goes on with them");
-    Err(Failure::new("batch_incomplete", told, Exit::Failed).hint(hints.join("\n      ")))
+    Err(Failure::new("batch_incomplete", described, Exit::Failed).hint(hints.join("\n      ")))
 }
 
 impl Run {
@@ -106,19 +106,19 @@ impl Run {
 }
 
 /// How it stands, in words.
-fn told(summary: &Summary) -> String {
-    let told = |outcomes: &BTreeMap<String, u64>| {
+fn describe(summary: &Summary) -> String {
+    let describe = |outcomes: &BTreeMap<String, u64>| {
         let told: Vec<_> =
             outcomes.iter().map(|(outcome, many)| format!("{many} {outcome}")).collect();
         told.join(", ")
     };
-    let outcomes = told(&summary.outcomes);
+    let outcomes = describe(&summary.outcomes);
     let earlier = match summary.earlier {
         0 => String::new(),
         many => format!(" ({many} of them by an earlier run)"),
     };
     let nothing = if outcomes.is_empty() { "nothing done" } else { "" };
-    let with = match told(&summary.left_with) {
+    let with = match describe(&summary.left_with) {
         with if with.is_empty() => with,
         with => format!(" ({with})"),
     };

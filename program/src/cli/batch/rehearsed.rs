@@ -60,7 +60,7 @@ impl Run {
     }
 
     /// Says before it begins what is not as one would expect it.
-    pub(super) fn tell(&self, read: &Read, rehearsal: &Rehearsal) {
+    pub(super) fn print(&self, read: &Read, rehearsal: &Rehearsal) {
         let file = self.file.display();
         if !read.is_usual() {
             eprintln!("{file}: {}", read.told());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::signals::told_to_end;
+use super::super::signals::stop_requested;
 
 /// Cancels `stop` when the time is up or somebody wants it, then `end` when somebody insists.
 pub(super) async fn until_ended(
@@ -16,7 +16,7 @@ pub(super) async fn until_ended(
     json: bool,
 ) -> Infallible {
     // Whoever reads JSON reads the outcomes.
-    let tell = |what: &str| {
+    let say = |what: &str| {
         if !json {
             eprintln!("{what}");
         }
@@ -28,12 +28,12 @@ pub(super) async fn until_ended(
         }
     };
     tokio::select! {
-        () = told_to_end() => tell(&format!("stopping: {WAITING}")),
-        () = time_is_up => tell(&format!("--stop-after is over: {WAITING}")),
+        () = stop_requested() => say(&format!("stopping: {WAITING}")),
+        () = time_is_up => say(&format!("--stop-after is over: {WAITING}")),
     }
     stop.cancel();
-    told_to_end().await;
-    tell("calls that ring are ended: their outcome is cancelled");
+    stop_requested().await;
+    say("calls that ring are ended: their outcome is cancelled");
     end.cancel();
     std::future::pending().await
 }

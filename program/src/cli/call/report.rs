@@ -9,7 +9,7 @@ use super::super::output::{json_line, or_dash, table};
 use super::super::route::warn_without_rules;
 
 /// Tells what became of a call.
-pub(super) fn tell(context: &Context, request: &CallRequest, report: &Report) -> Done {
+pub(super) fn print_report(context: &Context, request: &CallRequest, report: &Report) -> Done {
     if context.json {
         json_line(&json!(report))?;
     } else if report.phone_identity.is_some() {

@@ -6,9 +6,9 @@ use super::{DoctorFinding, State, failed, good, warning};
 
 /// That they are valid, and what is odd about them.
 pub(super) fn look(settings: &Settings) -> Vec<DoctorFinding> {
-    let odd = settings.warnings.iter().map(|told| {
-        let state = if told.unsafe_so { State::Bad } else { State::Warning };
-        DoctorFinding { state, ..warning("settings", told.to_string(), None) }
+    let odd = settings.warnings.iter().map(|found| {
+        let state = if found.unsafe_so { State::Bad } else { State::Warning };
+        DoctorFinding { state, ..warning("settings", found.to_string(), None) }
     });
     [good("settings", "valid")].into_iter().chain(odd).collect()
 }

@@ -53,7 +53,7 @@ impl Bind {
         for config in &configs {
             let done = self.reseal(&*store, &ring, config, bound).await?;
             left += u64::from(matches!(done, Resealing::Changed | Resealing::Unopenable(_)));
-            let (word, message) = told(&done, bound, self.dry_run);
+            let (word, message) = describe(&done, bound, self.dry_run);
             if context.json {
                 json_line(&json!({
                     "config_id": config.id, "name": config.name, "outcome": word, "message": message,
@@ -110,7 +110,7 @@ fn resealed(ring: &KeyRing, config: &Config, bound: bool) -> Result<Option<Seale
 }
 
 /// In one word, and in words.
-fn told(done: &Resealing, bound: bool, dry_run: bool) -> (&'static str, String) {
+fn describe(done: &Resealing, bound: bool, dry_run: bool) -> (&'static str, String) {
     let is = if dry_run { "would be" } else { "is" };
     let (word, form) = if bound {
         ("bound", "bound to its config")
