@@ -3,20 +3,22 @@
 //! Every figure is measured in that very run. What is compared are rows of one run: machines differ,
 //! and so do the minutes of one machine.
 
+mod pick;
+mod progress;
 mod row;
 
-use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
 use trunkline::settings::{Settings, Values};
 use trunkline::store::Migrations;
 use trunkline::{Caller, Change, E164, KeyRing, Resolver};
 
+use self::pick::{Dice, Pick};
+use self::progress::Progress;
 use self::row::{Row, axis, nanos, new_histogram};
 use super::db::sow;
 use super::failure::{Done, Exit, Failure};
@@ -311,50 +313,6 @@ impl Lab<'_> {
     }
 }
 
-/// Which number is next.
-#[derive(Clone, Copy)]
-enum Pick {
-    /// Each as likely as any other.
-    Uniform,
-    /// The first ones most: the chance falls with the rank, as 1 / rank.
-    Zipf,
-}
-
-impl Pick {
-    fn of(self, dice: &mut Dice, numbers: usize) -> usize {
-        let roll = dice.roll();
-        match self {
-            Self::Uniform => usize::try_from(roll >> 11).unwrap_or(0) % numbers,
-            Self::Zipf => {
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "a chance needs no more than 53 bits"
-                )]
-                let (chance, all) = ((roll >> 11) as f64 / (1_u64 << 53) as f64, numbers as f64);
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "at most all"
-                )]
-                let rank = all.powf(chance) as usize;
-                (rank - 1).min(numbers - 1)
-            }
-        }
-    }
-}
-
-/// Numbers by chance, quick and the same each time (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-}
-
 /// What two looks at the clock take by themselves.
 fn looking_at_the_clock(clock: &SystemClock) -> u64 {
     let look = || {
@@ -362,35 +320,6 @@ fn looking_at_the_clock(clock: &SystemClock) -> u64 {
         nanos(clock.now().since(before))
     };
     (0..1000).map(|_| look()).min().unwrap_or(0)
-}
-
-/// A line on a terminal that says what is measured.
-struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    fn new(json: bool) -> Self {
-        let shown = !json && std::io::stderr().is_terminal();
-        Self(shown.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        }))
-    }
-
-    fn say(&self, what: &'static str) {
-        if let Some(bar) = &self.0 {
-            bar.set_message(what);
-        }
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 /// `--database` without a URL.
