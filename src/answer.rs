@@ -1,8 +1,7 @@
-//! The answer: where a call is placed, with which key, trunk and agent, and where that came from;
-//! or why there is none.
+//! The answer: server, key, trunk and agent for a call, and their source; or why there is none.
 //!
-//! An [`Answer`] redacts itself and signs tokens inside. It never outlives a wipe: whoever holds one
-//! whose credentials were withdrawn is told so.
+//! An [`Answer`] redacts itself and signs tokens by itself. Signing fails once its credentials are
+//! wiped, whoever still holds it.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A change: one committed edit, as far as those who answer from memory must know.
+//! A change: one committed edit, reduced to what the cache must know.
 
 use uuid::Uuid;
 

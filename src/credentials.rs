@@ -1,10 +1,11 @@
-//! One key pair of one LiveKit server, and what a wipe takes away of it.
+//! One key pair of one LiveKit server, and how it is wiped.
 //!
-//! The secret's text is not kept: tokens are signed with midstates, and whoever needs the text has
-//! the sealed token opened anew, into a buffer that is wiped.
+//! The secret's text is not kept. Tokens are signed with midstates; whoever needs the text has the
+//! sealed token opened again, into a buffer that is wiped. The object counts the answers that use
+//! it, and the last one that leaves wipes it.
 //!
-//! **Invariant:** credentials that were wiped never sign again, whoever still holds them. One wipe
-//! serves every number that shares the config, because they share the [`Credentials`].
+//! **Invariant:** wiped credentials never sign again, whoever still holds them. One wipe reaches
+//! every number of the config, because they share the [`Credentials`].
 
 use secrecy::ExposeSecret;
 

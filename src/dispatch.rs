@@ -1,5 +1,5 @@
-//! One call, from the request to what became of it: resolve, route, make a room, send an agent,
-//! and dial, if the engine is to do that.
+//! One call, from the request to its outcome: resolve, route, make a room, send an agent, and dial
+//! if the engine is to do that.
 //!
 //! ```text
 //! CallRequest -> Resolver::resolve -> route -> CreateRoom -> CreateDispatch -> [CreateSIPParticipant]
@@ -7,8 +7,8 @@
 //!      '-> Report: outcome, room, routing, credentials' source, Call to hang up with
 //! ```
 //!
-//! **Invariant:** a dial is asked for once. Making a room may be repeated, because it makes one room
-//! however often; sending an agent is repeated only after the room was looked into.
+//! **Invariant:** a dial is requested once. Making a room may be repeated, because it makes one
+//! room however often. Sending an agent is repeated only after the room was looked into.
 //!
 //! **Invariant:** a call is ended with the config that it was placed with.
 

@@ -1,8 +1,8 @@
 //! The credentials of the environment: when they answer, why, and when they must not.
 //!
-//! The three `LIVEKIT_*` values are one unit. Either all three are there and make credentials, or
-//! the answer is an error that names what is missing; a URL of one source is never joined with a
-//! key of another.
+//! The three `LIVEKIT_*` values are one unit. Either all three are set and make credentials, or the
+//! answer is an error that names the missing ones. A URL from one source is never used with a key
+//! from another.
 
 use std::fmt;
 use std::sync::Arc;

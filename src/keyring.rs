@@ -1,9 +1,10 @@
-//! The Fernet keys that secrets rest under: the first seals, any opens, and it is known which.
+//! The Fernet keys that seal secrets at rest. The first key seals, any key opens, and it is known
+//! which.
 //!
-//! Owns the prefix `dev-s-t-`. It never logs,
-//! and no error of it holds a key, a token or a plaintext. Opening does not look at the clock.
+//! Owns the prefix `dev-s-t-`. It never logs, and no error of it holds a key, a token or a
+//! plaintext. Opening does not look at the clock.
 //!
-//! **Invariant:** sealing and opening are two verbs. Only [`KeyRing::convert`] lets the prefix
+//! **Invariant:** sealing and opening are two methods. Only [`KeyRing::convert`] lets the prefix
 //! decide, for those who come from the Python tool; nothing on a resolve path calls it.
 
 mod binding;

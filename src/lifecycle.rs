@@ -1,7 +1,8 @@
-//! The tasks that run beside the callers: started here, and ended together.
+//! The background tasks: started here, and ended together.
 //!
-//! **Invariant:** this is the only file that spawns. Every task is tracked, learns of the end
-//! through [`Lifecycle::stopping`], and is waited for.
+//! **Invariant:** this is the only file that spawns. Every task is tracked, is told to end through
+//! [`Lifecycle::stopping`], and is waited for. One that panics starts again within a tenth of a
+//! second.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;

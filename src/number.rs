@@ -1,10 +1,10 @@
-//! Who is calling: text becomes an [`E164`] number and a [`TenantId`] here, once, or is refused.
+//! Callers: text becomes an [`E164`] number and a [`TenantId`] here, once, or is refused.
 //!
-//! This file owns the two halves of a lookup key and the key itself, [`Caller`]. It never trims,
-//! guesses a country or repairs: a number that is not canonical is an error that says what would be.
+//! This file owns the two halves of a cache key and the key itself, [`Caller`]. It never trims,
+//! guesses a country or repairs: a number that is not canonical is an error that says what would
+//! be.
 //!
-//! **Invariant:** a `Caller` cannot be built without a tenant, so no cache entry can be shared by
-//! two of them.
+//! **Invariant:** a `Caller` cannot be built without a tenant, so no cache entry is shared by two.
 
 mod text;
 

@@ -1,7 +1,8 @@
-//! The official client of LiveKit, made of resolved credentials.
+//! LiveKit's official client, made from resolved credentials, for methods that `dispatch::livekit`
+//! lacks.
 //!
-//! For what `dispatch::livekit` has no method for. It is not what calls are placed with: it keeps
-//! the secret as plain text, and tells a wrong key from a broken proxy no better than its errors do.
+//! Calls are not placed with it: it keeps the secret as plain text, and its errors do not tell a
+//! wrong key from a broken proxy.
 
 use livekit_api::services::LiveKitApi;
 

@@ -1,8 +1,7 @@
 //! May this number call that one, and how is it dialled?
 //!
-//! The rules of the caller number decide, and they are part of its cached answer: a warm call asks
-//! the database nothing. Reading the destination is the work of `destination.rs`; here the rules
-//! are applied to what it read.
+//! The rules of the caller number decide. They are part of its cached answer, so a warm call asks
+//! the database nothing. `destination.rs` reads the destination; here the rules are applied to it.
 
 mod caller;
 mod destination;

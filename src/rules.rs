@@ -1,9 +1,9 @@
-//! The row of a number, read: which config and which trunk place its calls, and which calls those
-//! may be.
+//! The rules of a number's row: which config and trunk place its calls, and which calls it may
+//! make.
 //!
-//! Operators edit `rules` by hand, so nothing here trusts their shape. What is missing is absent;
-//! what is there and wrong is an error, never ignored. An error about credentials leaves what is
-//! said of calls as it stands, and the other way round.
+//! Operators edit `rules` by hand, so nothing here trusts their form. What is missing is absent;
+//! what is there and wrong is an error and is never ignored. An error in the part about credentials
+//! leaves the part about calls valid, and the reverse.
 
 mod calls;
 mod country;

@@ -7,9 +7,9 @@
 //! /version   what runs
 //! ```
 //!
-//! Nothing here answers with a credential, and nothing asks for one: whoever reaches the address
-//! may read all of it, so it is the machine's own by default, and then answers only to names of the
-//! machine.
+//! No answer holds a credential, and no request needs one. Whoever reaches the address can read all of
+//! it. So by default it listens on loopback, and then answers only to names of the machine. It knows
+//! neither users nor TLS: put a proxy before it to open it further.
 
 mod connections;
 mod endpoint;

@@ -1,7 +1,7 @@
 //! The URL of a LiveKit server, checked once.
 //!
-//! A URL with a user name, a query or a line break in it has been pasted from the wrong place; it
-//! is refused here with the reason, and never repaired.
+//! A URL with a user name, a query or a line break was pasted from the wrong place. It is refused
+//! with the reason, and never repaired.
 
 mod hosts;
 mod off_limits;

@@ -1,9 +1,8 @@
-//! Where threads meet: the locks, counters and maps of the cache, named in one place.
+//! The locks, atomics and maps of the cache, named in one place.
 //!
-//! The files of the cache, the credentials and their tokens take these from here and not from where
-//! they are made, because `tests/model` compiles those very files once more, against primitives that
-//! try another order of steps each time. Nothing but names may stand here: the models would not see
-//! it.
+//! The files of the cache, the credentials and their tokens import them from here, because
+//! `tests/model` compiles those files once more with other primitives, which try another order of
+//! steps each time. Only names may be here: the models would not see anything else.
 
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,

@@ -1,8 +1,8 @@
-//! Every metric's name, labels, buckets and help, told once: what records, the documents, the
-//! dashboards and the alerts are held against [`METRICS`].
+//! Every metric's name, labels, buckets and help, once. The code, the documents, the dashboards and the
+//! alerts are tested against [`METRICS`].
 //!
-//! The library only emits, through the `metrics` facade; what listens is the program's choice. With
-//! `metrics-exporter-prometheus` that is
+//! The library only emits, through the `metrics` facade; the program chooses who listens. Metrics are
+//! scraped, never pushed. With `metrics-exporter-prometheus`:
 //!
 //! ```text
 //! let mut exporter = PrometheusBuilder::new();
@@ -12,8 +12,9 @@
 //! exporter.install()?;
 //! ```
 //!
-//! before the resolver is built: handles are made once, with what is built, and record to what is
+//! Do this before the resolver is built: its handles are made once, and record to the recorder that is
 //! installed then. Leave the exporter's idle timeout off, which would lose what such handles record.
+//! There are no summaries, because they cannot be added up over processes.
 //!
 //! **Invariants.** Every series is there from the start, at zero. No label carries a tenant, a
 //! number, a config or a URL, and a process has fewer than 300 series.

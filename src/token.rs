@@ -1,8 +1,9 @@
-//! LiveKit access tokens: what one may do, and the HS256 signature that says so.
+//! LiveKit access tokens: their grants, and the HS256 signature.
 //!
 //! HS256 is HMAC-SHA256, so a signer needs the two SHA-256 midstates of its key and not the key's
-//! text: [`Signer`] keeps those, and the API secret that made them is wiped. Who steals midstates
-//! can mint tokens until the secret is rotated; the secret itself they do not give.
+//! text. [`Signer`] keeps those, and the API secret is wiped. Whoever steals midstates can make
+//! tokens until the secret is rotated; they do not give the secret itself. What all tokens of a key
+//! pair begin with is hashed into the midstates once.
 
 mod claims;
 

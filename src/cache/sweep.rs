@@ -1,11 +1,15 @@
 //! The sweep: which answers are wiped when, and which are due to be reloaded.
 //!
-//! The index never looks at the clock, and moka drops keys when it likes. So every entry is scheduled
-//! here for the moment at which it must be looked at. An entry that was replaced meanwhile is
-//! recognized by its serial number, and skipped.
+//! The index never looks at the clock, and moka drops keys when it likes. So every entry is
+//! scheduled here for the moment at which it must be looked at. An entry that was replaced
+//! meanwhile is recognized by its serial number, and skipped.
 //!
-//! **Invariant:** every entry in the index is scheduled for a moment no later than its end. One that
-//! must outlive its end, because the database is away, is scheduled again soon after.
+//! An entry in use is reloaded before it ends. Otherwise a caller would wait for that load, and if
+//! the database failed just then, nothing proven would be left. An entry that nobody uses is a
+//! secret in memory for nothing, so it is wiped.
+//!
+//! **Invariant:** every entry in the index is scheduled for a moment no later than its end. One
+//! that must outlive its end, because the database is away, is scheduled again soon after.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

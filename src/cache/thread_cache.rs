@@ -1,12 +1,13 @@
-//! Each thread's own cache of the entries that it was asked for lately. A hit here writes to nothing
-//! that threads share.
+//! Each thread's own cache of the entries that it was asked for lately. A hit here writes to
+//! nothing that threads share.
 //!
 //! Reading through the index takes a guard that keeps the entry from being freed. That costs two
-//! writes for which the processor waits. An entry in a thread's cache is held anyway, so it needs no
-//! guard. It is checked like any other: by the fence, by its age, and by whether it has left the index.
+//! writes for which the processor waits: about 10 ns of a hit (`cargo bench --bench peers`, row
+//! "one number"). An entry in a thread's cache is held anyway, so it needs no guard. It is checked
+//! like any other: by the fence, by its age, and by whether it has left the index.
 //!
-//! **Invariant:** an entry counts the thread caches that it is in. They do not count as holders when
-//! it leaves the index, so they keep a little memory alive, and no secret.
+//! **Invariant:** an entry counts the thread caches that it is in. They do not count as holders
+//! when it leaves the index, so they keep a little memory alive, and no secret.
 
 use std::cell::{Cell, Ref, RefCell};
 

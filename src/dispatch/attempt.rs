@@ -1,4 +1,5 @@
-//! One attempt at a call, with the credentials that there are: the steps and what each may repeat.
+//! One attempt at a call with the present credentials: its steps, and which of them may be
+//! repeated.
 
 mod agent;
 mod phone;

@@ -1,11 +1,16 @@
 //! Many calls: a file of entries, placed as fast as the limits allow, each of them once.
 //!
-//! A file is read whole before anybody is called, and then again as its entries are needed. Each waits for its trunk's turn, is written to the journal
-//! right before it is dialled, and has one result. Everything runs inside one future: dropping it
-//! stops the batch where it is, and the journal knows where that was.
+//! The whole file is read before anybody is called, and read again as its entries are needed. An
+//! entry waits for its trunk's turn, is written to the journal right before it is dialled, and gets
+//! one result. Everything runs inside one future: dropping it stops the batch where it is, and the
+//! journal knows where that was.
 //!
-//! **Invariant:** an entry that an earlier run was about to dial is dialled again only if the server
-//! shows that it was not. Where that cannot be told, it is in doubt and stays undialled.
+//! **Invariant:** an entry that an earlier run was about to dial is dialled again only if the
+//! server shows that it was not. Where that cannot be told, it is in doubt and stays undialled.
+//!
+//! **Invariant:** an entry that was not dialled and may succeed later is not done: the next run
+//! tries it again. The journal takes back that it was about to be dialled, or an outage would leave
+//! entries in doubt that nobody dialled.
 
 mod breaker;
 mod column;

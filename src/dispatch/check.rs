@@ -1,10 +1,10 @@
-//! Looks at a credential before it is trusted, one layer after the other: what is written, the
-//! network, TLS, the key, the secret, the clocks, the trunk, the SIP service. Each failure is named in plain words,
-//! with what to do about it; what lies behind a failed layer is not looked at.
+//! Checks a credential before it is trusted, layer by layer: the text, the network, TLS, the key,
+//! the secret, the clocks, the trunk, the SIP service. Each failure says what is wrong and what to
+//! do. The layers behind a failed one are not checked.
 //!
-//! **Invariant:** a URL may come from anybody. Nothing is sent to addresses where no LiveKit server is,
-//! each token has the rights of its one method, and of an answer no more is repeated than an error of
-//! LiveKit's.
+//! **Invariant:** a URL may come from anybody. Nothing is sent to an address where no LiveKit
+//! server can be, each token is valid for one method, and of an answer only LiveKit's own errors
+//! are repeated.
 
 mod key;
 mod network;

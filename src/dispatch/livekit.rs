@@ -1,11 +1,12 @@
-//! The client of LiveKit's server API: the few methods that placing a call takes.
+//! The client of LiveKit's server API: the few methods that placing a call needs.
 //!
-//! One pool of connections serves all servers. Each request carries a token of its own, good for a
-//! minute and for that method only, minted by the cached signer: no secret comes here. What a
-//! server answers is kept as it came (status, Twirp code, message, SIP status), except for tokens,
-//! which servers repeat in their errors.
+//! One connection pool serves all servers. Each request carries a token of its own, valid for a
+//! minute and for that method only, made by the cached signer: no secret comes here. A server's
+//! answer is kept as it came (status, Twirp code, message, SIP status), without the tokens that
+//! servers repeat in their errors.
 //!
-//! **Invariant:** nothing here is ever sent twice. What may be repeated is for `dispatch.rs` to know.
+//! **Invariant:** nothing is sent twice here and no redirect is followed. `dispatch/attempt.rs`
+//! decides what may be repeated.
 
 mod agents;
 mod error;

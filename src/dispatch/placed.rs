@@ -1,5 +1,7 @@
-//! A call that was placed: where it is, and how it is ended, by the config that it was placed with,
-//! whatever the number's is by now.
+//! A call that was placed: where it is, and how it is ended.
+//!
+//! A call lasts for minutes, and its number may get another config meanwhile. So a call keeps the
+//! id of the config that placed it, and is ended with that one. "Not found" is not success.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
-//! What a trunk, and an account on a server, are known by: limits, breakers, queues and what is
-//! known of a trunk's numbers are all kept by these.
+//! The keys of a trunk and of an account on a server. Limits, breakers, queues and the numbers of a
+//! trunk are stored under them.
 //!
-//! Trunks belong to their server, whatever key it is asked with, and a server is the same one
-//! however its URL is written.
+//! A trunk belongs to its server, whichever API key is used. A server is the same one however its
+//! URL is written.
 
 use crate::cache::Resolution;
 

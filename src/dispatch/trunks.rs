@@ -1,5 +1,6 @@
-//! Which numbers a trunk carries. Servers dial any number over any trunk, and the carrier then
-//! refuses or, worse, shows another one; so it is looked up here, once in a while for each trunk.
+//! Which numbers a trunk carries. LiveKit dials any number over any trunk; the carrier then
+//! refuses, or shows another number. So the trunk is asked for its numbers, once in five minutes,
+//! and the caller number is always sent and checked.
 
 use std::sync::Arc;
 use std::time::Duration;

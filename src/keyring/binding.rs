@@ -1,8 +1,8 @@
-//! What a secret belongs to, inside its seal: a row that is edited or swapped by somebody without the
-//! key opens nothing.
+//! Binds a secret to its config, inside the seal. A row that somebody without the key edits or
+//! swaps opens nothing.
 //!
-//! Layout of what is sealed: `config id, 16 bytes | URL | API key | secret`. URL and API key have
-//! their length in bytes before them, as two bytes, the higher one first.
+//! Layout of what is sealed: `config id, 16 bytes | URL | API key | secret`. URL and API key follow
+//! their length in bytes, as two bytes, the higher one first.
 
 use uuid::Uuid;
 use zeroize::Zeroizing;

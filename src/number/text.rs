@@ -1,5 +1,5 @@
-//! Numbers and UUIDs in their usual form, read many characters at a time: who asks with texts waits
-//! for this at every call. `None` says only that the quick way does not lead there.
+//! A fast way to read numbers and UUIDs in their usual form: whoever asks with texts waits for this
+//! at every call. `None` means only that the slow way has to read it.
 //!
 //! Eight digits at once: D. Lemire, "Quickly parsing eight digits" (2018).
 

@@ -1,5 +1,9 @@
-//! The health of a resolver: how it learns of changes, what the self-check has found, and whether it
-//! is ready for calls.
+//! The health of a resolver: how it learns of changes, what the self-check has found, and whether
+//! it is ready for calls.
+//!
+//! Ready means that changes have been heard once, and not that a number was loaded: the first call
+//! of any number is one statement. A resolver that was ready stays so while its database is away,
+//! as long as memory or the environment has an answer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

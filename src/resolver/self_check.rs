@@ -1,7 +1,11 @@
 //! The self-check: now and then it compares one answer in memory with the database.
 //!
-//! **Invariant:** only an answer that would be served now can be found stale. Without an answer of the
-//! database the check finds nothing.
+//! A change that no trigger reports is beyond what a lease can prove. The check measures how long
+//! an outdated answer is served. One that is past `LEASE` is dropped, and the resolver is not ready
+//! until a later check finds none.
+//!
+//! **Invariant:** only an answer that would be served now can be found stale. Without an answer of
+//! the database the check finds nothing.
 
 use std::sync::Arc;
 use std::sync::Weak;

@@ -1,5 +1,6 @@
 //! Logs where answers come from: once for each change of source, and limited per topic to what a
-//! person can read.
+//! person can read. An outage is a fallback of every number; the log gets twenty lines of it in ten
+//! seconds with how many were kept back, and the metrics count all of them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,9 +1,10 @@
-//! A destination becomes a number: every way of reading it is tried, and where two lead to
-//! different phones, nobody is called.
+//! Reads a destination. Every way of reading it is tried; if two lead to different phones, nobody
+//! is called.
 //!
-//! What is written with a plus is believed if its length is possible. Whatever is not must be valid
-//! by the numbering plans of the world (`rlibphonenumber`, which carries the metadata of Google's
-//! libphonenumber), since where it is read is a guess.
+//! A number with a plus is believed if its length is possible. Any other must be valid by the
+//! numbering plans of the world (`rlibphonenumber`, with the metadata of Google's libphonenumber),
+//! because where it is read is a guess. `ROUTING=heuristic` guesses countries by the number of
+//! digits, as the service before this one did.
 
 use rlibphonenumber::interfaces::AsOriginal;
 use rlibphonenumber::{

@@ -1,5 +1,5 @@
-//! What a person, a program or a spreadsheet wrote becomes digits, and what is remembered of how they
-//! were set. Whose digits they are is not known here.
+//! From what a person, a program or a spreadsheet wrote to digits, with how they were grouped.
+//! Whose digits they are is not known here.
 
 use std::ops::Range;
 

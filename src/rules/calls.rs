@@ -1,5 +1,5 @@
-//! What the rules say of calls: whether the number may call out, where to, and in what format
-//! destination and caller are written.
+//! The part of the rules about calls: whether the number may call out, where to, and in which
+//! format destination and caller are written.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,8 @@
-//! How a phone is dialled and joins its room, beyond number and trunk: what LiveKit takes of it.
+//! How a phone is dialled and joins its room, beside number and trunk: the options that LiveKit
+//! takes.
 //!
-//! Checked here once, so that no server is asked for what it would refuse, and nobody writes a
-//! header of their own into a carrier's request.
+//! They are checked here once. So no server gets what it would refuse, and nobody writes a header
+//! of their own into a carrier's request.
 
 use std::collections::BTreeMap;
 

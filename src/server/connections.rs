@@ -1,9 +1,9 @@
-//! The connections that are open: a bound on how many, how long each may take, and an end of all.
+//! The open connections: how many there may be, how long each may take, and how all of them end.
 //!
-//! A client that dribbles, or leaves its connection lying, costs one place until its time is up or
-//! somebody needs the place. Who waited longest goes first; who is being answered stays.
+//! A client that is slow or idle costs one place, until its time is up or a new client needs the
+//! place. The one that has waited longest goes first; one that is being answered stays.
 //!
-//! **Invariant:** a newcomer is always let in, so no number of idle clients keeps a probe out.
+//! **Invariant:** a new client is always let in, so no number of idle clients keeps a probe out.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! Whether the daemon should be given calls, and what is known only by asking now and then: that
-//! its tables are the right ones, and which keys its secrets are sealed with.
+//! Whether the daemon is ready for calls, and two things that only a question now and then shows:
+//! whether its tables are the right ones, and which keys its secrets are sealed with.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -1,7 +1,7 @@
-//! Which names a request may ask for, where only this machine can ask.
+//! Which host names a request may use while the server listens on loopback.
 //!
-//! A page in a browser of this machine may point a name of its own at 127.0.0.1 and read what is
-//! answered there as if it were its own. It cannot keep its name out of the request.
+//! A web page in a browser on this machine may point a name of its own at 127.0.0.1, and read the
+//! answers as its own. It cannot hide that name from the request, so such names are refused.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;

@@ -1,6 +1,5 @@
-//! The log of a daemon's fortunes: ready, not ready and why, the database lost, and back.
-//!
-//! Each is told once, when it begins. What is told often is told by metrics.
+//! Logs the state of a daemon: ready, not ready and why, the database lost, and back. Each once,
+//! when it begins; the metrics have the rest.
 
 use std::convert::Infallible;
 use std::time::Duration;

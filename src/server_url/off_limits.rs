@@ -1,5 +1,6 @@
-//! Addresses where no LiveKit server is: link-local ones, and those at which clouds hand machines
-//! their credentials. A URL of one of them is a way to have this machine ask for what is its own.
+//! Addresses where no LiveKit server can be: link-local ones, and those where clouds hand
+//! credentials to machines. A URL with one of them could make this machine ask for its own
+//! credentials.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,9 +1,9 @@
 //! The text of a `.env` file becomes names and values, each with the line that it began on.
 //!
-//! Owns the syntax, which `.env.example` tells in four lines. It knows nothing of files, of other
-//! variables or of what a value means.
+//! Owns the syntax, which `.env.example` explains in four lines. It knows nothing of files, of other
+//! variables or of the meaning of a value.
 //!
-//! **Invariant:** a value is taken whole or its line is named. No message repeats any of it.
+//! **Invariant:** a value is taken whole, or its line is reported. No message repeats a value.
 
 use zeroize::Zeroizing;
 

@@ -1,7 +1,7 @@
-//! What is odd about values that are valid: quotes that were kept, white space around a secret, a
-//! unit of three of which one is missing, keys that other programs refuse.
+//! Warnings about values that are valid but odd: quotes that were kept, white space around a
+//! secret, two of three values that belong together, keys that other programs refuse.
 //!
-//! Nothing here is refused, since it may be meant. No message repeats a value.
+//! Nothing here is refused, since it may be intended. No message repeats a value.
 
 use super::names::LIBPQ;
 use super::values::{ValueOrigin, Values};

@@ -1,10 +1,10 @@
-//! Reads a file that settings stand in: small, regular, text, and nobody's to change but its
-//! owner's.
+//! Reads a file that holds settings. It must be small, regular and text, and only its owner may
+//! write it.
 //!
-//! Never waits for a writer and never reads on: a FIFO, a device and a folder are refused by what
-//! they are. Links are followed, since that is how Kubernetes and Docker put a file in place.
+//! A FIFO, a device or a folder is refused without being read. Links are followed: Kubernetes and
+//! Docker put files in place with them.
 //!
-//! **Invariant:** the stamp is of the very file that the text came from.
+//! **Invariant:** the stamp belongs to the same file that the text came from.
 
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};

@@ -1,4 +1,4 @@
-//! Which names of variables are ours, and which ones were probably meant to be.
+//! Which variable names are ours, and which of ours a wrong name was probably meant to be.
 
 use std::fmt;
 

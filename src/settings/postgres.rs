@@ -1,10 +1,10 @@
-//! How Postgres is reached: what a URL and the `PG*` variables say together.
+//! How Postgres is reached: the URL and the `PG*` variables together.
 //!
-//! The driver reads the `PG*` variables of the process by itself; here those of a `.env` file get
-//! the same weight: below the URL. It also logs parameters that it does not know, values and all, so
-//! they are taken out before it sees them.
+//! The driver reads the `PG*` variables of the process by itself. Here those of a `.env` file have
+//! the same rank, below the URL. The driver also logs parameters that it does not know, with their
+//! values; so they are removed before it sees them.
 //!
-//! **Invariant:** whoever asks for security gets it, or is refused. No message repeats a value.
+//! **Invariant:** whoever asks for security gets it, or an error. No message repeats a value.
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;

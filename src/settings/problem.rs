@@ -1,4 +1,4 @@
-//! What is wrong with settings, and what is odd about them though they are valid.
+//! Problems of settings, and warnings about valid ones.
 
 use std::fmt;
 

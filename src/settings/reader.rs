@@ -1,4 +1,4 @@
-//! From text to typed settings: every value is checked, and every problem is kept.
+//! From text to typed settings. Every value is checked, and every problem is collected.
 
 use std::fmt;
 use std::str::FromStr;

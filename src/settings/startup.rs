@@ -1,4 +1,4 @@
-//! What a process began with, for a reload to be compared with.
+//! The settings that a process started with, as hashes: a reload compares with them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

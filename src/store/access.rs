@@ -1,4 +1,4 @@
-//! Who may do what with the tables: what a service and an editor need, and what a role has.
+//! Rights on the tables: what a service and an editor need, and what a role has.
 
 /// What a role of the database is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! How a store fails, and how what a driver says becomes that. Carries no value of any row.
+//! How a store fails, and how a driver's error becomes one of these. Carries no value of any row.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Migrating waits for locks no longer than `lock_timeout`, and says who holds the one that it did
-//! not get.
+//! A migration waits for a lock no longer than `lock_timeout`. This finds out who holds it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,10 @@
-//! Bringing the tables up and down: the migrations are inside the program.
+//! Migrates the tables up and down. The migrations are part of the program.
 //!
-//! They keep their own book, `trunkline_migrations`, beside the tables, so that an application that
-//! has migrations of its own in the same schema is not disturbed.
+//! They are recorded in `trunkline_migrations`, beside the tables, so that an application with
+//! migrations of its own in the same schema is not disturbed.
+//!
+//! **Invariant:** migrating down removes nothing from a table that the migrations did not make,
+//! except what they added to it.
 
 use std::borrow::Cow;
 

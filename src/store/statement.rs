@@ -1,7 +1,10 @@
-//! A statement and what it is asked with.
+//! A statement and its parameters.
 //!
-//! Statements are templates: text of ours with parts in braces, such as `{digits}`, each of which
-//! stands in one place. They are filled in once, when a store is made.
+//! Statements are templates: text with parts in braces, such as `{digits}`, each of which is
+//! written once. They are filled in when a store is made; one of the parts is the quoted schema.
+//! The schema is in each name because whoever may create in a schema of the `search_path` could put
+//! an operator or a function there that runs with our rights. So every session and function has the
+//! path `pg_catalog, pg_temp`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! Edits on trial: a row that is inserted, changed and removed in a transaction that is rolled back,
-//! to see whether each edit arrives in the change log.
+//! Trial edits: insert, change and remove a row in a transaction that is rolled back, to see
+//! whether each edit arrives in the change log.
 //!
-//! **Invariant:** nothing of it stays, nobody hears of it, and it waits for no lock for long.
+//! **Invariant:** nothing of a trial stays, no listener hears of it, and it waits for no lock for
+//! long.
 
 use std::time::Duration;
 

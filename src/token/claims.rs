@@ -1,7 +1,7 @@
-//! The claims of a token as JSON: the first, which stays what it is, and the rest.
+//! The claims of a token as JSON: a first part that never changes, and the rest.
 //!
-//! Written without a `Serialize`, which takes a sixth of the time that minting takes. Names are
-//! LiveKit's and need no escaping; what comes from outside is escaped by `serde_json`.
+//! Written without `Serialize`, which would take a sixth of the time that making a token takes.
+//! Names are LiveKit's and need no escaping; text from outside is escaped by `serde_json`.
 
 use serde::Serialize;
 

@@ -1,4 +1,7 @@
-//! Sending the agent into the room, once, and seeing it come.
+//! Sends the agent into the room, once, and waits until it is there.
+//!
+//! LiveKit has no idempotency key for a dispatch. So after a lost answer the room is asked which
+//! agents were sent into it, under whichever name: the config may have been edited since.
 
 use tokio::time::{Duration, Instant, sleep};
 

@@ -1,4 +1,9 @@
-//! Breakers: no calls at all for a while where one after the other fails.
+//! Breakers: after several failures in a row, no calls for a while.
+//!
+//! A failure counts where it can be mended: a carrier or a missing trunk against the trunk; a key,
+//! a network or a SIP service against the server; missing credentials against the database. Busy
+//! phones, rules, and a number that its trunk does not carry count against none. A dial in doubt
+//! counts against the server, since it can never be repeated.
 
 use std::time::Duration;
 

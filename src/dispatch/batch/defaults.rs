@@ -1,4 +1,4 @@
-//! What a file does not say itself, or not in our words.
+//! Values for columns that a file lacks, and names for columns that it calls something else.
 
 use super::column::Column;
 use super::separator::Separator;

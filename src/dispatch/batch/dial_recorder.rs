@@ -1,5 +1,5 @@
-//! What an attempt asks a batch before the steps that cannot be taken back: to write the entry down,
-//! and to wait for the trunk's turn. A batch that is to stop lets nobody go on.
+//! What a call asks its batch before a step that cannot be taken back: to write the entry to the
+//! journal, and to wait for the trunk's turn. A batch that is stopping lets no call go on.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! What became of entries that an earlier run was about to dial: looked for on the server, and never
-//! guessed.
+//! Entries that an earlier run was about to dial: the server is asked what became of them, and
+//! nothing is guessed.
 
 use serde_json::json;
 

@@ -1,6 +1,6 @@
-//! How version 1 of the journal told entries apart, so that a batch which it began is gone on with.
+//! How version 1 of the journal identified entries, so that a batch that it began can be resumed.
 //!
-//! It knew headings by their exact names, and let the last one of two members win.
+//! It knew headings by their exact names, and the last of two members with one name won.
 
 use std::collections::BTreeMap;
 

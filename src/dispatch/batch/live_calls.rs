@@ -1,7 +1,7 @@
-//! How many calls of a run are up at the same time over one trunk: those that are being placed, and
-//! those that were placed and whose room is there still.
+//! How many calls of a run are up at the same time over one trunk: those being placed, and those
+//! whose room still exists.
 //!
-//! The server is asked only while no more may go, and then every few seconds.
+//! The server is asked only while the trunk is full, and then every few seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
-//! Why a file is no batch: what was found in it, and what would be right.
+//! Why a file is refused: what was found in it, and what would be right.
 //!
-//! A file is refused whole or read whole. What is wrong with one row only is no matter of this file.
+//! A file is refused whole or read whole. A mistake in a single row is not told here: that row gets
+//! a result.
 
 use std::fmt;
 use std::io;

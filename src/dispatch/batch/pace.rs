@@ -1,5 +1,5 @@
-//! How fast a batch goes: calls a second over each trunk, calls at once on each server, calls that are
-//! up at once, and no calls at all for a while where one after the other fails.
+//! The limits of a batch: calls a second over each trunk, calls placed at once on each server,
+//! calls that are up at once, and a pause where one call after the other fails.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,14 +1,15 @@
-//! Whom the entries of a batch call: the same caller and the same number is one person, and one call.
+//! Whom the entries of a batch call. The same caller and the same number is one person, who gets
+//! one call.
 //!
-//! Of the entries that would call one person, the first in the file does. The others wait for it, and
-//! end as duplicates of it; where it is left, they are. Rules may change while a batch runs, so whom
-//! an entry calls is judged at the start and again when it is its turn.
+//! Of the entries that would call one person, the first in the file does. The others wait for it
+//! and end as duplicates of it; if it is left to a later run, so are they. Rules may change while a
+//! batch runs, so whom an entry calls is checked at the start and again when its turn comes.
 //!
-//! An entry costs 16 bytes and its part of the table, 20 to 40 bytes in all; two bits tell how it
+//! An entry costs 16 bytes and its part of the table, 20 to 40 bytes in all; two bits say how it
 //! ended.
 //!
-//! **Invariant:** no two entries have leave to call one person at the same time, and none has it once
-//! another one was about to be dialled.
+//! **Invariant:** no two entries may call one person at the same time, and no entry may once
+//! another was about to be dialled.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;

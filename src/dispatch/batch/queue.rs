@@ -1,7 +1,9 @@
-//! Which entry goes next: a trunk whose turns are slow holds up its own entries and nobody else's.
+//! Which entry goes next. Each trunk has its own queue, so a slow trunk delays only its own
+//! entries: files are often sorted by caller number, and one slow trunk at the head would take
+//! every place.
 //!
-//! Of each place (trunk) only so many entries are under way at once. What is read beyond that is
-//! parked in the order of the file, up to a bound; then reading waits.
+//! Of each trunk only so many entries are under way at once. What is read beyond that waits in the
+//! order of the file, up to a bound; then reading waits.
 
 use std::collections::{HashMap, VecDeque};
 

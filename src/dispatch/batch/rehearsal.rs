@@ -1,7 +1,7 @@
-//! A batch gone through without calling anybody: what each entry would come to, which of them call
-//! the same person, and what is not there that they need.
+//! A rehearsal: goes through a batch without calling anybody, and reports what each entry would do,
+//! which entries call the same person, and what is missing.
 //!
-//! A run goes through it as well, before its first call.
+//! A run begins with one, before its first call.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

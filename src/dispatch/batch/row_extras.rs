@@ -1,4 +1,5 @@
-//! What is kept of a row beside what it asks for: nothing, its values, or the names of its members.
+//! The columns of a row that are not ours, kept for its result: none, chosen ones, or only the
+//! names.
 
 use std::collections::HashSet;
 use std::sync::Arc;

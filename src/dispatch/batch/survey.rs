@@ -1,5 +1,5 @@
-//! A batch looked through before anybody is called: what each of its entries would do, by what the
-//! settings and the database say now.
+//! Reads the entries of a batch ahead of its calls, and finds out what each would do by the
+//! settings and the database as they are now.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! Names are looked up when a connection is made, and what they lead to is judged then: a name may
-//! lead elsewhere than it did a moment ago.
+//! Looks names up when a connection is made, and checks the addresses then: a name may lead to
+//! another address than a moment ago.
 
 use std::io;
 use std::net::SocketAddr;

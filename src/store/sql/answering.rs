@@ -1,4 +1,7 @@
-//! What answering asks, the same statements on both databases but for a number's route.
+//! The statements that answering needs, the same for both databases except for a number's route.
+//!
+//! A miss is one statement: number and config in one join. Text that is no UUID is kept from the
+//! cast, so that it is a reason and not an SQL error.
 
 use async_trait::async_trait;
 use secrecy::SecretString;
