@@ -5,7 +5,7 @@
 //! only where the log no longer reaches back is everything put in doubt.
 
 #[cfg(feature = "postgres")]
-pub(crate) mod bell;
+pub(crate) mod doorbell;
 mod feed;
 #[cfg(feature = "postgres")]
 pub(crate) mod listener;

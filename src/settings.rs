@@ -206,8 +206,6 @@ pub struct Tuning {
     pub resolve_deadline: Duration,
     /// `LEASE`.
     pub lease: Duration,
-    /// `HEARTBEAT_INTERVAL`.
-    pub heartbeat: Duration,
     /// `LOG_POLL_INTERVAL`.
     pub log_poll: Duration,
     /// `POLL_INTERVAL`.
@@ -328,7 +326,7 @@ mod tests {
             ("DATABASE_URL", "mysql://root:canary@host/db"),
             ("CACHE_TTL", "5 minutes"),
             ("DATABASE_CONNECTIONS", "0"),
-            ("HEARTBEAT_INTERVAL", "1s"),
+            ("LOG_POLL_INTERVAL", "1s"),
         ];
         let named = problems(&pairs);
         for (name, _) in pairs {

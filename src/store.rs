@@ -7,6 +7,8 @@ mod access;
 mod asking;
 mod error;
 #[cfg(feature = "postgres")]
+mod hedged;
+#[cfg(feature = "postgres")]
 mod lock_holder;
 #[cfg(feature = "postgres")]
 mod log_cursor;
@@ -38,11 +40,9 @@ pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
-pub(crate) use self::log_cursor::{LogCursor, News, Reach, may_be_the_connection};
+pub(crate) use self::log_cursor::{LogConnection, LogCursor, News, Reach};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub use self::open::OpenStore;
-#[cfg(feature = "postgres")]
-pub(crate) use self::postgres::Notifier;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::rows::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Hearing;
 #[cfg(feature = "postgres")]
-use super::bell::Bell;
+use super::doorbell::Doorbell;
 #[cfg(feature = "postgres")]
 use super::listener::Listener;
 use super::metrics::ChangesCounted;
@@ -18,9 +18,9 @@ use super::watch::Lives;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::settings::Tuning;
-#[cfg(feature = "postgres")]
-use crate::store::LogCursor;
 use crate::store::{ChangeLog, OpenStore, StoreError};
+#[cfg(feature = "postgres")]
+use crate::store::{LogCursor, PostgresStore};
 
 /// Feeds changes to the cache.
 pub(crate) struct ChangeFeed {
@@ -36,7 +36,12 @@ pub(crate) struct ChangeFeed {
 
 enum Watchers {
     #[cfg(feature = "postgres")]
-    Postgres { listener: Listener, reader: Box<Reader>, bell: Arc<Bell> },
+    Postgres {
+        listener: Listener,
+        reader: Box<Reader>,
+        doorbell: Arc<Doorbell>,
+        store: Arc<PostgresStore>,
+    },
     #[cfg(feature = "sqlite")]
     Sqlite(Poller),
 }
@@ -59,18 +64,12 @@ impl ChangeFeed {
             #[cfg(feature = "postgres")]
             OpenStore::Postgres(store) => {
                 let lease = tuning.lease;
-                let bell = Arc::new(Bell::new(Arc::clone(&cache), Arc::clone(&clock), lease));
-                let listener = Listener {
-                    store: Arc::clone(&store),
-                    bell: Arc::clone(&bell),
-                    clock: Arc::clone(&clock),
-                    heartbeat: tuning.heartbeat,
-                    lease,
-                };
+                let doorbell = Arc::new(Doorbell::new(Arc::clone(&cache), lease));
+                let listener =
+                    Listener { store: Arc::clone(&store), doorbell: Arc::clone(&doorbell), lease };
                 let reader = Reader {
-                    store: Arc::clone(&store),
-                    log: LogCursor::new(store, lease).into(),
-                    bell: Arc::clone(&bell),
+                    log: LogCursor::new(Arc::clone(&store), lease).into(),
+                    doorbell: Arc::clone(&doorbell),
                     cache: Arc::clone(&cache),
                     clock: Arc::clone(&clock),
                     counted,
@@ -78,7 +77,7 @@ impl ChangeFeed {
                     lease,
                     poll: tuning.log_poll,
                 };
-                Watchers::Postgres { listener, reader: Box::new(reader), bell }
+                Watchers::Postgres { listener, reader: Box::new(reader), doorbell, store }
             }
             #[cfg(feature = "sqlite")]
             OpenStore::Sqlite(store) => Watchers::Sqlite(Poller {
@@ -98,10 +97,12 @@ impl ChangeFeed {
     pub(crate) async fn tell(&self) -> Infallible {
         match &self.watchers {
             #[cfg(feature = "postgres")]
-            Watchers::Postgres { listener, reader, .. } => {
+            Watchers::Postgres { listener, reader, store, .. } => {
+                let _at_last = CloseAll(store);
                 tokio::select! {
                     never = reader.read() => never,
                     never = self.lives.live(listener) => never,
+                    never = close_idle(store) => never,
                 }
             }
             #[cfg(feature = "sqlite")]
@@ -121,7 +122,7 @@ impl ChangeFeed {
         }
         match &self.watchers {
             #[cfg(feature = "postgres")]
-            Watchers::Postgres { bell, .. } if bell.sounds() => Hearing::Notify,
+            Watchers::Postgres { doorbell, .. } if doorbell.works() => Hearing::Notify,
             _ => Hearing::ChangeLog,
         }
     }
@@ -133,7 +134,7 @@ impl ChangeFeed {
         match (self.hearing(), &self.watchers) {
             (Hearing::Notify, _) => None,
             #[cfg(feature = "postgres")]
-            (Hearing::ChangeLog, Watchers::Postgres { bell, .. }) if bell.is_muted() => {
+            (Hearing::ChangeLog, Watchers::Postgres { doorbell, .. }) if doorbell.is_muted() => {
                 Some("`db migrate --notify off` has taken NOTIFY out of the triggers".into())
             }
             #[cfg(feature = "sqlite")]
@@ -146,3 +147,26 @@ impl ChangeFeed {
         self.cache.fence.lease_is_live(self.clock.now())
     }
 }
+
+/// Closes connections that no statement needs any more.
+#[cfg(feature = "postgres")]
+async fn close_idle(store: &PostgresStore) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK_FOR_IDLE).await;
+        store.close_idle();
+    }
+}
+
+/// A database that is left alone is left without connections.
+#[cfg(feature = "postgres")]
+struct CloseAll<'s>(&'s PostgresStore);
+
+#[cfg(feature = "postgres")]
+impl Drop for CloseAll<'_> {
+    fn drop(&mut self) {
+        self.0.close_all_idle();
+    }
+}
+
+#[cfg(feature = "postgres")]
+const LOOK_FOR_IDLE: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
-//! Reads the change log of Postgres: whenever the doorbell rings, and now and then without.
+//! Reads the change log of Postgres: whenever the doorbell rings, and four times a lease without.
 //!
-//! Each look is a proof of its own: what was committed before it has been read and applied. So the
-//! doorbell makes a change arrive within a millisecond, and where it cannot sound (behind a pooler,
-//! on a replica, with notifications lost) looks in a quick rhythm hold the lease all the same.
+//! Each look is a proof of its own: what was committed before it has been read and applied. The
+//! doorbell makes a change arrive within milliseconds, and where it does not work (behind a pooler,
+//! on a replica, with notifications lost) looks in a quicker rhythm do nearly as well.
 //!
 //! **Invariant:** changes are applied, or everything is put in doubt, before the lease is renewed.
 
@@ -13,26 +13,25 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::bell::Bell;
+use super::doorbell::{Doorbell, Suspicion};
 use super::metrics::ChangesCounted;
-use super::watch::backoff;
+use super::watch::{backoff, dice};
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{LogCursor, News, PostgresStore, Reach, StoreError, may_be_the_connection};
+use crate::store::{LogConnection, LogCursor, News, Reach, StoreError};
 
 /// What reading needs.
 pub(crate) struct Reader {
-    pub(crate) store: Arc<PostgresStore>,
     /// Kept while nobody polls, so that a gap is caught up and not doubted.
     pub(crate) log: Mutex<LogCursor>,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counted: ChangesCounted,
     /// Why the last look failed, for those who ask.
     pub(crate) trouble: Arc<StdMutex<Option<String>>>,
     pub(crate) lease: Duration,
-    /// How often to look where the doorbell does not sound.
+    /// How often to look where the doorbell does not work.
     pub(crate) poll: Duration,
 }
 
@@ -40,36 +39,39 @@ impl Reader {
     /// Reads for as long as it is polled.
     pub(crate) async fn read(&self) -> Infallible {
         let mut log = self.log.lock().await;
-        let (mut pace, mut voice) = (Pace::default(), Voice::new());
+        let mut connection = LogConnection::new(self.lease);
+        let mut pace = Pace::default();
+        let (mut suspicion, mut told) = (Suspicion::new(self.lease / 4), Told::new());
         let mut failures = 0;
         loop {
-            let (rings, asked_at) = (self.bell.rings(), self.clock.now());
-            let was_connected = log.is_connected();
-            // Early enough that the next one comes before the lease ends.
-            let audits = pace.audits(self.safety() / 2);
-            match log.look(audits).await {
-                Ok(news) => {
-                    if let Some(rings) = news.rings {
-                        self.bell.audited(asked_at, rings);
+            let audits = pace.audits(self.lease * 3 / 8);
+            let note = || (self.doorbell.heard(), self.clock.now());
+            match log.look(&mut connection, audits, note).await {
+                Ok(((heard, asked_at), news)) => {
+                    if let Some(notify) = news.notify {
+                        self.doorbell.audited(asked_at, notify);
                     }
                     if failures > 0 {
                         self.note(None);
                     }
                     failures = 0;
-                    pace.found(!news.changes.is_empty());
+                    let found = !news.changes.is_empty();
+                    pace.found(found);
                     self.apply(&news);
-                    self.bell.looked(asked_at, rings);
-                    voice.tell(self.bell.sounds(), self.poll);
+                    self.doorbell.looked(asked_at);
+                    let (by_now, now) = (self.doorbell.heard(), self.clock.now());
+                    let should_be_heard = found && !self.doorbell.is_muted();
+                    if suspicion.looked(heard, should_be_heard, by_now, now) {
+                        self.doorbell.is_deaf(by_now);
+                    }
+                    told.tell(self.doorbell.works(), self.poll);
                     self.wait(&mut pace).await;
                 }
                 Err(error) => {
                     failures += 1;
-                    pace.begin_anew();
-                    self.cope(&error, was_connected, failures);
-                    // A held connection that broke says little; the first new one is tried at once.
-                    if !was_connected {
-                        sleep(backoff(failures, LONGEST_WAIT)).await;
-                    }
+                    pace = Pace::default();
+                    self.cope(&error, failures);
+                    sleep(backoff(failures, LONGEST_WAIT)).await;
                 }
             }
         }
@@ -94,13 +96,8 @@ impl Reader {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    fn cope(&self, error: &StoreError, was_connected: bool, failures: u32) {
+    fn cope(&self, error: &StoreError, failures: u32) {
         self.note(Some(error.to_string()));
-        if !may_be_the_connection(error) {
-            self.bell.distrust();
-        } else if was_connected {
-            self.store.give_up_connections();
-        }
         if failures == 1 {
             tracing::warn!(%error, "the change log cannot be read");
         } else {
@@ -108,18 +105,18 @@ impl Reader {
         }
     }
 
-    /// How often to look although the bell sounds, and to look for the triggers: a notification may
-    /// be lost, and a lease lasts no longer than what was last seen of the triggers.
-    fn safety(&self) -> Duration {
-        SAFETY_LOOK.min(self.lease / 2)
-    }
-
-    /// Waits for the bell, or until it is time to look without.
+    /// Waits for the doorbell, or until it is time to look without.
     async fn wait(&self, pace: &mut Pace) {
         // Hints that lead to nothing may come as fast as they like; looks do not.
         sleep(pace.reluctance()).await;
-        let most = if self.bell.sounds() { self.safety() } else { self.poll };
-        pace.rung = timeout(most, self.bell.rung()).await.is_ok();
+        let most = if self.doorbell.works() { self.rhythm() } else { self.poll };
+        pace.rung = timeout(most, self.doorbell.wake_up()).await.is_ok();
+    }
+
+    /// How soon to look without a ring: a notification may be lost, and a lease lasts no longer than
+    /// what was last proven. Never twice the same, so that nodes that heard one ring part again.
+    fn rhythm(&self) -> Duration {
+        (self.lease / 4).mul_f64(1.0 - SPREAD * dice())
     }
 }
 
@@ -134,10 +131,6 @@ struct Pace {
 }
 
 impl Pace {
-    fn begin_anew(&mut self) {
-        *self = Self::default();
-    }
-
     /// Whether this look should ask for the triggers, too.
     fn audits(&mut self, every: Duration) -> bool {
         let due = self.audited.is_none_or(|audited| audited.elapsed() >= every);
@@ -157,24 +150,24 @@ impl Pace {
 }
 
 /// Says in the log by which way changes are learned of, when that changes.
-struct Voice {
+struct Told {
     began: Instant,
-    sounded: Option<bool>,
+    works: Option<bool>,
 }
 
-impl Voice {
+impl Told {
     fn new() -> Self {
-        Self { began: Instant::now(), sounded: None }
+        Self { began: Instant::now(), works: None }
     }
 
-    fn tell(&mut self, sounds: bool, poll: Duration) {
-        // The first heartbeat takes its time.
-        let early = self.sounded.is_none() && self.began.elapsed() < SETTLED;
-        if self.sounded == Some(sounds) || (!sounds && early) {
+    fn tell(&mut self, works: bool, poll: Duration) {
+        // The proof takes its time.
+        let early = self.works.is_none() && self.began.elapsed() < SETTLED;
+        if self.works == Some(works) || (!works && early) {
             return;
         }
-        self.sounded = Some(sounds);
-        if sounds {
+        self.works = Some(works);
+        if works {
             tracing::info!("changes are heard through NOTIFY");
         } else {
             tracing::warn!(every = ?poll, "NOTIFY is not heard; the change log is read instead");
@@ -182,9 +175,10 @@ impl Voice {
     }
 }
 
-const SAFETY_LOOK: Duration = Duration::from_millis(500);
+/// By what part of it the time between looks may be shorter.
+const SPREAD: f64 = 0.2;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// After how many looks in vain the next one waits.
 const PATIENT_WITH: u32 = 8;
-/// How long the first heartbeat may take before its absence is worth a word.
+/// How long the proof of the doorbell may take before its absence is worth a word.
 const SETTLED: Duration = Duration::from_secs(2);

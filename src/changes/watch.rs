@@ -71,9 +71,13 @@ impl Lives {
 /// those who failed together do not come back together ("full jitter").
 pub(super) fn backoff(failures: u32, longest: Duration) -> Duration {
     let most = SHORTEST_WAIT.saturating_mul(1 << failures.min(16)).min(longest);
+    most.mul_f64(dice())
+}
+
+/// Any fraction of one, one as likely as another.
+pub(super) fn dice() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more than 53 bits")]
-    let dice = getrandom::u64().map_or(0.5, |dice| (dice >> 11) as f64 / (1_u64 << 53) as f64);
-    most.mul_f64(dice)
+    getrandom::u64().map_or(0.5, |dice| (dice >> 11) as f64 / (1_u64 << 53) as f64)
 }
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);

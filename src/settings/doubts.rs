@@ -19,6 +19,7 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
     warnings.extend(refused(settings));
     warnings.extend(off_limits(settings));
     warnings.extend(unpadded(values));
+    warnings.extend(without_effect(values));
     warnings
 }
 
@@ -84,6 +85,14 @@ fn unpadded(values: &Values) -> Option<Warning> {
         );
         Warning::new(name, message)
     })
+}
+
+/// A value that was of use to an earlier version.
+fn without_effect(values: &Values) -> Option<Warning> {
+    let name = "HEARTBEAT_INTERVAL";
+    let message = "has no effect any more: no heartbeats are sent, and LEASE alone says how often \
+                   the change log is read; take it out";
+    values.get(name).map(|_| Warning::new(name, message))
 }
 
 /// Values that count to the last blank.

@@ -114,9 +114,9 @@ variables! {
     }
     "Hot reload": {
         LEASE = "1s"
-            "For how long a sign of life proves that no change was missed. Without proof the database is asked."
-        HEARTBEAT_INTERVAL = "250ms"
-            "How often Postgres is asked for a sign of life, through NOTIFY. Less than half of LEASE."
+            "For how long a look at the database proves that no change was missed. Postgres is looked at four times in it. Without proof the database is asked."
+        HEARTBEAT_INTERVAL = ""
+            "Has no effect any more, whatever it is: the change log in Postgres is read four times a LEASE, and no heartbeats are sent."
         LOG_POLL_INTERVAL = "100ms"
             "How often the change log in Postgres is read where NOTIFY is not heard: through PgBouncer in transaction mode, on a replica. Less than half of LEASE."
         POLL_INTERVAL = "20ms"

@@ -147,7 +147,6 @@ impl<'a> SettingsReader<'a> {
             max_stale: self.duration("MAX_STALE", "0s", "7d"),
             resolve_deadline: self.duration("RESOLVE_DEADLINE", "1ms", "1m"),
             lease: self.duration("LEASE", "20ms", "1m"),
-            heartbeat: self.duration("HEARTBEAT_INTERVAL", "5ms", "30s"),
             log_poll: self.duration("LOG_POLL_INTERVAL", "5ms", "30s"),
             poll: self.duration("POLL_INTERVAL", "1ms", "10s"),
             self_check: self.duration_or_none("SELF_CHECK_INTERVAL", "10ms", "1d"),
@@ -155,11 +154,7 @@ impl<'a> SettingsReader<'a> {
             livekit_connect: self.duration("LIVEKIT_CONNECT_TIMEOUT", "10ms", "1m"),
             livekit: self.duration("LIVEKIT_TIMEOUT", "10ms", "10m"),
         };
-        let rhythms = [
-            ("HEARTBEAT_INTERVAL", tuning.heartbeat),
-            ("LOG_POLL_INTERVAL", tuning.log_poll),
-            ("POLL_INTERVAL", tuning.poll),
-        ];
+        let rhythms = [("LOG_POLL_INTERVAL", tuning.log_poll), ("POLL_INTERVAL", tuning.poll)];
         for (name, interval) in rhythms {
             if interval * 2 >= tuning.lease {
                 let message = "must be less than half of LEASE, or every late one ends the lease";

@@ -24,6 +24,7 @@ impl<S: Session> Lanes<S> {
         let asking = async {
             loop {
                 let mut lane = self.enter(statement.name, until).await?;
+                lane.in_passing(statement.in_passing);
                 let given_up = lane.given_up();
                 let rows = tokio::select! {
                     biased;

@@ -131,6 +131,12 @@ pub(super) fn is_of_connection(error: &StoreError) -> bool {
     }
 }
 
+/// Whether an error, or a silence, may be of this one connection, so that another one may do better.
+#[cfg(feature = "postgres")]
+pub(super) fn may_be_the_connection(error: &StoreError) -> bool {
+    matches!(error, StoreError::Timeout { .. }) || is_of_connection(error)
+}
+
 /// Whether a server lets nobody in with what it was given: another attempt is answered the same.
 pub(super) fn is_not_let_in(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);

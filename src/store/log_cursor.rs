@@ -3,9 +3,8 @@
 //! A *horizon* is the snapshot of the last look: which transactions had committed by then. What is
 //! new is what this look sees and that snapshot did not. The order of `seq` would not do, because a
 //! transaction that wrote its row early may commit late. Nor does the snapshot alone: a server that
-//! recovers from a crash gives out transaction ids again whose commits it had not flushed, which is
-//! how commits that only notify are (heartbeats are). So a place beyond the newest one counts, too:
-//! places that were seen are never given out again.
+//! recovers from a crash gives out transaction ids again whose commits it had not flushed. So a place
+//! beyond the newest one counts, too: places that were seen are never given out again.
 //!
 //! **Invariant:** a horizon only moves forward together with the changes that lie between, and one
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
@@ -13,7 +12,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{is_of_connection, typed};
+use tokio::time::timeout;
+
+use super::error::{may_be_the_connection, typed};
+use super::hedged::Hedged;
 use super::postgres::PostgresSession;
 use super::record::Record;
 use super::session::Session;
@@ -26,12 +28,26 @@ use crate::change::Change;
 pub(crate) struct LogCursor {
     store: Arc<PostgresStore>,
     look: Statement,
-    /// How long one look may take on a connection that is there.
-    patience: Duration,
-    /// How long it may take to connect and look.
-    patience_for_first: Duration,
-    session: Option<PostgresSession>,
+    audit: Statement,
+    /// How long one look may take, connecting included.
+    deadline: Duration,
     horizon: Option<Horizon>,
+}
+
+/// The connection that looks are asked over. It is for who reads at present: while nobody does, none
+/// is held.
+pub(crate) struct LogConnection(Hedged<PostgresSession>);
+
+impl LogConnection {
+    /// For a lease of that length: a look that stays unanswered for an eighth of it is asked again.
+    pub(crate) fn new(lease: Duration) -> Self {
+        Self(Hedged::new(lease / 8, lease / 2))
+    }
+
+    /// Whether it is there, and so may turn out to be dead.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.is_connected()
+    }
 }
 
 /// How far the log has been read.
@@ -64,8 +80,8 @@ struct State {
     reaches_back: bool,
     /// How many triggers write it, if that was asked.
     triggers: Option<i64>,
-    /// Whether they ring, if that was asked.
-    rings: Option<bool>,
+    /// Whether they notify, if that was asked.
+    notify: Option<bool>,
     /// A table that hides rows from this role, if that was asked and there is one.
     hiding: Option<String>,
 }
@@ -81,8 +97,8 @@ pub(crate) struct News {
     pub(crate) ages: Vec<Duration>,
     /// The newest place in the log; zero if it had no rows.
     pub(crate) newest: i64,
-    /// Whether edits ring, if that was looked for.
-    pub(crate) rings: Option<bool>,
+    /// Whether edits notify, if that was looked for.
+    pub(crate) notify: Option<bool>,
 }
 
 /// How far back a look could see.
@@ -97,51 +113,68 @@ pub(crate) enum Reach {
 }
 
 impl LogCursor {
-    /// A reader for a lease of that length: two looks may fail within it.
+    /// A reader for a lease of that length; an answer that takes longer renews none.
     pub(crate) fn new(store: Arc<PostgresStore>, lease: Duration) -> Self {
-        let (patience, patience_for_first) = (lease / 3, lease);
-        let look = store.statement("read_change_log", LOOK);
-        Self { store, look, patience, patience_for_first, session: None, horizon: None }
+        let statement = |audit: [(&str, &str); 2]| {
+            let look =
+                audit.iter().fold(LOOK.to_owned(), |look, (name, part)| look.replace(name, part));
+            store.statement("read_change_log", &look)
+        };
+        let (look, audit) = (statement(NO_AUDIT), statement(AUDIT));
+        Self { store, look, audit, deadline: lease, horizon: None }
     }
 
-    /// Whether the connection is there, and so may turn out to be dead.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.session.is_some()
-    }
-
-    /// Reads what has been committed since the last look.
+    /// Reads what has been committed since the last look. `note` says what is known right before it is
+    /// asked, and what it said comes back with what was found.
     ///
     /// `audit`: also asks whether the triggers are there that write the log; without them what it
     /// says is worth nothing, and the next look begins anew.
-    pub(crate) async fn look(&mut self, audit: bool) -> Result<News, StoreError> {
-        let patience = if self.session.is_some() { self.patience } else { self.patience_for_first };
-        let late = StoreError::Timeout { after: patience };
-        let store = Arc::clone(&self.store);
-        let asking =
-            async { tokio::time::timeout(patience, self.ask(audit)).await.unwrap_or(Err(late)) };
-        let (state, changes) = store.asking(asking).await.inspect_err(|_| self.session = None)?;
+    pub(crate) async fn look<N>(
+        &mut self,
+        connection: &mut LogConnection,
+        audit: bool,
+        note: impl Fn() -> N,
+    ) -> Result<(N, News), StoreError> {
+        let late = StoreError::Timeout { after: self.deadline };
+        let was_open = connection.is_open();
+        let asking = async {
+            let asking = connection.0.ask(|session| self.ask(session, audit, &note));
+            timeout(self.deadline, asking).await.unwrap_or(Err(late))
+        };
+        let answered = self.store.asking(asking).await;
+        // Others that were opened with one that is dead may be, too.
+        if match &answered {
+            Ok(answered) => answered.held_one_is_dead,
+            Err(error) => was_open && may_be_the_connection(error),
+        } {
+            self.store.give_up_connections();
+        }
+        let (noted, state, changes) = answered?.answer;
         if let Some(reason) = state.distrusted() {
             self.horizon = None;
             return Err(reason);
         }
-        Ok(self.take(state, changes))
+        Ok((noted, self.take(state, changes)))
     }
 
-    async fn ask(
-        &mut self,
+    /// One attempt, which changes nothing here.
+    async fn ask<N>(
+        &self,
+        session: Option<PostgresSession>,
         audit: bool,
-    ) -> Result<(State, Vec<(Place, LoggedChange)>), StoreError> {
-        let session = match &mut self.session {
+        note: &impl Fn() -> N,
+    ) -> Result<(PostgresSession, (N, State, Vec<(Place, LoggedChange)>)), StoreError> {
+        let mut session = match session {
             Some(session) => session,
-            empty => empty.insert(self.store.open_session().await?),
+            None => self.store.open_to_look().await?,
         };
+        let statement = if audit { &self.audit } else { &self.look };
         let horizon = self.horizon.as_ref();
         let read: Vec<_> =
             horizon.iter().flat_map(|horizon| &horizon.read).map(|place| place.seq).collect();
         let values = [
             horizon.map(|horizon| horizon.snapshot.as_str()).into(),
             (MOST_CHANGES + 1).into(),
-            audit.into(),
             Value::Int(horizon.map(|horizon| horizon.newest)),
             Value::Places(&read),
         ];
@@ -152,15 +185,16 @@ impl LogCursor {
             }
             read_place(row)?.map(|place| Ok((place, read_change(row)?))).transpose()
         };
-        let changes = session.fetch(&self.look, &values, take).await;
-        let changes = changes.map_err(|error| typed(&error, self.look.name))?;
-        let state = state.ok_or(StoreError::Row { statement: self.look.name })?;
-        Ok((state, changes.into_iter().flatten().collect()))
+        let noted = note();
+        let changes = session.fetch(statement, &values, take).await;
+        let changes = changes.map_err(|error| typed(&error, statement.name))?;
+        let state = state.ok_or(StoreError::Row { statement: statement.name })?;
+        Ok((session, (noted, state, changes.into_iter().flatten().collect())))
     }
 
     /// Moves the horizon and returns what lies before it.
     fn take(&mut self, state: State, logged: Vec<(Place, LoggedChange)>) -> News {
-        let State { snapshot, oldest, incarnation, newest, reaches_back, rings, .. } = state;
+        let State { snapshot, oldest, incarnation, newest, reaches_back, notify, .. } = state;
         let reach = match &self.horizon {
             None => Reach::First,
             Some(horizon) if horizon.incarnation == incarnation && reaches_back => Reach::Complete,
@@ -178,7 +212,7 @@ impl LogCursor {
             changes = vec![Change::All];
         }
         self.horizon = Some(Horizon { snapshot, incarnation, read, newest });
-        News { changes, reach, ages, newest, rings }
+        News { changes, reach, ages, newest, notify }
     }
 }
 
@@ -204,15 +238,10 @@ impl State {
             newest: row.own_int("newest")?,
             reaches_back: row.bool("reaches_back")?.unwrap_or(false),
             triggers: row.int("triggers")?,
-            rings: row.bool("rings")?,
+            notify: row.bool("notify")?,
             hiding: row.text("hiding")?,
         })
     }
-}
-
-/// Whether a look failed because its connection did, and another one may do better.
-pub(crate) fn may_be_the_connection(error: &StoreError) -> bool {
-    matches!(error, StoreError::Timeout { .. }) || is_of_connection(error)
 }
 
 /// Where a row stands, if it is one.
@@ -222,6 +251,10 @@ fn read_place(row: &impl Record) -> Result<Option<Place>, sqlx::Error> {
 
 /// One statement, so that rows and snapshot are of one moment. A replica's own snapshot does not
 /// list the transactions in progress, so all from the oldest of them on count as unseen there.
+///
+/// Each part reads what is new and no more, by an index, however long another transaction has been
+/// open: rows of transactions that had not begun at the last look, of those that were in progress then,
+/// and places that were not there.
 ///
 /// A log that was emptied or written anew has another file node, and a table that was swapped for
 /// another one is that other one; a server that was restarted or
@@ -244,40 +277,71 @@ const LOOK: &str = "
             cast(to_regclass(format('%I.voice_agent_livekit', {schema_text})) as oid),
             cast(to_regclass(format('%I.voice_agent_numbers', {schema_text})) as oid)) as incarnation,
         (select coalesce(max(seq), 0) from {schema}.voice_agent_changes) as newest,
-        exists (
-            select from {schema}.voice_agent_changes
-            where xact < pg_snapshot_xmin(cast($1 as pg_snapshot))
-        ) or exists (
-            select from {schema}.voice_agent_changes
-            where xact >= pg_snapshot_xmax(pg_current_snapshot())
-        ) as reaches_back,
-        triggers.many as triggers, triggers.ring as rings,
-        case when $3 then (
+        (select xact from {schema}.voice_agent_changes order by xact limit 1)
+            < pg_snapshot_xmin(cast($1 as pg_snapshot))
+        or (select xact from {schema}.voice_agent_changes order by xact desc limit 1)
+            >= pg_snapshot_xmax(pg_current_snapshot()) as reaches_back,
+        {audit_columns},
+        news.*
+    from (values (1)) as always
+    {audit_of_triggers}
+    left join (
+        (
+            select {change_columns}, cast(cast(xact as text) as bigint) as xact
+            from {schema}.voice_agent_changes
+            where xact >= pg_snapshot_xmax(cast($1 as pg_snapshot))
+                and xact < pg_snapshot_xmax(pg_current_snapshot())
+                and not seq = any($4)
+            order by voice_agent_changes.xact limit $2
+        ) union all (
+            select {change_columns}, cast(cast(xact as text) as bigint) as xact
+            from {schema}.voice_agent_changes
+            where xact = any(array(select pg_snapshot_xip(cast($1 as pg_snapshot))))
+                and not seq = any($4)
+            limit $2
+        ) union all (
+            select {change_columns}, cast(cast(xact as text) as bigint) as xact
+            from {schema}.voice_agent_changes
+            where seq > $3
+                and not (xact >= pg_snapshot_xmax(cast($1 as pg_snapshot))
+                    and xact < pg_snapshot_xmax(pg_current_snapshot()))
+                and not xact = any(array(select pg_snapshot_xip(cast($1 as pg_snapshot))))
+                and not seq = any($4)
+            order by seq limit $2
+        )
+    ) as news on true
+    order by seq limit $2";
+
+/// What a look asks besides, as an audit and else: whether what the log says can be trusted.
+const AUDIT: [(&str, &str); 2] = [
+    (
+        "{audit_columns}",
+        "triggers.many as triggers, triggers.notify as notify, (
             select min(name) from unnest(array[
                 'voice_agent_changes', 'voice_agent_livekit', 'voice_agent_numbers'
             ]) as ours (name)
             where row_security_active(to_regclass(format('%I.%I', {schema_text}, name)))
-        ) end as hiding,
-        news.*
-    from (values (1)) as always
-    left join lateral (
-        select count(*) as many, bool_and(tgnargs = 0) as ring from pg_trigger
-        join pg_class on pg_class.oid = tgrelid
-        join pg_namespace on pg_namespace.oid = relnamespace
-        where nspname = {schema_text} and tgenabled in ('O', 'A')
-            and relname in ('voice_agent_livekit', 'voice_agent_numbers')
-            and starts_with(cast(tgname as text), 'trunkline_log_')
-    ) as triggers on $3
-    left join (
-        select {change_columns}, cast(cast(xact as text) as bigint) as xact
-        from {schema}.voice_agent_changes
-        where (
-            seq > $4 or xact >= pg_snapshot_xmin(cast($1 as pg_snapshot))
-                and xact < pg_snapshot_xmax(pg_current_snapshot())
-                and not pg_visible_in_snapshot(xact, cast($1 as pg_snapshot))
-        ) and not exists (select from unnest($5) as known (place) where place = seq)
-        order by seq limit $2
-    ) as news on true
-    order by seq";
+        ) as hiding",
+    ),
+    (
+        "{audit_of_triggers}",
+        "cross join (
+            select count(*) as many, bool_and(tgnargs = 0) as notify from pg_trigger
+            join pg_class on pg_class.oid = tgrelid
+            join pg_namespace on pg_namespace.oid = relnamespace
+            where nspname = {schema_text} and tgenabled in ('O', 'A')
+                and relname in ('voice_agent_livekit', 'voice_agent_numbers')
+                and starts_with(cast(tgname as text), 'trunkline_log_')
+        ) as triggers",
+    ),
+];
+const NO_AUDIT: [(&str, &str); 2] = [
+    (
+        "{audit_columns}",
+        "cast(null as bigint) as triggers, cast(null as boolean) as notify,
+            cast(null as text) as hiding",
+    ),
+    ("{audit_of_triggers}", ""),
+];
 /// Insert, update, delete and truncate, on two tables.
 const TRIGGERS: i64 = 8;

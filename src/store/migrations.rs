@@ -107,7 +107,8 @@ impl Book {
         });
         let mut migrator = Migrator::with_migrations(filled.collect());
         migrator.dangerous_set_table_name(templates.fill(BOOK));
-        Self { migrator, applied: templates.statement("list_migrations", APPLIED) }
+        let applied = templates.statement("list_migrations", APPLIED).in_passing();
+        Self { migrator, applied }
     }
 
     /// Runs steps up or down.

@@ -3,7 +3,8 @@
 //! sqlx's own pool is not used: a caller that gives up on a dead connection leaks its permit there
 //! for good, and a ping before and after each use halves the throughput. Here a permit is a
 //! [`Lane`], which goes back by being dropped, and a connection goes back only after it proved
-//! itself by finishing a statement. One that failed, timed out or was abandoned is closed.
+//! itself by finishing a statement. One that failed, timed out or was abandoned is closed, and so is
+//! one that no statement has needed for a while.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,21 +33,43 @@ pub(super) struct Lanes<S: Session> {
 /// Where connections wait to be used again.
 struct Home<S> {
     counted: StoreCounted,
-    idle: Mutex<Vec<S>>,
+    /// The one that was used last comes last, and is used next.
+    idle: Mutex<Vec<Idle<S>>>,
     /// Rings when one comes home.
     returned: Notify,
     /// How many are in use.
     out: AtomicUsize,
 }
 
+/// A connection that waits to be used again.
+struct Idle<S> {
+    session: S,
+    used: Used,
+}
+
+/// When a connection was used last.
+#[derive(Clone, Copy)]
+struct Used {
+    at: Instant,
+    /// Whether for nothing but upkeep, which asks now and then and keeps no connection open.
+    in_passing: bool,
+}
+
+impl Used {
+    fn was_within(self, time: Duration) -> bool {
+        self.at.elapsed() < if self.in_passing { time / 10 } else { time }
+    }
+}
+
 /// A connection for one statement.
 pub(super) struct Lane<S: Session> {
     session: Option<S>,
-    /// Whether it was opened earlier, and so may have died since.
-    reused: bool,
+    /// How it was used before. `None`: it was opened for this statement.
+    used: Option<Used>,
     until: Instant,
     deadline: Duration,
     statement: &'static str,
+    in_passing: bool,
     home: Arc<Home<S>>,
     given_up: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
@@ -105,6 +128,13 @@ impl<S: Session> Lanes<S> {
         self.home.count();
     }
 
+    /// Closes the connections that no statement has needed for so long.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
+    pub(super) fn close_idle(&self, unused_for: Duration) {
+        self.home.lock().retain(|idle| idle.used.was_within(unused_for));
+        self.home.count();
+    }
+
     /// Waits for a connection that is alive now. A statement that must not be asked twice begins
     /// here: what died while it was idle is found out by a ping, and not by that statement.
     pub(super) async fn enter_alive(
@@ -115,7 +145,7 @@ impl<S: Session> Lanes<S> {
         loop {
             let mut lane = self.enter(statement, until).await?;
             let ping = timeout_at(lane.until, lane.session().ping()).await;
-            match (lane.reused, ping) {
+            match (lane.may_be_outdated(), ping) {
                 (_, Ok(Ok(()))) => return Ok(lane),
                 (_, Err(_)) => return Err(StoreError::Timeout { after: self.deadline }),
                 (true, Ok(Err(_))) => {}
@@ -136,10 +166,10 @@ impl<S: Session> Lanes<S> {
             .map_err(late)?
             .expect("the semaphore is never closed");
         let mut attempts = 0;
-        let (session, reused, given_up) = loop {
+        let (session, used, given_up) = loop {
             let (idle, mut given_up) = self.idle();
-            if let Some(session) = idle {
-                break (session, true, given_up);
+            if let Some(Idle { session, used }) = idle {
+                break (session, Some(used), given_up);
             }
             let opened = tokio::select! {
                 biased;
@@ -150,7 +180,7 @@ impl<S: Session> Lanes<S> {
             };
             attempts += 1;
             match opened {
-                Ok(session) => break (session, false, given_up),
+                Ok(session) => break (session, None, given_up),
                 // A wrong password is as wrong the next time.
                 Err(error) if is_not_let_in(&error) => return Err(typed(&error, statement)),
                 // A server that is full has connections of ours that will be free in a moment.
@@ -169,17 +199,18 @@ impl<S: Session> Lanes<S> {
         self.home.count();
         Ok(Lane {
             session: Some(session),
-            reused,
+            used,
             until,
             deadline: self.deadline,
             statement,
+            in_passing: false,
             home: Arc::clone(&self.home),
             given_up,
             _permit: permit,
         })
     }
 
-    fn idle(&self) -> (Option<S>, watch::Receiver<u64>) {
+    fn idle(&self) -> (Option<Idle<S>>, watch::Receiver<u64>) {
         let mut idle = self.home.lock();
         (idle.pop(), self.given_up.subscribe())
     }
@@ -203,7 +234,7 @@ impl<S> Home<S> {
         self.counted.connections(self.out.load(Ordering::SeqCst), idle);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<S>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle<S>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -221,6 +252,11 @@ impl<S: Session> Lane<S> {
         self.session.as_mut().expect("it is there until the lane is left")
     }
 
+    /// Says whether its statement is upkeep, which is no use that keeps a connection open.
+    pub(super) fn in_passing(&mut self, in_passing: bool) {
+        self.in_passing = in_passing;
+    }
+
     /// By when its statement must have ended.
     pub(super) fn until(&self) -> Instant {
         self.until
@@ -228,7 +264,7 @@ impl<S: Session> Lane<S> {
 
     /// Whether a failure may only mean that a connection was held for long.
     pub(super) fn may_be_outdated(&self) -> bool {
-        self.reused
+        self.used.is_some()
     }
 
     /// Ends when this connection is given up.
@@ -262,9 +298,12 @@ impl<S: Session> Lane<S> {
             matches!(error, StoreError::Conflict { .. }) && session.keeps_statements()
         };
         if outcome.as_ref().err().is_none_or(refused_whole) {
+            let now = Used { at: Instant::now(), in_passing: self.in_passing };
+            let used = self.used.filter(|used| now.in_passing && !used.in_passing).unwrap_or(now);
             let mut idle = self.home.lock();
             if !self.given_up.has_changed().unwrap_or(true) {
-                idle.push(session);
+                let place = idle.partition_point(|other| other.used.at <= used.at);
+                idle.insert(place, Idle { session, used });
             }
         }
         outcome
@@ -288,12 +327,19 @@ mod tests {
     use super::*;
     use crate::store::statement::{Statement, Value};
 
-    /// A server that lets the first one in, and then refuses with this code.
+    /// A server that lets so many in, and then refuses with this code.
     struct Fake;
 
     struct FakeDoor {
         code: &'static str,
+        lets_in: usize,
         knocks: AtomicUsize,
+    }
+
+    impl FakeDoor {
+        fn open() -> Self {
+            Self { code: "", lets_in: usize::MAX, knocks: AtomicUsize::new(0) }
+        }
     }
 
     #[derive(Debug)]
@@ -338,9 +384,9 @@ mod tests {
         type Door = FakeDoor;
 
         async fn open(door: &FakeDoor) -> Result<Self, sqlx::Error> {
-            let first = door.knocks.fetch_add(1, Ordering::SeqCst) == 0;
+            let is_let_in = door.knocks.fetch_add(1, Ordering::SeqCst) < door.lets_in;
             let refused = || sqlx::Error::Database(Box::new(Refusal(door.code)));
-            first.then_some(Self).ok_or_else(refused)
+            is_let_in.then_some(Self).ok_or_else(refused)
         }
 
         async fn fetch<T: Send + Unpin>(
@@ -370,11 +416,50 @@ mod tests {
 
     /// What a second connection meets while the first one is in use, and how often it knocked.
     async fn second(code: &'static str) -> (StoreError, usize) {
-        let door = FakeDoor { code, knocks: AtomicUsize::new(0) };
+        let door = FakeDoor { code, lets_in: 1, ..FakeDoor::open() };
         let lanes = Lanes::<Fake>::new(door, 2, Duration::from_secs(2));
         let _in_use = lanes.enter("first", lanes.until()).await.expect("it is let in");
         let refused = lanes.enter("second", lanes.until()).await.err().expect("it is refused");
         (refused, lanes.door().knocks.load(Ordering::SeqCst) - 1)
+    }
+
+    /// A pool of connections that are let in each time, of which so many are in use at once.
+    async fn used(lanes: &Lanes<Fake>, many: usize, in_passing: bool) {
+        let mut used = Vec::new();
+        for _ in 0..many {
+            let mut lane = lanes.enter("some", lanes.until()).await.expect("it is let in");
+            lane.in_passing(in_passing);
+            used.push(lane);
+        }
+        used.into_iter().for_each(|lane| lane.leave(Ok(Ok(()))).expect("it is sound"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_no_statement_needs_are_closed_and_those_in_use_stay() {
+        let lanes = Lanes::<Fake>::new(FakeDoor::open(), 4, Duration::from_secs(2));
+        let opened = || lanes.door().knocks.load(Ordering::SeqCst);
+        let minute = Duration::from_secs(60);
+        let idle = || lanes.home.lock().len();
+        used(&lanes, 3, false).await;
+        assert_eq!((opened(), idle()), (3, 3));
+        for _ in 0..70 {
+            sleep(Duration::from_secs(1)).await;
+            used(&lanes, 1, false).await;
+            lanes.close_idle(minute);
+        }
+        assert_eq!((opened(), idle()), (3, 1), "one of them was enough");
+        sleep(minute).await;
+        // What is only asked now and then keeps none, and opens none where there is one.
+        used(&lanes, 1, true).await;
+        assert_eq!((opened(), idle()), (3, 1));
+        lanes.close_idle(minute);
+        assert_eq!(idle(), 0);
+        used(&lanes, 1, true).await;
+        used(&lanes, 1, true).await;
+        assert_eq!((opened(), idle()), (4, 1));
+        sleep(minute / 10).await;
+        lanes.close_idle(minute);
+        assert_eq!(idle(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ mod trial;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
+use tokio::time::timeout;
 
 use self::session::PostgresDoor;
 pub(super) use self::session::PostgresSession;
@@ -27,10 +28,6 @@ pub struct PostgresStore {
     schema: String,
     deadline: Duration,
 }
-
-/// A connection that notifications are sent over, once it is open.
-#[derive(Default)]
-pub(crate) struct Notifier(Option<PostgresSession>);
 
 impl PostgresStore {
     /// Names the database; nothing is opened before the first statement.
@@ -81,9 +78,15 @@ impl PostgresStore {
         self.templates.statement(name, template)
     }
 
-    /// A connection of its own, for the reader of the change log.
+    /// A connection of its own.
     pub(super) async fn open_session(&self) -> Result<PostgresSession, StoreError> {
         PostgresSession::open(self.lanes.door()).await.map_err(|error| typed(&error, "connect"))
+    }
+
+    /// A connection of its own, for the reader of the change log.
+    pub(super) async fn open_to_look(&self) -> Result<PostgresSession, StoreError> {
+        let opened = PostgresSession::open_to_look(self.lanes.door()).await;
+        opened.map_err(|error| typed(&error, "connect"))
     }
 
     /// Records a look at the change log over a connection of its own.
@@ -94,24 +97,27 @@ impl PostgresStore {
         self.lanes.asking("changes", look).await
     }
 
-    /// Sends a notification over a connection that is kept for that, and opened if there is none. One
-    /// that failed, or was given up, is closed. Statements that answer calls never wait for it.
-    pub(crate) async fn notify_over(
-        &self,
-        Notifier(kept): &mut Notifier,
-        channel: &str,
-        payload: &str,
-    ) -> Result<(), StoreError> {
-        let mut session = match kept.take() {
-            Some(session) => session,
-            None => self.open_session().await?,
-        };
+    /// Sends a notification over a connection that is opened for it and closed after it, within the
+    /// deadline. Statements that answer calls never wait for it.
+    pub(crate) async fn send(&self, channel: &str, payload: &str) -> Result<(), StoreError> {
         let statement = self.statement("notify", "select pg_notify($1, $2)");
         let values = [channel.into(), payload.into()];
-        let sent = session.execute(&statement, &values).await;
-        sent.map_err(|error| typed(&error, statement.name))?;
-        *kept = Some(session);
-        Ok(())
+        let sending = async {
+            let sent = self.open_session().await?.execute(&statement, &values).await;
+            sent.map(drop).map_err(|error| typed(&error, statement.name))
+        };
+        let late = |_| StoreError::Timeout { after: self.deadline };
+        timeout(self.deadline, sending).await.map_err(late)?
+    }
+
+    /// Closes the connections that no statement has needed for a while.
+    pub(crate) fn close_idle(&self) {
+        self.lanes.close_idle(UNUSED_FOR);
+    }
+
+    /// Closes the connections that wait for a statement.
+    pub(crate) fn close_all_idle(&self) {
+        self.lanes.close_idle(Duration::ZERO);
     }
 
     /// One that looked alive turned out to be dead: those that loaders hold may be, too.
@@ -141,6 +147,10 @@ fn quoted(name: &str) -> String {
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
+
+/// After what time without a statement a connection is closed: a dispatcher that calls a new number now
+/// and then is to find one, and a node that has nothing to ask is to hold none.
+const UNUSED_FOR: Duration = Duration::from_secs(60);
 
 /// What only Postgres understands.
 const DIALECT: Dialect = Dialect {

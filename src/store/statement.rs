@@ -19,6 +19,8 @@ use crate::number::Caller;
 pub(super) struct Statement {
     /// Its name in metrics, traces and errors.
     pub(super) name: &'static str,
+    /// Whether it is upkeep, which asks now and then and keeps no connection open.
+    pub(super) in_passing: bool,
     text: Arc<str>,
 }
 
@@ -29,6 +31,11 @@ impl Statement {
         AssertSqlSafe(Arc::clone(&self.text)).into_sql_str()
     }
 
+    /// It, as a part of upkeep.
+    pub(super) fn in_passing(self) -> Self {
+        Self { in_passing: true, ..self }
+    }
+
     /// It, followed by a list of so many rows of so many placeholders.
     pub(super) fn with_rows(&self, rows: usize, columns: usize) -> Self {
         let row = |row: usize| {
@@ -37,7 +44,8 @@ impl Statement {
             format!("({})", places.join(", "))
         };
         let rows: Vec<_> = (0..rows).map(row).collect();
-        Self { name: self.name, text: format!("{} values {}", self.text, rows.join(", ")).into() }
+        let text = format!("{} values {}", self.text, rows.join(", ")).into();
+        Self { text, ..*self }
     }
 }
 
@@ -54,7 +62,7 @@ impl Templates {
 
     /// A statement of a template.
     pub(super) fn statement(&self, name: &'static str, template: &str) -> Statement {
-        Statement { name, text: self.fill(template).into() }
+        Statement { name, in_passing: false, text: self.fill(template).into() }
     }
 
     /// A template filled in.

@@ -3,6 +3,7 @@
 //! A gap is made by `DATABASE_OFF`: nobody listens then, and what was read stays known.
 
 mod distrust;
+mod looks;
 
 use std::time::Duration;
 

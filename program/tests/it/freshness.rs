@@ -208,7 +208,7 @@ async fn a_listener_that_is_cut_off_hears_again_and_what_it_missed_is_not_served
             .sql(&format!(
                 "begin;
                  select pg_terminate_backend(pid) from pg_stat_activity
-                 where query like 'LISTEN%' or query like 'select pg_notify%'
+                 where query like 'LISTEN%'
                      and datname = current_database() and pid <> pg_backend_pid();
                  update voice_agent_livekit set trunk_id = '{trunk}';
                  commit"

@@ -145,8 +145,7 @@ async fn a_config_that_changed_is_loaded_once_for_all_of_its_numbers() {
 #[tokio::test]
 async fn an_edit_that_no_trigger_told_of_is_found_by_the_self_check() {
     let live = Live::new(Kind::Postgres).await;
-    let variables =
-        [("SELF_CHECK_INTERVAL", "20ms"), ("LEASE", "300ms"), ("HEARTBEAT_INTERVAL", "100ms")];
+    let variables = [("SELF_CHECK_INTERVAL", "20ms"), ("LEASE", "300ms")];
     let resolver = Resolver::builder((live.settings)(&variables)).start();
     eventually("changes are heard", async || resolver.hears_changes()).await;
     resolver.resolve(live.caller).await.unwrap();

@@ -28,6 +28,8 @@ pub(in crate::store) struct PostgresDoor {
 /// What a connection is opened with, of either kind.
 struct Ways {
     direct: PgConnectOptions,
+    /// A direct one, to look at the change log.
+    looking: PgConnectOptions,
     pooled: PgConnectOptions,
 }
 
@@ -36,8 +38,10 @@ impl Ways {
         let options = options.application_name("trunkline");
         // A statement that nobody waits for any more must end in the server, too.
         let set = [("search_path", PATH), ("statement_timeout", timeout)];
+        let direct = options.clone().options(set).options(NOTICE_THE_DEAD);
         Self {
-            direct: options.clone().options(set).options(NOTICE_THE_DEAD),
+            looking: direct.clone().options(PLAN_ONCE),
+            direct,
             // Nothing but what every pooler knows.
             pooled: options.extra_float_digits(None).statement_cache_capacity(0),
         }
@@ -69,8 +73,11 @@ impl PostgresDoor {
     }
 
     /// Opens a direct connection. `None`: what was asked for when it was opened is not so.
-    async fn open_direct(&self) -> Result<Option<PgConnection>, sqlx::Error> {
-        let mut connection = match PgConnection::connect_with(&self.ways.load_full().direct).await {
+    async fn open_direct(
+        &self,
+        options: &PgConnectOptions,
+    ) -> Result<Option<PgConnection>, sqlx::Error> {
+        let mut connection = match PgConnection::connect_with(options).await {
             Err(sqlx::Error::Database(refusal))
                 if refusal.code().as_deref() == Some(NOT_SUPPORTED)
                     || refusal.message().starts_with("unsupported startup parameter") =>
@@ -103,6 +110,29 @@ impl PostgresSession {
         &mut self.connection
     }
 
+    /// Opens one to look at the change log.
+    pub(in crate::store) async fn open_to_look(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
+        Self::open_by(door, |ways| &ways.looking).await
+    }
+
+    /// Opens one directly by these options, or through the pooler that stands before the database.
+    async fn open_by(
+        door: &PostgresDoor,
+        direct: impl Fn(&Ways) -> &PgConnectOptions,
+    ) -> Result<Self, sqlx::Error> {
+        let ways = door.ways.load_full();
+        if !door.is_pooled.load(Ordering::Relaxed) {
+            if let Some(connection) = door.open_direct(direct(&ways)).await? {
+                return Ok(Self { connection, prologue: None });
+            }
+            if !door.is_pooled.swap(true, Ordering::Relaxed) {
+                tracing::info!("a pooler stands before Postgres: each statement is a transaction");
+            }
+        }
+        let connection = PgConnection::connect_with(&ways.pooled).await?;
+        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
+    }
+
     async fn before(&mut self) -> Result<(), sqlx::Error> {
         let Some(prologue) = &self.prologue else { return Ok(()) };
         // Made of a schema that the settings have checked, and a number.
@@ -123,16 +153,7 @@ impl Session for PostgresSession {
     type Door = PostgresDoor;
 
     async fn open(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
-        if !door.is_pooled.load(Ordering::Relaxed) {
-            if let Some(connection) = door.open_direct().await? {
-                return Ok(Self { connection, prologue: None });
-            }
-            if !door.is_pooled.swap(true, Ordering::Relaxed) {
-                tracing::info!("a pooler stands before Postgres: each statement is a transaction");
-            }
-        }
-        let connection = PgConnection::connect_with(&door.ways.load_full().pooled).await?;
-        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
+        Self::open_by(door, |ways| &ways.direct).await
     }
 
     async fn fetch<T: Send + Unpin>(
@@ -212,6 +233,11 @@ const NOT_SUPPORTED: &str = "0A000";
 /// these two: what somebody made in ours, or in a session of his own, cannot stand in the way of a
 /// built-in function or operator.
 pub(super) const PATH: &str = "pg_catalog,pg_temp";
+
+/// Looks are the same statement again and again, and planning it would cost more than asking it. A plan
+/// that was made while the log was short must not read all of it when it is long.
+const PLAN_ONCE: [(&str, &str); 3] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
 /// Has the server end a session within half a minute of its client vanishing without a word. By
 /// default that takes two hours, and a network that parts and heals often would fill the server.

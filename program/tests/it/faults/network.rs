@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::lab::{DEADLINE, LEASE, Lab, RECOVERY, SLACK};
+use super::lab::{DEADLINE, LEASE, Lab, RECOVERY, SLACK, version_of};
 use crate::support::eventually;
 use crate::support::postgres::Cluster;
 use crate::support::proxy::{Flows, Mode};
@@ -57,6 +57,29 @@ async fn a_change_is_used_although_every_open_connection_is_a_black_hole() {
         lab.change_is_used(&what, LEASE + SLACK).await;
     }
     watch.end_without_failure("black hole").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_is_not_answered_is_asked_again_on_a_new_connection_before_the_lease_ends() {
+    // Long enough for a busy machine: a look every two seconds, and asked again after one.
+    let (cluster, lease) = (Cluster::shared(), [("LEASE", "8s")]);
+    let lab = Lab::start_with(cluster, cluster.port, &lease).await;
+    for _ in 0..2 {
+        let before = lab.proxy.accepted();
+        lab.proxy.set(Flows::Open, Mode::BlackHole);
+        eventually("it is asked again", async || {
+            assert!(lab.resolver.hears_changes(), "the lease has ended");
+            lab.proxy.accepted() > before
+        })
+        .await;
+        let commit = lab.commit().await;
+        eventually("a change is used", async || {
+            assert!(lab.resolver.hears_changes(), "the lease has ended");
+            let answer = lab.resolver.resolve(lab.callers[0]).await;
+            version_of(&answer).is_some_and(|version| version >= commit.version)
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -195,6 +195,30 @@ async fn it_is_ready_when_its_tables_are_right_and_stays_so_without_its_database
 }
 
 #[tokio::test]
+async fn a_daemon_that_has_nothing_to_do_holds_two_connections() {
+    let cluster = Cluster::start();
+    let url = cluster.database();
+    let program = Program::new()
+        .with("DATABASE_URL", &url)
+        .with("LIVEKIT_SECRET_ENCRYPTION_KEY", &trunkline::KeyRing::generate().unwrap());
+    program.run(&["db", "migrate"]).ok();
+    let daemon = Daemon::start(&program);
+    daemon.becomes("200", None).await;
+    eventually("it hears", async || daemon.readiness().await.1["hearing"] == "notify").await;
+    let count =
+        "select count(*), count(*) filter (where query like 'LISTEN%') from pg_stat_activity
+                 where application_name = 'trunkline'";
+    // What it asked when it started has left it a connection for some seconds.
+    let rests = tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while psql(&url, count) != "2|1" {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    assert!(rests.await.is_ok(), "{}", psql(&url, count));
+    assert_eq!(daemon.readiness().await.1["hearing"], "notify");
+}
+
+#[tokio::test]
 async fn a_flood_by_a_role_without_rights_costs_no_memory_and_ends_no_life() {
     let cluster = Cluster::start();
     let url = cluster.database();
