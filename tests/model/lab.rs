@@ -36,7 +36,7 @@ pub(crate) struct LoadResult {
 
 /// The real cache, and a database to fill it from.
 pub(crate) struct Lab {
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     database: Mutex<Rows>,
 }
 
@@ -48,7 +48,7 @@ impl Lab {
     /// One whose keeper keeps so many answers.
     pub(crate) fn keeping(capacity: u64) -> Self {
         Self {
-            cache: Cache::new(capacity, LATER.since(NOW), LATER.since(NOW)),
+            cache: Arc::new(Cache::new(capacity, LATER.since(NOW), LATER.since(NOW))),
             database: Mutex::new(Rows { config: 1, number: 1 }),
         }
     }
