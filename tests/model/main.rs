@@ -48,6 +48,7 @@ mod real {
 /// The doorbell and the lease, without those who listen and read.
 #[path = "../../src/changes/doorbell.rs"]
 #[expect(dead_code, reason = "the rest of the product uses more of it")]
+#[expect(unused_imports, reason = "without a harness, its unit tests are left out")]
 mod doorbell;
 
 // What those files find under `crate` and the library shows to everybody.
