@@ -1,17 +1,17 @@
 //! One statement over one of the held connections, by its deadline.
 //!
-//! **Invariant:** a read is asked again when it met a connection that had died in its lane, and once
-//! when a new one died under it. A write never is: what died is found out by a ping before it.
+//! **Invariant:** a read is asked again when it met a connection that had died while it was idle, and
+//! once when a new one died under it. A write never is: what died is found out by a ping before it.
 
 use tokio::time::timeout_at;
 
 use super::StoreError;
 use super::error::is_of_connection;
-use super::pool::{Lane, Lanes};
+use super::pool::{Pool, Pooled};
 use super::session::Session;
 use super::statement::{Statement, Value};
 
-impl<S: Session> Lanes<S> {
+impl<S: Session> Pool<S> {
     /// Asks for rows.
     pub(super) async fn read<T: Send + Unpin>(
         &self,
@@ -23,17 +23,17 @@ impl<S: Session> Lanes<S> {
         let mut once_more = true;
         let asking = async {
             loop {
-                let mut lane = self.enter(statement.name, until).await?;
-                lane.in_passing(statement.in_passing);
-                let given_up = lane.given_up();
+                let mut connection = self.acquire(statement.name, until).await?;
+                connection.in_passing(statement.in_passing);
+                let given_up = connection.given_up();
                 let rows = tokio::select! {
                     biased;
-                    rows = timeout_at(until, lane.session().fetch(statement, values, &read)) => rows,
+                    rows = timeout_at(until, connection.session().fetch(statement, values, &read)) => rows,
                     () = given_up => continue,
                 };
                 // A new one may be cut as well, by whoever ends all connections at this moment.
-                let again = lane.may_be_outdated() || std::mem::take(&mut once_more);
-                match lane.leave(rows) {
+                let again = connection.may_be_outdated() || std::mem::take(&mut once_more);
+                match connection.release(rows) {
                     Err(error) if again && is_of_connection(&error) => {}
                     outcome => break outcome,
                 }
@@ -59,10 +59,10 @@ impl<S: Session> Lanes<S> {
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
         self.asking(statement.name, async {
-            let mut lane = self.enter_to_write(statement.name).await?;
-            let until = lane.until();
-            let rows = timeout_at(until, lane.session().execute(statement, values)).await;
-            lane.leave(rows)
+            let mut connection = self.acquire_to_write(statement.name).await?;
+            let until = connection.until();
+            let rows = timeout_at(until, connection.session().execute(statement, values)).await;
+            connection.release(rows)
         })
         .await
     }
@@ -75,10 +75,10 @@ impl<S: Session> Lanes<S> {
         read: impl Fn(&S::Row) -> Result<T, sqlx::Error> + Send + Sync,
     ) -> Result<Option<T>, StoreError> {
         self.asking(statement.name, async {
-            let mut lane = self.enter_to_write(statement.name).await?;
-            let until = lane.until();
-            let rows = timeout_at(until, lane.session().fetch(statement, values, read)).await;
-            Ok(lane.leave(rows)?.into_iter().next())
+            let mut connection = self.acquire_to_write(statement.name).await?;
+            let until = connection.until();
+            let rows = timeout_at(until, connection.session().fetch(statement, values, read)).await;
+            Ok(connection.release(rows)?.into_iter().next())
         })
         .await
     }
@@ -90,15 +90,15 @@ impl<S: Session> Lanes<S> {
         statements: &[(Statement, Vec<Value<'_>>)],
     ) -> Result<(), StoreError> {
         self.asking(name, async {
-            let mut lane = self.enter_to_write(name).await?;
-            let until = lane.until();
-            let done = timeout_at(until, lane.session().execute_all(statements)).await;
-            lane.leave(done)
+            let mut connection = self.acquire_to_write(name).await?;
+            let until = connection.until();
+            let done = timeout_at(until, connection.session().execute_all(statements)).await;
+            connection.release(done)
         })
         .await
     }
 
-    async fn enter_to_write(&self, name: &'static str) -> Result<Lane<S>, StoreError> {
-        self.enter_alive(name, self.until()).await
+    async fn acquire_to_write(&self, name: &'static str) -> Result<Pooled<S>, StoreError> {
+        self.acquire_alive(name, self.until()).await
     }
 }

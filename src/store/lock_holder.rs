@@ -22,7 +22,7 @@ pub(super) async fn bound(connection: &mut PgConnection) -> Result<i32, sqlx::Er
 
 /// Migrates, and looks over another connection who is in the way while that waits.
 pub(super) async fn naming<T>(
-    door: Option<&PgConnectOptions>,
+    options: Option<&PgConnectOptions>,
     waiting: i32,
     migrate: impl Future<Output = Result<T, MigrateError>>,
 ) -> Result<T, MigrateError> {
@@ -30,7 +30,7 @@ pub(super) async fn naming<T>(
     let migrated = tokio::select! {
         migrated = migrate => migrated,
         // Who cannot look goes without the name.
-        never = look(door, waiting, &seen) => never,
+        never = look(options, waiting, &seen) => never,
     };
     match (migrated, seen.0.into_inner().unwrap_or_else(PoisonError::into_inner)) {
         (Err(error), Some(holder)) => {
@@ -44,10 +44,10 @@ pub(super) async fn naming<T>(
     }
 }
 
-async fn look<T>(door: Option<&PgConnectOptions>, waiting: i32, seen: &Seen) -> T {
+async fn look<T>(options: Option<&PgConnectOptions>, waiting: i32, seen: &Seen) -> T {
     sleep(LOOK).await;
-    if let Some(door) = door
-        && let Ok(mut connection) = PgConnection::connect_with(door).await
+    if let Some(options) = options
+        && let Ok(mut connection) = PgConnection::connect_with(options).await
     {
         while let Ok(found) =
             sqlx::query(HOLDER).bind(waiting).fetch_optional(&mut connection).await

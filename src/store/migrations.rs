@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use sqlx::Connection;
 use sqlx::migrate::{Migrate, Migration, Migrator};
 
-use super::pool::Lanes;
+use super::pool::Pool;
 use super::record::Record;
 use super::session::Session;
 use super::statement::{Statement, Templates};
@@ -132,9 +132,9 @@ impl Book {
     /// Holds what is applied against what there is.
     pub(super) async fn status<S: Session>(
         &self,
-        lanes: &Lanes<S>,
+        pool: &Pool<S>,
     ) -> Result<MigrationStatus, MigrateError> {
-        let applied = match lanes.read(&self.applied, &[], |row| row.own_int("version")).await {
+        let applied = match pool.read(&self.applied, &[], |row| row.own_int("version")).await {
             // The book is not there before the first step; then nothing is applied.
             Err(StoreError::NotMigrated { .. }) => Vec::new(),
             applied => applied?,

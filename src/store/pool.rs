@@ -2,7 +2,7 @@
 //!
 //! sqlx's own pool is not used: a caller that gives up on a dead connection leaks its permit there
 //! for good, and a ping before and after each use halves the throughput. Here a permit is a
-//! [`Lane`], which goes back by being dropped, and a connection goes back only after it proved
+//! [`Pooled`], which goes back by being dropped, and a connection goes back only after it proved
 //! itself by finishing a statement. One that failed, timed out or was abandoned is closed, and so is
 //! one that no statement has needed for a while.
 
@@ -21,9 +21,9 @@ use super::metrics::StoreCounted;
 use super::session::Session;
 
 /// Connections to one database.
-pub(super) struct Lanes<S: Session> {
-    door: S::Door,
-    home: Arc<Home<S>>,
+pub(super) struct Pool<S: Session> {
+    connector: S::Connector,
+    shared: Arc<Shared<S>>,
     permits: Arc<Semaphore>,
     deadline: Duration,
     /// How often the connections that were there have been given up.
@@ -31,11 +31,11 @@ pub(super) struct Lanes<S: Session> {
 }
 
 /// Where connections wait to be used again.
-struct Home<S> {
+struct Shared<S> {
     counted: StoreCounted,
     /// The one that was used last comes last, and is used next.
     idle: Mutex<Vec<Idle<S>>>,
-    /// Rings when one comes home.
+    /// Notified when one is returned.
     returned: Notify,
     /// How many are in use.
     out: AtomicUsize,
@@ -62,7 +62,7 @@ impl Used {
 }
 
 /// A connection for one statement.
-pub(super) struct Lane<S: Session> {
+pub(super) struct Pooled<S: Session> {
     session: Option<S>,
     /// How it was used before. `None`: it was opened for this statement.
     used: Option<Used>,
@@ -70,17 +70,17 @@ pub(super) struct Lane<S: Session> {
     deadline: Duration,
     statement: &'static str,
     in_passing: bool,
-    home: Arc<Home<S>>,
+    shared: Arc<Shared<S>>,
     given_up: watch::Receiver<u64>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl<S: Session> Lanes<S> {
+impl<S: Session> Pool<S> {
     /// Nothing is opened before the first statement.
-    pub(super) fn new(door: S::Door, most: u32, deadline: Duration) -> Self {
+    pub(super) fn new(connector: S::Connector, most: u32, deadline: Duration) -> Self {
         Self {
-            door,
-            home: Arc::new(Home {
+            connector,
+            shared: Arc::new(Shared {
                 counted: StoreCounted::new(most),
                 idle: Mutex::default(),
                 returned: Notify::new(),
@@ -100,13 +100,13 @@ impl<S: Session> Lanes<S> {
     ) -> Result<T, StoreError> {
         let began = Instant::now();
         let outcome = asking.instrument(tracing::debug_span!("statement", statement)).await;
-        self.home.counted.asked(statement, began.elapsed(), &outcome);
+        self.shared.counted.asked(statement, began.elapsed(), &outcome);
         outcome
     }
 
     /// What connections are opened with.
-    pub(super) fn door(&self) -> &S::Door {
-        &self.door
+    pub(super) fn connector(&self) -> &S::Connector {
+        &self.connector
     }
 
     /// By when a statement that is asked for now must have ended.
@@ -121,32 +121,32 @@ impl<S: Session> Lanes<S> {
         expect(dead_code, reason = "a file does not fall silent")
     )]
     pub(super) fn give_up(&self) {
-        let mut idle = self.home.lock();
+        let mut idle = self.shared.lock();
         self.given_up.send_modify(|times| *times += 1);
         idle.clear();
         drop(idle);
-        self.home.count();
+        self.shared.count();
     }
 
     /// Closes the connections that no statement has needed for so long.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     pub(super) fn close_idle(&self, unused_for: Duration) {
-        self.home.lock().retain(|idle| idle.used.was_within(unused_for));
-        self.home.count();
+        self.shared.lock().retain(|idle| idle.used.was_within(unused_for));
+        self.shared.count();
     }
 
     /// Waits for a connection that is alive now. A statement that must not be asked twice begins
     /// here: what died while it was idle is found out by a ping, and not by that statement.
-    pub(super) async fn enter_alive(
+    pub(super) async fn acquire_alive(
         &self,
         statement: &'static str,
         until: Instant,
-    ) -> Result<Lane<S>, StoreError> {
+    ) -> Result<Pooled<S>, StoreError> {
         loop {
-            let mut lane = self.enter(statement, until).await?;
-            let ping = timeout_at(lane.until, lane.session().ping()).await;
-            match (lane.may_be_outdated(), ping) {
-                (_, Ok(Ok(()))) => return Ok(lane),
+            let mut connection = self.acquire(statement, until).await?;
+            let ping = timeout_at(connection.until, connection.session().ping()).await;
+            match (connection.may_be_outdated(), ping) {
+                (_, Ok(Ok(()))) => return Ok(connection),
                 (_, Err(_)) => return Err(StoreError::Timeout { after: self.deadline }),
                 (true, Ok(Err(_))) => {}
                 (false, Ok(Err(error))) => return Err(typed(&error, statement)),
@@ -155,11 +155,11 @@ impl<S: Session> Lanes<S> {
     }
 
     /// Waits for a free connection, or opens one, whichever is there first.
-    pub(super) async fn enter(
+    pub(super) async fn acquire(
         &self,
         statement: &'static str,
         until: Instant,
-    ) -> Result<Lane<S>, StoreError> {
+    ) -> Result<Pooled<S>, StoreError> {
         let late = |_| StoreError::Timeout { after: self.deadline };
         let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned())
             .await
@@ -173,9 +173,9 @@ impl<S: Session> Lanes<S> {
             }
             let opened = tokio::select! {
                 biased;
-                opened = timeout_at(until, S::open(&self.door)) => opened.map_err(late)?,
-                // One that came home meanwhile, if opening takes so long.
-                () = self.home.one_after(SLOW_TO_OPEN) => continue,
+                opened = timeout_at(until, S::open(&self.connector)) => opened.map_err(late)?,
+                // One that was returned meanwhile, if opening takes so long.
+                () = self.shared.one_after(SLOW_TO_OPEN) => continue,
                 Ok(()) = given_up.changed() => continue,
             };
             attempts += 1;
@@ -184,8 +184,8 @@ impl<S: Session> Lanes<S> {
                 // A wrong password is as wrong the next time.
                 Err(error) if is_not_let_in(&error) => return Err(typed(&error, statement)),
                 // A server that is full has connections of ours that will be free in a moment.
-                Err(_) if self.home.out.load(Ordering::SeqCst) > 0 => {
-                    timeout_at(until, timeout(NEXT_ATTEMPT, self.home.one_after(Duration::ZERO)))
+                Err(_) if self.shared.out.load(Ordering::SeqCst) > 0 => {
+                    timeout_at(until, timeout(NEXT_ATTEMPT, self.shared.one_after(Duration::ZERO)))
                         .await
                         .map_err(late)?
                         .ok();
@@ -195,29 +195,29 @@ impl<S: Session> Lanes<S> {
                 Err(error) => return Err(typed(&error, statement)),
             }
         };
-        self.home.out.fetch_add(1, Ordering::SeqCst);
-        self.home.count();
-        Ok(Lane {
+        self.shared.out.fetch_add(1, Ordering::SeqCst);
+        self.shared.count();
+        Ok(Pooled {
             session: Some(session),
             used,
             until,
             deadline: self.deadline,
             statement,
             in_passing: false,
-            home: Arc::clone(&self.home),
+            shared: Arc::clone(&self.shared),
             given_up,
             _permit: permit,
         })
     }
 
     fn idle(&self) -> (Option<Idle<S>>, watch::Receiver<u64>) {
-        let mut idle = self.home.lock();
+        let mut idle = self.shared.lock();
         (idle.pop(), self.given_up.subscribe())
     }
 }
 
-impl<S> Home<S> {
-    /// Waits so long, and then until a connection is at home.
+impl<S> Shared<S> {
+    /// Waits so long, and then until a connection is idle.
     async fn one_after(&self, time: Duration) {
         sleep(time).await;
         loop {
@@ -239,17 +239,17 @@ impl<S> Home<S> {
     }
 }
 
-impl<S: Session> Drop for Lane<S> {
+impl<S: Session> Drop for Pooled<S> {
     fn drop(&mut self) {
-        self.home.out.fetch_sub(1, Ordering::SeqCst);
-        self.home.count();
-        self.home.returned.notify_one();
+        self.shared.out.fetch_sub(1, Ordering::SeqCst);
+        self.shared.count();
+        self.shared.returned.notify_one();
     }
 }
 
-impl<S: Session> Lane<S> {
+impl<S: Session> Pooled<S> {
     pub(super) fn session(&mut self) -> &mut S {
-        self.session.as_mut().expect("it is there until the lane is left")
+        self.session.as_mut().expect("it is there until it is released")
     }
 
     /// Says whether its statement is upkeep, which is no use that keeps a connection open.
@@ -277,8 +277,8 @@ impl<S: Session> Lane<S> {
         }
     }
 
-    /// Takes the statement's outcome; the connection goes home only if it is sound.
-    pub(super) fn leave<T>(
+    /// Takes the statement's outcome; the connection is kept only if it is sound.
+    pub(super) fn release<T>(
         mut self,
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
@@ -293,14 +293,14 @@ impl<S: Session> Lane<S> {
         };
         // An error may come from the connection itself: a plan of a table that has changed since,
         // a server that has become a replica. Only one that finished its work is used again.
-        let session = self.session.take().expect("it is there until the lane is left");
+        let session = self.session.take().expect("it is there until it is released");
         let refused_whole = |error: &StoreError| {
             matches!(error, StoreError::Conflict { .. }) && session.keeps_statements()
         };
         if outcome.as_ref().err().is_none_or(refused_whole) {
             let now = Used { at: Instant::now(), in_passing: self.in_passing };
             let used = self.used.filter(|used| now.in_passing && !used.in_passing).unwrap_or(now);
-            let mut idle = self.home.lock();
+            let mut idle = self.shared.lock();
             if !self.given_up.has_changed().unwrap_or(true) {
                 let place = idle.partition_point(|other| other.used.at <= used.at);
                 idle.insert(place, Idle { session, used });
@@ -330,15 +330,15 @@ mod tests {
     /// A server that lets so many in, and then refuses with this code.
     struct Fake;
 
-    struct FakeDoor {
+    struct FakeConnector {
         code: &'static str,
         lets_in: usize,
-        knocks: AtomicUsize,
+        attempts: AtomicUsize,
     }
 
-    impl FakeDoor {
+    impl FakeConnector {
         fn open() -> Self {
-            Self { code: "", lets_in: usize::MAX, knocks: AtomicUsize::new(0) }
+            Self { code: "", lets_in: usize::MAX, attempts: AtomicUsize::new(0) }
         }
     }
 
@@ -381,11 +381,11 @@ mod tests {
 
     impl Session for Fake {
         type Row = SqliteRow;
-        type Door = FakeDoor;
+        type Connector = FakeConnector;
 
-        async fn open(door: &FakeDoor) -> Result<Self, sqlx::Error> {
-            let is_let_in = door.knocks.fetch_add(1, Ordering::SeqCst) < door.lets_in;
-            let refused = || sqlx::Error::Database(Box::new(Refusal(door.code)));
+        async fn open(connector: &FakeConnector) -> Result<Self, sqlx::Error> {
+            let is_let_in = connector.attempts.fetch_add(1, Ordering::SeqCst) < connector.lets_in;
+            let refused = || sqlx::Error::Database(Box::new(Refusal(connector.code)));
             is_let_in.then_some(Self).ok_or_else(refused)
         }
 
@@ -416,63 +416,64 @@ mod tests {
 
     /// What a second connection meets while the first one is in use, and how often it knocked.
     async fn second(code: &'static str) -> (StoreError, usize) {
-        let door = FakeDoor { code, lets_in: 1, ..FakeDoor::open() };
-        let lanes = Lanes::<Fake>::new(door, 2, Duration::from_secs(2));
-        let _in_use = lanes.enter("first", lanes.until()).await.expect("it is let in");
-        let refused = lanes.enter("second", lanes.until()).await.err().expect("it is refused");
-        (refused, lanes.door().knocks.load(Ordering::SeqCst) - 1)
+        let connector = FakeConnector { code, lets_in: 1, ..FakeConnector::open() };
+        let pool = Pool::<Fake>::new(connector, 2, Duration::from_secs(2));
+        let _in_use = pool.acquire("first", pool.until()).await.expect("it is let in");
+        let refused = pool.acquire("second", pool.until()).await.err().expect("it is refused");
+        (refused, pool.connector().attempts.load(Ordering::SeqCst) - 1)
     }
 
     /// A pool of connections that are let in each time, of which so many are in use at once.
-    async fn used(lanes: &Lanes<Fake>, many: usize, in_passing: bool) {
+    async fn used(pool: &Pool<Fake>, many: usize, in_passing: bool) {
         let mut used = Vec::new();
         for _ in 0..many {
-            let mut lane = lanes.enter("some", lanes.until()).await.expect("it is let in");
-            lane.in_passing(in_passing);
-            used.push(lane);
+            let mut connection = pool.acquire("some", pool.until()).await.expect("it is let in");
+            connection.in_passing(in_passing);
+            used.push(connection);
         }
-        used.into_iter().for_each(|lane| lane.leave(Ok(Ok(()))).expect("it is sound"));
+        used.into_iter()
+            .for_each(|connection| connection.release(Ok(Ok(()))).expect("it is sound"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn connections_that_no_statement_needs_are_closed_and_those_in_use_stay() {
-        let lanes = Lanes::<Fake>::new(FakeDoor::open(), 4, Duration::from_secs(2));
-        let opened = || lanes.door().knocks.load(Ordering::SeqCst);
+        let pool = Pool::<Fake>::new(FakeConnector::open(), 4, Duration::from_secs(2));
+        let opened = || pool.connector().attempts.load(Ordering::SeqCst);
         let minute = Duration::from_secs(60);
-        let idle = || lanes.home.lock().len();
-        used(&lanes, 3, false).await;
+        let idle = || pool.shared.lock().len();
+        used(&pool, 3, false).await;
         assert_eq!((opened(), idle()), (3, 3));
         for _ in 0..70 {
             sleep(Duration::from_secs(1)).await;
-            used(&lanes, 1, false).await;
-            lanes.close_idle(minute);
+            used(&pool, 1, false).await;
+            pool.close_idle(minute);
         }
         assert_eq!((opened(), idle()), (3, 1), "one of them was enough");
         sleep(minute).await;
         // What is only asked now and then keeps none, and opens none where there is one.
-        used(&lanes, 1, true).await;
+        used(&pool, 1, true).await;
         assert_eq!((opened(), idle()), (3, 1));
-        lanes.close_idle(minute);
+        pool.close_idle(minute);
         assert_eq!(idle(), 0);
-        used(&lanes, 1, true).await;
-        used(&lanes, 1, true).await;
+        used(&pool, 1, true).await;
+        used(&pool, 1, true).await;
         assert_eq!((opened(), idle()), (4, 1));
         sleep(minute / 10).await;
-        lanes.close_idle(minute);
+        pool.close_idle(minute);
         assert_eq!(idle(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_password_is_answered_at_once_with_its_reason() {
         for code in ["28P01", "28000", "3D000"] {
-            let (refused, knocks) = second(code).await;
+            let (refused, attempts) = second(code).await;
             let told =
                 matches!(&refused, StoreError::Unreachable { why } if why.contains("password"));
             assert!(told, "{code}: {refused}");
-            assert_eq!(knocks, 1, "{code}");
+            assert_eq!(attempts, 1, "{code}");
         }
-        let (full, knocks) = second("53300").await;
+        let (full, attempts) = second("53300").await;
         assert!(matches!(full, StoreError::Timeout { .. }), "{full}");
-        assert!(knocks > 1, "a server that is full has room in a moment");
+        assert!(attempts > 1, "a server that is full has room in a moment");
     }
 }

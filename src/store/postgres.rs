@@ -11,18 +11,18 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use tokio::time::timeout;
 
-use self::session::PostgresDoor;
+use self::session::PostgresConnector;
 pub(super) use self::session::PostgresSession;
 use super::StoreError;
 use super::error::typed;
-use super::pool::Lanes;
+use super::pool::Pool;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
 use super::statement::{Statement, Templates};
 
 /// The tables in a schema of a Postgres database.
 pub struct PostgresStore {
-    lanes: Lanes<PostgresSession>,
+    pool: Pool<PostgresSession>,
     statements: Statements,
     templates: Templates,
     schema: String,
@@ -40,11 +40,11 @@ impl PostgresStore {
         connections: u32,
         deadline: Duration,
     ) -> Self {
-        let door = PostgresDoor::new(options, deadline);
+        let connector = PostgresConnector::new(options, deadline);
         let (name, text) = (quoted(schema), literal(schema));
         let templates = DIALECT.templates(&[("{schema}", &name), ("{schema_text}", &text)]);
         Self {
-            lanes: Lanes::new(door, connections, deadline),
+            pool: Pool::new(connector, connections, deadline),
             statements: Statements::new(&templates, &DIALECT),
             templates,
             schema: schema.to_owned(),
@@ -65,12 +65,12 @@ impl PostgresStore {
     /// The options of a connection that nothing stands before, for the listener's own one. `None`:
     /// a pooler stands before the database.
     pub(crate) fn direct(&self) -> Option<PgConnectOptions> {
-        self.lanes.door().direct()
+        self.pool.connector().direct()
     }
 
     /// Opens the next connections with these options: the password is another one.
     pub(super) fn renew(&self, options: PgConnectOptions) {
-        self.lanes.door().renew(options);
+        self.pool.connector().renew(options);
     }
 
     /// A statement of the reader of the change log.
@@ -80,12 +80,12 @@ impl PostgresStore {
 
     /// A connection of its own.
     pub(super) async fn open_session(&self) -> Result<PostgresSession, StoreError> {
-        PostgresSession::open(self.lanes.door()).await.map_err(|error| typed(&error, "connect"))
+        PostgresSession::open(self.pool.connector()).await.map_err(|error| typed(&error, "connect"))
     }
 
     /// A connection of its own, for the reader of the change log.
     pub(super) async fn open_to_look(&self) -> Result<PostgresSession, StoreError> {
-        let opened = PostgresSession::open_to_look(self.lanes.door()).await;
+        let opened = PostgresSession::open_to_look(self.pool.connector()).await;
         opened.map_err(|error| typed(&error, "connect"))
     }
 
@@ -94,7 +94,7 @@ impl PostgresStore {
         &self,
         look: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.lanes.asking("changes", look).await
+        self.pool.asking("changes", look).await
     }
 
     /// Sends a notification over a connection that is opened for it and closed after it, within the
@@ -112,25 +112,25 @@ impl PostgresStore {
 
     /// Closes the connections that no statement has needed for a while.
     pub(crate) fn close_idle(&self) {
-        self.lanes.close_idle(UNUSED_FOR);
+        self.pool.close_idle(UNUSED_FOR);
     }
 
     /// Closes the connections that wait for a statement.
     pub(crate) fn close_all_idle(&self) {
-        self.lanes.close_idle(Duration::ZERO);
+        self.pool.close_idle(Duration::ZERO);
     }
 
     /// One that looked alive turned out to be dead: those that loaders hold may be, too.
     pub(crate) fn give_up_connections(&self) {
-        self.lanes.give_up();
+        self.pool.give_up();
     }
 }
 
 impl SqlStore for PostgresStore {
     type Session = PostgresSession;
 
-    fn lanes(&self) -> &Lanes<PostgresSession> {
-        &self.lanes
+    fn pool(&self) -> &Pool<PostgresSession> {
+        &self.pool
     }
 
     fn statements(&self) -> &Statements {

@@ -7,11 +7,11 @@ use super::statement::{Statement, Value};
 pub(super) trait Session: Send + Sized + 'static {
     /// A row as it comes from the server.
     type Row: Record;
-    /// What a connection is opened with.
-    type Door: Send + Sync;
+    /// What opens a connection.
+    type Connector: Send + Sync;
 
     /// Opens one.
-    fn open(door: &Self::Door) -> impl Future<Output = Result<Self, sqlx::Error>> + Send;
+    fn open(connector: &Self::Connector) -> impl Future<Output = Result<Self, sqlx::Error>> + Send;
 
     /// Asks a statement, and reads each row as it comes.
     fn fetch<T: Send + Unpin>(

@@ -16,7 +16,7 @@ pub(super) use self::change_log::read_change;
 use self::admin::Administering;
 use self::answering::Answering;
 use self::change_log::{CHANGE_COLUMNS, Logging};
-use super::pool::Lanes;
+use super::pool::Pool;
 use super::session::Session;
 use super::statement::Templates;
 
@@ -26,7 +26,7 @@ pub(super) trait SqlStore: Send + Sync + 'static {
     type Session: Session;
 
     /// Where they wait.
-    fn lanes(&self) -> &Lanes<Self::Session>;
+    fn pool(&self) -> &Pool<Self::Session>;
 
     /// What it asks.
     fn statements(&self) -> &Statements;

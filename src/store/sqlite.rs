@@ -14,7 +14,7 @@ use sqlx::{Connection, Sqlite};
 
 use super::error::typed;
 use super::migrations::Book;
-use super::pool::Lanes;
+use super::pool::Pool;
 use super::record::Record;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
@@ -24,7 +24,7 @@ use crate::number::Caller;
 
 /// The tables in an SQLite file.
 pub struct SqliteStore {
-    lanes: Lanes<SqliteConnection>,
+    pool: Pool<SqliteConnection>,
     statements: Statements,
     templates: Templates,
 }
@@ -40,21 +40,21 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(deadline)
             .row_buffer_size(ROWS_IN_THE_AIR);
-        let lanes = Lanes::new(options, connections, deadline);
+        let pool = Pool::new(options, connections, deadline);
         let templates = DIALECT.templates(&[("{schema}", "main")]);
-        Self { lanes, statements: Statements::new(&templates, &DIALECT), templates }
+        Self { pool, statements: Statements::new(&templates, &DIALECT), templates }
     }
 
     /// The options that its connections are opened with, for the poller's own one.
     pub(crate) fn options(&self) -> &SqliteConnectOptions {
-        self.lanes.door()
+        self.pool.connector()
     }
 
     /// Whether the triggers are there that write the change log; without them what it says is worth
     /// nothing. A tool that rebuilds a table may leave them out.
     pub(crate) async fn audit(&self) -> Result<(), StoreError> {
         let statement = self.templates.statement("triggers", LOGGING_TRIGGERS);
-        let many = self.lanes.read_one(&statement, &[], |row| row.own_int("many")).await?;
+        let many = self.pool.read_one(&statement, &[], |row| row.own_int("many")).await?;
         if many.unwrap_or(0) < TRIGGERS { Err(StoreError::TriggersMissing) } else { Ok(()) }
     }
 
@@ -98,13 +98,13 @@ impl SqliteStore {
                 self.put_back_triggers(&mut connection).await?;
             }
         }
-        book.status(&self.lanes).await
+        book.status(&self.pool).await
     }
 }
 
 impl Session for SqliteConnection {
     type Row = SqliteRow;
-    type Door = SqliteConnectOptions;
+    type Connector = SqliteConnectOptions;
 
     async fn open(options: &SqliteConnectOptions) -> Result<Self, sqlx::Error> {
         Self::connect_with(options).await
@@ -166,8 +166,8 @@ fn query<'q>(statement: &Statement, values: &'q [Value<'_>]) -> Query<'q, Sqlite
 impl SqlStore for SqliteStore {
     type Session = SqliteConnection;
 
-    fn lanes(&self) -> &Lanes<SqliteConnection> {
-        &self.lanes
+    fn pool(&self) -> &Pool<SqliteConnection> {
+        &self.pool
     }
 
     fn statements(&self) -> &Statements {

@@ -20,7 +20,7 @@ impl PostgresStore {
             let name = row.own_text("name")?;
             Ok((name, row.own_text("role")?, row.bool("encrypted")?))
         };
-        let connected = self.lanes.read_one(&session, &[], read).await?;
+        let connected = self.pool.read_one(&session, &[], read).await?;
         let (name, role, encrypted) =
             connected.ok_or(StoreError::Row { statement: session.name })?;
         let hidden = self.statement("inspect_row_security", HIDDEN);
@@ -32,9 +32,9 @@ impl PostgresStore {
             role,
             // Behind a pooler it is the pooler's way to the server that is encrypted or not.
             encrypted: encrypted.filter(|_| self.direct().is_some()),
-            hidden: self.lanes.read(&hidden, &[], |row| row.own_text("place")).await?,
-            owners: self.lanes.read(&owners, &[], owner).await?,
-            logs: self.lanes.read_one(&logs, &[], |row| row.bool("logs")).await?.flatten()
+            hidden: self.pool.read(&hidden, &[], |row| row.own_text("place")).await?,
+            owners: self.pool.read(&owners, &[], owner).await?,
+            logs: self.pool.read_one(&logs, &[], |row| row.bool("logs")).await?.flatten()
                 != Some(false),
             schema: quoted(&self.schema),
         })
@@ -48,7 +48,7 @@ impl PostgresStore {
     /// [`StoreError`], as of any statement.
     pub async fn future_changes(&self) -> Result<u64, StoreError> {
         let statement = self.statement("future_changes", FUTURE);
-        let many = self.lanes.read_one(&statement, &[], |row| row.own_int("many")).await?;
+        let many = self.pool.read_one(&statement, &[], |row| row.own_int("many")).await?;
         Ok(many.and_then(|many| u64::try_from(many).ok()).unwrap_or(0))
     }
 
@@ -80,7 +80,7 @@ impl PostgresStore {
                 held: row.bool("held")?.unwrap_or(false),
             })
         };
-        self.lanes.read(&statement, &[role.into()], right).await
+        self.pool.read(&statement, &[role.into()], right).await
     }
 }
 

@@ -15,8 +15,8 @@ use crate::store::statement::{Statement, Value};
 
 /// How connections are opened: directly, or through a pooler that gives each transaction another
 /// session of the server.
-pub(in crate::store) struct PostgresDoor {
-    ways: ArcSwap<Ways>,
+pub(in crate::store) struct PostgresConnector {
+    options: ArcSwap<Options>,
     timeout: String,
     /// What a transaction through a pooler begins with.
     prologue: String,
@@ -26,14 +26,14 @@ pub(in crate::store) struct PostgresDoor {
 }
 
 /// What a connection is opened with, of either kind.
-struct Ways {
+struct Options {
     direct: PgConnectOptions,
     /// A direct one, to look at the change log.
     looking: PgConnectOptions,
     pooled: PgConnectOptions,
 }
 
-impl Ways {
+impl Options {
     fn new(options: PgConnectOptions, timeout: &str) -> Self {
         let options = options.application_name("trunkline");
         // A statement that nobody waits for any more must end in the server, too.
@@ -48,11 +48,11 @@ impl Ways {
     }
 }
 
-impl PostgresDoor {
+impl PostgresConnector {
     pub(super) fn new(options: PgConnectOptions, deadline: Duration) -> Self {
         let timeout = deadline.as_millis().to_string();
         Self {
-            ways: ArcSwap::from_pointee(Ways::new(options, &timeout)),
+            options: ArcSwap::from_pointee(Options::new(options, &timeout)),
             prologue: format!(
                 "begin; set local search_path = {PATH}; set local statement_timeout = {timeout}"
             ),
@@ -64,12 +64,12 @@ impl PostgresDoor {
 
     /// Opens the next connections with these options.
     pub(super) fn renew(&self, options: PgConnectOptions) {
-        self.ways.store(Arc::new(Ways::new(options, &self.timeout)));
+        self.options.store(Arc::new(Options::new(options, &self.timeout)));
     }
 
     /// The options of a direct connection. `None`: a pooler stands before the database.
     pub(super) fn direct(&self) -> Option<PgConnectOptions> {
-        (!self.is_pooled.load(Ordering::Relaxed)).then(|| self.ways.load().direct.clone())
+        (!self.is_pooled.load(Ordering::Relaxed)).then(|| self.options.load().direct.clone())
     }
 
     /// Opens a direct connection. `None`: what was asked for when it was opened is not so.
@@ -111,26 +111,28 @@ impl PostgresSession {
     }
 
     /// Opens one to look at the change log.
-    pub(in crate::store) async fn open_to_look(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
-        Self::open_by(door, |ways| &ways.looking).await
+    pub(in crate::store) async fn open_to_look(
+        connector: &PostgresConnector,
+    ) -> Result<Self, sqlx::Error> {
+        Self::open_by(connector, |options| &options.looking).await
     }
 
     /// Opens one directly by these options, or through the pooler that stands before the database.
     async fn open_by(
-        door: &PostgresDoor,
-        direct: impl Fn(&Ways) -> &PgConnectOptions,
+        connector: &PostgresConnector,
+        direct: impl Fn(&Options) -> &PgConnectOptions,
     ) -> Result<Self, sqlx::Error> {
-        let ways = door.ways.load_full();
-        if !door.is_pooled.load(Ordering::Relaxed) {
-            if let Some(connection) = door.open_direct(direct(&ways)).await? {
+        let options = connector.options.load_full();
+        if !connector.is_pooled.load(Ordering::Relaxed) {
+            if let Some(connection) = connector.open_direct(direct(&options)).await? {
                 return Ok(Self { connection, prologue: None });
             }
-            if !door.is_pooled.swap(true, Ordering::Relaxed) {
+            if !connector.is_pooled.swap(true, Ordering::Relaxed) {
                 tracing::info!("a pooler stands before Postgres: each statement is a transaction");
             }
         }
-        let connection = PgConnection::connect_with(&ways.pooled).await?;
-        Ok(Self { connection, prologue: Some(door.prologue.clone()) })
+        let connection = PgConnection::connect_with(&options.pooled).await?;
+        Ok(Self { connection, prologue: Some(connector.prologue.clone()) })
     }
 
     async fn before(&mut self) -> Result<(), sqlx::Error> {
@@ -150,10 +152,10 @@ impl PostgresSession {
 
 impl Session for PostgresSession {
     type Row = PgRow;
-    type Door = PostgresDoor;
+    type Connector = PostgresConnector;
 
-    async fn open(door: &PostgresDoor) -> Result<Self, sqlx::Error> {
-        Self::open_by(door, |ways| &ways.direct).await
+    async fn open(connector: &PostgresConnector) -> Result<Self, sqlx::Error> {
+        Self::open_by(connector, |options| &options.direct).await
     }
 
     async fn fetch<T: Send + Unpin>(

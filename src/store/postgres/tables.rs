@@ -19,7 +19,7 @@ impl PostgresStore {
     pub async fn migrate(&self, to: Migrations) -> Result<MigrationStatus, MigrateError> {
         let book = Book::new(&sqlx::migrate!("migrations/postgres"), RELEASED, &self.templates);
         if to != Migrations::Status {
-            if to == Migrations::Up && book.status(&self.lanes).await?.newest_applied() < ADOPTED {
+            if to == Migrations::Up && book.status(&self.pool).await?.newest_applied() < ADOPTED {
                 let misfits = self.misfits().await?;
                 if !misfits.is_empty() {
                     return Err(MigrateError::Unfit { misfits });
@@ -39,7 +39,7 @@ impl PostgresStore {
             };
             lock_holder::naming(self.direct().as_ref(), waiting, migrating).await?;
         }
-        book.status(&self.lanes).await
+        book.status(&self.pool).await
     }
 
     /// Has edits ring with NOTIFY, or not, once the tables are there. An application that commits in
@@ -79,7 +79,7 @@ impl PostgresStore {
                 what: Record::own_text(row, "what")?,
             })
         };
-        self.lanes.read(&statement, &[], misfit).await
+        self.pool.read(&statement, &[], misfit).await
     }
 
     /// Who may create in the schema of the tables beside its owner.
@@ -90,7 +90,7 @@ impl PostgresStore {
     pub async fn creators(&self) -> Result<Creators, StoreError> {
         let statement = self.statement("creators", CREATORS);
         let values = [self.schema.as_str().into()];
-        let roles = self.lanes.read(&statement, &values, |row| row.own_text("role")).await?;
+        let roles = self.pool.read(&statement, &values, |row| row.own_text("role")).await?;
         Ok(Creators { schema: quoted(&self.schema), roles })
     }
 

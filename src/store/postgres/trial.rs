@@ -30,7 +30,7 @@ impl PostgresStore {
             trial.await.map_err(late)?.map_err(|error| typed(&error, "trial"))?;
         }
         let truncate = self.statement("inspect_truncate", TRUNCATE);
-        let unheard = self.lanes.read(&truncate, &[], |row| row.own_text("place")).await?;
+        let unheard = self.pool.read(&truncate, &[], |row| row.own_text("place")).await?;
         trials.extend(Probe::both(&self.templates).map(|Probe { table, .. }| Trial {
             operation: "truncate",
             table,

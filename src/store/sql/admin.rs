@@ -69,13 +69,13 @@ impl<S: SqlStore> AdminStore for S {
             config.trunk_id.as_deref().into(),
             config.agent.as_deref().into(),
         ];
-        let made = self.lanes().write_returning(statement, &values, new_id).await?;
+        let made = self.pool().write_returning(statement, &values, new_id).await?;
         made.map(ConfigId).ok_or(StoreError::Row { statement: statement.name })
     }
 
     async fn config_named(&self, name: &str) -> Result<Option<Config>, StoreError> {
         let statement = &self.statements().administering.config_named;
-        self.lanes().read_one(statement, &[name.into()], read_config).await
+        self.pool().read_one(statement, &[name.into()], read_config).await
     }
 
     async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError> {
@@ -95,7 +95,7 @@ impl<S: SqlStore> AdminStore for S {
             edit.only_over.as_ref().map(ExposeSecret::expose_secret).into(),
         ];
         let statement = &self.statements().administering.update_config;
-        Ok(self.lanes().write(statement, &values).await? > 0)
+        Ok(self.pool().write(statement, &values).await? > 0)
     }
 
     async fn reseal(&self, read: &Config, sealed: &Sealed) -> Result<bool, StoreError> {
@@ -107,18 +107,18 @@ impl<S: SqlStore> AdminStore for S {
             read.api_key.as_str().into(),
         ];
         let statement = &self.statements().administering.reseal;
-        Ok(self.lanes().write(statement, &values).await? > 0)
+        Ok(self.pool().write(statement, &values).await? > 0)
     }
 
     async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError> {
         let statement = &self.statements().administering.delete_config;
-        Ok(self.lanes().write(statement, &[id.0.into()]).await? > 0)
+        Ok(self.pool().write(statement, &[id.0.into()]).await? > 0)
     }
 
     async fn config_users(&self, id: ConfigId) -> Result<u64, StoreError> {
         let values = [id.0.simple().to_string().into()];
         let statement = &self.statements().administering.config_users;
-        let users = self.lanes().read_one(statement, &values, how_many).await?;
+        let users = self.pool().read_one(statement, &values, how_many).await?;
         Ok(users.unwrap_or(0))
     }
 
@@ -126,7 +126,7 @@ impl<S: SqlStore> AdminStore for S {
         let [tenant, code, base, provider, rules] = new_number(number);
         let values = [tenant, code, base, provider, rules, number.caller.number.digits().into()];
         let statement = &self.statements().administering.add_number;
-        let added = self.lanes().write_returning(statement, &values, new_id).await?;
+        let added = self.pool().write_returning(statement, &values, new_id).await?;
         added.ok_or(StoreError::Conflict { taken: Taken::Number })
     }
 
@@ -139,13 +139,13 @@ impl<S: SqlStore> AdminStore for S {
                 (import.with_rows(rows.len(), COLUMNS_OF_A_NUMBER), values)
             })
             .collect();
-        self.lanes().write_all(import.name, &inserts).await?;
+        self.pool().write_all(import.name, &inserts).await?;
         Ok(numbers.len() as u64)
     }
 
     async fn number(&self, caller: Caller) -> Result<Option<Number>, StoreError> {
         let statement = &self.statements().administering.number;
-        self.lanes().read_one(statement, &this_number(caller), read_number).await
+        self.pool().read_one(statement, &this_number(caller), read_number).await
     }
 
     async fn numbers(&self, tenant: Option<TenantId>) -> Result<Vec<Number>, StoreError> {
@@ -153,9 +153,9 @@ impl<S: SqlStore> AdminStore for S {
         match tenant {
             Some(tenant) => {
                 let values = [tenant.0.into()];
-                self.lanes().read(&statements.numbers_of, &values, read_number).await
+                self.pool().read(&statements.numbers_of, &values, read_number).await
             }
-            None => self.lanes().read(&statements.numbers, &[], read_number).await,
+            None => self.pool().read(&statements.numbers, &[], read_number).await,
         }
     }
 
@@ -165,21 +165,21 @@ impl<S: SqlStore> AdminStore for S {
         let done = match config {
             Some(id) => {
                 let values = [digits, tenant, id.to_string().into()];
-                self.lanes().write(&statements.assign, &values).await
+                self.pool().write(&statements.assign, &values).await
             }
-            None => self.lanes().write(&statements.unassign, &[digits, tenant]).await,
+            None => self.pool().write(&statements.unassign, &[digits, tenant]).await,
         };
         Ok(done? > 0)
     }
 
     async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError> {
         let statement = &self.statements().administering.remove_number;
-        Ok(self.lanes().write(statement, &this_number(caller)).await? > 0)
+        Ok(self.pool().write(statement, &this_number(caller)).await? > 0)
     }
 
     async fn count_duplicate_numbers(&self) -> Result<u64, StoreError> {
         let statement = &self.statements().administering.doubles;
-        Ok(self.lanes().read_one(statement, &[], how_many).await?.unwrap_or(0))
+        Ok(self.pool().read_one(statement, &[], how_many).await?.unwrap_or(0))
     }
 }
 

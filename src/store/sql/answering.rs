@@ -45,14 +45,14 @@ impl Answering {
 impl<S: SqlStore> Store for S {
     async fn route(&self, caller: Caller) -> Result<Option<Route>, StoreError> {
         let values = [caller.number.digits().into(), caller.tenant.0.into()];
-        self.lanes().read_one(&self.statements().answering.route, &values, read_route).await
+        self.pool().read_one(&self.statements().answering.route, &values, read_route).await
     }
 
     async fn routes(&self, callers: &[Caller]) -> Result<Vec<Option<Route>>, StoreError> {
         let values = [Value::Callers(callers)];
         let statement = &self.statements().answering.routes;
         let placed = |row: &_| Ok((Record::own_int(row, "place")?, read_route(row)?));
-        let found = self.lanes().read(statement, &values, placed).await?;
+        let found = self.pool().read(statement, &values, placed).await?;
         let mut routes: Vec<_> = callers.iter().map(|_| None).collect();
         for (place, route) in found {
             if let Some(at) = usize::try_from(place).ok().and_then(|at| routes.get_mut(at)) {
@@ -64,17 +64,17 @@ impl<S: SqlStore> Store for S {
 
     async fn config(&self, id: ConfigId) -> Result<Option<Config>, StoreError> {
         let statement = &self.statements().answering.config;
-        self.lanes().read_one(statement, &[id.0.into()], read_config).await
+        self.pool().read_one(statement, &[id.0.into()], read_config).await
     }
 
     async fn configs(&self) -> Result<Vec<Config>, StoreError> {
-        self.lanes().read(&self.statements().answering.configs, &[], read_config).await
+        self.pool().read(&self.statements().answering.configs, &[], read_config).await
     }
 
     async fn owners(&self, number: E164) -> Result<Vec<TenantId>, StoreError> {
         let statement = &self.statements().answering.owners;
         let owner = |row: &_| Ok(TenantId(Record::own_id(row, "tenant_id")?));
-        self.lanes().read(statement, &[number.digits().into()], owner).await
+        self.pool().read(statement, &[number.digits().into()], owner).await
     }
 
     async fn numbers_after(
@@ -87,7 +87,7 @@ impl<S: SqlStore> Store for S {
             None => ("", Uuid::nil()),
         };
         let values = [digits.into(), tenant.into(), most.into()];
-        self.lanes().read(&self.statements().answering.numbers_after, &values, read_number).await
+        self.pool().read(&self.statements().answering.numbers_after, &values, read_number).await
     }
 
     async fn changed_lately(&self, most: usize) -> Result<Vec<Caller>, StoreError> {
@@ -97,7 +97,7 @@ impl<S: SqlStore> Store for S {
             let tenant = TenantId(Record::own_id(row, "tenant_id")?);
             Ok(number.map(|number| Caller::new(tenant, number)))
         };
-        let callers = self.lanes().read(statement, &[most.into()], changed).await?;
+        let callers = self.pool().read(statement, &[most.into()], changed).await?;
         // What is no number is nobody's number.
         Ok(callers.into_iter().flatten().collect())
     }
@@ -113,7 +113,7 @@ impl<S: SqlStore> Store for S {
             let id = ConfigId(Record::own_id(row, "id")?);
             Ok((id, Record::own_text(row, "api_secret")?.into()))
         };
-        self.lanes().read(statement, &values, secret).await
+        self.pool().read(statement, &values, secret).await
     }
 }
 

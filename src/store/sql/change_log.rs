@@ -33,7 +33,7 @@ impl<S: SqlStore> ChangeLog for S {
         // One for the row that was read last, one to tell "that many" from "more".
         let values = [seq.into(), (MOST_CHANGES + 2).into()];
         let statement = &self.statements().logging.changes_after;
-        let mut changes = self.lanes().read(statement, &values, read_change).await?;
+        let mut changes = self.pool().read(statement, &values, read_change).await?;
         if seq > 0 {
             match changes.first() {
                 Some(first) if first.seq == seq => drop(changes.remove(0)),
@@ -46,12 +46,12 @@ impl<S: SqlStore> ChangeLog for S {
     async fn newest_change(&self) -> Result<i64, StoreError> {
         let statement = &self.statements().logging.newest_change;
         let newest = |row: &_| Record::own_int(row, "newest");
-        Ok(self.lanes().read_one(statement, &[], newest).await?.unwrap_or(0))
+        Ok(self.pool().read_one(statement, &[], newest).await?.unwrap_or(0))
     }
 
     async fn prune_changes(&self, older_than: Duration) -> Result<u64, StoreError> {
         let values = [Value::Real(older_than.as_secs_f64())];
-        self.lanes().write(&self.statements().logging.prune_changes, &values).await
+        self.pool().write(&self.statements().logging.prune_changes, &values).await
     }
 }
 

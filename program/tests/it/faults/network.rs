@@ -22,7 +22,7 @@ async fn a_storm_of_resets_is_answered_without_a_storm_of_connections() {
     }
     let connections = lab.proxy.accepted() - before;
     eprintln!("reset storm: {connections} connections for {changes} resets");
-    // The lanes that carry loads, a listener, and one more that reads the change log.
+    // Those of the pool, a listener with the one that proves it, and one that reads the change log.
     assert!(connections <= 8 * (changes + 1), "{connections} for {changes}");
     watch.end_without_failure("reset storm").await;
 }

@@ -96,7 +96,7 @@ async fn one_row_that_cannot_be_read_is_its_own_trouble() {
 }
 
 #[tokio::test]
-async fn connections_that_died_in_their_lanes_are_replaced_without_an_error() {
+async fn connections_that_died_while_idle_are_replaced_without_an_error() {
     let database = TestDatabase::migrated(Kind::Postgres).await;
     let store = database.store();
     for _ in 0..20 {
