@@ -25,7 +25,7 @@ pub(crate) use self::metrics::ChangesCounted;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Hearing {
+pub enum ChangeSource {
     /// NOTIFY: within milliseconds of a commit.
     Notify,
     /// The change log is read again and again, `LOG_POLL_INTERVAL` or `POLL_INTERVAL` apart.
@@ -37,7 +37,7 @@ pub enum Hearing {
     Nothing,
 }
 
-impl Hearing {
+impl ChangeSource {
     /// Every way, in the order of how soon a change is used.
     pub const ALL: [Self; 4] = [Self::Notify, Self::ChangeLog, Self::Embedder, Self::Nothing];
 

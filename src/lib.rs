@@ -85,7 +85,7 @@ pub mod telemetry;
 pub use self::answer::{Answer, ResolveError, Source, TrunkOrigin};
 pub use self::cache::Resolution;
 pub use self::change::Change;
-pub use self::changes::Hearing;
+pub use self::changes::ChangeSource;
 pub use self::credentials::CredentialError;
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{

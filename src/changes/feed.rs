@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Hearing;
+use super::ChangeSource;
 #[cfg(feature = "postgres")]
 use super::doorbell::Doorbell;
 #[cfg(feature = "postgres")]
@@ -93,8 +93,8 @@ impl ChangeFeed {
         Self { watchers, log, cache, clock, lives, log_trouble }
     }
 
-    /// Tells for as long as it is polled.
-    pub(crate) async fn tell(&self) -> Infallible {
+    /// Feeds for as long as it is polled.
+    pub(crate) async fn run(&self) -> Infallible {
         match &self.watchers {
             #[cfg(feature = "postgres")]
             Watchers::Postgres { listener, reader, store, .. } => {
@@ -116,14 +116,14 @@ impl ChangeFeed {
     }
 
     /// By which way changes are learned of.
-    pub(crate) fn hearing(&self) -> Hearing {
+    pub(crate) fn change_source(&self) -> ChangeSource {
         if !self.lease_is_live() {
-            return Hearing::Nothing;
+            return ChangeSource::Nothing;
         }
         match &self.watchers {
             #[cfg(feature = "postgres")]
-            Watchers::Postgres { doorbell, .. } if doorbell.works() => Hearing::Notify,
-            _ => Hearing::ChangeLog,
+            Watchers::Postgres { doorbell, .. } if doorbell.works() => ChangeSource::Notify,
+            _ => ChangeSource::ChangeLog,
         }
     }
 
@@ -131,14 +131,16 @@ impl ChangeFeed {
     /// from being heard.
     pub(crate) fn trouble(&self) -> Option<String> {
         let of_log = || self.log_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match (self.hearing(), &self.watchers) {
-            (Hearing::Notify, _) => None,
+        match (self.change_source(), &self.watchers) {
+            (ChangeSource::Notify, _) => None,
             #[cfg(feature = "postgres")]
-            (Hearing::ChangeLog, Watchers::Postgres { doorbell, .. }) if doorbell.is_muted() => {
+            (ChangeSource::ChangeLog, Watchers::Postgres { doorbell, .. })
+                if doorbell.is_muted() =>
+            {
                 Some("`db migrate --notify off` has taken NOTIFY out of the triggers".into())
             }
             #[cfg(feature = "sqlite")]
-            (Hearing::ChangeLog, Watchers::Sqlite(_)) => None,
+            (ChangeSource::ChangeLog, Watchers::Sqlite(_)) => None,
             _ => of_log().or_else(|| self.lives.trouble()),
         }
     }

@@ -1,4 +1,4 @@
-//! What those who tell of changes count.
+//! What the change feed counts.
 
 use std::time::Duration;
 

@@ -37,9 +37,9 @@ impl Watcher for Poller {
 
     async fn life(&self) -> Result<Infallible, LifeEnded> {
         let connecting = SqliteConnection::connect_with(self.store.options());
-        let mut eye = self.in_time(connecting).await?;
+        let mut connection = self.in_time(connecting).await?;
         // The version first: a commit between the two lines is seen as a change of the version.
-        let mut version = self.in_time(data_version(&mut eye)).await?;
+        let mut version = self.in_time(data_version(&mut connection)).await?;
         self.store.audit().await?;
         let mut newest = self.store.newest_change().await?;
         self.cache.fence.doubt();
@@ -51,7 +51,7 @@ impl Watcher for Poller {
         loop {
             look.tick().await;
             let looked_at = self.clock.now();
-            let version_now = self.in_time(data_version(&mut eye)).await?;
+            let version_now = self.in_time(data_version(&mut connection)).await?;
             if version_now != version {
                 self.store.audit().await?;
                 newest = self.catch_up(newest).await?;
@@ -92,8 +92,8 @@ impl Poller {
     }
 }
 
-async fn data_version(eye: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("pragma data_version").fetch_one(eye).await
+async fn data_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("pragma data_version").fetch_one(connection).await
 }
 
 /// Why a life ended.

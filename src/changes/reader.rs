@@ -41,7 +41,7 @@ impl Reader {
         let mut log = self.log.lock().await;
         let mut connection = LogConnection::new(self.lease);
         let mut pace = Pace::default();
-        let (mut suspicion, mut told) = (Suspicion::new(self.lease / 4), Told::new());
+        let (mut suspicion, mut said) = (Suspicion::new(self.lease / 4), Said::new());
         let mut failures = 0;
         loop {
             let audits = pace.audits(self.lease * 3 / 8);
@@ -64,7 +64,7 @@ impl Reader {
                     if suspicion.looked(heard, should_be_heard, by_now, now) {
                         self.doorbell.is_deaf(by_now);
                     }
-                    told.tell(self.doorbell.works(), self.poll);
+                    said.say(self.doorbell.works(), self.poll);
                     self.wait(&mut pace).await;
                 }
                 Err(error) => {
@@ -110,7 +110,7 @@ impl Reader {
         // Hints that lead to nothing may come as fast as they like; looks do not.
         sleep(pace.reluctance()).await;
         let most = if self.doorbell.works() { self.rhythm() } else { self.poll };
-        pace.rung = timeout(most, self.doorbell.wake_up()).await.is_ok();
+        pace.was_woken = timeout(most, self.doorbell.wake_up()).await.is_ok();
     }
 
     /// How soon to look without a ring: a notification may be lost, and a lease lasts no longer than
@@ -124,9 +124,9 @@ impl Reader {
 #[derive(Default)]
 struct Pace {
     audited: Option<Instant>,
-    /// Whether the bell made this look.
-    rung: bool,
-    /// How many looks in a row the bell made for nothing.
+    /// Whether the doorbell led to this look.
+    was_woken: bool,
+    /// How many looks in a row it led to for nothing.
     in_vain: u32,
 }
 
@@ -141,7 +141,8 @@ impl Pace {
     }
 
     fn found(&mut self, something: bool) {
-        self.in_vain = if something || !self.rung { 0 } else { self.in_vain.saturating_add(1) };
+        self.in_vain =
+            if something || !self.was_woken { 0 } else { self.in_vain.saturating_add(1) };
     }
 
     fn reluctance(&self) -> Duration {
@@ -150,17 +151,17 @@ impl Pace {
 }
 
 /// Says in the log by which way changes are learned of, when that changes.
-struct Told {
+struct Said {
     began: Instant,
     works: Option<bool>,
 }
 
-impl Told {
+impl Said {
     fn new() -> Self {
         Self { began: Instant::now(), works: None }
     }
 
-    fn tell(&mut self, works: bool, poll: Duration) {
+    fn say(&mut self, works: bool, poll: Duration) {
         // The proof takes its time.
         let early = self.works.is_none() && self.began.elapsed() < SETTLED;
         if self.works == Some(works) || (!works && early) {

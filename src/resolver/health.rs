@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Engine, Resolver};
-use crate::changes::Hearing;
+use crate::changes::ChangeSource;
 use crate::settings::Warm;
 
 /// What the tasks have found.
@@ -36,7 +36,8 @@ pub struct Health {
     /// Whether configs of the database place calls: the flag is on, and `DATABASE_OFF` is not set.
     pub enabled: bool,
     /// By which way it learns of changes at present.
-    pub hearing: Hearing,
+    #[serde(rename = "hearing")]
+    pub change_source: ChangeSource,
     /// Why it is not the quicker one, where that is known.
     pub trouble: Option<String>,
     /// How many answers are in memory.
@@ -58,7 +59,8 @@ pub struct Health {
 pub enum NotReady {
     /// It has just begun.
     #[error("nothing has proven yet that changes are heard")]
-    HasNotHeard,
+    #[serde(rename = "has_not_heard")]
+    NoChangeSource,
     /// What `WARM` names is being loaded.
     #[error("the numbers that WARM names are being loaded")]
     Warming,
@@ -92,20 +94,20 @@ impl Resolver {
     /// Records now what the sweep records twenty times a second: for a scrape.
     #[cfg(feature = "server")]
     pub(crate) fn record_metrics(&self) {
-        self.engine.record_metrics(self.engine.hearing());
+        self.engine.record_metrics(self.engine.change_source());
     }
 }
 
 impl Engine {
     pub(super) fn health(&self) -> Health {
         let found = &self.health_state;
-        let hearing = self.hearing();
+        let source = self.change_source();
         let enabled = self.live.running().switches().configs;
         let not_ready = if !enabled {
             None
-        } else if hearing == Hearing::Nothing && !found.has_heard.load(Ordering::Acquire) {
-            Some(NotReady::HasNotHeard)
-        } else if hearing == Hearing::Nothing && self.has_nothing_to_answer_with() {
+        } else if source == ChangeSource::Nothing && !found.has_heard.load(Ordering::Acquire) {
+            Some(NotReady::NoChangeSource)
+        } else if source == ChangeSource::Nothing && self.has_nothing_to_answer_with() {
             Some(NotReady::NothingToAnswerWith)
         } else if self.tuning.warm != Warm::None && !found.warmed.load(Ordering::Acquire) {
             Some(NotReady::Warming)
@@ -114,7 +116,7 @@ impl Engine {
         };
         Health {
             enabled,
-            hearing,
+            change_source: source,
             trouble: self.feed.as_ref().and_then(|feed| feed.trouble()),
             cached: self.cache.len(),
             checked: found.checked.load(Ordering::Acquire),
@@ -128,15 +130,15 @@ impl Engine {
         self.cache.len() == 0 && !self.live.running().environment.missing().is_empty()
     }
 
-    pub(super) fn hearing(&self) -> Hearing {
-        self.feed.as_ref().map_or(Hearing::Embedder, |feed| feed.hearing())
+    pub(super) fn change_source(&self) -> ChangeSource {
+        self.feed.as_ref().map_or(ChangeSource::Embedder, |feed| feed.change_source())
     }
 
     /// Records the gauges that follow from the state.
-    pub(super) fn record_metrics(&self, hearing: Hearing) {
+    pub(super) fn record_metrics(&self, source: ChangeSource) {
         let (telemetry, now) = (&self.telemetry, self.clock.now());
         telemetry.add_up();
-        telemetry.hears_by(hearing);
+        telemetry.hears_by(source);
         telemetry.cached(self.cache.len());
         telemetry.evicted(&self.cache.evicted);
         let fence = &self.cache.fence;

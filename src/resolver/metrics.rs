@@ -13,7 +13,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::answer::{Answer, Source};
 use crate::cache::Evicted;
-use crate::changes::{ChangesCounted, Hearing};
+use crate::changes::{ChangeSource, ChangesCounted};
 use crate::keyring::KeyError;
 use crate::reason::Reason;
 use crate::telemetry::{
@@ -49,7 +49,7 @@ pub(super) struct Telemetry {
     pub(super) by_embedder: Counter,
     pub(super) by_reload: Counter,
     pub(super) by_self_check: Counter,
-    hearing: [Gauge; Hearing::ALL.len()],
+    change_source: [Gauge; ChangeSource::ALL.len()],
     listener_up: Gauge,
     lease_live: Gauge,
     lease_age: Gauge,
@@ -140,7 +140,7 @@ impl Telemetry {
             by_embedder: drops("embedder"),
             by_reload: drops("reload"),
             by_self_check: drops("self_check"),
-            hearing: Hearing::ALL.map(|way| gauge!(HEARING, "by" => way.as_str())),
+            change_source: ChangeSource::ALL.map(|way| gauge!(HEARING, "by" => way.as_str())),
             listener_up: gauge!(LISTENER_UP),
             lease_live: gauge!(LEASE_LIVE),
             lease_age: gauge!(LEASE_AGE),
@@ -156,7 +156,7 @@ impl Telemetry {
             gauge.set(0.0);
         }
         telemetry.cached(0);
-        telemetry.hears_by(Hearing::Nothing);
+        telemetry.hears_by(ChangeSource::Nothing);
         telemetry.proven(false, Duration::ZERO);
         telemetry
     }
@@ -229,11 +229,11 @@ impl Telemetry {
     }
 
     /// Says by which way changes are learned of.
-    pub(super) fn hears_by(&self, hearing: Hearing) {
-        for (way, gauge) in Hearing::ALL.iter().zip(&self.hearing) {
-            gauge.set(one_if(*way == hearing));
+    pub(super) fn hears_by(&self, source: ChangeSource) {
+        for (way, gauge) in ChangeSource::ALL.iter().zip(&self.change_source) {
+            gauge.set(one_if(*way == source));
         }
-        self.listener_up.set(one_if(hearing != Hearing::Nothing));
+        self.listener_up.set(one_if(source != ChangeSource::Nothing));
     }
 
     /// Says whether it is proven that no change was missed, and how long ago it was.

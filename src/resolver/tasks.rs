@@ -16,7 +16,7 @@ use super::live::Switches;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
 use crate::cache::{EntryId, SWEEP};
-use crate::changes::Hearing;
+use crate::changes::ChangeSource;
 use crate::settings::Warm;
 use crate::store::StoreError;
 
@@ -31,7 +31,7 @@ impl Engine {
             let feed = Arc::clone(feed);
             self.start("changes", asked, move |_| {
                 let feed = Arc::clone(&feed);
-                async move { match Box::pin(feed.tell()).await {} }
+                async move { match Box::pin(feed.run()).await {} }
             });
             self.start("self-check", asked, check_now_and_then);
             self.start("prune", asked, prune_now_and_then);
@@ -96,9 +96,9 @@ async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<EntryId>) {
                 break;
             }
         }
-        let hearing = engine.hearing();
-        engine.record_metrics(hearing);
-        if hearing != Hearing::Nothing {
+        let source = engine.change_source();
+        engine.record_metrics(source);
+        if source != ChangeSource::Nothing {
             engine.health_state.has_heard.store(true, Ordering::Release);
         }
     }

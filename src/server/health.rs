@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use metrics::{Gauge, gauge};
 use serde_json::{Value, json};
 
-use crate::changes::Hearing;
+use crate::changes::ChangeSource;
 use crate::resolver::{NotReady, Resolver};
 use crate::store::{Migrations, OpenStore};
 use crate::telemetry::{BUILD, READY, SEALED};
@@ -54,7 +54,7 @@ impl Unready {
             Self::Stopping => "stopping",
             Self::NotReached(_) => "not_reached",
             Self::NotMigrated => "not_migrated",
-            Self::Resolver(NotReady::HasNotHeard) => "has_not_heard",
+            Self::Resolver(NotReady::NoChangeSource) => "has_not_heard",
             Self::Resolver(NotReady::Warming) => "warming",
             Self::Resolver(NotReady::NothingToAnswerWith) => "nothing_to_answer_with",
             Self::Resolver(NotReady::Stale) => "stale",
@@ -67,7 +67,7 @@ pub(super) struct Hears {
     /// There is a database, and it is to be asked.
     pub(super) wanted: bool,
     pub(super) proven: bool,
-    pub(super) by: Hearing,
+    pub(super) by: ChangeSource,
     pub(super) trouble: Option<String>,
 }
 
@@ -127,7 +127,7 @@ impl Readiness {
         Hears {
             wanted: self.database.is_some() && health.enabled,
             proven: self.resolver.hears_changes(),
-            by: health.hearing,
+            by: health.change_source,
             trouble: health.trouble,
         }
     }
@@ -149,7 +149,7 @@ impl Readiness {
             "reason": unready.as_ref().map(Unready::code),
             "message": unready.as_ref().map(ToString::to_string),
             "enabled": health.enabled,
-            "hearing": health.hearing,
+            "hearing": health.change_source,
             "lease": self.resolver.hears_changes(),
             "trouble": health.trouble,
             "cached": health.cached,

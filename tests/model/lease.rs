@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use shuttle::thread::scope;
 
-use crate::cache::{Entry, Near};
+use crate::cache::{CacheEntry, ThreadCache};
 use crate::change::Change;
 use crate::clock::Moment;
 use crate::doorbell::Doorbell;
@@ -160,7 +160,13 @@ impl Reading {
     /// Asks for the number as a call does.
     fn call(&self) -> Verdict {
         let asked = self.now();
-        let hit = self.lab.cache.hit(caller(1), asked, true, &Near::default(), Entry::outcome);
+        let hit = self.lab.cache.hit(
+            caller(1),
+            asked,
+            true,
+            &ThreadCache::default(),
+            CacheEntry::outcome,
+        );
         let Some(rows) = hit.ok().and_then(|outcome| rows_of(&outcome)) else { return Ok(()) };
         let lacks = usize::try_from(rows.config - 1).expect("few commits");
         match self.log.lock().unwrap().get(lacks) {

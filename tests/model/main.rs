@@ -109,8 +109,14 @@ fn main() -> ExitCode {
     let is_wanted = |(name, _): &Model| {
         wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()))
     };
-    let models =
-        [fence::MODELS, single_flight::MODELS, lease::MODELS, wipe::MODELS, table::MODELS, weak::MODELS];
+    let models = [
+        fence::MODELS,
+        single_flight::MODELS,
+        lease::MODELS,
+        wipe::MODELS,
+        table::MODELS,
+        weak::MODELS,
+    ];
     let models = models.concat();
     let models = Mutex::new(models.into_iter().filter(is_wanted));
     let failed = AtomicBool::new(false);

@@ -8,7 +8,7 @@ mod looks;
 use std::time::Duration;
 
 use trunkline::store::Migrations;
-use trunkline::{Caller, ConfigId, Hearing};
+use trunkline::{Caller, ChangeSource, ConfigId};
 
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::live::Live;
@@ -222,16 +222,16 @@ async fn more_changes_in_a_gap_than_are_gone_through_are_one_change_of_everythin
 #[tokio::test]
 async fn the_way_in_which_changes_are_heard_is_found_out_and_told() {
     let live = Live::new(Kind::Postgres).await;
-    let hearing = || live.resolver.health().hearing;
-    eventually("through NOTIFY", async || hearing() == Hearing::Notify).await;
+    let hearing = || live.resolver.health().change_source;
+    eventually("through NOTIFY", async || hearing() == ChangeSource::Notify).await;
     live.resolver.resolve(live.caller).await.unwrap();
     live.reload(&[("DATABASE_OFF", "true")]);
     assert_eq!(live.resolver.health().not_ready, None, "the environment answers");
-    eventually("nothing", async || hearing() == Hearing::Nothing).await;
+    eventually("nothing", async || hearing() == ChangeSource::Nothing).await;
     live.reload(&[]);
-    eventually("through NOTIFY", async || hearing() == Hearing::Notify).await;
+    eventually("through NOTIFY", async || hearing() == ChangeSource::Notify).await;
     let sqlite = Live::new(Kind::Sqlite).await;
-    assert_eq!(sqlite.resolver.health().hearing, Hearing::ChangeLog);
+    assert_eq!(sqlite.resolver.health().change_source, ChangeSource::ChangeLog);
 }
 
 #[tokio::test]

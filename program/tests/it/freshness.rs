@@ -68,7 +68,8 @@ async fn an_edit_of_a_config_is_used_and_what_was_handed_out_before_signs_no_mor
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_answer_is_refused_milliseconds_after_the_commit() {
     let live = Live::new(Kind::Postgres).await;
-    let by_notify = async || live.resolver.health().hearing == trunkline::Hearing::Notify;
+    let by_notify =
+        async || live.resolver.health().change_source == trunkline::ChangeSource::Notify;
     eventually("through NOTIFY", by_notify).await;
     let mut delays = Vec::new();
     for round in 0..500 {

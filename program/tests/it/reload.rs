@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use trunkline::settings::{SettingsFiles, Values};
 use trunkline::store::Migrations;
-use trunkline::{Hearing, KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest};
+use trunkline::{
+    ChangeSource, KeyRing, Reason, ReloadError, Resolver, Settings, Source, TokenRequest,
+};
 
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::postgres::Cluster;
@@ -185,7 +187,7 @@ async fn another_password_of_the_database_is_used_without_a_restart() {
         reason(tenant).await == Some(Reason::NumberUnknown)
     })
     .await;
-    let heard = async || resolver.health().hearing == Hearing::Notify;
+    let heard = async || resolver.health().change_source == ChangeSource::Notify;
     eventually("the next listener is let in, too", heard).await;
 
     std::fs::write(&file, url("canary-second").replace("127.0.0.1", "127.0.0.2")).unwrap();

@@ -172,7 +172,7 @@ async fn an_edit_that_no_trigger_told_of_is_found_by_the_self_check() {
 async fn a_resolver_is_not_ready_before_changes_are_heard() {
     let database = TestDatabase::empty(Kind::Postgres);
     let resolver = Resolver::builder(database.settings(&[])).start();
-    assert_eq!(resolver.health().not_ready, Some(NotReady::HasNotHeard));
+    assert_eq!(resolver.health().not_ready, Some(NotReady::NoChangeSource));
     database.open.migrate(trunkline::store::Migrations::Up).await.unwrap();
     eventually("ready", async || resolver.health().not_ready.is_none()).await;
 }

@@ -1,6 +1,6 @@
 //! By which way changes are heard, if any: tried.
 
-use trunkline::{Hearing, Settings};
+use trunkline::{ChangeSource, Settings};
 
 use super::{DoctorFinding, failed, good, warning};
 use crate::cli::failure::{Exit, Failure};
@@ -16,29 +16,29 @@ pub(super) async fn look(settings: &Settings) -> DoctorFinding {
     probe.tuning = settings.tuning.clone();
     let resolver = trunkline::Resolver::builder(probe).start();
     let is_sqlite = settings.database.as_ref().is_some_and(|database| database.file().is_some());
-    let best = if is_sqlite { Hearing::ChangeLog } else { Hearing::Notify };
-    let becomes = async |patience, good_enough: &dyn Fn(Hearing) -> bool| {
+    let best = if is_sqlite { ChangeSource::ChangeLog } else { ChangeSource::Notify };
+    let becomes = async |patience, good_enough: &dyn Fn(ChangeSource) -> bool| {
         let waiting = async {
-            while !good_enough(resolver.health().hearing) {
+            while !good_enough(resolver.health().change_source) {
                 tokio::time::sleep(settings.tuning.poll).await;
             }
         };
         tokio::time::timeout(patience, waiting).await.is_ok()
     };
-    if becomes(patience, &|hearing| hearing != Hearing::Nothing).await {
-        // The first heartbeat takes its time.
-        becomes(settings.tuning.lease * 2, &|hearing| hearing == best).await;
+    if becomes(patience, &|source| source != ChangeSource::Nothing).await {
+        // To try NOTIFY takes its time.
+        becomes(settings.tuning.lease * 2, &|source| source == best).await;
     }
     let health = resolver.health();
     resolver.stop(settings.tuning.store_deadline).await;
     let trouble = health.trouble.unwrap_or_else(|| "no sign of life came back".into());
-    match health.hearing {
-        Hearing::Notify => good("hot reload", "changes are heard through NOTIFY"),
-        Hearing::ChangeLog if is_sqlite => {
+    match health.change_source {
+        ChangeSource::Notify => good("hot reload", "changes are heard through NOTIFY"),
+        ChangeSource::ChangeLog if is_sqlite => {
             let every = settings.tuning.poll;
             good("hot reload", format!("the file is looked at every {every:?}"))
         }
-        Hearing::ChangeLog => {
+        ChangeSource::ChangeLog => {
             let every = settings.tuning.log_poll;
             let found = format!("NOTIFY is not heard ({trouble}); the log is read every {every:?}");
             let hint = "NOTIFY needs a direct connection to the primary: not PgBouncer in \

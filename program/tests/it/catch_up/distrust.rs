@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use trunkline::store::Migrations;
-use trunkline::{Caller, Hearing, Resolver};
+use trunkline::{Caller, ChangeSource, Resolver};
 
 use super::{TAKE_AN_ID, migrated_on, psql_begin};
 use crate::support::database::{Kind, TestDatabase, open, settings};
@@ -225,12 +225,13 @@ async fn applications_that_commit_in_two_phases_edit_once_triggers_do_not_notify
     live.database.sql("commit prepared 'one'").await;
     live.trunk_becomes(Some("ST_2")).await;
     eventually("the log is read", async || {
-        live.resolver.health().hearing == Hearing::ChangeLog
+        live.resolver.health().change_source == ChangeSource::ChangeLog
             && trouble(&live.resolver).contains("--notify off")
     })
     .await;
     live.database.open.notify(true).await.unwrap();
-    eventually("heard", async || live.resolver.health().hearing == Hearing::Notify).await;
+    eventually("heard", async || live.resolver.health().change_source == ChangeSource::Notify)
+        .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a look at the change log costs the database: no more than what is new, whoever is busy there.
 
 use sqlx::postgres::PgListener;
-use trunkline::Hearing;
+use trunkline::ChangeSource;
 
 use super::{migrated_on, psql_begin};
 use crate::support::database::{Kind, TestDatabase};
@@ -60,7 +60,7 @@ async fn a_look_reads_what_is_new_and_no_more_while_a_writer_stays_open_and_2000
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_sends_one_notification_and_the_next_one_another() {
     let live = Live::new(Kind::Postgres).await;
-    let by_notify = async || live.resolver.health().hearing == Hearing::Notify;
+    let by_notify = async || live.resolver.health().change_source == ChangeSource::Notify;
     let mut listens = PgListener::connect(&live.database.url).await.unwrap();
     let channel = format!("trunkline_{}", psql(&live.database.url, "select md5('public')"));
     listens.listen(&channel).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use trunkline::Hearing;
+use trunkline::ChangeSource;
 
 use super::lab::{LEASE, Lab, SLACK};
 use crate::support::eventually;
@@ -27,21 +27,21 @@ async fn a_change_is_used_although_its_notification_was_lost() {
 async fn a_doorbell_that_is_deaf_is_found_out_by_a_change_and_heard_again_once_it_is_not() {
     let lab = Lab::start(Cluster::shared()).await;
     let watch = lab.watch();
-    let hears_by = |way| lab.resolver.health().hearing == way;
+    let hears_by = |way| lab.resolver.health().change_source == way;
     for _ in 0..2 {
-        eventually("through NOTIFY", async || hears_by(Hearing::Notify)).await;
+        eventually("through NOTIFY", async || hears_by(ChangeSource::Notify)).await;
         lab.proxy.set(Flows::All, Mode::Deaf);
         // The first change may have come before the proof did, as far as anybody can tell.
         eventually("found deaf", async || {
             lab.change_is_used("deaf", LEASE + SLACK).await;
-            hears_by(Hearing::ChangeLog)
+            hears_by(ChangeSource::ChangeLog)
         })
         .await;
         lab.change_is_used("known to be deaf", LEASE + SLACK).await;
         lab.proxy.heal();
     }
     // One connection that is deaf is given up for one that is not.
-    eventually("through NOTIFY", async || hears_by(Hearing::Notify)).await;
+    eventually("through NOTIFY", async || hears_by(ChangeSource::Notify)).await;
     let before = lab.proxy.accepted();
     lab.proxy.set(Flows::Listening, Mode::Deaf);
     eventually("it listens anew", async || {
@@ -49,7 +49,7 @@ async fn a_doorbell_that_is_deaf_is_found_out_by_a_change_and_heard_again_once_i
         lab.proxy.accepted() > before
     })
     .await;
-    eventually("through NOTIFY", async || hears_by(Hearing::Notify)).await;
+    eventually("through NOTIFY", async || hears_by(ChangeSource::Notify)).await;
     let seen = watch.end_without_failure("deaf").await;
     assert_eq!(seen.stale, 0, "{seen:?}");
 }
