@@ -46,7 +46,7 @@ impl Reader {
         loop {
             let audits = pace.audits(self.lease * 3 / 8);
             let note = || (self.doorbell.heard(), self.clock.now());
-            match log.look(&mut connection, audits, note).await {
+            match Box::pin(log.look(&mut connection, audits, note)).await {
                 Ok(((heard, asked_at), news)) => {
                     if let Some(notify) = news.notify {
                         self.doorbell.audited(asked_at, notify);

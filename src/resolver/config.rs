@@ -248,7 +248,7 @@ mod tests {
         let _held = loader.clone().load_config(id, generation).await;
         let now = loader.clock.now();
         let part = loader.cache.number_part(caller, now).unwrap();
-        let loaded = loader.remake(caller, &part, now).unwrap();
-        assert_eq!(loaded.asked_at, now.before(loader.tuning.lease));
+        let remade = loader.remake(caller, &part, now).unwrap();
+        assert_eq!(remade.asked_at, now.before(loader.tuning.lease));
     }
 }

@@ -113,14 +113,14 @@ impl Loader {
             };
             let flight =
                 self.loads.join_or_start(caller, &self.cache.fence, &self.lifecycle, start);
-            let loaded = flight.await;
+            let result = flight.await;
             self.telemetry.joined.increment(u64::from(joined.load(Ordering::Relaxed)));
-            let loaded = loaded?;
+            let result = result?;
             let proven = self.cache.fence.lease_is_live(self.clock.now());
             // A load that was joined may have read the row before a change that precedes this
             // question. The next one starts after it.
-            if loaded.answers(question, proven, &self.cache.fence, self.tuning.lease) {
-                return Ok(loaded.outcome);
+            if result.answers(question, proven, &self.cache.fence, self.tuning.lease) {
+                return Ok(result.outcome);
             }
         }
     }

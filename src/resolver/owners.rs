@@ -80,13 +80,13 @@ impl Owners {
     async fn owner(&self, number: E164) -> Result<Owner, Reason> {
         let loader = &self.loader;
         let now = loader.clock.now();
-        let owned = self.cache.get(&number);
-        if let Some(owned) = &owned
-            && owned.holds(loader, now)
+        let cached = self.cache.get(&number);
+        if let Some(cached) = &cached
+            && cached.holds(loader, now)
         {
-            return owned.owner;
+            return cached.owner;
         }
-        let last = owned.and_then(|owned| owned.last_good(loader, now));
+        let last = cached.and_then(|cached| cached.last_good(loader, now));
         if let Some(last) = last
             && loader.database_is_left_alone(now)
         {
@@ -96,7 +96,7 @@ impl Owners {
         let flight =
             self.loads.join_or_start(number, &loader.cache.fence, &loader.lifecycle, start);
         let owner = match tokio::time::timeout(loader.tuning.resolve_deadline, flight).await {
-            Ok(Ok(owned)) => owned.owner,
+            Ok(Ok(entry)) => entry.owner,
             Ok(Err(Crashed)) => Err(Reason::LoadPanicked),
             Err(_) => Err(Reason::DatabaseTimeout),
         };
@@ -107,13 +107,13 @@ impl Owners {
 async fn ask(loader: Arc<Loader>, cache: OwnerCache, number: E164, born: Generation) -> Owned {
     let asked_at = loader.clock.now();
     let owner = loader.owner(number).await;
-    let owned = Owned { owner, stamp: Stamp::of_number(born, number), asked_at };
+    let entry = Owned { owner, stamp: Stamp::of_number(born, number), asked_at };
     // An owner that was found earlier is worth more than the news of a failure.
     let last = cache.get(&number).and_then(|last| last.last_good(&loader, asked_at));
     if owner.is_ok() || last.is_none() {
-        cache.insert(number, owned.clone());
+        cache.insert(number, entry.clone());
     }
-    owned
+    entry
 }
 
 impl Owned {

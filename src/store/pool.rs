@@ -431,8 +431,9 @@ mod tests {
             connection.in_passing(in_passing);
             used.push(connection);
         }
-        used.into_iter()
-            .for_each(|connection| connection.release(Ok(Ok(()))).expect("it is sound"));
+        for connection in used {
+            connection.release(Ok(Ok(()))).expect("it is sound");
+        }
     }
 
     #[tokio::test(start_paused = true)]

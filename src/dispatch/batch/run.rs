@@ -72,7 +72,7 @@ impl Run<'_> {
                 biased;
                 // Those that are being dialled are brought to their end.
                 () = stop.cancelled(), if !stopped => stopped = true,
-                Some((place, stepped)) = flow.under_way.next() => match stepped {
+                Some((place, end)) = flow.under_way.next() => match end {
                     Stepped::Known(next) => {
                         for next in std::iter::once(*next).chain(flow.queue.known(&place)) {
                             let place = self.trunk_of(&next.0).unwrap_or(QueueKey::Untried);
