@@ -196,7 +196,7 @@ impl fmt::Debug for Masked {
 #[non_exhaustive]
 pub enum NumberError {
     /// It does not begin with a plus.
-    #[error("a number begins with + and its country code, such as +971501234567")]
+    #[error("a number must begin with + and its country code, such as +971501234567")]
     NoPlus,
     /// Something other than 0 to 9 stands after the plus, at this place (from 1).
     #[error("character {position} is not a digit; only digits may follow the +")]
@@ -205,7 +205,7 @@ pub enum NumberError {
         position: usize,
     },
     /// Too few digits or too many.
-    #[error("{length} digits; a number has 7 to 15, country code included")]
+    #[error("{length} digits; a number must have 7 to 15, country code included")]
     Length {
         /// How many digits there were.
         length: usize,
@@ -236,7 +236,7 @@ pub struct ConfigId(pub Uuid);
 
 /// A text that is no UUID. The message says of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is a UUID, such as 6f1c0a52-8d3e-4b7a-9c55-0e2f4a6b8d10")]
+#[error("{what} must be a UUID, such as 6f1c0a52-8d3e-4b7a-9c55-0e2f4a6b8d10")]
 pub struct IdError {
     what: &'static str,
 }

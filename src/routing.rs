@@ -107,7 +107,7 @@ pub enum Refusal {
     PremiumRate,
     /// Nothing is known of the rules, and `FALLBACK_DENY` wants them known.
     #[error(
-        "nothing is known of the rules of this number, and rules_unknown in FALLBACK_DENY keeps it \
+        "the rules of this number are unknown, and rules_unknown in FALLBACK_DENY keeps it \
          from calling without them"
     )]
     RulesUnknown,

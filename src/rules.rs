@@ -112,20 +112,20 @@ fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a st
 #[non_exhaustive]
 pub enum RulesError {
     /// The rules are an array, a text or a number.
-    #[error("rules are a JSON object, such as {{\"outbound\": true}}")]
+    #[error("rules must be a JSON object, such as {{\"outbound\": true}}")]
     NoObject,
     /// `livekit_config` is there and no UUID.
-    #[error("livekit_config in the rules is the UUID of a LiveKit config")]
+    #[error("livekit_config in the rules must be the UUID of a LiveKit config")]
     ConfigNoUuid,
     /// `outbound_trunk_id` is there and no text.
-    #[error("outbound_trunk_id in the rules is a text")]
+    #[error("outbound_trunk_id in the rules must be a text")]
     TrunkNoText,
     /// `outbound` is there and neither true nor false.
-    #[error("outbound in the rules is true or false")]
+    #[error("outbound in the rules must be true or false")]
     OutboundNoBool,
     /// `allowed_outbound` names no country.
     #[error(
-        "allowed_outbound in the rules is global, india, uae, usa, uk, australia, an ISO 3166 code \
+        "allowed_outbound in the rules must be global, india, uae, usa, uk, australia, an ISO 3166 code \
          such as DE, or a list of those"
     )]
     DestinationsUnknown,
@@ -137,7 +137,7 @@ pub enum RulesError {
     Phone(#[from] PhoneError),
     /// `required_lead_format` holds something else than its pieces, or lacks the number.
     #[error(
-        "required_lead_format in the rules is a list of \"country_code\", \
+        "required_lead_format in the rules must be a list of \"country_code\", \
          \"country_code_digits\", \"base_number\" and digits, with base_number among them, such as \
          [\"0\", \"base_number\"]"
     )]

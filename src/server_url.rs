@@ -128,7 +128,7 @@ pub enum ServerUrlError {
     #[error("the URL is empty; a LiveKit URL looks like wss://calls.livekit.cloud")]
     Empty,
     /// More than the 500 characters that the table holds.
-    #[error("the URL has {length} bytes; at most 500 are kept")]
+    #[error("the URL has {length} bytes; it must have at most 500")]
     TooLong {
         /// Its length in bytes.
         length: usize,
@@ -142,13 +142,15 @@ pub enum ServerUrlError {
     #[error("not a URL; a LiveKit URL looks like wss://calls.livekit.cloud")]
     NoUrl,
     /// Another scheme.
-    #[error("the URL begins with none of ws://, wss://, http:// and https://")]
+    #[error("the URL must begin with ws://, wss://, http:// or https://")]
     Scheme,
     /// A user name or password before the host.
-    #[error("the URL carries a user name or password; API key and secret have fields of their own")]
+    #[error(
+        "the URL must not have a user name or password; API key and secret have their own fields"
+    )]
     UserInfo,
     /// A query or fragment.
-    #[error("the URL carries a query or fragment; a LiveKit URL ends after its host or path")]
+    #[error("the URL must not have a query or fragment; a LiveKit URL ends after its host or path")]
     Query,
 }
 

@@ -98,7 +98,7 @@ metrics! {
     LISTENER_UP: Kind::Gauge, "trunkline_change_listener_up" []
         "1 while something tells of changes";
     LIVES_ENDED: Kind::Counter, "trunkline_change_listener_lives_ended_total" []
-        "Connections of the listener for changes that ended; it begins anew each time";
+        "Connections of the listener for changes that ended; it reconnects each time";
     HEARING: Kind::Gauge, "trunkline_changes_heard" ["by"]
         "1 for the way in which changes are learned of at present";
     CHANGES: Kind::Counter, "trunkline_changes_applied_total" []

@@ -56,55 +56,55 @@ struct Global {
     /// Print JSON: data on stdout, and an error as one object on stderr
     #[arg(long, global = true)]
     json: bool,
-    /// The .env file to read beside the process environment
+    /// The .env file to read besides the process environment
     #[arg(long, global = true, value_name = "PATH", default_value = ".env")]
     env_file: PathBuf,
     /// Read no .env file
     #[arg(long, global = true)]
     no_env_file: bool,
-    /// Let debuggers and core files have the memory of the process, secrets and all
+    /// Allow debuggers and core files to read the memory of the process, secrets included
     #[arg(long, global = true)]
     allow_dump: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show what it does: no server, no settings, nothing left behind
+    /// Show what trunkline does; needs no server and no settings, and leaves nothing behind
     Demo(demo::Demo),
-    /// Make encryption keys
+    /// Make encryption keys, and bind secrets to their configs
     #[command(subcommand)]
     Key(key::Key),
     /// Seal and open secrets, from stdin to stdout
     #[command(subcommand)]
     Secret(secret::Secret),
-    /// Bring the tables up and down, and fill them for a try
+    /// Migrate the tables up and down, and fill them with test data
     #[command(subcommand)]
     Db(db::Db),
-    /// Keep LiveKit configs
+    /// Manage LiveKit configs
     #[command(subcommand)]
     Livekit(livekit::Livekit),
-    /// Keep the numbers of tenants
+    /// Manage the numbers of tenants
     #[command(subcommand)]
     Number(number::Number),
-    /// Say which credentials a number gets, and why
+    /// Print the credentials that a number gets, and why
     Resolve(resolve::Resolve),
-    /// Say whether a number may call another one, and what is dialled then
+    /// Print whether a number may call another one, and what is dialled
     Route(route::Route),
     /// Place a call, or end one
     Call(call::Call),
-    /// Place many calls
+    /// Place the calls of a file
     #[command(subcommand)]
     Batch(batch::Batch),
     /// Run as a daemon that serves metrics and health over HTTP
     Serve(serve::Serve),
     /// Ask a daemon on this machine whether it is ready; for containers
     Healthcheck(serve::Healthcheck),
-    /// Measure how fast it is here, with a latency chart
+    /// Measure the speed on this machine, with a latency chart
     Bench(bench::Bench),
     /// Show and check the program's own settings
     #[command(subcommand)]
     Settings(settings::Settings),
-    /// Look for what is wrong, and say what to do about it
+    /// Check everything, and say how to fix what is wrong
     Doctor(doctor::Doctor),
     /// Print the completions of a shell
     Completions(shell::Completions),

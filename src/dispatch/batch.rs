@@ -121,7 +121,7 @@ pub enum BatchError {
     #[error("there is no journal of an earlier run of this batch")]
     NoJournal,
     /// What is there is no journal.
-    #[error("line {line} of the journal is not what a batch writes there")]
+    #[error("line {line} of the journal is malformed")]
     JournalMalformed {
         /// Which line.
         line: u64,
@@ -130,7 +130,7 @@ pub enum BatchError {
     #[error("another process runs this batch")]
     Running,
     /// The file is not the one that the journal is about.
-    #[error("line {line} is not what it was when the batch was begun")]
+    #[error("line {line} has changed since the batch was begun")]
     Changed {
         /// Which line.
         line: u64,

@@ -66,7 +66,7 @@ impl Finding {
             verdict: Verdict::Failed,
             code: Reason::HostNotAllowed.as_str(),
             message: "the host is not in LIVEKIT_HOSTS".into(),
-            hint: Some("add it there, or mend the URL"),
+            hint: Some("add it there, or correct the URL"),
         }
     }
 }

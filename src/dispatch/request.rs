@@ -77,7 +77,7 @@ impl Default for EngineDial {
 #[non_exhaustive]
 pub enum WrongRequest {
     /// The job could not be part of a room's name.
-    #[error("a job is 1 to 64 letters, digits, '-', '_' and '.'")]
+    #[error("a job must be 1 to 64 letters, digits, '-', '_' and '.'")]
     Job,
     /// A field of the caller's has the name of one of ours.
     #[error("the field {0:?} is written by the engine; give yours another name")]

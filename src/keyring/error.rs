@@ -10,13 +10,15 @@ pub enum KeyError {
     #[error("no encryption key: LIVEKIT_SECRET_ENCRYPTION_KEY is not set")]
     KeyMissing,
     /// A configured key is not 32 bytes of base64url.
-    #[error("key {place} of LIVEKIT_SECRET_ENCRYPTION_KEY is malformed: not 32 bytes of base64url")]
+    #[error(
+        "key {place} of LIVEKIT_SECRET_ENCRYPTION_KEY is malformed: it must be 32 bytes of base64url"
+    )]
     KeyMalformed {
         /// Which of the comma-separated keys, from 1.
         place: usize,
     },
     /// The text to open is not sealed: it has no prefix.
-    #[error("not sealed: a sealed secret begins with {PREFIX}")]
+    #[error("not sealed: a sealed secret must begin with {PREFIX}")]
     PrefixMissing,
     /// The prefix is there and what follows is no Fernet token.
     #[error("malformed token: {why}")]
@@ -31,7 +33,7 @@ pub enum KeyError {
         ring: Vec<KeyId>,
     },
     /// The secret is bound to a config, and was not opened as that one's.
-    #[error("the secret is bound to a LiveKit config, and opens as that one's alone")]
+    #[error("the secret is bound to a LiveKit config, and opens only for that one")]
     Bound,
     /// The secret is bound to something else than what it was opened for.
     #[error("the secret was sealed for another {what}")]
@@ -58,7 +60,7 @@ pub enum KeyError {
     #[error("the opened secret is not UTF-8 text")]
     NotText,
     /// The system gave no random bytes.
-    #[error("the system has no randomness to give")]
+    #[error("the system has no random numbers")]
     NoRandomness,
 }
 
@@ -113,10 +115,10 @@ impl KeyError {
                 Some("add the key that sealed it to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma")
             }
             Self::Bound => {
-                Some("seal the plaintext anew, or unbind it first: `trunkline key unbind`")
+                Some("seal the plaintext again, or unbind it first: `trunkline key unbind`")
             }
             Self::BoundElsewhere { .. } => Some(
-                "somebody without the key has changed the row: put it back, or enter the secret anew \
+                "somebody without the key has changed the row: restore it, or enter the secret again \
                  with `trunkline livekit edit`",
             ),
             Self::NotBound => Some("`trunkline key bind` binds it"),

@@ -68,7 +68,7 @@ pub enum NotReady {
     #[error("there is nothing to answer with: no database, nothing in memory, and no environment")]
     NothingToAnswerWith,
     /// The self-check says so.
-    #[error("the last self-check found an answer that is staler than it may be")]
+    #[error("the last self-check found an answer that is older than allowed")]
     Stale,
 }
 

@@ -103,9 +103,9 @@ pub enum ReloadError {
     Invalid(#[from] SettingsError),
     /// They change what only a restart can change.
     #[error(
-        "{variables} changed, which takes a restart; {}",
+        "{variables} changed, which needs a restart; {}",
         if *switched_off {
-            "USE_SELFHOST_ROUTING_TABLE or DATABASE_OFF was switched none the less, and nothing else"
+            "USE_SELFHOST_ROUTING_TABLE or DATABASE_OFF was switched anyway, and nothing else"
         } else {
             "nothing was changed"
         }

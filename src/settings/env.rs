@@ -48,29 +48,29 @@ macro_rules! variables {
 variables! {
     "Who answers": {
         USE_SELFHOST_ROUTING_TABLE = "true" [hot]
-            "Whose credentials place calls. On: those of the LiveKit config that the database names for the number. Off: those of the environment. The number's rules hold in either case."
+            "Whose credentials place calls. On: those of the LiveKit config that the database has for the number. Off: those of the environment. The number's rules apply in both cases."
         DATABASE_OFF = "false" [hot]
-            "Leaves the database alone altogether, for when it harms more than it helps: the environment answers, and NO RULES HOLD, so every country may be called."
+            "Never asks the database; for when it does more harm than good. The environment answers, and NO RULES APPLY, so every country may be called."
         FALLBACK_DENY = "" [hot]
-            "Reasons that may not fall back to the environment, separated by commas: they are an error instead of another account's key. For example secret_unopenable,config_invalid. And rules_unknown: then nobody is called from a number of whose rules nothing is known."
+            "Reasons for which the environment must not answer, separated by commas: the call gets an error instead of another account's key. For example secret_unopenable,config_invalid. With rules_unknown, a number whose rules are unknown calls nobody."
         LIVEKIT_HOSTS = "" [hot]
-            "Where LiveKit servers may be, separated by commas: hosts (calls.example), all hosts below one (*.livekit.cloud), and networks for URLs that are written as addresses (10.0.0.0/8). A config, or LIVEKIT_URL, whose host is none of them is refused: host_not_allowed. Not set: anywhere."
+            "Allowed hosts of LiveKit servers, separated by commas: hosts (calls.example), all hosts below one (*.livekit.cloud), and networks for URLs with an address (10.0.0.0/8). A config, or LIVEKIT_URL, with another host is refused: host_not_allowed. Not set: any host."
     }
     "Calls": {
         ROUTING = "region" [hot]
             "How a destination without a country code is read. region: as people in the caller's country dial it, or in the only country that the rules allow. heuristic: by its length, as the service before this one did."
         ROUTING_COUNTRIES = "" [hot]
-            "With ROUTING=region: foreign countries whose country code may be written without its plus, as ISO codes with commas between them, such as AE,IN. Those that the rules of a number name may be, too."
+            "With ROUTING=region: foreign countries whose country code may be written without its plus, as ISO codes separated by commas, such as AE,IN. The same holds for the countries in the rules of a number."
         LIVEKIT_CONNECT_TIMEOUT = "3s"
             "How long to wait for a connection to a LiveKit server."
         LIVEKIT_TIMEOUT = "10s"
-            "How long to wait for an answer of a LiveKit server, connecting included. A call that waits until it is answered takes its ringing time longer."
+            "How long to wait for an answer of a LiveKit server, including the connection. For a call that waits until the phone is answered, the ringing time is added."
     }
     "Secrets at rest": {
         LIVEKIT_SECRET_ENCRYPTION_KEY = "" [secret file hot]
             "The Fernet key that API secrets are sealed with. Several, separated by commas, make a ring: the first seals, all open. Make one with `trunkline key generate`."
         BOUND_SECRETS_ONLY = "false" [hot]
-            "Uses the secret of a config only if it is bound to its id, URL and API key, as `trunkline key bind` does. What is not is refused as secret_not_bound."
+            "Uses the secret of a config only if it is bound to its id, URL and API key, as `trunkline key bind` does. Others are refused as secret_not_bound."
     }
     "Credentials of the environment": {
         LIVEKIT_URL = "" [hot]
@@ -80,57 +80,57 @@ variables! {
         LIVEKIT_API_SECRET = "" [secret file hot]
             "Its API secret."
         OUTBOUND_TRUNK_ID = "" [hot]
-            "The SIP trunk where neither the config nor the number's rules name one."
+            "The SIP trunk, if neither the config nor the number's rules name one."
         VOICE_AGENT_NAME = "inbound-agent" [hot]
-            "The LiveKit agent where the config names none."
+            "The LiveKit agent, if the config names none."
     }
     "Database": {
         DATABASE_URL = "" [secret file]
-            "postgres://user:password@host/database?sslmode=verify-full, or sqlite:path/to/file.db. Without sslmode the connection is encrypted only if the server offers it. Another password alone is used by the next connection, without a restart. Where DATABASE_URL is not set and PGHOST or PGDATABASE is, the PG variables of libpq name a Postgres."
+            "postgres://user:password@host/database?sslmode=verify-full, or sqlite:path/to/file.db. Without sslmode the connection is encrypted only if the server offers it. If only the password changes, the next connection uses it, without a restart. If DATABASE_URL is not set and PGHOST or PGDATABASE is, the PG variables of libpq are used."
         DB_SCHEMA = "public"
             "The Postgres schema that holds the tables."
         DATABASE_CONNECTIONS = "4"
-            "How many statements may run at once; each has a connection of its own."
+            "How many statements may run at once, each on its own connection."
         STORE_DEADLINE = "2s"
-            "How long one statement may take, waiting for a connection included."
+            "How long one statement may take, including the wait for a connection."
     }
     "Cache": {
         CACHE_CAPACITY = "1000000"
-            "How many answers are kept at the most."
+            "The greatest number of answers in memory."
         WARM = "none"
-            "Which numbers are loaded when the process starts: none, recent (those that changed lately, by the change log) or all, up to CACHE_CAPACITY. It is not ready before they are."
+            "Which numbers are loaded when the process starts: none, recent (those that changed lately, by the change log) or all, up to CACHE_CAPACITY. It is not ready before they are loaded."
         CACHE_TTL = "5m"
-            "How long an answer counts when no change ends it. The bound on staleness after an edit that fires no trigger."
+            "How long an answer is used if no change ends it. The greatest age of an answer after an edit that fires no trigger."
         CACHE_TTL_JITTER = "10"
-            "By how many per cent a TTL is shortened at the most, so that answers loaded together do not end together."
+            "The greatest random reduction of a TTL, in per cent, so that answers loaded together do not end together."
         NEGATIVE_TTL = "30s"
-            "How long an answer counts that says there is none: number unknown, no config, secret that does not open. A change ends it at once."
+            "How long it is remembered that the database has no answer: number unknown, no config, secret that does not open. A change ends it at once."
         ERROR_TTL = "1s"
-            "How long the database is left alone after it failed, where an answer can be given without it."
+            "After a failure of the database: how long it is not asked again, if there is another answer."
         MAX_STALE = "1h"
-            "How old the last good answer may be that serves while the database is away."
+            "The greatest age of the last good answer, which serves while the database is away."
         RESOLVE_DEADLINE = "500ms"
             "How long a caller waits for a load. Then the last good answer or the environment serves; the load goes on."
     }
     "Hot reload": {
         LEASE = "1s"
-            "For how long a look at the database proves that no change was missed. Postgres is looked at four times in it. Without proof the database is asked."
+            "How long a look at the database proves that no change was missed. Postgres is asked four times in this time. When the proof lapses, every lookup goes to the database."
         HEARTBEAT_INTERVAL = ""
-            "Has no effect any more, whatever it is: the change log in Postgres is read four times a LEASE, and no heartbeats are sent."
+            "Has no effect any more: the change log in Postgres is read four times in each LEASE, and no heartbeats are sent."
         LOG_POLL_INTERVAL = "100ms"
-            "How often the change log in Postgres is read where NOTIFY is not heard: through PgBouncer in transaction mode, on a replica. Less than half of LEASE."
+            "How often the change log in Postgres is read if NOTIFY does not arrive: through PgBouncer in transaction mode, on a replica. Must be less than half of LEASE."
         POLL_INTERVAL = "20ms"
-            "How often an SQLite file is looked at for commits of others."
+            "How often an SQLite file is polled for commits of other processes."
         SELF_CHECK_INTERVAL = "1s"
-            "How often one answer in memory is held against the database, to find out whether any is staler than it may be. 0s: never."
+            "How often one answer in memory is compared with the database, to find one that is older than allowed. 0s: never."
         CHANGE_LOG_KEEP = "30d"
-            "How long the change log keeps what happened. Pruned by every process that may delete from it; a reader that was away for longer asks for everything anew. 0s: for ever."
+            "How long rows stay in the change log. Every process that may delete from it prunes it; a reader that was away for longer loads everything again. 0s: for ever."
     }
     "Daemon": {
         HTTP_LISTEN = "127.0.0.1:9464"
-            "Where `trunkline serve` answers /metrics, /livez, /readyz and /version. They hold no secret, and whoever reaches the address may read them."
+            "Where `trunkline serve` answers /metrics, /livez, /readyz and /version. They hold no secret, and anybody who reaches the address can read them."
         HTTP_HOSTS = ""
-            "Names that it answers to where it listens on loopback, beside localhost and addresses, separated by commas: those that a proxy on this machine asks for."
+            "Host names that it accepts on loopback, besides localhost and addresses, separated by commas: for a proxy on this machine."
     }
     "Logs": {
         RUST_LOG = "info"
@@ -138,7 +138,7 @@ variables! {
         LOG_FORMAT = "text"
             "text or json."
         OTEL_EXPORTER_OTLP_ENDPOINT = ""
-            "With the feature otel: the base URL of a collector that takes traces, OTLP over HTTP, such as http://127.0.0.1:4318."
+            "With the feature otel: the base URL of a collector for traces, OTLP over HTTP, such as http://127.0.0.1:4318."
     }
 }
 
@@ -150,8 +150,8 @@ pub fn example() -> String {
          # A variable of the process environment wins over the same one here.\n\
          # Durations are written 250ms, 30s, 5m, 1h or 7d. (hot): takes effect without a restart.\n\
          #\n\
-         # A value with a blank or a # in it stands in quotes. In single quotes all is text. A $ is text\n\
-         # everywhere: no other variable is put in its place, and ${NAME} is refused. In double quotes\n\
+         # Put a value with a blank or a # into quotes. In single quotes everything is text. A $ is text\n\
+         # everywhere: it is never replaced by a variable, and ${NAME} is refused. In double quotes\n\
          # \\\\, \\\", \\$ and \\n are read as \\, \", $ and a new line; outside of quotes \\\\, \\\" and \\$ are\n\
          # refused.\n",
     );

@@ -42,7 +42,7 @@ pub enum StoreError {
         after: Duration,
     },
     /// The tables are not there, or not all of them.
-    #[error("the database is not migrated: `{statement}` misses a table or column{}", told(words.as_deref()))]
+    #[error("the database is not migrated: `{statement}` needs a table or column that is missing{}", told(words.as_deref()))]
     NotMigrated {
         /// Which statement met it.
         statement: &'static str,
@@ -306,7 +306,11 @@ mod tests {
             assert_eq!(said(code, message), expected);
         }
         let missing = said("42P01", "relation \"a.b\" does not exist");
-        assert!(missing.ends_with("misses a table or column: relation \"a.b\" does not exist"));
+        assert!(
+            missing.ends_with(
+                "needs a table or column that is missing: relation \"a.b\" does not exist"
+            )
+        );
     }
 
     #[test]

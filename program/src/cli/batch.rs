@@ -42,47 +42,47 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = Limits::default().concurrency,
         value_parser = concurrency)]
     concurrency: usize,
-    /// How many calls a second go over one trunk; 0 is as many as come
+    /// How many calls a second go over one trunk; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = Limits::default().calls_per_second,
         allow_negative_numbers = true, value_parser = calls_per_second)]
     cps: f64,
     /// How many calls of this run are up at the same time over one trunk; the server is asked
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     live: Option<u32>,
-    /// Place no more calls after this time, such as 2h; those that ring are waited for
+    /// Place no more calls after this time, such as 2h; calls that ring may finish
     #[arg(long, value_name = "TIME", value_parser = time)]
     stop_after: Option<Duration>,
-    /// How often an entry is tried again for which nothing was dialled
+    /// How often an entry is tried again if nothing was dialled for it
     #[arg(long, value_name = "N", default_value_t = Limits::default().retries)]
     retries: u32,
-    /// Write the results there and not to stdout: for .csv the rows with their results, else JSON lines
+    /// Write the results to this file, not to stdout: for .csv the rows with their results, else JSON lines
     #[arg(long, value_name = "PATH")]
     results: Option<PathBuf>,
-    /// Go on with a run that was stopped; nobody is called twice
+    /// Resume a run that was stopped; nobody is called twice
     #[arg(long)]
     resume: bool,
-    /// The journal, where it is not FILE.journal
+    /// The journal, if it is not FILE.journal
     #[arg(long, value_name = "PATH")]
     journal: Option<PathBuf>,
-    /// The tenant of the entries that name none
+    /// The tenant of entries without one
     #[arg(long, value_name = "UUID")]
     tenant: Option<String>,
-    /// The caller number of the entries that name none
+    /// The caller number of entries without one
     #[arg(long, value_name = "NUMBER")]
     from: Option<String>,
-    /// What separates the fields of CSV: comma, semicolon, tab or one character; found by itself
+    /// The separator of CSV: comma, semicolon, tab or one character; detected by default
     #[arg(long, value_name = "CHARACTER")]
     separator: Option<Separator>,
-    /// A column under a name of its own: to, from, tenant or job, such as `to=phone_number`
+    /// A column with another name: to, from, tenant or job, such as `to=phone_number`
     #[arg(long = "column", value_name = "COLUMN=HEADING", value_parser = column)]
     columns: Vec<(Column, String)>,
     /// Call a person again for each entry that names them: the same number by the same caller
     #[arg(long)]
     allow_duplicates: bool,
-    /// Say what would be done, and call nobody
+    /// Print what would be done, and call nobody
     #[arg(long = "dry-run")]
     rehearse: bool,
-    /// Begin although a database, a key or credentials are missing that entries need
+    /// Begin even if a database, a key or credentials are missing that entries need
     #[arg(long)]
     yes: bool,
     /// Serve metrics and health there while it runs, as `trunkline serve` does

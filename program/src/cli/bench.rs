@@ -39,8 +39,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "S", default_value_t = 3,
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Ask the numbers of the database that the settings name, or of this one; nothing is written to
-    /// it. Without it, an `SQLite` file is made and removed
+    /// Use the numbers of the database in the settings, or of this one; nothing is written to it.
+    /// Without it, an `SQLite` file is made and removed
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = OF_SETTINGS)]
     database: Option<String>,
 }

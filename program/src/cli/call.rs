@@ -35,10 +35,10 @@ enum End {
     End {
         /// The room of the call
         room: String,
-        /// The config that the call was placed with, by id or name; without it all servers are asked
+        /// The config that placed the call, by id or name; without it all servers are asked
         #[arg(long, value_name = "CONFIG", conflicts_with = "environment")]
         livekit: Option<String>,
-        /// The call was placed with the credentials of the environment
+        /// The credentials of the environment placed the call
         #[arg(long)]
         environment: bool,
     },
@@ -46,7 +46,7 @@ enum End {
 
 #[derive(Args)]
 struct PlaceCall {
-    /// Whose number calls
+    /// The tenant of the number that calls
     #[arg(long, value_name = "UUID", required = true)]
     tenant: Option<String>,
     /// The number that calls, such as +971501234567
@@ -63,7 +63,7 @@ struct PlaceCall {
     metadata: Option<String>,
     #[command(flatten)]
     dialling: Dialling,
-    /// Say what would be done, and ask no LiveKit server
+    /// Print what would be done, and ask no LiveKit server
     #[arg(long)]
     dry_run: bool,
 }

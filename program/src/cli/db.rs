@@ -17,13 +17,13 @@ use super::output::{json_line, line, table};
 
 #[derive(Subcommand)]
 pub(crate) enum Db {
-    /// Bring the tables up to date; tables that stand already are adopted, rows and all
+    /// Bring the tables up to date; existing tables are adopted with their rows
     Migrate {
-        /// Whether edits ring with NOTIFY; `off` for applications that commit in two phases (Postgres)
+        /// Whether edits send NOTIFY; `off` for applications with two-phase commit (Postgres)
         #[arg(long, value_name = "ON_OR_OFF")]
         notify: Option<Notify>,
     },
-    /// Undo migrations; tables made by trunkline go with their rows, adopted ones stay
+    /// Undo migrations; drops tables that trunkline made, and keeps adopted ones
     Rollback {
         /// How many migrations
         #[arg(long, default_value_t = 1, conflicts_with = "all")]
@@ -35,11 +35,11 @@ pub(crate) enum Db {
         #[arg(long)]
         yes: bool,
     },
-    /// Say which migrations are applied
+    /// Print which migrations are applied
     Status,
-    /// Print what a service and an editor must be granted, or grant it (Postgres)
+    /// Print the grants for a service and an editor, or run them (Postgres)
     Grants(grants::Granting),
-    /// Add two LiveKit configs and numbers of three tenants, to try things on
+    /// Add two LiveKit configs and numbers of three tenants as test data
     Seed(Seed),
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Seed {
     /// How many numbers
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     numbers: u32,
-    /// Add them although there are configs already
+    /// Add them even if there are configs already
     #[arg(long)]
     force: bool,
 }

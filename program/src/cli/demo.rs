@@ -30,7 +30,7 @@ use super::{Context, open};
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// End after the show, and do not wait for Ctrl-C
+    /// Exit after the demo, and do not wait for Ctrl-C
     #[arg(long)]
     exit: bool,
 }

@@ -20,7 +20,7 @@ use super::output::{json_line, line};
 
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// Look as those who edit: try an insert, an update and a delete, each rolled back
+    /// Check an editor's role: try an insert, an update and a delete, each rolled back
     #[arg(long)]
     edit: bool,
 }

@@ -14,15 +14,14 @@ use super::output::{json_line, raw};
 pub(crate) enum Key {
     /// Make a Fernet key and print it
     ///
-    /// Keep it where only the program can read it, in a file of mode 0600 that
-    /// `LIVEKIT_SECRET_ENCRYPTION_KEY_FILE` names. Without it no sealed secret can be opened.
+    /// Store it in a file of mode 0600, and set `LIVEKIT_SECRET_ENCRYPTION_KEY_FILE` to that file. Without it no sealed secret can be opened.
     Generate,
-    /// Bind secrets to their configs: edited or swapped by somebody without the key, a row opens
-    /// nothing
+    /// Bind secrets to their configs: if somebody without the key edits or swaps a row, its secret
+    /// does not open
     ///
-    /// Each secret is sealed anew, under the first key, together with the id, the URL and the API
-    /// key of its config. Readers that do not know this form refuse it: the Python service, and
-    /// trunkline before this version. Update all of them first; `key unbind` is the way back.
+    /// Seals each secret again, with the first key, together with the id, the URL and the API key of
+    /// its config. Older readers refuse this form: the Python service, and trunkline before this
+    /// version. Update all of them first; `key unbind` undoes it.
     Bind(bind::Bind),
     /// Seal secrets as plain Fernet tokens again, which every reader opens
     Unbind(bind::Bind),

@@ -30,13 +30,13 @@ pub(crate) enum Livekit {
     },
     /// Change some fields of a config and leave the others
     Edit(Edit),
-    /// Look whether a config would place calls: URL, network, key, secret, clocks, trunk
+    /// Check whether a config would place calls: URL, network, key, secret, clocks, trunk
     Check(check::Check),
     /// Remove a config that no number uses
     Remove {
         /// Its id or name
         config: String,
-        /// Remove it although numbers use it: they fall back to the environment
+        /// Remove it even if numbers use it: they fall back to the environment
         #[arg(long)]
         force: bool,
     },
@@ -53,7 +53,7 @@ pub(crate) struct Add {
     /// The API key
     #[arg(long)]
     api_key: String,
-    /// A file that holds the API secret, plain or sealed; without it stdin is read
+    /// A file with the API secret, plain or sealed; without it stdin is read
     #[arg(long, value_name = "PATH")]
     secret_file: Option<PathBuf>,
     /// The outbound SIP trunk
@@ -62,7 +62,7 @@ pub(crate) struct Add {
     /// The LiveKit agent (worker name) that takes calls
     #[arg(long)]
     agent: Option<String>,
-    /// What people should know about it
+    /// A description for people
     #[arg(long)]
     description: Option<String>,
     /// Add it only if its server accepts it
@@ -87,7 +87,7 @@ pub(crate) struct Edit {
     /// A new API key
     #[arg(long)]
     api_key: Option<String>,
-    /// A file that holds the new API secret, plain or sealed
+    /// A file with the new API secret, plain or sealed
     #[arg(long, value_name = "PATH", conflicts_with = "secret_stdin")]
     secret_file: Option<PathBuf>,
     /// Read the new API secret from stdin
@@ -96,19 +96,19 @@ pub(crate) struct Edit {
     /// A new trunk
     #[arg(long)]
     trunk: Option<String>,
-    /// No trunk any more
+    /// Remove the trunk
     #[arg(long, conflicts_with = "trunk")]
     no_trunk: bool,
     /// A new agent
     #[arg(long)]
     agent: Option<String>,
-    /// No agent any more
+    /// Remove the agent
     #[arg(long, conflicts_with = "agent")]
     no_agent: bool,
     /// A new description
     #[arg(long)]
     description: Option<String>,
-    /// No description any more
+    /// Remove the description
     #[arg(long, conflicts_with = "description")]
     no_description: bool,
 }

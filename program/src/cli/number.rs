@@ -21,11 +21,11 @@ pub(crate) enum Number {
     Add(Add),
     /// List the numbers of a tenant, or all
     List {
-        /// Whose numbers
+        /// The tenant
         #[arg(long, value_name = "UUID")]
         tenant: Option<String>,
     },
-    /// Let a LiveKit config answer for a number
+    /// Assign a LiveKit config to a number
     Assign {
         #[command(flatten)]
         whose: Whose,
@@ -33,7 +33,7 @@ pub(crate) enum Number {
         #[arg(long, value_name = "CONFIG")]
         livekit: String,
     },
-    /// Let no LiveKit config answer for a number
+    /// Remove the LiveKit config from a number's rules
     Unassign {
         #[command(flatten)]
         whose: Whose,
@@ -45,8 +45,8 @@ pub(crate) enum Number {
     },
     /// Add many numbers from CSV or JSON lines: all of them, or none
     ///
-    /// Columns or members: tenant, number, and where wanted provider, rules (JSON) and livekit (the
-    /// id or name of a config).
+    /// Columns or members: tenant, number, and optionally provider, rules (JSON) and livekit (the id
+    /// or name of a config).
     Import {
         /// The file; - is stdin
         file: PathBuf,
@@ -55,7 +55,7 @@ pub(crate) enum Number {
 
 #[derive(Args)]
 pub(crate) struct Whose {
-    /// Whose number
+    /// The tenant
     #[arg(long, value_name = "UUID")]
     tenant: String,
     /// The number, such as +971501234567
@@ -73,7 +73,7 @@ pub(crate) struct Add {
     /// The rules, a JSON object
     #[arg(long, value_name = "JSON")]
     rules: Option<String>,
-    /// The LiveKit config that answers for it, by id or name
+    /// The LiveKit config for it, by id or name
     #[arg(long, value_name = "CONFIG")]
     livekit: Option<String>,
 }

@@ -14,16 +14,16 @@ use super::output::{json_line, line, or_dash, resolution_json, table};
 
 #[derive(Args)]
 pub(crate) struct Resolve {
-    /// Whose number; may be left out where exactly one tenant owns it
+    /// The tenant; optional if exactly one tenant owns the number
     #[arg(long, value_name = "UUID")]
     tenant: Option<String>,
     /// The number that calls, such as +971501234567
     #[arg(long, value_name = "NUMBER")]
     from: String,
-    /// Tell each step and why
+    /// Print each step and the reason for it
     #[arg(long, requires = "tenant")]
     explain: bool,
-    /// Go on, and print the answer whenever it changes, until Ctrl-C
+    /// Print the answer whenever it changes, until Ctrl-C
     #[arg(long, conflicts_with = "explain")]
     watch: bool,
 }

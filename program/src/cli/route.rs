@@ -13,7 +13,7 @@ use super::output::{json_line, or_dash, table};
 
 #[derive(Args)]
 pub(crate) struct Route {
-    /// Whose number calls
+    /// The tenant of the number that calls
     #[arg(long, value_name = "UUID")]
     tenant: String,
     /// The number that calls, such as +971501234567

@@ -17,17 +17,17 @@ use super::plain::plain;
 /// newline is dropped.
 #[derive(Subcommand)]
 pub(crate) enum Secret {
-    /// Seal a plaintext secret under the first key
+    /// Seal a plaintext secret with the first key
     Seal,
-    /// Open a sealed secret with whichever key fits
+    /// Open a sealed secret with the key that fits
     Open {
-        /// Print the secret although stdout is a terminal
+        /// Print the secret even to a terminal
         #[arg(long)]
         reveal: bool,
     },
-    /// Open what begins with dev-s-t- and seal what does not, as the Python tool's `encrypt_decrypt`
+    /// Open what begins with dev-s-t- and seal the rest, like `encrypt_decrypt` of the Python tool
     Convert {
-        /// Print an opened secret although stdout is a terminal
+        /// Print an opened secret even to a terminal
         #[arg(long)]
         reveal: bool,
     },

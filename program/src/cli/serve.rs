@@ -25,14 +25,14 @@ use super::{Context, open, resolver};
 
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// Where to listen, in place of `HTTP_LISTEN`
+    /// The address to listen on, instead of `HTTP_LISTEN`
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
 
 #[derive(Args)]
 pub(crate) struct Healthcheck {
-    /// Where it listens, in place of `HTTP_LISTEN`
+    /// The address of the daemon, instead of `HTTP_LISTEN`
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }

@@ -14,7 +14,7 @@ use super::output::{json_line, line, raw, table};
 pub(crate) enum Settings {
     /// Show each setting and where it comes from; secrets stay hidden
     Show,
-    /// Say whether the settings are valid, and name everything that is wrong
+    /// Check whether the settings are valid, and list every problem
     Check,
     /// Print a documented .env with every variable
     Example,

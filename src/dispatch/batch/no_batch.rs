@@ -41,7 +41,7 @@ pub enum NoBatch {
         line: u64,
     },
     /// It has the mark of UTF-16, and is none.
-    #[error("it has the mark of UTF-16, and breaks off or is none; save it as UTF-8")]
+    #[error("it has the byte order mark of UTF-16, but is cut off or not UTF-16; save it as UTF-8")]
     NotUtf16,
     /// It is one JSON value over many lines, or an array.
     #[error(
@@ -99,7 +99,7 @@ pub enum NoBatch {
     },
     /// Two entries bear one job.
     #[error(
-        "lines {first} and {line} bear the same job, {job:?}; a job is one call, so give each of \
+        "lines {first} and {line} have the same job, {job:?}; a job is one call, so give each of \
          them one of its own"
     )]
     JobTwice {

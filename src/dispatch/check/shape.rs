@@ -20,7 +20,7 @@ pub(super) fn look(
     let Subject { url, api_key: key, api_secret, trunks } = subject;
     let secret = api_secret.expose_secret().as_str();
     let url: ServerUrl = url.parse().map_err(|error: ServerUrlError| {
-        findings.fail(STEP, "url_malformed", error.to_string(), "copy the URL anew")
+        findings.fail(STEP, "url_malformed", error.to_string(), "copy the URL again")
     })?;
     if url.is_off_limits() {
         let message = format!("the host is {OFF_LIMITS}");

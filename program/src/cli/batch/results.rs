@@ -137,7 +137,7 @@ fn write(mut file: &File, text: &str) -> Done {
 fn failed(error: &std::io::Error) -> Failure {
     let message = format!("--results: {error}");
     Failure::new("results_failed", message, Exit::Failed)
-        .hint("the journal has them: --resume writes them anew")
+        .hint("the journal has them: --resume writes them again")
 }
 
 /// A result in one line of words.

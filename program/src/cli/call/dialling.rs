@@ -12,10 +12,10 @@ use super::super::failure::Failure;
 /// Who dials, and how.
 #[derive(Args)]
 pub(crate) struct Dialling {
-    /// The agent dials, from what the metadata says (the default)
+    /// The agent dials, from the metadata (the default)
     #[arg(long, conflicts_with = "engine_dials")]
     agent_dials: bool,
-    /// The engine dials, and tells what the carrier says
+    /// The engine dials, and reports what the carrier says
     #[arg(long)]
     engine_dials: bool,
     /// Do not wait until the phone is answered
@@ -29,22 +29,22 @@ pub(crate) struct Dialling {
     #[arg(long, value_name = "SECONDS", requires = "engine_dials", default_value_t = 3600,
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     longest: u64,
-    /// Take noise out of what is heard of the phone
+    /// Remove noise from the phone's audio
     #[arg(long, requires = "engine_dials")]
     krisp: bool,
-    /// The name that the called person is shown beside the number
+    /// The name that the called person sees beside the number
     #[arg(long, value_name = "NAME", requires = "engine_dials")]
     display_name: Option<String>,
-    /// Keep those in the room from seeing the phone's number
+    /// Hide the phone's number from the others in the room
     #[arg(long, requires = "engine_dials")]
     hide_number: bool,
     /// The name under which the phone joins the room
     #[arg(long, value_name = "NAME", requires = "engine_dials")]
     phone_name: Option<String>,
-    /// Tell others in the room this of the phone; may be given several times
+    /// An attribute of the phone that others in the room see; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "engine_dials", value_parser = pair)]
     phone_attribute: Vec<(String, String)>,
-    /// Send the carrier this SIP header; may be given several times
+    /// A SIP header for the carrier; may be repeated
     #[arg(long, value_name = "NAME=VALUE", requires = "engine_dials", value_parser = pair)]
     header: Vec<(String, String)>,
     /// How long to wait for a worker to take the agent's job, such as 10s; without it the call

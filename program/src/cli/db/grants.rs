@@ -12,10 +12,10 @@ use crate::cli::output::{json_line, line, raw};
 /// there keeps what it has.
 #[derive(Args)]
 pub(crate) struct Granting {
-    /// The role of the service: it resolves, and hears changes
+    /// The role of the service: it resolves, and receives changes
     #[arg(long, value_name = "ROLE", value_parser = role)]
     service: String,
-    /// The role of those who edit configs and numbers
+    /// The role of the editors of configs and numbers
     #[arg(long, value_name = "ROLE", value_parser = role)]
     editor: String,
     /// Let the service prune the change log, too

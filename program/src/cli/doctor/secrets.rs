@@ -28,7 +28,7 @@ pub(super) fn look(configs: &[Config], ring: &KeyRing) -> Vec<DoctorFinding> {
             return good("secrets", format!("{count} open with key {key}"));
         }
         let found = format!("{count} open with the older key {key} and not with the first");
-        let hint = "seal each anew before that key is taken out: `trunkline secret open | trunkline \
+        let hint = "seal each again before you remove that key: `trunkline secret open | trunkline \
                     livekit edit NAME --secret-stdin`";
         warning("secrets", found, Some(hint))
     }));

@@ -20,7 +20,7 @@ pub(crate) struct Bind {
     /// All configs
     #[arg(long)]
     all: bool,
-    /// Say what would be done, and change nothing
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
 }

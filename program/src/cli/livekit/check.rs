@@ -22,7 +22,7 @@ use crate::cli::output::{json_line, line, or_dash, table};
 pub(crate) struct Check {
     /// Its id or name
     config: Option<String>,
-    /// Look at every config
+    /// Check every config
     #[arg(long)]
     all: bool,
     /// Whether the trunk carries this number; without it, all numbers of the config

@@ -62,7 +62,7 @@ fn a_line_that_is_wrong_says_so_and_the_next_is_read() {
         .collect();
     for ((line, wrong), words) in wrong.iter().zip([
         (2, "2 fields, where the headings are 3"),
-        (3, "from: a number begins with +"),
+        (3, "from: a number must begin with +"),
         (4, "tenant: "),
         (5, "there is no number to call"),
         (6, ""),
