@@ -137,7 +137,7 @@ fn every_case_has_its_test() {
 async fn a_file_that_may_be_read_wrong_is_refused_before_anybody_is_called() {
     let desk = Desk::new().await;
     desk.refuses("unclosed-quote.csv", &[], &["a quote opens on line 3 and never closes"]);
-    desk.refuses("job-twice.csv", &[], &["lines 2 and 3 bear the same job, \\\"lead-1\\\""]);
+    desk.refuses("job-twice.csv", &[], &["lines 2 and 3 have the same job, \\\"lead-1\\\""]);
     desk.refuses("windows-1252.csv", &[], &["line 2 is not UTF-8", "save it as UTF-8"]);
     desk.refuses("pretty.json", &[], &["JSON lines", "one line"]);
     let found = ["found the headings", "phone_number", "first_name", "--column to=HEADING"];

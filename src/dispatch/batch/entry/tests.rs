@@ -191,7 +191,7 @@ fn a_member_that_is_there_twice_is_invalid() {
 fn two_entries_with_one_job_are_no_batch() {
     let text = "to,job\n1,a\n2,\n3,\n4,b\n5, a\n";
     let error = entries_with(text, given()).unwrap_err().to_string();
-    assert!(error.starts_with("lines 2 and 6 bear the same job, \"a\""), "{error}");
+    assert!(error.starts_with("lines 2 and 6 have the same job, \"a\""), "{error}");
 }
 
 #[test]
