@@ -5,7 +5,8 @@
 //! returned a lease before the call began. A warm number never fails. The plain loop of
 //! [`rival`] runs beside it, through the same proxy, and is judged by the same rule.
 //!
-//! The quick run is a test like all others. The long one: `scripts/soak --minutes N`.
+//! The quick run is a test like all others. The long one: `scripts/soak --minutes N`, with `--nodes N`
+//! for several resolvers on one database, of which each call asks any.
 
 mod faults;
 mod history;
@@ -37,8 +38,7 @@ use crate::support::{caller, config, number, panics};
 #[test]
 fn no_unmarked_answer_is_older_than_the_lease_whatever_breaks() {
     let faults = [Fault::Terminated, Fault::BlackHoleOpen, Fault::Refused, Fault::Deaf];
-    // Beside other tests a load may be starved for longer than the two seconds of a long soak.
-    let soak = Soak::start(SEED, "5s");
+    let soak = Soak::start(SEED, "2s", 1);
     let rows = soak.run(Duration::from_millis(1500), |round| faults.get(round).copied());
     assert_promises(&rows);
 }
@@ -47,10 +47,11 @@ fn no_unmarked_answer_is_older_than_the_lease_whatever_breaks() {
 #[test]
 fn a_long_soak() {
     let (minutes, seed) = (setting("SOAK_MINUTES", 5), setting("SOAK_SEED", SEED));
-    eprintln!("soaking for {minutes} minutes with seed {seed}");
+    let nodes = usize::try_from(setting("SOAK_NODES", 1)).expect("a number of nodes").max(1);
+    eprintln!("soaking {nodes} nodes for {minutes} minutes with seed {seed}");
     let until = Instant::now() + Duration::from_secs(60 * minutes);
     let (mut dice, mut left) = (Dice(seed), Vec::new());
-    let soak = Soak::start(seed, "2s");
+    let soak = Soak::start(seed, "2s", nodes);
     let rows = soak.run(Duration::from_secs(5), |_| {
         if Instant::now() >= until {
             return None;
@@ -99,10 +100,11 @@ struct Soak {
 
 impl Soak {
     /// `deadline`: how long one who asks waits, and a statement.
-    fn start(seed: u64, deadline: &str) -> Self {
+    fn start(seed: u64, deadline: &str, nodes: usize) -> Self {
         panics::watch();
         // The sessions that a black hole leaves behind in the server must not fill it.
-        let cluster = Cluster::start_with(&["max_connections=150", "log_statement=none"]);
+        let most = format!("max_connections={}", 120 + 30 * nodes);
+        let cluster = Cluster::start_with(&[&most, "log_statement=none"]);
         let writers = runtime("writers");
         let database = cluster.database_name();
         let direct = TestDatabase::on(&cluster.url(&database));
@@ -115,23 +117,25 @@ impl Soak {
 
         let proxy = Proxy::before(cluster.port);
         let url = proxy.url(&database);
-        let settings = TestDatabase::on(&url).settings(&[
+        let variables = [
             ("LIVEKIT_SECRET_ENCRYPTION_KEY", key.as_str()),
             ("RESOLVE_DEADLINE", deadline),
             ("STORE_DEADLINE", deadline),
-        ]);
+        ];
         let (our_runtime, rival_runtime) = (runtime("ours"), runtime(panics::RIVAL));
         let entered = our_runtime.enter();
-        let (resolver, counters) = Counters::of(Resolver::builder(settings));
+        let start =
+            |_| Counters::of(Resolver::builder(TestDatabase::on(&url).settings(&variables)));
+        let ours = Arc::new(Ours((0..nodes).map(start).collect()));
         drop(entered);
-        let ours = Arc::new(Ours { resolver, counters });
         let entered = rival_runtime.enter();
         let rival = Rival::new(&url).expect("its URL is good");
         rival_runtime.spawn(Arc::clone(&rival).listen(url));
         drop(entered);
 
-        let judge = || Arc::new(Judge::new(Arc::clone(&scene.history), scene.numbers.len()));
-        let (our_judge, rival_judge) = (judge(), judge());
+        let judge =
+            |nodes| Arc::new(Judge::new(Arc::clone(&scene.history), nodes * scene.numbers.len()));
+        let (our_judge, rival_judge) = (judge(nodes), judge(1));
         let (scene, harm) = (Arc::new(scene), Harm::new(cluster, proxy, database));
         start_writers(&writers, &scene, &direct.url);
         start_readers(&our_runtime, &scene, &ours, &our_judge);
@@ -218,14 +222,16 @@ impl Soak {
         weather
     }
 
-    /// Waits until the resolver's answers are proven and as new as the database is now, and says
+    /// Waits until every node's answers are proven and as new as the database is now, and says
     /// how long that took.
     fn back(&self) -> Duration {
         let began = Instant::now();
-        for &(caller, config) in &self.scene.numbers[..self.scene.configs.len()] {
+        let numbers = &self.scene.numbers[..self.scene.configs.len()];
+        let all = (0..self.ours.nodes()).flat_map(|node| numbers.iter().map(move |it| (node, it)));
+        for (node, &(caller, config)) in all {
             let newest = self.scene.history.newest_returned(config);
             while began.elapsed() < PATIENCE {
-                let said = self.our_runtime.block_on(self.ours.ask(caller));
+                let said = self.our_runtime.block_on(self.ours.ask(node, caller));
                 if said.is_ok_and(|said| !said.stale && said.version >= newest) {
                     break;
                 }

@@ -47,6 +47,7 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// For so many numbers, those of each node counted by themselves.
     pub fn new(history: Arc<History>, numbers: usize) -> Self {
         let known = (0..numbers).map(|_| Mutex::default()).collect();
         let tallies = vec![Tally::default(); Fault::ALL.len()];

@@ -19,28 +19,35 @@ use crate::support::counters::Counters;
 
 /// Who is asked.
 pub trait Subject: Send + Sync + 'static {
-    /// Asks as a call does. An error says why there is no answer.
-    fn ask(&self, caller: Caller) -> impl Future<Output = Result<Said, String>> + Send;
+    /// How many nodes of it there are, each with a memory of its own.
+    fn nodes(&self) -> usize {
+        1
+    }
+
+    /// Asks a node as a call does. An error says why there is no answer.
+    fn ask(&self, node: usize, caller: Caller)
+    -> impl Future<Output = Result<Said, String>> + Send;
 
     /// How often it has asked the database.
     fn loads(&self) -> u64;
 }
 
-/// The resolver under test.
-pub struct Ours {
-    pub resolver: Resolver,
-    pub counters: Counters,
-}
+/// The resolver under test, on so many nodes.
+pub struct Ours(pub Vec<(Resolver, Counters)>);
 
 impl Subject for Ours {
-    async fn ask(&self, caller: Caller) -> Result<Said, String> {
-        let answer = self.resolver.resolve(caller).await;
+    fn nodes(&self) -> usize {
+        self.0.len()
+    }
+
+    async fn ask(&self, node: usize, caller: Caller) -> Result<Said, String> {
+        let answer = self.0[node].0.resolve(caller).await;
         let version = crate::faults::version_of(&answer).ok_or_else(|| format!("{answer:?}"))?;
         Ok(Said { version, stale: answer.is_ok_and(|answer| answer.stale()) })
     }
 
     fn loads(&self) -> u64 {
-        self.counters.loads()
+        self.0.iter().map(|(_, counters)| counters.loads()).sum()
     }
 }
 
@@ -80,13 +87,13 @@ pub fn start_readers<S: Subject>(
         let mut dice = Dice(scene.seed ^ (reader << 32));
         runtime.spawn(async move {
             while scene.goes_on() {
-                let number = dice.below(numbers);
+                let (node, number) = (dice.below(subject.nodes()), dice.below(numbers));
                 let (caller, config) = scene.numbers[number];
                 let (weather, asked) = (scene.weather(), Instant::now());
                 // A panic ends the call and not the reader.
-                let said = AssertUnwindSafe(subject.ask(caller)).catch_unwind().await;
+                let said = AssertUnwindSafe(subject.ask(node, caller)).catch_unwind().await;
                 judge.judge(
-                    (number, config),
+                    (node * scene.numbers.len() + number, config),
                     asked,
                     weather,
                     said.unwrap_or(Err("a panic".into())),

@@ -66,7 +66,7 @@ impl Rival {
 }
 
 impl Subject for Rival {
-    async fn ask(&self, caller: Caller) -> Result<Said, String> {
+    async fn ask(&self, _: usize, caller: Caller) -> Result<Said, String> {
         let answer = self.cache.try_get_with(caller, self.load(caller));
         let answer = tokio::time::timeout(super::DEADLINE, answer).await;
         let version =
