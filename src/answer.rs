@@ -176,7 +176,7 @@ impl Answer {
     }
 
     /// What the number's row says: its carrier, its trunk and which calls it allows. `None`: it has
-    /// no row, or the database was not asked or not reached; [`known`](Self::known) tells which.
+    /// no row, or the database was not asked or not reached; [`rules_status`](Self::rules_status) says which.
     #[must_use]
     pub fn rules(&self) -> Option<&Rules> {
         self.rules.as_deref()
