@@ -51,11 +51,15 @@ impl<S> Hedged<S> {
     where
         F: Future<Output = Result<(S, T), StoreError>>,
     {
-        let held = self.held.take();
-        let was_held = held.is_some();
-        let mut first = pin!(ask(held));
+        let Some(held) = self.held.take() else {
+            // One attempt alone: a server that many nodes come to at once must not get two from each.
+            let (session, answer) = ask(None).await?;
+            self.held = Some(session);
+            return Ok(Answered { answer, held_one_is_dead: false });
+        };
+        let mut first = pin!(ask(Some(held)));
         let (outcome, first_lost) = match timeout(self.patience, &mut first).await {
-            Ok(Err(error)) if was_held && may_be_the_connection(&error) => (ask(None).await, true),
+            Ok(Err(error)) if may_be_the_connection(&error) => (ask(None).await, true),
             Ok(outcome) => {
                 self.patience = self.least;
                 (outcome, false)
@@ -72,7 +76,7 @@ impl<S> Hedged<S> {
         };
         let (session, answer) = outcome?;
         self.held = Some(session);
-        Ok(Answered { answer, held_one_is_dead: was_held && first_lost })
+        Ok(Answered { answer, held_one_is_dead: first_lost })
     }
 
     fn note_slow<T>(&mut self, outcome: T) -> T {
@@ -141,6 +145,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn where_none_is_held_one_is_opened_however_long_that_takes() {
+        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5000), Ok(0)]));
+        assert_eq!(asked(&mut hedged, &server).await, (0, 5000, false));
+        assert_eq!(server.opened.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_that_is_silent_is_asked_again_over_a_new_one_which_is_held_then() {
         let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(20), Ok(0)]));
         asked(&mut hedged, &server).await;
@@ -163,7 +174,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whichever_of_two_is_left_when_the_other_breaks_is_waited_for() {
-        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(300), Err(lost())]));
+        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Err(lost())]));
+        asked(&mut hedged, &server).await;
+        server.becomes(0, Ok(300));
         assert_eq!(asked(&mut hedged, &server).await, (0, 300, false));
         let refused = StoreError::TriggersMissing;
         server.becomes(0, Err(refused));

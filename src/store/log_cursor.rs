@@ -29,8 +29,11 @@ pub(crate) struct LogCursor {
     store: Arc<PostgresStore>,
     look: Statement,
     audit: Statement,
-    /// How long one look may take, connecting included.
+    /// How long one look may take on a connection that is there.
     deadline: Duration,
+    /// How long it may take to connect and look. It doubles while that is too short, so that many nodes
+    /// that come to a busy server at once do not lose, again and again, what they had got of it.
+    deadline_for_first: Duration,
     horizon: Option<Horizon>,
 }
 
@@ -121,7 +124,7 @@ impl LogCursor {
             store.statement("read_change_log", &look)
         };
         let (look, audit) = (statement(NO_AUDIT), statement(AUDIT));
-        Self { store, look, audit, deadline: lease, horizon: None }
+        Self { store, look, audit, deadline: lease, deadline_for_first: lease, horizon: None }
     }
 
     /// Reads what has been committed since the last look. `note` says what is known right before it is
@@ -135,11 +138,12 @@ impl LogCursor {
         audit: bool,
         note: impl Fn() -> N,
     ) -> Result<(N, News), StoreError> {
-        let late = StoreError::Timeout { after: self.deadline };
         let was_open = connection.is_open();
+        let deadline = if was_open { self.deadline } else { self.deadline_for_first };
+        let late = StoreError::Timeout { after: deadline };
         let asking = async {
             let asking = connection.0.ask(|session| self.ask(session, audit, &note));
-            timeout(self.deadline, asking).await.unwrap_or(Err(late))
+            timeout(deadline, asking).await.unwrap_or(Err(late))
         };
         let answered = self.store.asking(asking).await;
         // Others that were opened with one that is dead may be, too.
@@ -149,6 +153,10 @@ impl LogCursor {
         } {
             self.store.give_up_connections();
         }
+        self.deadline_for_first = match &answered {
+            Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 8),
+            _ => self.deadline,
+        };
         let (noted, state, changes) = answered?.answer;
         if let Some(reason) = state.distrusted() {
             self.horizon = None;
