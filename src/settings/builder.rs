@@ -103,10 +103,10 @@ mod tests {
 
     #[test]
     fn a_name_that_is_no_setting_is_refused_beside_what_else_is_wrong() {
-        let builder = Settings::builder().set("CACHE_TLL", "1m").set("LEASE", "never");
+        let builder = Settings::builder().set("CACHE_TLL", "1m").set("CACHE_CAPACITY", "many");
         let problems = builder.build().unwrap_err().problems;
         let named: Vec<_> = problems.iter().map(|problem| problem.variable.as_str()).collect();
-        assert_eq!(named, ["CACHE_TLL", "LEASE"]);
+        assert_eq!(named, ["CACHE_TLL", "CACHE_CAPACITY"]);
     }
 
     #[test]
