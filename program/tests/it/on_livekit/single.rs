@@ -96,7 +96,7 @@ async fn what_is_refused_reaches_no_server() {
         (good.clone(), Outcome::NotAllowed, "only the United Arab Emirates (AE)"),
         (own_field, Outcome::Invalid, "\"phone_number\" is written by the engine"),
         (large, Outcome::Invalid, "at most 60000 are sent"),
-        (CallRequest { job: "a b".into(), ..good.clone() }, Outcome::Invalid, "a job is"),
+        (CallRequest { job: "a b".into(), ..good.clone() }, Outcome::Invalid, "a job must be"),
         (CallRequest { caller: caller(1, 2), ..good }, Outcome::NoCredentials, "number_unknown"),
     ] {
         let report = dispatcher.call(&request).await;
