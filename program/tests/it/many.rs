@@ -173,9 +173,11 @@ async fn all_numbers_are_warm_before_the_resolver_is_ready() {
         let resolver = lab.resolver(&[("WARM", "all")]);
         eventually("asked", async || lab.gated.statements() >= 2).await;
         assert_eq!(resolver.health().not_ready, Some(NotReady::Warming));
+        assert!(resolver.ready().now_or_never().is_none(), "it waits");
         lab.gated.set(Fault::None);
         lab.gated.open();
-        eventually("ready", async || resolver.health().not_ready.is_none()).await;
+        tokio::time::timeout(Duration::from_secs(10), resolver.ready()).await.expect("it is ready");
+        assert_eq!(resolver.health().not_ready, None);
         assert_eq!(
             resolver.cached(),
             1200,
