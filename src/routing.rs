@@ -8,7 +8,7 @@ mod destination;
 mod written;
 
 pub use self::caller::CallerId;
-use self::destination::Number;
+use self::destination::ParsedNumber;
 use crate::number::{ConfigId, E164};
 pub use crate::rules::RulesStatus;
 use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};
@@ -224,7 +224,7 @@ fn judge(
     if !calls.outbound {
         return (None, Err(Refusal::OutboundNotAllowed));
     }
-    let number = match Number::read(to, from, &calls.destinations, reading) {
+    let number = match ParsedNumber::read(to, from, &calls.destinations, reading) {
         Ok(number) => number,
         Err(refusal) => return (None, Err(refusal)),
     };
@@ -244,7 +244,7 @@ fn judge(
 }
 
 /// Joins the pieces. A plus in the middle could not be dialled, so it stands at the front only.
-fn written_as(number: &Number, pieces: &[Piece]) -> String {
+fn written_as(number: &ParsedNumber, pieces: &[Piece]) -> String {
     let mut text = String::with_capacity(20);
     for piece in pieces {
         match piece {

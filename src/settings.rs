@@ -96,11 +96,11 @@ pub struct Settings {
 
 /// Which database, and how to reach it.
 #[derive(Clone)]
-pub struct Database(pub(crate) Way);
+pub struct Database(pub(crate) DatabaseTarget);
 
 /// The way to a database of either kind.
 #[derive(Clone)]
-pub(crate) enum Way {
+pub(crate) enum DatabaseTarget {
     /// Postgres, and the schema that holds the tables.
     #[cfg(feature = "postgres")]
     Postgres {
@@ -123,9 +123,9 @@ impl Database {
     pub fn transport(&self) -> Transport {
         match &self.0 {
             #[cfg(feature = "postgres")]
-            Way::Postgres { options, .. } => postgres::transport(options),
+            DatabaseTarget::Postgres { options, .. } => postgres::transport(options),
             #[cfg(feature = "sqlite")]
-            Way::Sqlite { .. } => Transport::Local,
+            DatabaseTarget::Sqlite { .. } => Transport::Local,
         }
     }
 
@@ -134,9 +134,9 @@ impl Database {
     pub fn file(&self) -> Option<&Path> {
         match &self.0 {
             #[cfg(feature = "postgres")]
-            Way::Postgres { .. } => None,
+            DatabaseTarget::Postgres { .. } => None,
             #[cfg(feature = "sqlite")]
-            Way::Sqlite { options } => Some(options.get_filename()),
+            DatabaseTarget::Sqlite { options } => Some(options.get_filename()),
         }
     }
 
@@ -145,9 +145,11 @@ impl Database {
     pub fn place(&self) -> String {
         match &self.0 {
             #[cfg(feature = "postgres")]
-            Way::Postgres { options, .. } => postgres::shown(options),
+            DatabaseTarget::Postgres { options, .. } => postgres::shown(options),
             #[cfg(feature = "sqlite")]
-            Way::Sqlite { options } => format!("sqlite:{}", options.get_filename().display()),
+            DatabaseTarget::Sqlite { options } => {
+                format!("sqlite:{}", options.get_filename().display())
+            }
         }
     }
 }
@@ -173,9 +175,11 @@ impl fmt::Debug for Database {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             #[cfg(feature = "postgres")]
-            Way::Postgres { schema, .. } => write!(out, "Postgres({schema})"),
+            DatabaseTarget::Postgres { schema, .. } => write!(out, "Postgres({schema})"),
             #[cfg(feature = "sqlite")]
-            Way::Sqlite { options } => write!(out, "Sqlite({})", options.get_filename().display()),
+            DatabaseTarget::Sqlite { options } => {
+                write!(out, "Sqlite({})", options.get_filename().display())
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! LiveKit configs as people enter and edit them.
 
-use crate::draft::field::{FieldError, FieldErrors, FieldProblem, SHORT, text, word};
+use super::field::{FieldError, FieldErrors, FieldProblem, SHORT, text, word};
 use crate::keyring::{ExposeSecret, KeyRing, PREFIX, Sealed, Secret};
 use crate::server_url::{AllowedHosts, ServerUrl};
 use crate::store::{ConfigEdit, NewConfig};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::draft::field::{FieldError, FieldErrors, FieldProblem, is_hidden};
+use super::field::{FieldError, FieldErrors, FieldProblem, is_hidden};
 use crate::number::{Caller, ConfigId, E164, TenantId};
 use crate::rules::{Rules, RulesError};
 use crate::store::NewNumber;

@@ -1,6 +1,6 @@
 //! The caller number as a carrier sees it, and the forms under which a trunk may list it.
 
-use super::destination::Number;
+use super::destination::ParsedNumber;
 use super::written_as;
 use crate::number::E164;
 use crate::rules::{CallRules, CallerCheck};
@@ -27,7 +27,7 @@ impl CallerId {
     /// The number as its rules want it. One of no known country code stays in E.164.
     #[must_use]
     pub fn new(number: E164, rules: &CallRules) -> Self {
-        let formatted = Number::known(number)
+        let formatted = ParsedNumber::known(number)
             .map_or_else(|| number.to_string(), |known| written_as(&known, &rules.caller_format));
         Self { number, formatted: formatted.into(), check: rules.caller_check }
     }
@@ -46,7 +46,7 @@ impl CallerId {
         let after = |prefix: &str, rest: &str| entry.strip_prefix(prefix) == Some(rest);
         after("", &digits)
             || after("00", &digits)
-            || Number::known(self.number).is_some_and(|known| {
+            || ParsedNumber::known(self.number).is_some_and(|known| {
                 after("", &known.national)
                     || known.trunk_prefix().is_some_and(|prefix| after(&prefix, &known.national))
             })

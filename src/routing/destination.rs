@@ -19,7 +19,7 @@ use crate::rules::{Country, Destinations};
 
 /// A destination, read.
 #[derive(Clone)]
-pub(super) struct Number {
+pub(super) struct ParsedNumber {
     pub(super) e164: E164,
     /// Where it is. `None`: in no country, as satellite phones are.
     pub(super) country: Option<Country>,
@@ -31,8 +31,8 @@ pub(super) struct Number {
 }
 
 /// One way to read it.
-struct Way {
-    number: Number,
+struct Candidate {
+    number: ParsedNumber,
     kind: Kind,
 }
 
@@ -56,7 +56,7 @@ struct Regions<'a> {
     reading: &'a Reading,
 }
 
-impl Number {
+impl ParsedNumber {
     /// Reads a destination for a caller, given where that one may call.
     pub(super) fn read(
         text: &str,
@@ -165,9 +165,9 @@ impl Number {
 }
 
 impl Regions<'_> {
-    fn read(&self, written: &Written) -> Result<Number, Refusal> {
+    fn read(&self, written: &Written) -> Result<ParsedNumber, Refusal> {
         if written.plus {
-            return match Number::international(&written.digits) {
+            return match ParsedNumber::international(&written.digits) {
                 Ok(number) if number.splits_code(written, 0) => Err(NotANumber::CodeSplit.into()),
                 Ok(number) => match number.without_zero_apart(written) {
                     Some(other) => {
@@ -183,7 +183,7 @@ impl Regions<'_> {
             && !written.digits.starts_with("00")
             && let Some((code, national)) = by_length(&written.digits)
         {
-            return Number::international(&format!("{code}{national}"));
+            return ParsedNumber::international(&format!("{code}{national}"));
         }
         let (mut ways, mut twice) = (Vec::new(), false);
         self.exits(written, &mut ways, &mut twice);
@@ -200,7 +200,7 @@ impl Regions<'_> {
     }
 
     /// Behind an exit code of the caller's region, or behind 00.
-    fn exits(&self, written: &Written, ways: &mut Vec<Way>, twice: &mut bool) {
+    fn exits(&self, written: &Written, ways: &mut Vec<Candidate>, twice: &mut bool) {
         let plan =
             self.caller.and_then(|at| PHONE_NUMBER_UTIL.as_original().get_metadata_for_region(at));
         let exit = plan.and_then(|plan| plan.international_prefix().anchor_full().ok().flatten());
@@ -208,7 +208,7 @@ impl Regions<'_> {
             let (code, rest) = written.digits.split_at(length);
             if code == "00" || exit.is_some_and(|exit| exit.is_match(code)) {
                 let kind = Kind::Exit(written.groups_before(length));
-                let number = Number::international(rest);
+                let number = ParsedNumber::international(rest);
                 if !number.as_ref().is_ok_and(|number| number.splits_code(written, length)) {
                     add(number, kind, ways, twice);
                 }
@@ -217,32 +217,35 @@ impl Regions<'_> {
     }
 
     /// As people dial it within the country.
-    fn national(&self, digits: &str, ways: &mut Vec<Way>) {
+    fn national(&self, digits: &str, ways: &mut Vec<Candidate>) {
         let Some(at) = self.home.and_then(region) else { return };
         let Some(code) = PHONE_NUMBER_UTIL.get_country_code_for_region(at) else { return };
         let here = PHONE_NUMBER_UTIL.parse_and_keep_raw_input(digits, Some(at)).ok();
         let here = here
             .filter(|parsed| parsed.country_code_source() == CountryCodeSource::FromDefaultCountry);
         let parsed = here.or_else(|| parse(&format!("{code}{digits}")).ok());
-        let number = parsed.as_ref().and_then(Number::of).filter(|number| number.valid);
+        let number = parsed.as_ref().and_then(ParsedNumber::of).filter(|number| number.valid);
         let old = || (code == 52).then(|| mexican(digits, &["01", "044", "045"])).flatten();
-        let own = |number: &Number| number.country_code == code;
+        let own = |number: &ParsedNumber| number.country_code == code;
         ways.extend(
-            number.or_else(old).filter(own).map(|number| Way { number, kind: Kind::National }),
+            number
+                .or_else(old)
+                .filter(own)
+                .map(|number| Candidate { number, kind: Kind::National }),
         );
     }
 
     /// With the country code of home, or of a country that somebody named, and without its plus.
-    fn codes(&self, digits: &str, named: &[Country], ways: &mut Vec<Way>, twice: &mut bool) {
+    fn codes(&self, digits: &str, named: &[Country], ways: &mut Vec<Candidate>, twice: &mut bool) {
         let code = |country| PHONE_NUMBER_UTIL.get_country_code_for_region(region(country)?);
         let own = self.home.and_then(code);
         if own.is_some_and(|own| digits.starts_with(&own.to_string())) {
-            add(Number::international(digits), Kind::OwnCode, ways, twice);
+            add(ParsedNumber::international(digits), Kind::OwnCode, ways, twice);
         }
         for &country in self.allowed.iter().chain(named) {
             let Some(code) = code(country).filter(|&code| Some(code) != own) else { continue };
             if digits.starts_with(&code.to_string()) {
-                let number = Number::international(digits);
+                let number = ParsedNumber::international(digits);
                 let number = number.and_then(|number| match number.country {
                     Some(at) if at == country => Ok(number),
                     _ => Err(Refusal::CountryUnknown),
@@ -253,15 +256,16 @@ impl Regions<'_> {
     }
 
     /// The one number that it is, none, or a refusal that shows those that it may be.
-    fn settled(&self, ways: Vec<Way>, digits: &str) -> Result<Option<Number>, Refusal> {
+    fn settled(&self, ways: Vec<Candidate>, digits: &str) -> Result<Option<ParsedNumber>, Refusal> {
         let mut numbers: Vec<E164> = ways.iter().map(|way| way.number.e164).collect();
         numbers.sort_unstable();
         numbers.dedup();
         if numbers.len() <= 1 {
             return Ok(ways.into_iter().next().map(|way| way.number));
         }
-        let apart = |way: &&Way| matches!(way.kind, Kind::Exit(Some(_)));
-        let groups = |way: &&Way| if let Kind::Exit(groups) = way.kind { groups } else { None };
+        let apart = |way: &&Candidate| matches!(way.kind, Kind::Exit(Some(_)));
+        let groups =
+            |way: &&Candidate| if let Kind::Exit(groups) = way.kind { groups } else { None };
         if let Some(way) = ways.iter().filter(apart).min_by_key(groups) {
             return Ok(Some(way.number.clone()));
         }
@@ -275,19 +279,24 @@ impl Regions<'_> {
     }
 }
 
-fn add(number: Result<Number, Refusal>, kind: Kind, ways: &mut Vec<Way>, twice: &mut bool) {
+fn add(
+    number: Result<ParsedNumber, Refusal>,
+    kind: Kind,
+    ways: &mut Vec<Candidate>,
+    twice: &mut bool,
+) {
     match number {
-        Ok(number) if number.valid => ways.push(Way { number, kind }),
+        Ok(number) if number.valid => ways.push(Candidate { number, kind }),
         Err(Refusal::NotANumber(NotANumber::CodeTwice)) => *twice = true,
         _ => {}
     }
 }
 
 /// A number of Mexico behind one of the prefixes that went out of use in 2019.
-fn mexican(digits: &str, prefixes: &[&str]) -> Option<Number> {
+fn mexican(digits: &str, prefixes: &[&str]) -> Option<ParsedNumber> {
     let national = prefixes.iter().find_map(|prefix| digits.strip_prefix(prefix));
     let national = national.filter(|national| national.len() == 10)?;
-    Number::valid(&format!("52{national}"))
+    ParsedNumber::valid(&format!("52{national}"))
 }
 
 fn trunk_prefix(at: Region) -> Option<String> {

@@ -13,7 +13,7 @@ use super::values::{ValueOrigin, Values};
 use super::{Transport, Warning};
 
 /// The way to a server, and what is odd about it.
-pub(super) struct Way {
+pub(super) struct PostgresTarget {
     pub(super) options: PgConnectOptions,
     pub(super) warnings: Vec<Warning>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Way {
 pub(super) type Wrong = (&'static str, String);
 
 /// Reads the URL, or without one the `PG*` variables alone.
-pub(super) fn way(url: Option<&str>, values: &Values) -> Result<Way, Wrong> {
+pub(super) fn way(url: Option<&str>, values: &Values) -> Result<PostgresTarget, Wrong> {
     let named_by = if url.is_some() { "DATABASE_URL" } else { "PGHOST" };
     let wrong = |message: &str| (named_by, message.to_owned());
     let mut url = Url::parse(url.unwrap_or("postgres:///")).map_err(|_| wrong(NO_URL))?;
@@ -68,7 +68,7 @@ pub(super) fn way(url: Option<&str>, values: &Values) -> Result<Way, Wrong> {
     if !asks_for_tls && !on_this_machine(&options) {
         warnings.push(Warning { unsafe_so: true, ..Warning::new(named_by, IN_THE_CLEAR) });
     }
-    Ok(Way { options, warnings })
+    Ok(PostgresTarget { options, warnings })
 }
 
 /// The place of a database for people: without a password, and without parameters.
@@ -219,7 +219,7 @@ const IN_THE_CLEAR: &str = "says no sslmode, so the connection is encrypted only
 mod tests {
     use super::*;
 
-    fn read(url: Option<&str>, pairs: &[(&str, &str)]) -> Result<Way, Wrong> {
+    fn read(url: Option<&str>, pairs: &[(&str, &str)]) -> Result<PostgresTarget, Wrong> {
         let owned = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         way(url, &Values::of(owned, None))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::values::Values;
-use super::{Database, Problem, Settings, Tuning, Warm, Warning, Way};
+use super::{Database, DatabaseTarget, Problem, Settings, Tuning, Warm, Warning};
 use crate::environment::{EnvironmentValues, FallbackPolicy, RULES_UNKNOWN};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::reason::Reason;
@@ -219,7 +219,9 @@ impl<'a> SettingsReader<'a> {
         #[cfg(feature = "sqlite")]
         if let Some(url) = url.filter(|url| url.starts_with("sqlite:")) {
             return match sqlite(url) {
-                Ok(options) => Some(Database(Way::Sqlite { options: Box::new(options) })),
+                Ok(options) => {
+                    Some(Database(DatabaseTarget::Sqlite { options: Box::new(options) }))
+                }
                 Err(message) => {
                     self.problem("DATABASE_URL", message.to_owned(), None);
                     None
@@ -249,7 +251,7 @@ impl<'a> SettingsReader<'a> {
         match super::postgres::way(url, self.values) {
             Ok(way) => {
                 self.warnings.extend(way.warnings);
-                Some(Database(Way::Postgres { options: Box::new(way.options), schema }))
+                Some(Database(DatabaseTarget::Postgres { options: Box::new(way.options), schema }))
             }
             Err((variable, message)) => {
                 self.problem(variable, message, None);

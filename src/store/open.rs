@@ -10,7 +10,7 @@ use super::{
     AdminStore, ChangeLog, Creators, Grants, Inspection, MigrateError, MigrationStatus, Migrations,
     Misfit, Store, StoreError, Trial,
 };
-use crate::settings::{Database, Tuning, Way};
+use crate::settings::{Database, DatabaseTarget, Tuning};
 
 /// A database that the settings name, as a store of its kind. Cloning shares its connections.
 ///
@@ -44,12 +44,12 @@ impl OpenStore {
         let (connections, deadline) = (tuning.connections, tuning.store_deadline);
         match &database.0 {
             #[cfg(feature = "postgres")]
-            Way::Postgres { options, schema } => {
+            DatabaseTarget::Postgres { options, schema } => {
                 let options = (**options).clone();
                 Self::Postgres(Arc::new(PostgresStore::new(options, schema, connections, deadline)))
             }
             #[cfg(feature = "sqlite")]
-            Way::Sqlite { options } => {
+            DatabaseTarget::Sqlite { options } => {
                 Self::Sqlite(Arc::new(SqliteStore::new((**options).clone(), connections, deadline)))
             }
         }
@@ -59,13 +59,13 @@ impl OpenStore {
     pub(crate) fn renew(&self, database: &Database) {
         match (self, &database.0) {
             #[cfg(feature = "postgres")]
-            (Self::Postgres(store), Way::Postgres { options, .. }) => {
+            (Self::Postgres(store), DatabaseTarget::Postgres { options, .. }) => {
                 store.renew((**options).clone());
             }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(_), _) => {}
             #[cfg(all(feature = "postgres", feature = "sqlite"))]
-            (Self::Postgres(_), Way::Sqlite { .. }) => {}
+            (Self::Postgres(_), DatabaseTarget::Sqlite { .. }) => {}
         }
     }
 
