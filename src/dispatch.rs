@@ -63,8 +63,8 @@ use crate::resolver::Resolver;
 ///
 /// let caller = Caller::parse("0d6f1f2e-52a8-4a35-9b1f-6f7f0c9f2a11", "+971501234567")?;
 /// let report = dispatcher.call(&CallRequest::new(caller, "050 765 4321")).await;
-/// if report.outcome == Outcome::Placed {
-///     println!("in room {}", report.room.as_deref().unwrap_or("-"));
+/// if let (Outcome::Placed, Some(call)) = (report.outcome, &report.call) {
+///     println!("in room {}", call.room);
 /// }
 /// # Ok(()) }
 /// ```
