@@ -18,11 +18,11 @@
 //!
 //! ```text
 //! number in                                    change in
-//!   E164, TenantId: parsed once                  a trigger writes the change log, NOTIFY rings
-//!   index hit, and proven? credentials           reader: what is new since the last look
-//!   else one load: number joined with config     fence bumped, secret wiped, entry gone
-//!   flag off? the environment's, by its rules    the next call loads the new row
-//!   else key ring opens, signer made, text wiped
+//!   E164, TenantId: parsed once                  a trigger writes the change log and notifies
+//!   in memory and current? credentials           the change feed reads what is new in the log
+//!   else one load: number joined with config     the cached answer and its secret are discarded
+//!   flag off? the environment's credentials      the next call loads the new row
+//!   else the key ring opens the secret
 //! credentials out: url, key, signer, trunk, agent, source
 //! ```
 //!
@@ -35,10 +35,11 @@
 //!
 //! # What it needs
 //!
-//! Rust 1.95 or newer and Unix; it is tested on Linux. Windows is not supported. A raised `rust-version` is a
-//! minor release. Types of other crates in public signatures are those of uuid 1, serde 1, `serde_json` 1
-//! and chrono 0.4, and what is re-exported: [`Secret`] and [`ExposeSecret`] of secrecy, and the
-//! `CancellationToken` of tokio-util.
+//! Rust 1.95 or newer and Unix. It is tested on Linux; Windows is not supported. A newer Rust may be
+//! required by a minor release.
+//!
+//! Public signatures hold types of uuid 1, serde 1, `serde_json` 1 and chrono 0.4, and re-exported ones:
+//! [`Secret`] and [`ExposeSecret`] of secrecy, and the `CancellationToken` of tokio-util.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

@@ -24,6 +24,7 @@ use std::time::Duration;
 pub use self::builder::SettingsBuilder;
 pub use self::env::{VARIABLES, Variable};
 pub(crate) use self::file::FileStamp;
+pub use self::names::LIBPQ;
 pub use self::problem::{Problem, SettingsError, Warning};
 use self::reader::SettingsReader;
 pub use self::reader::parse_duration;

@@ -42,6 +42,16 @@ pub struct ConfigDraft {
     pub agent: Option<String>,
 }
 
+/// Every field of a config but its secret, checked.
+struct Fields {
+    name: String,
+    description: Option<String>,
+    url: ServerUrl,
+    api_key: String,
+    trunk_id: Option<String>,
+    agent: Option<String>,
+}
+
 impl ConfigDraft {
     /// Checks every field but the secret, for those who ask for that last, and returns the URL.
     ///
@@ -49,16 +59,7 @@ impl ConfigDraft {
     ///
     /// Every field that is wrong.
     pub fn check_all_but_secret(&self, hosts: &AllowedHosts) -> Result<ServerUrl, FieldErrors> {
-        let url = url(&self.url, hosts);
-        FieldErrors::of([
-            text("name", &self.name, SHORT).err().as_ref(),
-            optional(self.description.as_deref(), description).err().as_ref(),
-            url.as_ref().err(),
-            word("api_key", &self.api_key).err().as_ref(),
-            optional(self.trunk_id.as_deref(), trunk).err().as_ref(),
-            optional(self.agent.as_deref(), agent).err().as_ref(),
-        ])?;
-        Ok(url?)
+        self.fields(hosts).map(|fields| fields.url)
     }
 
     /// What is to be stored. A plain secret is sealed with the first key of `ring`, at that Unix time
@@ -73,21 +74,37 @@ impl ConfigDraft {
         hosts: &AllowedHosts,
         unix_seconds: u64,
     ) -> Result<NewConfig, FieldErrors> {
-        let url = self.check_all_but_secret(hosts);
         let secret = match &self.api_secret {
             Some(entered) => secret(entered, ring, unix_seconds),
             None => Err(FieldError::new("api_secret", FieldProblem::Empty)),
         };
-        let of_fields = url.as_ref().err().into_iter().flat_map(FieldErrors::iter).map(Some);
-        FieldErrors::of(of_fields.chain([secret.as_ref().err()]))?;
-        Ok(NewConfig {
-            name: text("name", &self.name, SHORT)?,
-            description: optional(self.description.as_deref(), description)?,
+        let (Fields { name, description, url, api_key, trunk_id, agent }, api_secret) =
+            FieldErrors::both(self.fields(hosts), secret)?;
+        Ok(NewConfig { name, description, url, api_key, api_secret, trunk_id, agent })
+    }
+
+    fn fields(&self, hosts: &AllowedHosts) -> Result<Fields, FieldErrors> {
+        let name = text("name", &self.name, SHORT);
+        let described = optional(self.description.as_deref(), description);
+        let url = url(&self.url, hosts);
+        let api_key = word("api_key", &self.api_key);
+        let trunk_id = optional(self.trunk_id.as_deref(), trunk);
+        let agent = optional(self.agent.as_deref(), agent);
+        FieldErrors::of([
+            name.as_ref().err(),
+            described.as_ref().err(),
+            url.as_ref().err(),
+            api_key.as_ref().err(),
+            trunk_id.as_ref().err(),
+            agent.as_ref().err(),
+        ])?;
+        Ok(Fields {
+            name: name?,
+            description: described?,
             url: url?,
-            api_key: word("api_key", &self.api_key)?,
-            api_secret: secret?,
-            trunk_id: optional(self.trunk_id.as_deref(), trunk)?,
-            agent: optional(self.agent.as_deref(), agent)?,
+            api_key: api_key?,
+            trunk_id: trunk_id?,
+            agent: agent?,
         })
     }
 }
@@ -157,12 +174,10 @@ impl ConfigEditDraft {
         hosts: &AllowedHosts,
         unix_seconds: u64,
     ) -> Result<ConfigEdit, FieldErrors> {
-        let edit = self.check_all_but_secret(hosts);
         let secret =
             self.api_secret.as_ref().map(|entered| secret(entered, ring, unix_seconds)).transpose();
-        let of_fields = edit.as_ref().err().into_iter().flat_map(FieldErrors::iter).map(Some);
-        FieldErrors::of(of_fields.chain([secret.as_ref().err()]))?;
-        Ok(ConfigEdit { api_secret: secret?, ..edit? })
+        let (edit, api_secret) = FieldErrors::both(self.check_all_but_secret(hosts), secret)?;
+        Ok(ConfigEdit { api_secret, ..edit })
     }
 }
 

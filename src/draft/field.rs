@@ -119,6 +119,22 @@ impl FieldErrors {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
+    /// Both, or every error of either.
+    pub(super) fn both<T, U>(
+        first: Result<T, Self>,
+        second: Result<U, FieldError>,
+    ) -> Result<(T, U), Self> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Ok(_), Err(error)) => Err(error.into()),
+            (Err(errors), Ok(_)) => Err(errors),
+            (Err(mut errors), Err(error)) => {
+                errors.0.push(error);
+                Err(errors)
+            }
+        }
+    }
+
     /// The first one.
     #[must_use]
     pub fn first(&self) -> &FieldError {

@@ -1,6 +1,7 @@
 //! Settings from a program that has its own way of being configured, in place of variables.
 
-use super::{Problem, Settings, SettingsError, VARIABLES, Values};
+use super::names::is_ours;
+use super::{Problem, Settings, SettingsError, Values};
 
 /// Settings in the making, by the names of the variables and with their checks. The process
 /// environment is not read, and what is not set has its documented default.
@@ -52,7 +53,7 @@ impl SettingsBuilder {
             .set("LIVEKIT_API_SECRET", api_secret)
     }
 
-    /// Any other setting, by the name of its variable in [`VARIABLES`] and as it is written there.
+    /// Any other setting, by the name of its variable in [`VARIABLES`](super::VARIABLES) and as it is written there.
     #[must_use]
     pub fn set(mut self, variable: &str, value: &str) -> Self {
         self.values.push((variable.to_owned(), value.to_owned()));
@@ -65,11 +66,11 @@ impl SettingsBuilder {
     ///
     /// [`SettingsError`] with every problem there is; a name that is no variable is one.
     pub fn build(self) -> Result<Settings, SettingsError> {
-        let unknown = self.values.iter().filter(|(name, _)| !is_variable(name));
+        let unknown = self.values.iter().filter(|(name, _)| !is_ours(name));
         let mut problems: Vec<_> = unknown
             .map(|(name, _)| Problem {
                 variable: name.clone(),
-                message: "is no setting; `settings::VARIABLES` has them all".into(),
+                message: "must be the name of a setting; `settings::VARIABLES` has them all".into(),
                 key: None,
             })
             .collect();
@@ -87,14 +88,6 @@ impl std::fmt::Debug for SettingsBuilder {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_set().entries(self.values.iter().map(|(name, _)| name)).finish()
     }
-}
-
-/// Whether a setting has this name, or is read from a file that this name names.
-fn is_variable(name: &str) -> bool {
-    VARIABLES.iter().any(|variable| {
-        let of_file = name.strip_suffix("_FILE").filter(|_| variable.file);
-        variable.name == name || of_file == Some(variable.name)
-    }) || name.starts_with("PG")
 }
 
 #[cfg(test)]

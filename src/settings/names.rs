@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::env::{VARIABLES, Variable};
 
-/// The variables of libpq that are read, whether a URL names the database or not.
-pub(super) const LIBPQ: [&str; 12] = [
+/// The variables of libpq that are read, beside [`VARIABLES`], whether a URL names the database or not.
+pub const LIBPQ: [&str; 12] = [
     "PGHOST",
     "PGHOSTADDR",
     "PGPORT",

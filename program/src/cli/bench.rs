@@ -13,7 +13,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::settings::{Settings, Values};
+use trunkline::settings::{LIBPQ, Settings, Values};
 use trunkline::store::Migrations;
 use trunkline::{Caller, Change, E164, KeyRing, Resolver};
 
@@ -123,9 +123,8 @@ impl Bench {
                     inherit(name);
                 }
                 if url == OF_SETTINGS {
-                    for name in DATABASE {
-                        inherit(name);
-                    }
+                    inherit("DATABASE_URL");
+                    LIBPQ.into_iter().for_each(inherit);
                 } else {
                     pairs.push(("DATABASE_URL".to_owned(), url.clone()));
                 }
@@ -324,17 +323,4 @@ fn looking_at_the_clock(clock: &SystemClock) -> u64 {
 
 /// `--database` without a URL.
 const OF_SETTINGS: &str = "";
-/// What names a database in the settings.
-const DATABASE: [&str; 10] = [
-    "DATABASE_URL",
-    "PGHOST",
-    "PGHOSTADDR",
-    "PGPORT",
-    "PGUSER",
-    "PGPASSWORD",
-    "PGDATABASE",
-    "PGSSLMODE",
-    "PGSSLROOTCERT",
-    "PGOPTIONS",
-];
 const PATIENCE: Duration = Duration::from_secs(10);
