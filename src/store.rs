@@ -40,7 +40,7 @@ pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
-pub(crate) use self::log_cursor::{LogConnection, LogCursor, News, Reach};
+pub(crate) use self::log_cursor::{LogConnection, LogCursor, Look, News, Reach};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub use self::open::OpenStore;
 #[cfg(feature = "postgres")]

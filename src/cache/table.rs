@@ -170,8 +170,7 @@ fn released(retired: &Weak<CacheEntry>) -> bool {
         || entry.meta().map_or(0, |meta| usize::from(meta.thread_caches.load(Ordering::Acquire)));
     let before = caches();
     let holders = Arc::strong_count(&entry);
-    // `strong_count` is a relaxed load. With this fence, a cache whose release of the entry it has
-    // seen is also seen to be uncounted.
+    // `strong_count` is relaxed. With this fence, a cache that it saw let go is seen uncounted below.
     fence(Ordering::Acquire);
     let unheld = holders == 1 + before && caches() == before;
     if unheld && let Ok(answer) = &entry.outcome {

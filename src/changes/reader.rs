@@ -18,7 +18,7 @@ use super::metrics::ChangesCounted;
 use super::watch::{backoff, dice};
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{LogConnection, LogCursor, News, Reach, StoreError};
+use crate::store::{LogConnection, LogCursor, Look, News, Reach, StoreError};
 
 /// What reading needs.
 pub(crate) struct Reader {
@@ -44,9 +44,9 @@ impl Reader {
         let (mut suspicion, mut said) = (Suspicion::new(self.lease / 4), Said::new());
         let mut failures = 0;
         loop {
-            let audits = pace.audits(self.lease * 3 / 8);
+            let look = pace.look(self.lease * 3 / 8);
             let note = || (self.doorbell.heard(), self.clock.now());
-            match Box::pin(log.look(&mut connection, audits, note)).await {
+            match Box::pin(log.look(&mut connection, look, note)).await {
                 Ok(((heard, asked_at), news)) => {
                     if let Some(notify) = news.notify {
                         self.doorbell.audited(asked_at, notify);
@@ -116,7 +116,7 @@ impl Reader {
     /// How soon to look without a ring: a notification may be lost, and a lease lasts no longer than
     /// what was last proven. Never twice the same, so that nodes that heard one ring part again.
     fn rhythm(&self) -> Duration {
-        (self.lease / 4).mul_f64(1.0 - SPREAD * dice())
+        (self.lease / 4).mul_f64(1.0 + SPREAD * (dice() - 0.5))
     }
 }
 
@@ -131,13 +131,13 @@ struct Pace {
 }
 
 impl Pace {
-    /// Whether this look should ask for the triggers, too.
-    fn audits(&mut self, every: Duration) -> bool {
-        let due = self.audited.is_none_or(|audited| audited.elapsed() >= every);
-        if due {
+    /// What the next look asks, which is for the triggers, too, so often.
+    fn look(&mut self, audit_every: Duration) -> Look {
+        let audits = self.audited.is_none_or(|audited| audited.elapsed() >= audit_every);
+        if audits {
             self.audited = Some(Instant::now());
         }
-        due
+        Look { audits, was_rung_for: self.was_woken }
     }
 
     fn found(&mut self, something: bool) {
@@ -176,7 +176,7 @@ impl Said {
     }
 }
 
-/// By what part of it the time between looks may be shorter.
+/// Within what part of it the time between looks varies.
 const SPREAD: f64 = 0.2;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// After how many looks in vain the next one waits.

@@ -9,11 +9,14 @@
 //! **Invariant:** a horizon only moves forward together with the changes that lie between, and one
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
 
+mod stillness;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use self::stillness::{SNAPSHOT, Snapshot, Stillness};
 use super::error::{may_be_the_connection, typed};
 use super::hedged::Hedged;
 use super::postgres::PostgresSession;
@@ -27,6 +30,7 @@ use crate::change::Change;
 /// A reader of the change log.
 pub(crate) struct LogCursor {
     store: Arc<PostgresStore>,
+    snapshot: Statement,
     look: Statement,
     audit: Statement,
     /// How long one look may take on a connection that is there.
@@ -39,7 +43,13 @@ pub(crate) struct LogCursor {
 
 /// The connection that looks are asked over. It is for who reads at present: while nobody does, none
 /// is held.
-pub(crate) struct LogConnection(Hedged<PostgresSession>);
+pub(crate) struct LogConnection(Hedged<LookSession>);
+
+/// A session, and what the last look over it saw.
+struct LookSession {
+    session: PostgresSession,
+    stillness: Stillness,
+}
 
 impl LogConnection {
     /// For a lease of that length: a look that stays unanswered for an eighth of it is asked again.
@@ -51,6 +61,24 @@ impl LogConnection {
     pub(crate) fn is_open(&self) -> bool {
         self.0.is_connected()
     }
+}
+
+/// What a look is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Whether the triggers are there that write the log; without them what it says is worth nothing,
+    /// and the next look begins anew.
+    pub(crate) audits: bool,
+    /// Whether something is known to have been written, so that the database does not stand still.
+    pub(crate) was_rung_for: bool,
+}
+
+/// What an attempt came back with.
+enum Found {
+    /// Nothing has been committed since the look before, and what is known of the triggers.
+    Stillness { notify: Option<bool> },
+    /// How the log stands, and its rows.
+    Log(State, Vec<(Place, LoggedChange)>),
 }
 
 /// How far the log has been read.
@@ -74,7 +102,7 @@ struct Place {
 
 /// How the log stands at a look.
 struct State {
-    snapshot: String,
+    snapshot: Snapshot,
     /// The oldest transaction of which the next look sees rows again, whether they were read or
     /// not. The snapshot of a primary knows better.
     oldest: Option<i64>,
@@ -124,25 +152,24 @@ impl LogCursor {
             store.statement("read_change_log", &look)
         };
         let (look, audit) = (statement(NO_AUDIT), statement(AUDIT));
-        Self { store, look, audit, deadline: lease, deadline_for_first: lease, horizon: None }
+        let snapshot = store.statement("read_snapshot", SNAPSHOT);
+        let (deadline, deadline_for_first) = (lease, lease);
+        Self { store, snapshot, look, audit, deadline, deadline_for_first, horizon: None }
     }
 
     /// Reads what has been committed since the last look. `note` says what is known right before it is
     /// asked, and what it said comes back with what was found.
-    ///
-    /// `audit`: also asks whether the triggers are there that write the log; without them what it
-    /// says is worth nothing, and the next look begins anew.
     pub(crate) async fn look<N>(
         &mut self,
         connection: &mut LogConnection,
-        audit: bool,
+        look: Look,
         note: impl Fn() -> N,
     ) -> Result<(N, News), StoreError> {
         let was_open = connection.is_open();
         let deadline = if was_open { self.deadline } else { self.deadline_for_first };
         let late = StoreError::Timeout { after: deadline };
         let asking = async {
-            let asking = connection.0.ask(|session| self.ask(session, audit, &note));
+            let asking = connection.0.ask(|session| self.ask(session, look, &note));
             timeout(deadline, asking).await.unwrap_or(Err(late))
         };
         let answered = self.store.asking(asking).await;
@@ -157,26 +184,70 @@ impl LogCursor {
             Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 8),
             _ => self.deadline,
         };
-        let (noted, state, changes) = answered?.answer;
-        if let Some(reason) = state.distrusted() {
-            self.horizon = None;
-            return Err(reason);
-        }
-        Ok((noted, self.take(state, changes)))
+        let (noted, found) = answered?.answer;
+        let news = match found {
+            Found::Stillness { notify } => News::none(self.newest(), notify),
+            Found::Log(state, changes) => {
+                if let Some(reason) = state.distrusted() {
+                    self.horizon = None;
+                    return Err(reason);
+                }
+                self.take(state, changes)
+            }
+        };
+        Ok((noted, news))
+    }
+
+    /// The newest place in the log that is known.
+    fn newest(&self) -> i64 {
+        self.horizon.as_ref().map_or(0, |horizon| horizon.newest)
     }
 
     /// One attempt, which changes nothing here.
     async fn ask<N>(
         &self,
-        session: Option<PostgresSession>,
-        audit: bool,
+        session: Option<LookSession>,
+        look: Look,
         note: &impl Fn() -> N,
-    ) -> Result<(PostgresSession, (N, State, Vec<(Place, LoggedChange)>)), StoreError> {
-        let mut session = match session {
+    ) -> Result<(LookSession, (N, Found)), StoreError> {
+        let LookSession { mut session, mut stillness } = match session {
             Some(session) => session,
-            None => self.store.open_to_look().await?,
+            None => LookSession {
+                session: self.store.open_to_look().await?,
+                stillness: Stillness::default(),
+            },
         };
-        let statement = if audit { &self.audit } else { &self.look };
+        let may_last = stillness.may_last(look.audits).filter(|_| !look.was_rung_for);
+        if let Some(seen) = may_last.filter(|_| self.horizon.is_some()) {
+            let noted = note();
+            if self.snapshot(&mut session).await?.as_ref() == Some(seen) {
+                let found = Found::Stillness { notify: stillness.notify() };
+                return Ok((LookSession { session, stillness }, (noted, found)));
+            }
+        }
+        let noted = note();
+        let (state, changes) = self.read(&mut session, look.audits).await?;
+        let is_primary = state.oldest.is_none() && session.keeps_statements();
+        stillness.looked(is_primary.then(|| state.snapshot.clone()), state.notify);
+        Ok((LookSession { session, stillness }, (noted, Found::Log(state, changes))))
+    }
+
+    /// The snapshot as it is now.
+    async fn snapshot(
+        &self,
+        session: &mut PostgresSession,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let rows = session.fetch(&self.snapshot, &[], |row| Snapshot::read(row)).await;
+        Ok(rows.map_err(|error| typed(&error, self.snapshot.name))?.pop())
+    }
+
+    /// How the log stands, and what is new in it.
+    async fn read(
+        &self,
+        session: &mut PostgresSession,
+        audits: bool,
+    ) -> Result<(State, Vec<(Place, LoggedChange)>), StoreError> {
+        let statement = if audits { &self.audit } else { &self.look };
         let horizon = self.horizon.as_ref();
         let read: Vec<_> =
             horizon.iter().flat_map(|horizon| &horizon.read).map(|place| place.seq).collect();
@@ -193,11 +264,10 @@ impl LogCursor {
             }
             read_place(row)?.map(|place| Ok((place, read_change(row)?))).transpose()
         };
-        let noted = note();
         let changes = session.fetch(statement, &values, take).await;
         let changes = changes.map_err(|error| typed(&error, statement.name))?;
         let state = state.ok_or(StoreError::Row { statement: statement.name })?;
-        Ok((session, (noted, state, changes.into_iter().flatten().collect())))
+        Ok((state, changes.into_iter().flatten().collect()))
     }
 
     /// Moves the horizon and returns what lies before it.
@@ -219,7 +289,7 @@ impl LogCursor {
         if changes.len() > MOST_CHANGES {
             changes = vec![Change::All];
         }
-        self.horizon = Some(Horizon { snapshot, incarnation, read, newest });
+        self.horizon = Some(Horizon { snapshot: snapshot.text, incarnation, read, newest });
         News { changes, reach, ages, newest, notify }
     }
 }
@@ -240,7 +310,7 @@ impl State {
 
     fn read(row: &impl Record) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            snapshot: row.own_text("snapshot")?,
+            snapshot: Snapshot::read(row)?,
             oldest: row.int("oldest")?,
             incarnation: row.own_text("incarnation")?,
             newest: row.own_int("newest")?,
@@ -249,6 +319,13 @@ impl State {
             notify: row.bool("notify")?,
             hiding: row.text("hiding")?,
         })
+    }
+}
+
+impl News {
+    /// Nothing is new.
+    fn none(newest: i64, notify: Option<bool>) -> Self {
+        Self { changes: Vec::new(), reach: Reach::Complete, ages: Vec::new(), newest, notify }
     }
 }
 
@@ -270,55 +347,7 @@ fn read_place(row: &impl Record) -> Result<Option<Place>, sqlx::Error> {
 ///
 /// A row that can be seen and whose transaction is yet to come was restored from another cluster. It
 /// is from before every horizon, since nothing is pruned here before it is.
-const LOOK: &str = "
-    select
-        case when pg_is_in_recovery()
-            then concat(pg_snapshot_xmin(pg_current_snapshot()), ':',
-                pg_snapshot_xmin(pg_current_snapshot()), ':')
-            else cast(pg_current_snapshot() as text)
-        end as snapshot,
-        case when pg_is_in_recovery()
-            then cast(cast(pg_snapshot_xmin(pg_current_snapshot()) as text) as bigint)
-        end as oldest,
-        concat_ws('/', extract(epoch from pg_postmaster_start_time()),
-            pg_relation_filenode(to_regclass(format('%I.voice_agent_changes', {schema_text}))),
-            cast(to_regclass(format('%I.voice_agent_livekit', {schema_text})) as oid),
-            cast(to_regclass(format('%I.voice_agent_numbers', {schema_text})) as oid)) as incarnation,
-        (select coalesce(max(seq), 0) from {schema}.voice_agent_changes) as newest,
-        (select xact from {schema}.voice_agent_changes order by xact limit 1)
-            < pg_snapshot_xmin(cast($1 as pg_snapshot))
-        or (select xact from {schema}.voice_agent_changes order by xact desc limit 1)
-            >= pg_snapshot_xmax(pg_current_snapshot()) as reaches_back,
-        {audit_columns},
-        news.*
-    from (values (1)) as always
-    {audit_of_triggers}
-    left join (
-        (
-            select {change_columns}, cast(cast(xact as text) as bigint) as xact
-            from {schema}.voice_agent_changes
-            where xact >= pg_snapshot_xmax(cast($1 as pg_snapshot))
-                and xact < pg_snapshot_xmax(pg_current_snapshot())
-                and not seq = any($4)
-            order by voice_agent_changes.xact limit $2
-        ) union all (
-            select {change_columns}, cast(cast(xact as text) as bigint) as xact
-            from {schema}.voice_agent_changes
-            where xact = any(array(select pg_snapshot_xip(cast($1 as pg_snapshot))))
-                and not seq = any($4)
-            limit $2
-        ) union all (
-            select {change_columns}, cast(cast(xact as text) as bigint) as xact
-            from {schema}.voice_agent_changes
-            where seq > $3
-                and not (xact >= pg_snapshot_xmax(cast($1 as pg_snapshot))
-                    and xact < pg_snapshot_xmax(pg_current_snapshot()))
-                and not xact = any(array(select pg_snapshot_xip(cast($1 as pg_snapshot))))
-                and not seq = any($4)
-            order by seq limit $2
-        )
-    ) as news on true
-    order by seq limit $2";
+const LOOK: &str = include_str!("log_cursor/look.sql");
 
 /// What a look asks besides, as an audit and else: whether what the log says can be trusted.
 const AUDIT: [(&str, &str); 2] = [

@@ -100,6 +100,7 @@ pub(super) fn find(
 ) -> Option<Found<'_>> {
     let tag = u64::from(tag_of(hash)) * EVERY_BYTE;
     for bucket in path(buckets, hash) {
+        // Pairs with the release in `set_tag`: the slot of a tag that is seen here has been filled.
         let tags = bucket.tags.load(Ordering::Acquire);
         // Compares seven tags at once. The high bit of each matching byte is set; now and then also
         // that of a byte above a match, which the comparison of the entry itself then rejects.

@@ -61,6 +61,64 @@ async fn a_look_reads_what_is_new_and_no_more_while_a_writer_stays_open_and_2000
     assert!(rows < 2 * scans, "{rows} rows in {scans} scans");
 }
 
+/// Waits until ten looks in a row have asked for nothing but the snapshot.
+async fn stands_still(live: &Live) {
+    // The server shows what each session asked last, and when.
+    let last =
+        "select query like 'select cast(pg_backend_pid()%', query_start from pg_stat_activity
+        where application_name = 'trunkline' and datname = current_database()
+            and (query like '%pg_current_snapshot()%' or query like '%voice_agent_changes%')
+        order by query_start desc limit 1";
+    let (mut before, mut in_a_row) = (String::new(), 0);
+    eventually("looks ask for the snapshot alone", async || {
+        let told = psql(&live.database.url, last);
+        if told != before {
+            in_a_row = if told.starts_with("t|") { in_a_row + 1 } else { 0 };
+            before = told;
+        }
+        in_a_row >= 10
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_stands_still_is_asked_for_its_snapshot_alone() {
+    // Whatever is written to any database of a server, its snapshot tells.
+    let cluster = Cluster::start();
+    let live = Live::on(migrated_on(&cluster).await).await;
+    stands_still(&live).await;
+    let (scans, _) = read(&live.database);
+    stands_still(&live).await;
+    assert_eq!(read(&live.database).0, scans, "the log is left alone");
+    assert_eq!(live.resolver.health().change_source, ChangeSource::Notify, "and the lease lives");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_edit_is_missed_where_nothing_but_looks_tells_that_a_database_stands_still_no_more() {
+    let cluster = Cluster::start_with(&["max_prepared_transactions=2"]);
+    let live = Live::on(migrated_on(&cluster).await).await;
+    live.database.open.notify(false).await.unwrap();
+    let edit = |trunk: &str| {
+        format!("update voice_agent_livekit set trunk_id = '{trunk}' where name = 'eu'")
+    };
+    stands_still(&live).await;
+    live.database.sql(&edit("ST_1")).await;
+    live.trunk_becomes(Some("ST_1")).await;
+    stands_still(&live).await;
+    live.database.sql(&format!("begin; savepoint a; {}; release a; commit", edit("ST_2"))).await;
+    live.trunk_becomes(Some("ST_2")).await;
+    // One that is in progress while others come and go, and while nothing happens.
+    let open = psql_begin(&live.database.url, &edit("ST_3"));
+    live.database.sql("update voice_agent_numbers set provider = 'other'").await;
+    stands_still(&live).await;
+    open.commit();
+    live.trunk_becomes(Some("ST_3")).await;
+    live.database.sql(&format!("begin; {}; prepare transaction 'a'", edit("ST_4"))).await;
+    stands_still(&live).await;
+    live.database.sql("commit prepared 'a'").await;
+    live.trunk_becomes(Some("ST_4")).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_life_sends_one_notification_and_the_next_one_another() {
     let live = Live::new(Kind::Postgres).await;
