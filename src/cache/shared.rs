@@ -12,7 +12,7 @@ use crate::credentials::Credentials;
 use crate::number::ConfigId;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-type ByConfig = HashMap<ConfigId, Shared>;
+type ByConfig = HashMap<ConfigId, SharedConfig>;
 
 /// Credentials by the config they came from. Holds none of them alive.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(crate) struct SharedCredentials {
     by_config: Mutex<ByConfig>,
 }
 
-struct Shared {
+struct SharedConfig {
     /// The generation of the row they were made of.
     born: Generation,
     credentials: Weak<Credentials>,
@@ -53,7 +53,7 @@ impl SharedCredentials {
         make: impl FnOnce() -> Result<Credentials, E>,
     ) -> Result<(Arc<Credentials>, Generation), E> {
         let mut by_config = self.lock();
-        let mut there = by_config.get_mut(&id).and_then(Shared::in_use);
+        let mut there = by_config.get_mut(&id).and_then(SharedConfig::in_use);
         if let Some((shared, credentials)) = &mut there
             && matches(credentials)
             && credentials.acquire()
@@ -84,7 +84,7 @@ impl SharedCredentials {
             }
         };
         let (weak, facts) = (Arc::downgrade(&credentials), Arc::clone(facts));
-        by_config.insert(id, Shared { born, credentials: weak, facts });
+        by_config.insert(id, SharedConfig { born, credentials: weak, facts });
         Ok((credentials, born))
     }
 
@@ -95,7 +95,7 @@ impl SharedCredentials {
         is_current: impl FnOnce(Generation) -> bool,
     ) -> Option<(Generation, Arc<Credentials>, Arc<Facts>)> {
         let by_config = self.lock();
-        let Shared { born, credentials, facts } = by_config.get(&id)?;
+        let SharedConfig { born, credentials, facts } = by_config.get(&id)?;
         let credentials = credentials.upgrade().filter(|_| is_current(*born))?;
         credentials.acquire().then(|| (*born, credentials, Arc::clone(facts)))
     }
@@ -129,7 +129,7 @@ impl SharedCredentials {
     }
 }
 
-impl Shared {
+impl SharedConfig {
     /// This with its credentials, if an answer still uses them.
     fn in_use(&mut self) -> Option<(&mut Self, Arc<Credentials>)> {
         let credentials = self.credentials.upgrade()?;

@@ -31,39 +31,44 @@ pub(crate) struct Listener {
 }
 
 impl Watcher for Listener {
-    type Ended = LifeEnded;
+    type Ended = ListenerEnded;
 
-    async fn life(&self) -> Result<Infallible, LifeEnded> {
+    async fn life(&self) -> Result<Infallible, ListenerEnded> {
         let ended = self.listen_and_prove().await;
         self.doorbell.end_life();
         ended
     }
 
-    fn longest_wait(ended: &LifeEnded) -> Duration {
+    fn longest_wait(ended: &ListenerEnded) -> Duration {
         match ended {
             // The log is read instead, and this does not change by itself in a moment.
-            LifeEnded::Pooled | LifeEnded::Replica | LifeEnded::Silent => Duration::from_secs(10),
+            ListenerEnded::Pooled | ListenerEnded::Replica | ListenerEnded::Silent => {
+                Duration::from_secs(10)
+            }
             _ => Duration::from_secs(1),
         }
     }
 }
 
 impl Listener {
-    async fn listen_and_prove(&self) -> Result<Infallible, LifeEnded> {
-        let options = self.store.direct().ok_or(LifeEnded::Pooled)?;
+    async fn listen_and_prove(&self) -> Result<Infallible, ListenerEnded> {
+        let options = self.store.direct().ok_or(ListenerEnded::Pooled)?;
         let patience = self.store.deadline();
         let (mut listening, channel) =
-            timeout(patience, self.listen(options)).await.map_err(|_| LifeEnded::Late)??;
+            timeout(patience, self.listen(options)).await.map_err(|_| ListenerEnded::Late)??;
         let life = self.doorbell.begin_life();
         let proof = Proof::new()?;
         tokio::select! {
             ended = self.hear(&mut listening, life, &proof) => ended,
             ended = self.prove(&channel, &proof) => ended,
-            () = self.doorbell.is_found_deaf(life) => Err(LifeEnded::Deaf),
+            () = self.doorbell.is_found_deaf(life) => Err(ListenerEnded::Deaf),
         }
     }
 
-    async fn listen(&self, options: PgConnectOptions) -> Result<(PgListener, String), LifeEnded> {
+    async fn listen(
+        &self,
+        options: PgConnectOptions,
+    ) -> Result<(PgListener, String), ListenerEnded> {
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
         let mut listening = PgListener::connect_with(&pool).await?;
         listening.eager_reconnect(false);
@@ -71,10 +76,10 @@ impl Listener {
             .bind(self.store.schema())
             .fetch_optional(&mut listening)
             .await?
-            .ok_or(LifeEnded::NoSchema)?;
+            .ok_or(ListenerEnded::NoSchema)?;
         listening.listen(&channel).await.map_err(|error| match &error {
             sqlx::Error::Database(refused) if refused.code().as_deref() == Some("25006") => {
-                LifeEnded::Replica
+                ListenerEnded::Replica
             }
             _ => error.into(),
         })?;
@@ -88,12 +93,12 @@ impl Listener {
         listening: &mut PgListener,
         life: Life,
         proof: &Proof,
-    ) -> Result<Infallible, LifeEnded> {
+    ) -> Result<Infallible, ListenerEnded> {
         loop {
-            let notification = listening.try_recv().await?.ok_or(LifeEnded::Lost)?;
-            match Heard::of(notification.payload()) {
-                Heard::Ring => self.doorbell.ring(),
-                Heard::Proof(word) => {
+            let notification = listening.try_recv().await?.ok_or(ListenerEnded::Lost)?;
+            match Payload::of(notification.payload()) {
+                Payload::Ring => self.doorbell.ring(),
+                Payload::Proof(word) => {
                     self.doorbell.note_notification();
                     if word == proof.0 {
                         self.doorbell.prove(life);
@@ -105,12 +110,12 @@ impl Listener {
 
     /// Sends the proof, over a connection that is opened for that, and ends the life where nothing at
     /// all is heard after it. Somebody's flood may hold it up for long, and ends none.
-    async fn prove(&self, channel: &str, proof: &Proof) -> Result<Infallible, LifeEnded> {
+    async fn prove(&self, channel: &str, proof: &Proof) -> Result<Infallible, ListenerEnded> {
         let mut failures = 0;
         while let Err(error) = self.store.send(channel, &proof.payload()).await {
             failures += 1;
             tracing::debug!(%error, "the doorbell could not be tried");
-            sleep(backoff(failures, Self::longest_wait(&LifeEnded::Lost))).await;
+            sleep(backoff(failures, Self::longest_wait(&ListenerEnded::Lost))).await;
         }
         let mut heard = self.doorbell.heard();
         loop {
@@ -120,7 +125,7 @@ impl Listener {
                 return pending().await;
             }
             if by_now == heard {
-                return Err(LifeEnded::Silent);
+                return Err(ListenerEnded::Silent);
             }
             heard = by_now;
         }
@@ -131,8 +136,8 @@ impl Listener {
 struct Proof(String);
 
 impl Proof {
-    fn new() -> Result<Self, LifeEnded> {
-        let word = getrandom::u64().map_err(|_| LifeEnded::NoRandomness)?;
+    fn new() -> Result<Self, ListenerEnded> {
+        let word = getrandom::u64().map_err(|_| ListenerEnded::NoRandomness)?;
         Ok(Self(format!("{word:016x}")))
     }
 
@@ -143,14 +148,14 @@ impl Proof {
 
 /// What a payload says, read without trust: anyone who may connect can send one.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard<'a> {
+enum Payload<'a> {
     /// Somebody's proof, and the word by which its sender knows it.
     Proof(&'a str),
     /// Anything else: there may be something to read.
     Ring,
 }
 
-impl<'a> Heard<'a> {
+impl<'a> Payload<'a> {
     /// Reads a payload.
     fn of(payload: &'a str) -> Self {
         payload.strip_prefix(PROOF).map_or(Self::Ring, Self::Proof)
@@ -159,7 +164,7 @@ impl<'a> Heard<'a> {
 
 /// Why a life ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LifeEnded {
+pub(crate) enum ListenerEnded {
     #[error("{}", crate::store::lost_connection(.0))]
     Failed(#[from] sqlx::Error),
     #[error("the connection was lost")]
@@ -196,15 +201,15 @@ mod tests {
     #[test]
     fn a_life_knows_its_own_proof_and_no_other() {
         let (ours, theirs) = (Proof::new().unwrap(), Proof::new().unwrap());
-        assert_eq!(Heard::of(&ours.payload()), Heard::Proof(&ours.0));
-        assert_ne!(Heard::of(&theirs.payload()), Heard::Proof(&ours.0));
+        assert_eq!(Payload::of(&ours.payload()), Payload::Proof(&ours.0));
+        assert_ne!(Payload::of(&theirs.payload()), Payload::Proof(&ours.0));
     }
 
     proptest! {
         #[test]
         fn whatever_does_not_begin_as_a_proof_rings(payload in any::<String>()) {
-            let expected = payload.strip_prefix(PROOF).map_or(Heard::Ring, Heard::Proof);
-            prop_assert_eq!(Heard::of(&payload), expected);
+            let expected = payload.strip_prefix(PROOF).map_or(Payload::Ring, Payload::Proof);
+            prop_assert_eq!(Payload::of(&payload), expected);
         }
     }
 }

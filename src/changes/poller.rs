@@ -33,9 +33,9 @@ pub(crate) struct Poller {
 }
 
 impl Watcher for Poller {
-    type Ended = LifeEnded;
+    type Ended = PollerEnded;
 
-    async fn life(&self) -> Result<Infallible, LifeEnded> {
+    async fn life(&self) -> Result<Infallible, PollerEnded> {
         let connecting = SqliteConnection::connect_with(self.store.options());
         let mut connection = self.in_time(connecting).await?;
         // The version first: a commit between the two lines is seen as a change of the version.
@@ -67,9 +67,9 @@ impl Poller {
     async fn in_time<T>(
         &self,
         asking: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, LifeEnded> {
+    ) -> Result<T, PollerEnded> {
         let asked = timeout(self.deadline, asking).await;
-        Ok(asked.map_err(|_| LifeEnded::Late { after: self.deadline })??)
+        Ok(asked.map_err(|_| PollerEnded::Late { after: self.deadline })??)
     }
 
     /// Applies what is new in the log and returns the newest place in it.
@@ -98,7 +98,7 @@ async fn data_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Er
 
 /// Why a life ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LifeEnded {
+pub(crate) enum PollerEnded {
     #[error("{}", crate::store::lost_connection(.0))]
     Failed(#[from] sqlx::Error),
     #[error(transparent)]
@@ -149,7 +149,7 @@ mod tests {
         }
         sqlx::raw_sql("begin exclusive").execute(&mut writer).await.unwrap();
         let ended = timeout(minute, life).await.expect("a deadline");
-        assert!(matches!(ended, Err(LifeEnded::Late { .. })), "{ended:?}");
+        assert!(matches!(ended, Err(PollerEnded::Late { .. })), "{ended:?}");
         sqlx::raw_sql("commit").execute(&mut writer).await.unwrap();
     }
 }

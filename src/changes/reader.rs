@@ -40,7 +40,7 @@ impl Reader {
     pub(crate) async fn read(&self) -> Infallible {
         let mut log = self.log.lock().await;
         let mut connection = LogConnection::new(self.lease);
-        let mut pace = Pace::default();
+        let mut pace = LookPace::default();
         let (mut suspicion, mut said) = (Suspicion::new(self.lease / 4), Said::new());
         let mut failures = 0;
         loop {
@@ -69,7 +69,7 @@ impl Reader {
                 }
                 Err(error) => {
                     failures += 1;
-                    pace = Pace::default();
+                    pace = LookPace::default();
                     self.cope(&error, failures);
                     sleep(backoff(failures, LONGEST_WAIT)).await;
                 }
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// Waits for the doorbell, or until it is time to look without.
-    async fn wait(&self, pace: &mut Pace) {
+    async fn wait(&self, pace: &mut LookPace) {
         // Hints that lead to nothing may come as fast as they like; looks do not.
         sleep(pace.reluctance()).await;
         let most = if self.doorbell.works() { self.rhythm() } else { self.poll };
@@ -122,7 +122,7 @@ impl Reader {
 
 /// How soon the next look comes, and what it asks.
 #[derive(Default)]
-struct Pace {
+struct LookPace {
     audited: Option<Instant>,
     /// Whether the doorbell led to this look.
     was_woken: bool,
@@ -130,7 +130,7 @@ struct Pace {
     in_vain: u32,
 }
 
-impl Pace {
+impl LookPace {
     /// What the next look asks, which is for the triggers, too, so often.
     fn look(&mut self, audit_every: Duration) -> Look {
         let audits = self.audited.is_none_or(|audited| audited.elapsed() >= audit_every);

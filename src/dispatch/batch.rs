@@ -52,7 +52,7 @@ pub use self::columns::{RESULTS, is_result_column};
 pub use self::defaults::Defaults;
 pub use self::entry::{Entries, Entry, Layout};
 pub use self::journal::Journal;
-use self::journal::{EarlierEntries, EarlierEntry, Parts, Results, State};
+use self::journal::{EarlierEntries, EarlierEntry, JournalState, Parts, Results};
 pub use self::no_batch::{FoundColumns, NoBatch};
 pub use self::pace::Limits;
 use self::pace::Pace;
@@ -154,12 +154,12 @@ pub struct RowResult<'a> {
 
 /// What is kept of an entry until it is told of.
 #[derive(Default)]
-struct Row {
+struct PendingRow {
     values: Vec<String>,
     attempts: u64,
 }
 
-impl Row {
+impl PendingRow {
     /// Takes it from an entry.
     fn of(entry: &mut Entry) -> Self {
         Self { values: std::mem::take(&mut entry.row), attempts: entry.attempts }
@@ -167,7 +167,7 @@ impl Row {
 }
 
 /// How an entry ended.
-enum Ended {
+enum EntryEnd {
     /// With this result.
     Done(Value),
     /// Without one that lasts: the batch was cancelled, or its place was given up.
@@ -285,7 +285,7 @@ struct Progress<'a> {
 }
 
 /// What reading on came to.
-enum Step {
+enum ReadAhead {
     Next(Box<Next>),
     Earlier,
     End,
@@ -293,13 +293,13 @@ enum Step {
 
 impl Progress<'_> {
     /// Tells of a result, if there is one, and how it stands.
-    fn report(&mut self, result: Option<(&Value, &Row)>) {
+    fn report(&mut self, result: Option<(&Value, &PendingRow)>) {
         let summary = &self.summary;
         let (placed, left) = (summary.of(Outcome::Placed), summary.left);
         let failed = summary.done() - placed;
         let waiting = summary.entries.saturating_sub(placed + failed + left);
         self.gauges.say([waiting, placed, failed, left]);
-        let row_result = result.map(|(result, Row { values, attempts })| {
+        let row_result = result.map(|(result, PendingRow { values, attempts })| {
             let attempts = result["attempts"].as_u64().unwrap_or(*attempts);
             RowResult { result, row: values, attempts }
         });
@@ -307,42 +307,42 @@ impl Progress<'_> {
     }
 
     /// Reads one entry. One that has its result by an earlier run is told of, and done with.
-    fn next(&mut self) -> Result<Step, BatchError> {
-        let Some(entry) = self.entries.next() else { return Ok(Step::End) };
+    fn next(&mut self) -> Result<ReadAhead, BatchError> {
+        let Some(entry) = self.entries.next() else { return Ok(ReadAhead::End) };
         let mut entry = entry?;
         match self.known.remove(&entry.line).map(|seen| seen.state) {
-            Some(State::Done(span)) => {
+            Some(JournalState::Done(span)) => {
                 let result = self.results.read(span).map_err(BatchError::Journal)?;
                 self.summary.earlier += 1;
                 count(&mut self.summary.outcomes, &result);
-                self.report(Some((&result, &Row::of(&mut entry))));
-                Ok(Step::Earlier)
+                self.report(Some((&result, &PendingRow::of(&mut entry))));
+                Ok(ReadAhead::Earlier)
             }
-            earlier => Ok(Step::Next(Box::new((entry, earlier)))),
+            earlier => Ok(ReadAhead::Next(Box::new((entry, earlier)))),
         }
     }
 
-    fn ended(&mut self, row: &Row, ended: Ended) -> Result<(), BatchError> {
+    fn ended(&mut self, row: &PendingRow, ended: EntryEnd) -> Result<(), BatchError> {
         match ended {
-            Ended::Done(result) => {
+            EntryEnd::Done(result) => {
                 count(&mut self.summary.outcomes, &result);
                 self.report(Some((&result, row)));
             }
-            Ended::Left(result) => {
+            EntryEnd::Left(result) => {
                 self.summary.left += 1;
                 if let Some(result) = &result {
                     count(&mut self.summary.left_with, result);
                 }
                 self.report(result.as_ref().map(|result| (result, row)));
             }
-            Ended::Failed(error) => return Err(BatchError::Journal(error)),
+            EntryEnd::Failed(error) => return Err(BatchError::Journal(error)),
         }
         Ok(())
     }
 
     /// What has no result is left. Those that were not read again may have one by an earlier run.
     fn count_what_is_left(&mut self) {
-        let done = |seen: &&EarlierEntry| matches!(seen.state, State::Done(_));
+        let done = |seen: &&EarlierEntry| matches!(seen.state, JournalState::Done(_));
         let unread = self.known.values().filter(done).count() as u64;
         self.summary.left = self.summary.entries.saturating_sub(self.summary.done() + unread);
         self.report(None);

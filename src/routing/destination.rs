@@ -33,11 +33,11 @@ pub(super) struct ParsedNumber {
 /// One way to read it.
 struct Candidate {
     number: ParsedNumber,
-    kind: Kind,
+    kind: ReadAs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ReadAs {
     /// Behind an exit code, which falls into so many groups if the writer set it apart.
     Exit(Option<u32>),
     National,
@@ -207,7 +207,7 @@ impl Regions<'_> {
         for length in 1..written.digits.len() {
             let (code, rest) = written.digits.split_at(length);
             if code == "00" || exit.is_some_and(|exit| exit.is_match(code)) {
-                let kind = Kind::Exit(written.groups_before(length));
+                let kind = ReadAs::Exit(written.groups_before(length));
                 let number = ParsedNumber::international(rest);
                 if !number.as_ref().is_ok_and(|number| number.splits_code(written, length)) {
                     add(number, kind, ways, twice);
@@ -231,7 +231,7 @@ impl Regions<'_> {
             number
                 .or_else(old)
                 .filter(own)
-                .map(|number| Candidate { number, kind: Kind::National }),
+                .map(|number| Candidate { number, kind: ReadAs::National }),
         );
     }
 
@@ -240,7 +240,7 @@ impl Regions<'_> {
         let code = |country| PHONE_NUMBER_UTIL.get_country_code_for_region(region(country)?);
         let own = self.home.and_then(code);
         if own.is_some_and(|own| digits.starts_with(&own.to_string())) {
-            add(ParsedNumber::international(digits), Kind::OwnCode, ways, twice);
+            add(ParsedNumber::international(digits), ReadAs::OwnCode, ways, twice);
         }
         for &country in self.allowed.iter().chain(named) {
             let Some(code) = code(country).filter(|&code| Some(code) != own) else { continue };
@@ -250,7 +250,7 @@ impl Regions<'_> {
                     Some(at) if at == country => Ok(number),
                     _ => Err(Refusal::CountryUnknown),
                 });
-                add(number, Kind::NamedCode, ways, twice);
+                add(number, ReadAs::NamedCode, ways, twice);
             }
         }
     }
@@ -263,13 +263,13 @@ impl Regions<'_> {
         if numbers.len() <= 1 {
             return Ok(ways.into_iter().next().map(|way| way.number));
         }
-        let apart = |way: &&Candidate| matches!(way.kind, Kind::Exit(Some(_)));
+        let apart = |way: &&Candidate| matches!(way.kind, ReadAs::Exit(Some(_)));
         let groups =
-            |way: &&Candidate| if let Kind::Exit(groups) = way.kind { groups } else { None };
+            |way: &&Candidate| if let ReadAs::Exit(groups) = way.kind { groups } else { None };
         if let Some(way) = ways.iter().filter(apart).min_by_key(groups) {
             return Ok(Some(way.number.clone()));
         }
-        let own = ways.iter().find(|way| way.kind == Kind::OwnCode);
+        let own = ways.iter().find(|way| way.kind == ReadAs::OwnCode);
         if let (Some(own), Some(trunk)) = (own, self.home.and_then(region).and_then(trunk_prefix))
             && !digits.starts_with(&trunk)
         {
@@ -281,7 +281,7 @@ impl Regions<'_> {
 
 fn add(
     number: Result<ParsedNumber, Refusal>,
-    kind: Kind,
+    kind: ReadAs,
     ways: &mut Vec<Candidate>,
     twice: &mut bool,
 ) {

@@ -25,7 +25,7 @@ pub(super) struct Hedged<S> {
 }
 
 /// An answer, and whether the connection that was held had to be given up for it.
-pub(super) struct Answered<T> {
+pub(super) struct HedgedAnswer<T> {
     pub(super) answer: T,
     pub(super) held_one_is_dead: bool,
 }
@@ -47,7 +47,7 @@ impl<S> Hedged<S> {
     pub(super) async fn ask<T, F>(
         &mut self,
         ask: impl Fn(Option<S>) -> F,
-    ) -> Result<Answered<T>, StoreError>
+    ) -> Result<HedgedAnswer<T>, StoreError>
     where
         F: Future<Output = Result<(S, T), StoreError>>,
     {
@@ -55,7 +55,7 @@ impl<S> Hedged<S> {
             // One attempt alone: a server that many nodes come to at once must not get two from each.
             let (session, answer) = ask(None).await?;
             self.held = Some(session);
-            return Ok(Answered { answer, held_one_is_dead: false });
+            return Ok(HedgedAnswer { answer, held_one_is_dead: false });
         };
         let mut first = pin!(ask(Some(held)));
         let (outcome, first_lost) = match timeout(self.patience, &mut first).await {
@@ -76,7 +76,7 @@ impl<S> Hedged<S> {
         };
         let (session, answer) = outcome?;
         self.held = Some(session);
-        Ok(Answered { answer, held_one_is_dead: first_lost })
+        Ok(HedgedAnswer { answer, held_one_is_dead: first_lost })
     }
 
     fn note_slow<T>(&mut self, outcome: T) -> T {

@@ -11,7 +11,7 @@ use super::MigrateError;
 
 /// Who stands in the way, as far as was seen last.
 #[derive(Default)]
-struct Seen(Mutex<Option<String>>);
+struct SeenHolder(Mutex<Option<String>>);
 
 /// Bounds the waiting of a session, unless its role or its options have done so. Returns the
 /// process that serves it.
@@ -26,7 +26,7 @@ pub(super) async fn naming<T>(
     waiting: i32,
     migrate: impl Future<Output = Result<T, MigrateError>>,
 ) -> Result<T, MigrateError> {
-    let seen = Seen::default();
+    let seen = SeenHolder::default();
     let migrated = tokio::select! {
         migrated = migrate => migrated,
         // Who cannot look goes without the name.
@@ -44,7 +44,7 @@ pub(super) async fn naming<T>(
     }
 }
 
-async fn look<T>(options: Option<&PgConnectOptions>, waiting: i32, seen: &Seen) -> T {
+async fn look<T>(options: Option<&PgConnectOptions>, waiting: i32, seen: &SeenHolder) -> T {
     sleep(LOOK).await;
     if let Some(options) = options
         && let Ok(mut connection) = PgConnection::connect_with(options).await

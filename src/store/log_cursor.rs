@@ -74,11 +74,11 @@ pub(crate) struct Look {
 }
 
 /// What an attempt came back with.
-enum Found {
+enum Looked {
     /// Nothing has been committed since the look before, and what is known of the triggers.
     Stillness { notify: Option<bool> },
     /// How the log stands, and its rows.
-    Log(State, Vec<(Place, LoggedChange)>),
+    Log(LogState, Vec<(Place, LoggedChange)>),
 }
 
 /// How far the log has been read.
@@ -101,7 +101,7 @@ struct Place {
 }
 
 /// How the log stands at a look.
-struct State {
+struct LogState {
     snapshot: Snapshot,
     /// The oldest transaction of which the next look sees rows again, whether they were read or
     /// not. The snapshot of a primary knows better.
@@ -186,8 +186,8 @@ impl LogCursor {
         };
         let (noted, found) = answered?.answer;
         let news = match found {
-            Found::Stillness { notify } => News::none(self.newest(), notify),
-            Found::Log(state, changes) => {
+            Looked::Stillness { notify } => News::none(self.newest(), notify),
+            Looked::Log(state, changes) => {
                 if let Some(reason) = state.distrusted() {
                     self.horizon = None;
                     return Err(reason);
@@ -209,7 +209,7 @@ impl LogCursor {
         session: Option<LookSession>,
         look: Look,
         note: &impl Fn() -> N,
-    ) -> Result<(LookSession, (N, Found)), StoreError> {
+    ) -> Result<(LookSession, (N, Looked)), StoreError> {
         let LookSession { mut session, mut stillness } = match session {
             Some(session) => session,
             None => LookSession {
@@ -221,7 +221,7 @@ impl LogCursor {
         if let Some(seen) = may_last.filter(|_| self.horizon.is_some()) {
             let noted = note();
             if self.snapshot(&mut session).await?.as_ref() == Some(seen) {
-                let found = Found::Stillness { notify: stillness.notify() };
+                let found = Looked::Stillness { notify: stillness.notify() };
                 return Ok((LookSession { session, stillness }, (noted, found)));
             }
         }
@@ -229,7 +229,7 @@ impl LogCursor {
         let (state, changes) = self.read(&mut session, look.audits).await?;
         let is_primary = state.oldest.is_none() && session.keeps_statements();
         stillness.looked(is_primary.then(|| state.snapshot.clone()), state.notify);
-        Ok((LookSession { session, stillness }, (noted, Found::Log(state, changes))))
+        Ok((LookSession { session, stillness }, (noted, Looked::Log(state, changes))))
     }
 
     /// The snapshot as it is now.
@@ -237,7 +237,7 @@ impl LogCursor {
         &self,
         session: &mut PostgresSession,
     ) -> Result<Option<Snapshot>, StoreError> {
-        let rows = session.fetch(&self.snapshot, &[], |row| Snapshot::read(row)).await;
+        let rows = session.fetch(&self.snapshot, &[], Snapshot::read).await;
         Ok(rows.map_err(|error| typed(&error, self.snapshot.name))?.pop())
     }
 
@@ -246,7 +246,7 @@ impl LogCursor {
         &self,
         session: &mut PostgresSession,
         audits: bool,
-    ) -> Result<(State, Vec<(Place, LoggedChange)>), StoreError> {
+    ) -> Result<(LogState, Vec<(Place, LoggedChange)>), StoreError> {
         let statement = if audits { &self.audit } else { &self.look };
         let horizon = self.horizon.as_ref();
         let read: Vec<_> =
@@ -260,7 +260,7 @@ impl LogCursor {
         let mut state = None;
         let take = |row: &_| {
             if state.is_none() {
-                state = Some(State::read(row)?);
+                state = Some(LogState::read(row)?);
             }
             read_place(row)?.map(|place| Ok((place, read_change(row)?))).transpose()
         };
@@ -271,8 +271,8 @@ impl LogCursor {
     }
 
     /// Moves the horizon and returns what lies before it.
-    fn take(&mut self, state: State, logged: Vec<(Place, LoggedChange)>) -> News {
-        let State { snapshot, oldest, incarnation, newest, reaches_back, notify, .. } = state;
+    fn take(&mut self, state: LogState, logged: Vec<(Place, LoggedChange)>) -> News {
+        let LogState { snapshot, oldest, incarnation, newest, reaches_back, notify, .. } = state;
         let reach = match &self.horizon {
             None => Reach::First,
             Some(horizon) if horizon.incarnation == incarnation && reaches_back => Reach::Complete,
@@ -294,7 +294,7 @@ impl LogCursor {
     }
 }
 
-impl State {
+impl LogState {
     /// Why what the log says proves nothing.
     fn distrusted(&self) -> Option<StoreError> {
         if self.triggers.is_some_and(|triggers| triggers < TRIGGERS) {

@@ -44,18 +44,18 @@ struct Shared<S> {
 /// A connection that waits to be used again.
 struct Idle<S> {
     session: S,
-    used: Used,
+    used: LastUse,
 }
 
 /// When a connection was used last.
 #[derive(Clone, Copy)]
-struct Used {
+struct LastUse {
     at: Instant,
     /// Whether for nothing but upkeep, which asks now and then and keeps no connection open.
     in_passing: bool,
 }
 
-impl Used {
+impl LastUse {
     fn was_within(self, time: Duration) -> bool {
         self.at.elapsed() < if self.in_passing { time / 10 } else { time }
     }
@@ -65,7 +65,7 @@ impl Used {
 pub(super) struct Pooled<S: Session> {
     session: Option<S>,
     /// How it was used before. `None`: it was opened for this statement.
-    used: Option<Used>,
+    used: Option<LastUse>,
     until: Instant,
     deadline: Duration,
     statement: &'static str,
@@ -298,7 +298,7 @@ impl<S: Session> Pooled<S> {
             matches!(error, StoreError::Conflict { .. }) && session.keeps_statements()
         };
         if outcome.as_ref().err().is_none_or(refused_whole) {
-            let now = Used { at: Instant::now(), in_passing: self.in_passing };
+            let now = LastUse { at: Instant::now(), in_passing: self.in_passing };
             let used = self.used.filter(|used| now.in_passing && !used.in_passing).unwrap_or(now);
             let mut idle = self.shared.lock();
             if !self.given_up.has_changed().unwrap_or(true) {

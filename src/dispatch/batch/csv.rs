@@ -16,13 +16,13 @@ pub(super) struct Rows<R> {
     from: R,
     separator: u8,
     at: Position,
-    /// [`Row::as_first_counted`] of the next row.
+    /// [`CsvRow::as_first_counted`] of the next row.
     counted: u64,
 }
 
 /// One row.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct CsvRow {
     /// The line on which it begins, from 1.
     pub(super) line: u64,
     /// The same as version 1 of the journal counts it: the LFs before the end of the row before it.
@@ -72,7 +72,7 @@ enum Part {
 
 /// A row under way: its fields, one behind the other, and where each ends.
 #[derive(Default)]
-struct Fields {
+struct CsvFields {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -83,14 +83,14 @@ impl<R: BufRead> Rows<R> {
     }
 
     /// The next row.
-    pub(super) fn next(&mut self) -> Result<Option<Row>, NoBatch> {
+    pub(super) fn next(&mut self) -> Result<Option<CsvRow>, NoBatch> {
         let (line, as_first_counted) = (self.skip_breaks()?, self.counted);
         let Some(fields) = self.fields(line)? else { return Ok(None) };
         self.counted = 1 + self.at.line_feeds;
         if line > MOST_LINES {
             return Err(NoBatch::TooManyLines);
         }
-        fields.texts(line).map(|fields| Some(Row { line, as_first_counted, fields }))
+        fields.texts(line).map(|fields| Some(CsvRow { line, as_first_counted, fields }))
     }
 
     /// Goes past the end of the row before and past blank lines; returns where the next row begins.
@@ -102,8 +102,8 @@ impl<R: BufRead> Rows<R> {
     }
 
     /// The fields of the row that begins here, up to its line break; none at the end.
-    fn fields(&mut self, line: u64) -> Result<Option<Fields>, NoBatch> {
-        let (mut fields, mut part, mut any) = (Fields::default(), Part::Beginning, false);
+    fn fields(&mut self, line: u64) -> Result<Option<CsvFields>, NoBatch> {
+        let (mut fields, mut part, mut any) = (CsvFields::default(), Part::Beginning, false);
         while let Some(byte) = self.peek()? {
             let breaks = matches!(byte, b'\r' | b'\n');
             let here = self.at.line;
@@ -164,7 +164,7 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
-impl Fields {
+impl CsvFields {
     fn ended(mut self) -> Self {
         self.ends.push(self.bytes.len());
         self

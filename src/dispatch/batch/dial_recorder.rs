@@ -10,7 +10,7 @@ use super::Batch;
 use super::journal::JournalWriter;
 use super::pace::CallPermit;
 use super::persons::Persons;
-use super::record::Key;
+use super::record::EntryKey;
 use crate::dispatch::{Call, Dial, DialGate};
 use crate::number::{Caller, ConfigId, E164};
 
@@ -19,7 +19,7 @@ use crate::number::{Caller, ConfigId, E164};
 pub(super) struct DialRecorder<'a> {
     journal: &'a JournalWriter,
     persons: &'a Persons,
-    key: Key,
+    key: EntryKey,
     caller: Caller,
     /// Whom it has leave to call.
     whom: Option<E164>,
@@ -52,7 +52,7 @@ impl<'a> DialRecorder<'a> {
     pub(super) fn new(
         Batch { dial, stop, .. }: &'a Batch<'a>,
         (journal, persons): (&'a JournalWriter, &'a Persons),
-        key: Key,
+        key: EntryKey,
         (caller, whom): (Caller, Option<E164>),
         before: bool,
         permit: Option<&'a CallPermit>,

@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use super::Ended;
+use super::EntryEnd;
 use super::journal::Begun;
-use super::record::Key;
+use super::record::EntryKey;
 use super::result::whose;
 use super::run::Run;
 use crate::dispatch::livekit::{CallStatus, Participant};
@@ -17,11 +17,11 @@ impl Run<'_> {
     /// there is no room any more leaves it in doubt.
     pub(super) async fn look_into(
         &self,
-        key: Key,
+        key: EntryKey,
         request: &CallRequest,
         Begun { room, config, engine }: &Begun,
         recorded: bool,
-    ) -> Option<Ended> {
+    ) -> Option<EntryEnd> {
         let result = |outcome: Outcome, message: &str, id: Option<String>| {
             self.batch.dispatcher.metrics.outcome(outcome);
             let mut result = whose(key.0, request);
@@ -37,7 +37,7 @@ impl Run<'_> {
             // What the journal says of it stays as it is, for a later run to look again.
             Err(why) => {
                 let why = format!("it may have been dialled; its server: {why}");
-                return Some(Ended::Left(Some(result(Outcome::HeldBack, &why, None))));
+                return Some(EntryEnd::Left(Some(result(Outcome::HeldBack, &why, None))));
             }
             Ok(Trace::NoAgent) => return None,
             Ok(Trace::NoRoom) if !recorded => return None,
@@ -53,7 +53,7 @@ impl Run<'_> {
                 }
                 Some(CallStatus::Dialing | CallStatus::Ringing) => {
                     let why = "it rings at present: look again with --resume";
-                    return Some(Ended::Left(Some(result(Outcome::HeldBack, why, Some(id)))));
+                    return Some(EntryEnd::Left(Some(result(Outcome::HeldBack, why, Some(id)))));
                 }
                 Some(CallStatus::Other) | None => {
                     let why = "the agent was sent, and it may have been dialled";

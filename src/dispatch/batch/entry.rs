@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::column::Column;
 use super::columns::{Columns, Meaning, meaning};
-use super::csv::{Row, Rows};
+use super::csv::{CsvRow, Rows};
 use super::defaults::Defaults;
 use super::digest::hash;
 use super::first_version;
@@ -230,7 +230,7 @@ impl Iterator for Entries {
 }
 
 /// The next row with a value in it.
-fn written<R: BufRead>(rows: &mut Rows<R>) -> Result<Option<Row>, NoBatch> {
+fn written<R: BufRead>(rows: &mut Rows<R>) -> Result<Option<CsvRow>, NoBatch> {
     loop {
         match rows.next()? {
             Some(row) if row.fields.iter().all(|field| field.trim().is_empty()) => {}
@@ -270,7 +270,7 @@ struct Members {
     attempts: u64,
 }
 
-fn named(columns: &Columns, row: Row) -> Result<Members, String> {
+fn named(columns: &Columns, row: CsvRow) -> Result<Members, String> {
     let (has, wants) = (row.fields.len(), columns.written.len());
     let more = row.fields.iter().skip(wants).any(|field| !field.trim().is_empty());
     if more || has < wants {

@@ -26,7 +26,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::BatchError;
-use super::record::{ConfigIdText, Header, Key, Record, Version};
+use super::record::{ConfigIdText, EntryKey, Header, JournalRecord, Version};
 use crate::number::{ConfigId, E164};
 
 /// What a journal says of the entries of earlier runs, by line.
@@ -36,14 +36,14 @@ pub(super) type EarlierEntries = HashMap<u64, EarlierEntry>;
 #[derive(Debug, Clone)]
 pub(super) struct EarlierEntry {
     pub(super) digest: u64,
-    pub(super) state: State,
+    pub(super) state: JournalState,
     /// Who may have been called by it. Version 1 did not note that.
     pub(super) to: Option<E164>,
 }
 
 /// How far an entry came.
 #[derive(Debug, Clone)]
-pub(super) enum State {
+pub(super) enum JournalState {
     /// It was about to be dialled.
     AboutToDial(Begun),
     /// It was about to be dialled, and was not.
@@ -141,27 +141,29 @@ impl Journal {
         let mut at = 1;
         while let Some(line) = lines.next()? {
             at += 1;
-            let record: Record = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
+            let record: JournalRecord = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
             let before = known.remove(&record.line);
             let earlier = before.as_ref().and_then(|seen| seen.to);
             let (state, to) = match record {
                 // Version 1 took them for done. They were never dialled, and may be right by now.
-                Record { result: Some(result), .. } if result["outcome"] == "invalid" => continue,
-                Record { result: Some(_), .. } => {
-                    let length = line.len();
-                    (State::Done(Span { at: lines.whole - length as u64, length }), earlier)
+                JournalRecord { result: Some(result), .. } if result["outcome"] == "invalid" => {
+                    continue;
                 }
-                Record { undone: true, .. } => match before.map(|seen| seen.state) {
-                    Some(State::AboutToDial(begun) | State::Undone(begun)) => {
-                        (State::Undone(begun), None)
+                JournalRecord { result: Some(_), .. } => {
+                    let length = line.len();
+                    (JournalState::Done(Span { at: lines.whole - length as u64, length }), earlier)
+                }
+                JournalRecord { undone: true, .. } => match before.map(|seen| seen.state) {
+                    Some(JournalState::AboutToDial(begun) | JournalState::Undone(begun)) => {
+                        (JournalState::Undone(begun), None)
                     }
                     _ => return Err(malformed(at)),
                 },
-                Record { room: Some(room), config, to, engine, .. } => {
+                JournalRecord { room: Some(room), config, to, engine, .. } => {
                     let config = config.map(|id| ConfigId(id.0));
-                    (State::AboutToDial(Begun { room, config, engine }), to)
+                    (JournalState::AboutToDial(Begun { room, config, engine }), to)
                 }
-                Record { .. } => return Err(malformed(at)),
+                JournalRecord { .. } => return Err(malformed(at)),
             };
             known.insert(record.line, EarlierEntry { digest: record.digest, state, to });
         }
@@ -201,7 +203,7 @@ impl Results {
     pub(super) fn read(&self, Span { at, length }: Span) -> io::Result<Value> {
         let mut line = vec![0; length];
         self.0.read_exact_at(&mut line, at)?;
-        let record: Record = serde_json::from_slice(&line)?;
+        let record: JournalRecord = serde_json::from_slice(&line)?;
         Ok(record.result.unwrap_or_default())
     }
 }
@@ -244,7 +246,7 @@ impl JournalWriter {
     /// Notes that an entry is about to be dialled; returns when that is on the disk.
     pub(super) async fn about_to_dial(
         &self,
-        entry: Key,
+        entry: EntryKey,
         room: &str,
         config: Option<ConfigId>,
         to: E164,
@@ -252,20 +254,20 @@ impl JournalWriter {
     ) -> io::Result<()> {
         let config = config.map(|id| ConfigIdText(id.0));
         let (room, to) = (Some(room.to_owned()), Some(to));
-        self.write(&Record { room, config, to, engine, ..Record::of(entry) }).await
+        self.write(&JournalRecord { room, config, to, engine, ..JournalRecord::of(entry) }).await
     }
 
     /// Notes that an entry was not dialled after all.
-    pub(super) async fn undone(&self, entry: Key) -> io::Result<()> {
-        self.write(&Record { undone: true, ..Record::of(entry) }).await
+    pub(super) async fn undone(&self, entry: EntryKey) -> io::Result<()> {
+        self.write(&JournalRecord { undone: true, ..JournalRecord::of(entry) }).await
     }
 
     /// Notes what became of an entry.
-    pub(super) async fn done(&self, entry: Key, result: &Value) -> io::Result<()> {
-        self.write(&Record { result: Some(json!(result)), ..Record::of(entry) }).await
+    pub(super) async fn done(&self, entry: EntryKey, result: &Value) -> io::Result<()> {
+        self.write(&JournalRecord { result: Some(json!(result)), ..JournalRecord::of(entry) }).await
     }
 
-    async fn write(&self, record: &Record) -> io::Result<()> {
+    async fn write(&self, record: &JournalRecord) -> io::Result<()> {
         let (written, on_disk) = oneshot::channel();
         let text = serde_json::to_string(record)? + "\n";
         let gone = || io::Error::other("the journal is closed");

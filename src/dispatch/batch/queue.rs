@@ -8,12 +8,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::entry::Entry;
-use super::journal::State;
+use super::journal::JournalState;
 use crate::dispatch::trunk_key::TrunkKey;
 use crate::number::Caller;
 
 /// An entry, and what an earlier run knew of it.
-pub(super) type Next = (Entry, Option<State>);
+pub(super) type Next = (Entry, Option<JournalState>);
 
 /// What all entries have in common that wait for the same turns.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -46,7 +46,7 @@ pub(super) struct Header {
 
 /// Any other line: what became of an entry.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct JournalRecord {
     pub(super) line: u64,
     #[serde(with = "hex")]
     pub(super) digest: u64,
@@ -65,10 +65,10 @@ pub(super) struct Record {
 }
 
 /// The line of an entry, and what tells it from another one there.
-pub(super) type Key = (u64, u64);
+pub(super) type EntryKey = (u64, u64);
 
-impl Record {
-    pub(super) fn of((line, digest): Key) -> Self {
+impl JournalRecord {
+    pub(super) fn of((line, digest): EntryKey) -> Self {
         let (room, config, to, result) = (None, None, None, None);
         Self { line, digest, room, config, to, engine: false, undone: false, result }
     }

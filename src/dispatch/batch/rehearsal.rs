@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::journal::{EarlierEntries, Journal, State};
+use super::journal::{EarlierEntries, Journal, JournalState};
 use super::persons::Persons;
 use super::record::Version;
 use super::survey::Outlook;
@@ -246,21 +246,21 @@ impl Batch<'_> {
             let person = outlook.as_ref().and_then(Outlook::person);
             let recorded = seen.and_then(|seen| seen.to);
             let (to, called) = match seen.map(|seen| &seen.state) {
-                Some(State::Done(_)) => {
+                Some(JournalState::Done(_)) => {
                     rehearsal.earlier.add(line);
                     persons.ended(line, false);
                     // Of whom it called, version 1 tells nothing.
                     (recorded.or(person.filter(|_| version == Version::First)), true)
                 }
-                Some(State::AboutToDial(_)) => (recorded.or(person), true),
-                Some(State::Undone(_)) | None => (person, false),
+                Some(JournalState::AboutToDial(_)) => (recorded.or(person), true),
+                Some(JournalState::Undone(_)) | None => (person, false),
             };
             let first = match (&entry.request, to) {
                 (Ok(request), Some(to)) => persons.expect(request.caller, to, line, called),
                 _ => None,
             };
             match (&entry.request, outlook) {
-                _ if seen.is_some_and(|seen| matches!(seen.state, State::Done(_))) => {}
+                _ if seen.is_some_and(|seen| matches!(seen.state, JournalState::Done(_))) => {}
                 (Err(wrong), _) => {
                     let why = Why { outcome: Outcome::Invalid.as_str(), reason: None };
                     rehearsal.refuse(why, line, wrong.clone(), true);

@@ -2,11 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::record::Key;
+use super::record::EntryKey;
 use crate::dispatch::{CallRequest, Outcome, Report};
 
 /// The result of an entry that was tried.
-pub(super) fn result(key: Key, request: &CallRequest, report: &Report, attempts: u64) -> Value {
+pub(super) fn result(
+    key: EntryKey,
+    request: &CallRequest,
+    report: &Report,
+    attempts: u64,
+) -> Value {
     let mut result = whose(key.0, request);
     if let (Value::Object(result), Ok(Value::Object(report))) =
         (&mut result, serde_json::to_value(report))

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::dial_recorder::{DialRecorder, Recorded};
 use super::digest::hash;
-use super::journal::{JournalWriter, State};
+use super::journal::{JournalState, JournalWriter};
 use super::pace::{CallPermit, GivenUp, Pace};
 use super::persons::{self, Persons};
 use super::queue::{Next, Queue, QueueKey};
-use super::record::Key;
+use super::record::EntryKey;
 use super::result::{duplicate, held_back, result};
-use super::{Batch, BatchError, Ended, Entry, Progress, Row, Step};
+use super::{Batch, BatchError, Entry, EntryEnd, PendingRow, Progress, ReadAhead};
 use crate::answer::ResolveError;
 use crate::cache::Resolution;
 use crate::dispatch::trunk_key::{AccountKey, TrunkKey};
@@ -94,13 +94,13 @@ impl Run<'_> {
                             break;
                         }
                         match progress.next()? {
-                            Step::Next(next) => {
+                            ReadAhead::Next(next) => {
                                 let place = self.place_of(&next.0);
                                 let goes = flow.queue.admit(&place, *next);
                                 flow.under_way.extend(goes.map(|next| self.step(place, next)));
                             }
-                            Step::Earlier => {}
-                            Step::End => flow.all_read = true,
+                            ReadAhead::Earlier => {}
+                            ReadAhead::End => flow.all_read = true,
                         }
                     }
                 }
@@ -117,9 +117,9 @@ impl Run<'_> {
                 Stepped::Known(Box::new((entry, earlier)))
             }
             QueueKey::Trunk(_) | QueueKey::Untried => {
-                let (line, row) = (entry.line, Row::of(&mut entry));
+                let (line, row) = (entry.line, PendingRow::of(&mut entry));
                 let ended = self.entry(entry, earlier).await;
-                self.persons.ended(line, matches!(ended, Ended::Left(_)));
+                self.persons.ended(line, matches!(ended, EntryEnd::Left(_)));
                 Stepped::Ended(row, ended)
             }
         };
@@ -150,7 +150,7 @@ impl Run<'_> {
     }
 
     /// Brings one entry to its end.
-    async fn entry(&self, entry: Entry, earlier: Option<State>) -> Ended {
+    async fn entry(&self, entry: Entry, earlier: Option<JournalState>) -> EntryEnd {
         let Entry { line, request, attempts, digest, .. } = entry;
         let key = (line, digest);
         let mut request = match request {
@@ -158,7 +158,7 @@ impl Run<'_> {
             Err(wrong) => {
                 self.batch.dispatcher.metrics.outcome(Outcome::Invalid);
                 let result = json!({"line": line, "outcome": Outcome::Invalid, "message": wrong});
-                return Ended::Left(Some(result));
+                return EntryEnd::Left(Some(result));
             }
         };
         request.dial = self.batch.dial;
@@ -170,8 +170,8 @@ impl Run<'_> {
         // The same in every run of this batch, so that none leaves a room behind for another one.
         let chance = hash(&format!("{} {line} {digest:016x}", self.name));
         request.room = Some(request.room_with(&format!("{chance:016x}")));
-        let recorded = matches!(earlier, Some(State::AboutToDial(_)));
-        if let Some(State::AboutToDial(begun) | State::Undone(begun)) = earlier {
+        let recorded = matches!(earlier, Some(JournalState::AboutToDial(_)));
+        if let Some(JournalState::AboutToDial(begun) | JournalState::Undone(begun)) = earlier {
             if let Some(ended) = self.look_into(key, &request, &begun, recorded).await {
                 return ended;
             }
@@ -184,11 +184,11 @@ impl Run<'_> {
     /// tried before. `recorded`: the journal says that it is about to be dialled.
     async fn place(
         &self,
-        key: Key,
+        key: EntryKey,
         mut request: CallRequest,
         mut attempts: u64,
         mut recorded: bool,
-    ) -> Ended {
+    ) -> EntryEnd {
         let Batch { dispatcher, limits, stop, .. } = self.batch;
         let mut tries = 0;
         loop {
@@ -232,9 +232,9 @@ impl Run<'_> {
                     attempts -= 1;
                     continue;
                 }
-                Recorded::Failed(error) => return Ended::Failed(error),
+                Recorded::Failed(error) => return EntryEnd::Failed(error),
             }
-            let Some(report) = report else { return Ended::Left(None) };
+            let Some(report) = report else { return EntryEnd::Left(None) };
             if let Some(wait) = permit.and_then(|permit| permit.ended(&report)) {
                 let why = report.message.as_deref().unwrap_or_default();
                 tracing::warn!(wait_s = wait.as_secs(), why, "a trunk is at its limit: it waits");
@@ -345,17 +345,22 @@ impl Run<'_> {
     }
 
     /// Leaves an entry that was not dialled to a later run.
-    pub(super) async fn left(&self, key: Key, recorded: bool, result: Option<Value>) -> Ended {
+    pub(super) async fn left(
+        &self,
+        key: EntryKey,
+        recorded: bool,
+        result: Option<Value>,
+    ) -> EntryEnd {
         if recorded && let Err(error) = self.journal.undone(key).await {
-            return Ended::Failed(error);
+            return EntryEnd::Failed(error);
         }
-        Ended::Left(result)
+        EntryEnd::Left(result)
     }
 
-    pub(super) async fn end(&self, key: Key, result: Value) -> Ended {
+    pub(super) async fn end(&self, key: EntryKey, result: Value) -> EntryEnd {
         match self.journal.done(key, &result).await {
-            Ok(()) => Ended::Done(result),
-            Err(error) => Ended::Failed(error),
+            Ok(()) => EntryEnd::Done(result),
+            Err(error) => EntryEnd::Failed(error),
         }
     }
 }
@@ -365,7 +370,7 @@ enum Stepped {
     /// It is known what the entries of its caller wait for.
     Known(Box<Next>),
     /// The entry has ended.
-    Ended(Row, Ended),
+    Ended(PendingRow, EntryEnd),
 }
 
 /// How many entries are under way at the most, waiting for their trunk's turn included.
