@@ -69,7 +69,7 @@ def bars_of_targets(targets: list[Target]) -> str:
     bound = left + scale.at(1)
     parts.append(tag("path", d=f"M{bound:.1f} {top - 5}v{high + 8}", stroke=TEXT, stroke_width=1.5))
     note = f"The worst case of each target. Beyond 1, which is the bound, it is missed. Bars end at {furthest:.3g}."
-    return drawing("The ten targets: measured by asked", note, WIDTH, top + high + LINE + 8, parts)
+    return drawing("The targets: measured by asked", note, WIDTH, top + high + LINE + 8, parts)
 
 
 def bar(name: str, scale: Scale, value: float, colour: str, left: float, top: float) -> Iterator[str]:

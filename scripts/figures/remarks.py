@@ -22,7 +22,7 @@ def read_remarks(docs: Path) -> dict[str, str]:
     names = [name.strip() for name in parts[1::2]]
     for name in names:
         if name not in map(str, NUMBERS) or names.count(name) > 1:
-            hint = "the sections are ## 1 to ## 10, each once, and ## after as the last"
+            hint = f"the sections are ## 1 to ## {NUMBERS[-1]}, each once, and ## after as the last"
             raise Trouble(f"{shown(path)} should not have this section: ## {name}", hint)
     remarks = dict(zip([*names, "after"], [*parts[2::2], *after], strict=False))
     return {name: text.strip() for name, text in remarks.items() if text.strip()}

@@ -10,13 +10,17 @@ from figures.findings import read_json
 from figures.machine import machine
 from figures.repository import FINDINGS, ROOT, Trouble, said, shown
 
-BENCHES = ("peers", "aws", "resolve", "observe", "keyring", "token", "propagation", "under", "capacity")
-AWS = "cargo run --release --manifest-path benches/aws/Cargo.toml --target-dir target/aws"
+BENCHES = ("peers", "aws", "resolve", "observe", "keyring", "token", "propagation", "under", "capacity", "fleet")
+# Those that are no benches of this package.
+COMMANDS = {
+    "aws": "cargo run --release --manifest-path benches/aws/Cargo.toml --target-dir target/aws",
+    "fleet": "scripts/fleet",
+}
 
 
 def run_bench(name: str) -> None:
     """Runs one bench, and notes beside its findings how they came about."""
-    command = AWS.split() if name == "aws" else ["cargo", "bench", "--all-features", "--bench", name]
+    command = COMMANDS.get(name, f"cargo bench --all-features --bench {name}").split()
     line, begun = " ".join(command), int(time.time())
     circumstances = {"command": line, "commit": commit(), "machine": machine()}
     print(f"== {line}", flush=True)

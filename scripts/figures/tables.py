@@ -10,7 +10,7 @@ from figures.repository import Trouble
 from figures.targets import Figure
 
 # The plot of the targets has the name of no table.
-PLOT_OF_TARGETS = "the-ten-targets"
+PLOT_OF_TARGETS = "the-targets"
 
 
 @dataclass
@@ -51,7 +51,7 @@ def tables_of(reports: list[Report]) -> list[Table]:
     for report in reports:
         for cell in report.cells:
             tables.setdefault(cell.table, Table(cell.table)).add(cell, report.bench)
-    names: dict[str, str] = {PLOT_OF_TARGETS: "The ten targets"}
+    names: dict[str, str] = {PLOT_OF_TARGETS: "The targets"}
     for table in tables.values():
         if names.setdefault(table.plot, table.title) != table.title or table.plot == PLOT_OF_TARGETS:
             what = f"the plots of “{names[table.plot]}” and “{table.title}” would have the same name"

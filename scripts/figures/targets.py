@@ -1,4 +1,4 @@
-"""The ten targets, and whether they are met."""
+"""The targets, and whether they are met."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ TITLES = (
     "From commit to use",
     "Memory",
     "A million numbers",
+    "What a node costs Postgres",
 )
 NUMBERS = range(1, len(TITLES) + 1)
 
@@ -72,7 +73,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Target:
-    """One of the ten, and everything that was measured for it."""
+    """One of them, and everything that was measured for it."""
 
     number: int
     verdicts: list[Verdict]
