@@ -227,8 +227,8 @@ impl LogCursor {
         }
         let noted = note();
         let (state, changes) = self.read(&mut session, look.audits).await?;
-        let is_primary = state.oldest.is_none() && session.keeps_statements();
-        stillness.looked(is_primary.then(|| state.snapshot.clone()), state.notify);
+        let is_direct = session.keeps_statements();
+        stillness.looked(is_direct.then(|| state.snapshot.clone()), state.notify);
         Ok((LookSession { session, stillness }, (noted, Looked::Log(state, changes))))
     }
 

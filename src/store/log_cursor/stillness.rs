@@ -1,13 +1,16 @@
 //! Looks at a database that stands still.
 //!
-//! The snapshot of a primary changes whenever a transaction commits that has written anything, whichever
-//! database of the server it wrote to: either it was among those in progress, or it lies beyond the
-//! newest that had completed. So a look that meets the snapshot of the look before it has nothing to
-//! read, and nobody has touched a trigger either. Asking for the snapshot opens no table and takes no
-//! lock, and costs half of a look or less.
+//! A server's snapshot changes whenever a transaction commits that has written anything, to whichever
+//! database: either it was among those in progress, or it lies beyond the newest that had completed. So
+//! a look that meets the snapshot of the look before it has nothing to read, and nobody has touched a
+//! trigger either. Asking for the snapshot opens no table and takes no lock.
 //!
-//! A replica does not list the transactions in progress, and a server that recovers from a crash may
-//! give out transaction ids again. So this counts on a primary alone, and within one session of it.
+//! A replica does not list the transactions in progress, so of its snapshot a look writes down the oldest
+//! of them in place of both bounds. Only while none is in progress are the two bounds alike, and neither
+//! ever goes back.
+//!
+//! A server that recovers from a crash may give out transaction ids again, and ends every session. So
+//! this counts within one session, and not through a pooler.
 
 use super::super::record::Record;
 
@@ -41,8 +44,8 @@ pub(super) struct Stillness {
 }
 
 impl Stillness {
-    /// A look has been asked. `seen`: its snapshot, if it is a primary's; `notify`: what it found if it
-    /// was an audit.
+    /// A look has been asked. `seen`: its snapshot, unless a pooler stands between; `notify`: what it
+    /// found if it was an audit.
     pub(super) fn looked(&mut self, seen: Option<Snapshot>, notify: Option<bool>) {
         self.lasts = seen.is_some() && seen == self.seen;
         if !self.lasts {
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_replica_nor_another_session_of_the_server_stands_still() {
+    fn neither_through_a_pooler_nor_in_another_session_of_the_server_does_anything_last() {
         let mut stillness = Stillness::default();
         stillness.looked(None, Some(true));
         stillness.looked(None, Some(true));

@@ -28,6 +28,15 @@ impl Live {
     }
 
     pub async fn on(database: TestDatabase) -> Self {
+        Self::with(database, &[]).await
+    }
+
+    /// One that nothing but the change feed tells of a change.
+    pub async fn unchecked_on(database: TestDatabase) -> Self {
+        Self::with(database, &[("SELF_CHECK_INTERVAL", "0s")]).await
+    }
+
+    async fn with(database: TestDatabase, more: &[(&str, &str)]) -> Self {
         let key = KeyRing::generate().unwrap().to_string();
         let ring = KeyRing::parse(&key).unwrap();
         let store = database.store();
@@ -45,7 +54,7 @@ impl Live {
             variables.extend(more);
             crate::support::database::settings(&url, &variables)
         };
-        let resolver = Resolver::builder(settings(&[])).start();
+        let resolver = Resolver::builder(settings(more)).start();
         let settings = Box::new(settings);
         let live = Self { database, store, settings, resolver, ring, config, caller };
         live.hears().await;
