@@ -6,7 +6,8 @@
 //! which an embedder or a test may replace.
 //!
 //! Reading the exact clock at every hit costs more than judging the hit. So a thread writes a
-//! coarse clock every 4 ms, 8 ms ahead: an answer ends early rather than late.
+//! coarse clock now and then, two ticks ahead: an answer ends early rather than late. A tick is a part
+//! of the lease, since waking up again and again is most of what an idle process costs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since a fixed but arbitrary moment. Never goes back.
     fn now(&self) -> Moment;
 
-    /// The same for less, and rather ahead of it than behind: by some thousandths of a second.
+    /// The same for less, and rather ahead of it than behind: by 50 ms at the most.
     fn coarse(&self) -> Moment {
         self.now()
     }
@@ -149,23 +150,25 @@ impl Clock for SystemClock {
 pub(crate) struct TickingClock {
     exact: SystemClock,
     coarse: AtomicU64,
+    tick: Duration,
 }
 
 impl TickingClock {
-    /// Starts it. The thread ends with the clock. Where there can be no thread, it is exact always.
-    pub(crate) fn start() -> Arc<dyn Clock> {
-        let exact = SystemClock::default();
-        let clock = Arc::new(Self { exact, coarse: AtomicU64::new(0) });
+    /// Starts it, for answers that count for so long without proof. The thread ends with the clock.
+    /// Where there can be no thread, it is exact always.
+    pub(crate) fn start(lease: Duration) -> Arc<dyn Clock> {
+        let (exact, tick) = (SystemClock::default(), tick_for(lease));
+        let clock = Arc::new(Self { exact, coarse: AtomicU64::new(0), tick });
         let ticking = Arc::downgrade(&clock);
-        let tick = move || {
+        let keep = move || {
             while let Some(clock) = ticking.upgrade() {
                 clock.set(clock.exact.now());
                 drop(clock);
-                thread::sleep(TICK);
+                thread::sleep(tick);
             }
         };
         clock.set(exact.now());
-        match thread::Builder::new().name("trunkline-clock".into()).spawn(tick) {
+        match thread::Builder::new().name("trunkline-clock".into()).spawn(keep) {
             Ok(_) => clock,
             Err(_) => Arc::new(exact),
         }
@@ -175,7 +178,7 @@ impl TickingClock {
 impl TickingClock {
     fn set(&self, now: Moment) {
         // Ahead, by the tick that comes next and one that is late.
-        self.coarse.fetch_max(now.after(TICK * 2).0, Ordering::Relaxed);
+        self.coarse.fetch_max(now.after(self.tick * 2).0, Ordering::Relaxed);
     }
 }
 
@@ -203,15 +206,26 @@ impl Clock for TickingClock {
     }
 }
 
-const TICK: Duration = Duration::from_millis(4);
+/// Two ticks take a twentieth of the lease away.
+fn tick_for(lease: Duration) -> Duration {
+    (lease / 40).clamp(Duration::from_millis(1), Duration::from_millis(25))
+}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
+    const LEASE: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_tick_is_a_small_part_of_a_lease() {
+        let ticks = [20, 200, 1000, 60_000].map(|lease| tick_for(Duration::from_millis(lease)));
+        assert_eq!(ticks, [1, 5, 25, 25].map(Duration::from_millis));
+    }
+
     #[test]
     fn the_coarse_clock_is_ahead_and_goes_on_and_never_falls_behind_what_was_seen() {
-        let clock = TickingClock::start();
+        let clock = TickingClock::start(LEASE);
         let first = clock.coarse();
         let deadline = clock.now().after(Duration::from_secs(10));
         while clock.coarse() == first {
@@ -220,13 +234,16 @@ mod tests {
         }
         for _ in 0..1000 {
             let now = clock.now();
-            assert!(now <= clock.coarse() && clock.coarse() <= clock.now().after(TICK * 3));
+            assert!(
+                now <= clock.coarse() && clock.coarse() <= clock.now().after(tick_for(LEASE) * 3)
+            );
         }
     }
 
     #[test]
     fn whoever_reads_the_exact_clock_sets_right_a_coarse_one_that_was_held_up() {
-        let clock = TickingClock { exact: SystemClock::default(), coarse: AtomicU64::new(0) };
+        let exact = SystemClock::default();
+        let clock = TickingClock { exact, coarse: AtomicU64::new(0), tick: tick_for(LEASE) };
         let now = clock.now();
         assert!(clock.coarse() > now);
     }

@@ -75,6 +75,7 @@ mod official;
 #[cfg(feature = "dispatch")]
 pub mod routing;
 // What runs it.
+mod backoff;
 pub mod clock;
 mod lifecycle;
 #[cfg(feature = "server")]

@@ -65,8 +65,12 @@ impl ChangeFeed {
             OpenStore::Postgres(store) => {
                 let lease = tuning.lease;
                 let doorbell = Arc::new(Doorbell::new(Arc::clone(&cache), lease));
-                let listener =
-                    Listener { store: Arc::clone(&store), doorbell: Arc::clone(&doorbell), lease };
+                let listener = Listener {
+                    store: Arc::clone(&store),
+                    doorbell: Arc::clone(&doorbell),
+                    lease,
+                    slow: 0.into(),
+                };
                 let reader = Reader {
                     log: LogCursor::new(Arc::clone(&store), lease).into(),
                     doorbell: Arc::clone(&doorbell),

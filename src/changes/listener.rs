@@ -14,13 +14,15 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::doorbell::{Doorbell, Life};
-use super::watch::{Watcher, backoff};
+use super::watch::Watcher;
+use crate::backoff::Backoff;
 use crate::store::PostgresStore;
 
 /// What a life needs.
@@ -28,6 +30,8 @@ pub(crate) struct Listener {
     pub(crate) store: Arc<PostgresStore>,
     pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) lease: Duration,
+    /// How many lives in a row the server was too slow for. Each gives it twice the time.
+    pub(crate) slow: AtomicU32,
 }
 
 impl Watcher for Listener {
@@ -35,6 +39,9 @@ impl Watcher for Listener {
 
     async fn life(&self) -> Result<Infallible, ListenerEnded> {
         let ended = self.listen_and_prove().await;
+        let slow = matches!(&ended, Err(why) if Self::was_too_slow(why));
+        let lives = if slow { self.slow.load(Ordering::Relaxed) + 1 } else { 0 };
+        self.slow.store(lives.min(MOST_DOUBLINGS), Ordering::Relaxed);
         self.doorbell.end_life();
         ended
     }
@@ -48,12 +55,16 @@ impl Watcher for Listener {
             _ => Duration::from_secs(1),
         }
     }
+
+    fn was_too_slow(ended: &ListenerEnded) -> bool {
+        matches!(ended, ListenerEnded::Late | ListenerEnded::Silent)
+    }
 }
 
 impl Listener {
     async fn listen_and_prove(&self) -> Result<Infallible, ListenerEnded> {
         let options = self.store.direct().ok_or(ListenerEnded::Pooled)?;
-        let patience = self.store.deadline();
+        let patience = self.store.deadline() * self.patience();
         let (mut listening, channel) =
             timeout(patience, self.listen(options)).await.map_err(|_| ListenerEnded::Late)??;
         let life = self.doorbell.begin_life();
@@ -63,6 +74,11 @@ impl Listener {
             ended = self.prove(&channel, &proof) => ended,
             () = self.doorbell.is_found_deaf(life) => Err(ListenerEnded::Deaf),
         }
+    }
+
+    /// By how much more time is given than should do.
+    fn patience(&self) -> u32 {
+        1 << self.slow.load(Ordering::Relaxed)
     }
 
     async fn listen(
@@ -111,15 +127,15 @@ impl Listener {
     /// Sends the proof, over a connection that is opened for that, and ends the life where nothing at
     /// all is heard after it. Somebody's flood may hold it up for long, and ends none.
     async fn prove(&self, channel: &str, proof: &Proof) -> Result<Infallible, ListenerEnded> {
-        let mut failures = 0;
+        let (mut backoff, mut began) = (Backoff::default(), Instant::now());
         while let Err(error) = self.store.send(channel, &proof.payload()).await {
-            failures += 1;
             tracing::debug!(%error, "the doorbell could not be tried");
-            sleep(backoff(failures, Self::longest_wait(&ListenerEnded::Lost))).await;
+            sleep(backoff.failed(Self::longest_wait(&ListenerEnded::Lost), began.elapsed())).await;
+            began = Instant::now();
         }
         let mut heard = self.doorbell.heard();
         loop {
-            sleep(self.lease).await;
+            sleep(self.lease * self.patience()).await;
             let by_now = self.doorbell.heard();
             if self.doorbell.is_proven() {
                 return pending().await;
@@ -185,6 +201,8 @@ pub(crate) enum ListenerEnded {
     NoRandomness,
 }
 
+/// How often in a row the time that a life is given is doubled.
+const MOST_DOUBLINGS: u32 = 4;
 /// The channel of a schema.
 const CHANNEL: &str =
     "select 'trunkline_' || md5(cast(nspname as text)) from pg_namespace where nspname = $1";

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::doorbell::{Doorbell, Suspicion};
 use super::metrics::ChangesCounted;
-use super::watch::{backoff, dice};
+use crate::backoff::{Backoff, dice};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::store::{LogConnection, LogCursor, Look, News, Reach, StoreError};
@@ -42,8 +42,9 @@ impl Reader {
         let mut connection = LogConnection::new(self.lease);
         let mut pace = LookPace::default();
         let (mut suspicion, mut said) = (Suspicion::new(self.lease / 4), Said::new());
-        let mut failures = 0;
+        let mut backoff = Backoff::default();
         loop {
+            let began = Instant::now();
             let look = pace.look(self.lease * 3 / 8);
             let note = || (self.doorbell.heard(), self.clock.now());
             match Box::pin(log.look(&mut connection, look, note)).await {
@@ -51,10 +52,10 @@ impl Reader {
                     if let Some(notify) = news.notify {
                         self.doorbell.audited(asked_at, notify);
                     }
-                    if failures > 0 {
+                    if backoff.failures() > 0 {
                         self.note(None);
                     }
-                    failures = 0;
+                    backoff.succeeded();
                     let found = !news.changes.is_empty();
                     pace.found(found);
                     self.apply(&news);
@@ -68,10 +69,12 @@ impl Reader {
                     self.wait(&mut pace).await;
                 }
                 Err(error) => {
-                    failures += 1;
+                    let is_late = matches!(error, StoreError::Timeout { .. });
+                    let in_vain = if is_late { began.elapsed() } else { Duration::ZERO };
+                    let wait = backoff.failed(LONGEST_WAIT, in_vain);
                     pace = LookPace::default();
-                    self.cope(&error, failures);
-                    sleep(backoff(failures, LONGEST_WAIT)).await;
+                    self.cope(&error, backoff.failures());
+                    sleep(wait).await;
                 }
             }
         }

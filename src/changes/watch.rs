@@ -9,6 +9,8 @@ use std::time::Duration;
 use metrics::Counter;
 use tokio::time::{Instant, sleep};
 
+use crate::backoff::Backoff;
+
 /// Something that watches for changes.
 pub(super) trait Watcher: Sync {
     /// Why a life ends.
@@ -20,6 +22,11 @@ pub(super) trait Watcher: Sync {
     /// How long to wait at the most before the next life.
     fn longest_wait(_ended: &Self::Ended) -> Duration {
         Duration::from_secs(1)
+    }
+
+    /// Whether it ended because the server took too long to let it begin.
+    fn was_too_slow(_ended: &Self::Ended) -> bool {
+        false
     }
 }
 
@@ -37,7 +44,7 @@ impl Lives {
 
     /// Lives for as long as it is polled.
     pub(super) async fn live<W: Watcher>(&self, watcher: &W) -> Infallible {
-        let mut failures = 0_u32;
+        let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
             let why = match watcher.life().await {
@@ -47,13 +54,19 @@ impl Lives {
             self.ended.increment(1);
             *self.trouble_lock() = Some(why.to_string());
             // A life that lasted was a good one; only what fails again and again is waited for.
-            failures = if began.elapsed() > LASTED { 0 } else { failures + 1 };
+            let (lived, is_slow) = (began.elapsed(), W::was_too_slow(&why));
+            if lived > LASTED && !is_slow {
+                backoff.succeeded();
+            }
+            let in_vain = if is_slow { lived } else { Duration::ZERO };
+            let wait = backoff.failed(W::longest_wait(&why), in_vain);
+            let failures = backoff.failures();
             if failures <= 1 {
                 tracing::warn!(%why, "the listener for changes has to begin anew");
             } else {
                 tracing::debug!(%why, failures, "the listener for changes cannot begin");
             }
-            sleep(backoff(failures, W::longest_wait(&why))).await;
+            sleep(wait).await;
         }
     }
 
@@ -67,18 +80,4 @@ impl Lives {
     }
 }
 
-/// How long to wait after so many failures in a row: anything up to a bound that doubles, so that
-/// those who failed together do not come back together ("full jitter").
-pub(super) fn backoff(failures: u32, longest: Duration) -> Duration {
-    let most = SHORTEST_WAIT.saturating_mul(1 << failures.min(16)).min(longest);
-    most.mul_f64(dice())
-}
-
-/// Any fraction of one, one as likely as another.
-pub(super) fn dice() -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a fraction needs no more than 53 bits")]
-    getrandom::u64().map_or(0.5, |dice| (dice >> 11) as f64 / (1_u64 << 53) as f64)
-}
-
-const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 const LASTED: Duration = Duration::from_secs(5);

@@ -67,7 +67,7 @@ impl ResolverBuilder {
     #[must_use]
     pub fn start(self) -> Resolver {
         let Self { settings, store: given, database, clock } = self;
-        let clock = clock.unwrap_or_else(|| TickingClock::start());
+        let clock = clock.unwrap_or_else(|| TickingClock::start(settings.tuning.lease));
         let tuning = Arc::new(settings.tuning.clone());
         let longest = tuning.ttl.max(tuning.negative_ttl).max(tuning.max_stale);
         let cache = Arc::new(Cache::new(tuning.capacity, longest, tuning.ttl));

@@ -11,7 +11,9 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use metrics::{Gauge, gauge};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
+use crate::backoff::Backoff;
 use crate::changes::ChangeSource;
 use crate::resolver::{NotReady, Resolver};
 use crate::store::{Migrations, OpenStore};
@@ -160,37 +162,48 @@ impl Readiness {
     /// Asks for what is only known by asking, for as long as it is polled.
     pub(super) async fn keep(&self) -> Infallible {
         let Some(database) = &self.database else { return std::future::pending().await };
-        let tables = async {
-            while self.tables.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                if self.resolver.health().enabled {
-                    let unready = match database.migrate(Migrations::Status).await {
-                        Ok(status) if status.is_enough() => None,
-                        Ok(_) => Some(Unready::NotMigrated),
-                        Err(error) => Some(Unready::NotReached(error.to_string())),
-                    };
-                    *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = unready;
-                }
-                tokio::time::sleep(LOOK_AT_TABLES).await;
-            }
-        };
-        let key_usage = async {
-            loop {
-                let counted = self.resolver.key_usage().await;
-                tokio::time::sleep(match counted {
-                    Ok(key_usage) => {
-                        self.record_sealed(&key_usage);
-                        COUNT_EVERY
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "the configs could not be counted");
-                        LOOK_AT_TABLES
-                    }
-                })
-                .await;
-            }
-        };
-        let ((), never) = tokio::join!(tables, key_usage);
+        let ((), never) = tokio::join!(self.wait_for_tables(database), self.count_sealed());
         never
+    }
+
+    /// Looks at the tables until they are the right ones.
+    async fn wait_for_tables(&self, database: &OpenStore) {
+        let mut backoff = Backoff::default();
+        while self.tables.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            let (began, mut wait) = (Instant::now(), LOOK_AGAIN);
+            if self.resolver.health().enabled {
+                let unready = match database.migrate(Migrations::Status).await {
+                    Ok(status) if status.is_enough() => None,
+                    Ok(_) => Some(Unready::NotMigrated),
+                    Err(error) => {
+                        wait += backoff.failed(LOOK_AGAIN, began.elapsed());
+                        Some(Unready::NotReached(error.to_string()))
+                    }
+                };
+                *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = unready;
+            }
+            sleep(wait).await;
+        }
+    }
+
+    /// Counts now and then which key opens how many secrets.
+    async fn count_sealed(&self) -> Infallible {
+        let mut backoff = Backoff::default();
+        loop {
+            let began = Instant::now();
+            let wait = match self.resolver.key_usage().await {
+                Ok(key_usage) => {
+                    backoff.succeeded();
+                    self.record_sealed(&key_usage);
+                    COUNT_EVERY
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the configs could not be counted");
+                    LOOK_AGAIN + backoff.failed(LOOK_AGAIN, began.elapsed())
+                }
+            };
+            sleep(wait).await;
+        }
     }
 
     /// Records how many secrets each key opens; keys that open none any more are at zero.
@@ -206,5 +219,6 @@ impl Readiness {
     }
 }
 
-const LOOK_AT_TABLES: Duration = Duration::from_millis(500);
+/// How soon to look again at what was not as it should be.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const COUNT_EVERY: Duration = Duration::from_secs(60);

@@ -181,7 +181,7 @@ impl LogCursor {
             self.store.give_up_connections();
         }
         self.deadline_for_first = match &answered {
-            Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 8),
+            Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 32),
             _ => self.deadline,
         };
         let (noted, found) = answered?.answer;

@@ -22,6 +22,7 @@ use self::source::{LIBRARY, PROGRAM, Place, Tree, files_of};
 /// The rooms, the lowest floor first. ARCHITECTURE.md says what each is for.
 const FLOORS: &[&[&str]] = &[
     &[
+        "backoff",
         "clock",
         "keyring",
         "lifecycle",
