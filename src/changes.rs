@@ -4,6 +4,7 @@
 //! something to read in it. Whoever reads it keeps its place, and after a gap catches up from there;
 //! only where the log no longer reaches back is everything put in doubt.
 
+mod applied;
 #[cfg(feature = "postgres")]
 pub(crate) mod doorbell;
 mod feed;
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 pub(crate) use self::feed::ChangeFeed;
 pub(crate) use self::metrics::ChangesCounted;
+pub(crate) use self::watch::dice;
 
 /// By which way a resolver learns of changes at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

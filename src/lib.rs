@@ -63,6 +63,7 @@ mod token;
 mod cache;
 mod change;
 mod changes;
+pub mod nodes;
 mod resolver;
 pub mod store;
 // What people enter.

@@ -49,6 +49,7 @@ use crate::change::Change;
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, Moment};
 use crate::lifecycle::Lifecycle;
+use crate::nodes::{Nodes, Registration};
 use crate::number::Caller;
 use crate::settings::{Settings, Tuning};
 use crate::store::OpenStore;
@@ -87,6 +88,8 @@ struct Engine {
     database: Option<OpenStore>,
     /// Where changes come from. `None`: the embedder reports them.
     feed: Option<Arc<ChangeFeed>>,
+    /// Its row among the nodes. `None`: it has no feed, or is not to be listed.
+    registration: Option<Arc<Registration>>,
     health_state: HealthState,
     lifecycle: Lifecycle,
     tuning: Arc<Tuning>,
@@ -196,6 +199,13 @@ impl Resolver {
     #[must_use]
     pub fn health(&self) -> Health {
         self.engine.health()
+    }
+
+    /// The nodes of its database, this one among them. `None`: no database is named, or another store
+    /// was given.
+    #[must_use]
+    pub fn nodes(&self) -> Option<Nodes> {
+        self.engine.database.as_ref().map(Nodes::of)
     }
 
     /// Ends when [`stop`](Self::stop) is called.

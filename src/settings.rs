@@ -9,6 +9,7 @@ mod doubts;
 pub mod env;
 mod file;
 mod names;
+mod node;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod problem;
@@ -25,6 +26,7 @@ pub use self::builder::SettingsBuilder;
 pub use self::env::{VARIABLES, Variable};
 pub(crate) use self::file::FileStamp;
 pub use self::names::LIBPQ;
+pub(crate) use self::node::host_name;
 pub use self::problem::{Problem, SettingsError, Warning};
 use self::reader::SettingsReader;
 pub use self::reader::parse_duration;
@@ -76,6 +78,8 @@ pub struct Settings {
     pub ring: Option<Arc<KeyRing>>,
     /// The credentials of the environment, and when they may serve.
     pub environment: EnvironmentValues,
+    /// `NODE_NAME`, or the name of the machine: by what people know this process among others.
+    pub node_name: String,
     /// Where configs and numbers are. `None`: the environment serves.
     pub database: Option<Database>,
     /// How destinations without a country code are read.
@@ -91,6 +95,8 @@ pub struct Settings {
     pub tuning: Tuning,
     /// What is odd about them, though they are valid.
     pub warnings: Vec<Warning>,
+    /// Of the settings that all nodes must share.
+    fingerprint: String,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
     startup: StartupSettings,
 }
@@ -252,6 +258,22 @@ impl Settings {
         SettingsBuilder::default()
     }
 
+    /// A fingerprint of the settings that all nodes must share, in 16 hex digits: those that decide what
+    /// an answer is, and how old it may be. No secret is part of it.
+    ///
+    /// ```
+    /// use trunkline::Settings;
+    ///
+    /// let written = |ttl| Settings::builder().set("CACHE_TTL", ttl).build().map(|it| it.fingerprint().to_owned());
+    /// assert_eq!(written("5m")?, written("300s")?);
+    /// assert_ne!(written("5m")?, written("10m")?);
+    /// # Ok::<(), trunkline::settings::SettingsError>(())
+    /// ```
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// Reads the process environment.
     ///
     /// # Errors
@@ -269,6 +291,7 @@ impl Settings {
     pub fn read(values: &Values) -> Result<Self, SettingsError> {
         let mut reader = SettingsReader::new(values);
         reader.log_format();
+        let node_name = reader.node_name();
         let mut settings = Self {
             enabled: reader.enabled(),
             database_off: reader.database_off(),
@@ -276,13 +299,15 @@ impl Settings {
             routing: reader.routing(),
             ring: reader.ring(),
             environment: reader.environment(),
-            database: reader.database(),
+            database: reader.database(&node_name),
+            node_name,
             #[cfg(feature = "server")]
             http_listen: reader.http_listen(),
             #[cfg(feature = "server")]
             http_hosts: reader.http_hosts(),
             tuning: reader.tuning(),
             warnings: Vec::new(),
+            fingerprint: node::fingerprint(values),
             startup: startup(values),
         };
         settings.warnings = reader.warnings(&settings);

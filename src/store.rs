@@ -14,6 +14,7 @@ mod lock_holder;
 mod log_cursor;
 mod metrics;
 mod migrations;
+mod nodes;
 mod open;
 mod pool;
 #[cfg(feature = "postgres")]
@@ -42,6 +43,8 @@ pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
 pub(crate) use self::log_cursor::{LogConnection, LogCursor, Look, News, Reach};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
+pub(crate) use self::nodes::{ChangePlace, NodeCensus, NodeReport, NodeRows, NodeWritten};
+pub use self::nodes::{Node, NodeState, UnlistedNode};
 pub use self::open::OpenStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;

@@ -121,6 +121,12 @@ metrics! {
         "Tasks beside the callers that panicked and were started again";
     SEALED: Kind::Gauge, "trunkline_sealed_secrets" ["key" "role"]
         "Configs by the key that opens their secret: the first key, which seals, an older one, or none";
+    NODES: Kind::Gauge, "trunkline_nodes" ["state"]
+        "Nodes of the database that count, as this one sees them";
+    NODE_VARIANTS: Kind::Gauge, "trunkline_node_variants" ["of"]
+        "How many different key rings, settings and versions the live nodes have: 1 where all agree";
+    NODE_LISTED: Kind::Gauge, "trunkline_node_listed" []
+        "1 while this node is listed among the nodes";
     CALLS: Kind::Counter, "trunkline_calls_total" ["outcome"]
         "Calls, by what became of them";
     CALL_TIME: Kind::Histogram(CALL_BUCKETS), "trunkline_call_duration_seconds" ["part"]

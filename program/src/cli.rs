@@ -14,6 +14,7 @@ mod input;
 mod key;
 mod livekit;
 mod log;
+mod nodes;
 mod number;
 mod output;
 mod plain;
@@ -86,6 +87,9 @@ enum Command {
     /// Manage the numbers of tenants
     #[command(subcommand)]
     Number(number::Number),
+    /// List the processes that resolve from the database, and wait until all have seen a change
+    #[command(subcommand)]
+    Nodes(nodes::Nodes),
     /// Print the credentials that a number gets, and why
     Resolve(resolve::Resolve),
     /// Print whether a number may call another one, and what is dialled
@@ -134,12 +138,16 @@ impl Context {
         Ok(settings)
     }
 
-    /// What places calls, by these settings, and the database that it asks.
-    pub(crate) fn dispatcher(&self) -> Result<(Dispatcher, Option<OpenStore>), Failure> {
+    /// What places calls, by these settings, and the database that it asks. `listed`: which program it
+    /// is among the nodes, if it runs for long.
+    pub(crate) fn dispatcher(
+        &self,
+        listed: Option<&str>,
+    ) -> Result<(Dispatcher, Option<OpenStore>), Failure> {
         let settings = self.patient_settings()?;
         let livekit = LiveKit::new((&settings.tuning).into());
         let database = settings.database.as_ref().map(|_| open(&settings)).transpose()?;
-        let resolver = resolver(settings, database.as_ref());
+        let resolver = resolver(settings, database.as_ref(), listed);
         Ok((Dispatcher::new(resolver, livekit), database))
     }
 
@@ -158,9 +166,18 @@ impl Context {
     }
 }
 
-/// A resolver on a database that is open already, if there is one.
-pub(crate) fn resolver(settings: Settings, database: Option<&OpenStore>) -> Resolver {
+/// A resolver on a database that is open already, if there is one. `listed`: which program it is among
+/// the nodes, if it runs for long.
+pub(crate) fn resolver(
+    settings: Settings,
+    database: Option<&OpenStore>,
+    listed: Option<&str>,
+) -> Resolver {
     let builder = Resolver::builder(settings);
+    let builder = match listed {
+        Some(program) => builder.program(program),
+        None => builder.unlisted(),
+    };
     match database {
         Some(database) => builder.database(database.clone()).start(),
         None => builder.start(),
@@ -230,6 +247,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Db(db) => db.run(context).await,
         Command::Livekit(livekit) => livekit.run(context).await,
         Command::Number(number) => number.run(context).await,
+        Command::Nodes(nodes) => nodes.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,
         Command::Call(call) => call.run(context).await,

@@ -91,7 +91,7 @@ def quantile(delays: Counter[float], part: float) -> float:
 
 
 def connections(server: Server) -> int:
-    return int(server.ask("select count(*) from pg_stat_activity where application_name = 'trunkline'"))
+    return int(server.ask("select count(*) from pg_stat_activity where application_name like 'trunkline%'"))
 
 
 def committed(server: Server) -> int:

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ChangeSource;
+use super::applied::Applied;
 #[cfg(feature = "postgres")]
 use super::doorbell::Doorbell;
 #[cfg(feature = "postgres")]
@@ -26,6 +27,7 @@ use crate::store::{LogCursor, PostgresStore};
 pub(crate) struct ChangeFeed {
     watchers: Watchers,
     log: Arc<dyn ChangeLog>,
+    applied: Applied,
     cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     /// Of the listener, or of the poller.
@@ -56,7 +58,7 @@ impl ChangeFeed {
     ) -> Self {
         let lives = Lives::new(counted.lives_ended.clone());
         let (cache, clock) = (Arc::clone(cache), Arc::clone(clock));
-        let log_trouble = Arc::<Mutex<_>>::default();
+        let (log_trouble, applied) = (Arc::<Mutex<_>>::default(), Applied::default());
         // No hit counts before something has proven that changes are heard.
         cache.fence.end_lease();
         let log = opened.change_log();
@@ -77,6 +79,7 @@ impl ChangeFeed {
                     cache: Arc::clone(&cache),
                     clock: Arc::clone(&clock),
                     counted,
+                    applied: applied.clone(),
                     trouble: Arc::clone(&log_trouble),
                     lease,
                     poll: tuning.log_poll,
@@ -89,12 +92,13 @@ impl ChangeFeed {
                 cache: Arc::clone(&cache),
                 clock: Arc::clone(&clock),
                 counted,
+                applied: applied.clone(),
                 interval: tuning.poll,
                 lease: tuning.lease,
                 deadline: tuning.store_deadline,
             }),
         };
-        Self { watchers, log, cache, clock, lives, log_trouble }
+        Self { watchers, log, applied, cache, clock, lives, log_trouble }
     }
 
     /// Feeds for as long as it is polled.
@@ -117,6 +121,11 @@ impl ChangeFeed {
     /// Forgets the changes that are older than this, and returns how many.
     pub(crate) async fn prune(&self, older_than: Duration) -> Result<u64, StoreError> {
         self.log.prune_changes(older_than).await
+    }
+
+    /// What of the log has been applied.
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.applied
     }
 
     /// By which way changes are learned of.

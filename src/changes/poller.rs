@@ -13,6 +13,7 @@ use std::time::Duration;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::{MissedTickBehavior, timeout};
 
+use super::applied::Applied;
 use super::metrics::ChangesCounted;
 use super::watch::Watcher;
 use crate::cache::Cache;
@@ -26,6 +27,7 @@ pub(crate) struct Poller {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counted: ChangesCounted,
+    pub(crate) applied: Applied,
     pub(crate) interval: Duration,
     pub(crate) lease: Duration,
     /// How long one look may take.
@@ -44,6 +46,7 @@ impl Watcher for Poller {
         let mut newest = self.store.newest_change().await?;
         self.cache.fence.doubt();
         self.counted.doubted();
+        self.applied.note(&newest.to_string(), true);
         tracing::debug!(newest, "looking for changes");
 
         let mut look = tokio::time::interval(self.interval);
@@ -54,7 +57,9 @@ impl Watcher for Poller {
             let version_now = self.in_time(data_version(&mut connection)).await?;
             if version_now != version {
                 self.store.audit().await?;
-                newest = self.catch_up(newest).await?;
+                let before = newest;
+                newest = self.catch_up(before).await?;
+                self.applied.note(&newest.to_string(), newest != before);
                 version = version_now;
             }
             self.cache.fence.renew_lease(looked_at.after(self.lease));
@@ -130,6 +135,7 @@ mod tests {
             cache: Arc::new(Cache::new(1, minute, minute)),
             clock: Arc::new(clock),
             counted: ChangesCounted::new(),
+            applied: Applied::default(),
             interval: Duration::from_millis(1),
             lease: minute,
             deadline: Duration::from_secs(2),

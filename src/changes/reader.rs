@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::applied::Applied;
 use super::doorbell::{Doorbell, Suspicion};
 use super::metrics::ChangesCounted;
 use crate::backoff::{Backoff, dice};
@@ -28,6 +29,7 @@ pub(crate) struct Reader {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counted: ChangesCounted,
+    pub(crate) applied: Applied,
     /// Why the last look failed, for those who ask.
     pub(crate) trouble: Arc<StdMutex<Option<String>>>,
     pub(crate) lease: Duration,
@@ -59,6 +61,9 @@ impl Reader {
                     let found = !news.changes.is_empty();
                     pace.found(found);
                     self.apply(&news);
+                    if let Some(snapshot) = log.snapshot_read() {
+                        self.applied.note(snapshot, found || news.reach != Reach::Complete);
+                    }
                     self.doorbell.looked(asked_at);
                     let (by_now, now) = (self.doorbell.heard(), self.clock.now());
                     let should_be_heard = found && !self.doorbell.is_muted();

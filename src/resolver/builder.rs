@@ -19,7 +19,8 @@ use crate::cache::{Cache, Lifetimes};
 use crate::changes::ChangeFeed;
 use crate::clock::{Clock, TickingClock};
 use crate::lifecycle::Lifecycle;
-use crate::settings::Settings;
+use crate::nodes::{NodeIdentity, Registration};
+use crate::settings::{Settings, host_name};
 use crate::store::{OpenStore, Store};
 
 /// Builds a [`Resolver`]. Nothing runs, and nothing is opened, before [`start`](Self::start).
@@ -29,11 +30,14 @@ pub struct ResolverBuilder {
     database: Option<OpenStore>,
     /// The machine's, unless somebody gave another one.
     clock: Option<Arc<dyn Clock>>,
+    /// What it is called among the nodes. `None`: as the program's file is.
+    program: Option<String>,
+    is_listed: bool,
 }
 
 impl ResolverBuilder {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, store: None, database: None, clock: None }
+        Self { settings, store: None, database: None, clock: None, program: None, is_listed: true }
     }
 
     /// A store in place of the database that the settings name. It has no change feed: report its
@@ -58,6 +62,20 @@ impl ResolverBuilder {
         self
     }
 
+    /// Which program this is among the nodes of its database. Without it, the name of the program's file.
+    #[must_use]
+    pub fn program(mut self, program: &str) -> Self {
+        self.program = Some(program.to_owned());
+        self
+    }
+
+    /// Leaves it out of the list of nodes: for a program that asks once and ends.
+    #[must_use]
+    pub fn unlisted(mut self) -> Self {
+        self.is_listed = false;
+        self
+    }
+
     /// Starts the resolver and the tasks beside it. Opens no connection yet: that happens with the
     /// first load, and with hot reload, neither of which begins under `DATABASE_OFF`.
     ///
@@ -66,7 +84,7 @@ impl ResolverBuilder {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn start(self) -> Resolver {
-        let Self { settings, store: given, database, clock } = self;
+        let Self { settings, store: given, database, clock, program, is_listed } = self;
         let clock = clock.unwrap_or_else(|| TickingClock::start(settings.tuning.lease));
         let tuning = Arc::new(settings.tuning.clone());
         let longest = tuning.ttl.max(tuning.negative_ttl).max(tuning.max_stale);
@@ -78,6 +96,16 @@ impl ResolverBuilder {
         let feed = database.clone().map(|database| {
             let counted = telemetry.changes.clone();
             Arc::new(ChangeFeed::new(database, &tuning, &cache, &clock, counted))
+        });
+        let registration = database.as_ref().filter(|_| is_listed).map(|database| {
+            let identity = NodeIdentity {
+                name: settings.node_name.clone(),
+                host: host_name(),
+                program: program.unwrap_or_else(own_name),
+                lease: tuning.lease,
+                max_stale: tuning.max_stale,
+            };
+            Arc::new(Registration::new(database, identity))
         });
         let store = given.or_else(|| database.as_ref().map(OpenStore::store));
         let (live, lifecycle) =
@@ -114,6 +142,7 @@ impl ResolverBuilder {
             loader,
             database,
             feed,
+            registration,
             health_state: HealthState::default(),
             lifecycle,
             tuning,
@@ -122,6 +151,13 @@ impl ResolverBuilder {
         engine.start_tasks();
         Resolver { engine }
     }
+}
+
+/// The name of the program's file.
+fn own_name() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_deref().and_then(|path| path.file_name());
+    name.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 impl fmt::Debug for ResolverBuilder {

@@ -5,6 +5,7 @@
 //! of any number is one statement. A resolver that was ready stays so while its database is away,
 //! as long as memory or the environment has an answer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use super::{Engine, Resolver};
 use crate::changes::ChangeSource;
+use crate::nodes::NodeFacts;
 use crate::settings::Warm;
 
 /// What the tasks have found.
@@ -48,6 +50,8 @@ pub struct Health {
     pub found_stale: u64,
     /// The longest time for which an answer was seen to serve after the database had another one.
     pub max_staleness: Duration,
+    /// Why it is not listed among the nodes of its database. It answers all the same.
+    pub unlisted: Option<String>,
     /// Why it is not ready for calls. It stays ready without its database while it has answers.
     pub not_ready: Option<NotReady>,
 }
@@ -122,7 +126,21 @@ impl Engine {
             checked: found.checked.load(Ordering::Acquire),
             found_stale: found.found_stale.load(Ordering::Acquire),
             max_staleness: Duration::from_nanos(found.max_staleness.load(Ordering::Acquire)),
+            unlisted: self.registration.as_ref().and_then(|registration| registration.unlisted()),
             not_ready,
+        }
+    }
+
+    /// What is told of it among the nodes.
+    pub(super) fn node_facts(&self) -> NodeFacts {
+        let running = self.live.running();
+        let keys = running.ring.as_ref().map(|ring| ring.key_ids()).unwrap_or_default();
+        let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        NodeFacts {
+            keys: keys.join(","),
+            settings: Arc::clone(&running.fingerprint),
+            hearing: self.change_source(),
+            cached: self.cache.len(),
         }
     }
 

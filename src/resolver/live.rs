@@ -55,6 +55,8 @@ pub(super) struct Running {
     #[cfg(feature = "dispatch")]
     pub(super) routing: crate::routing::Reading,
     pub(super) ring: Option<Arc<KeyRing>>,
+    /// Of the settings that all nodes must share.
+    pub(super) fingerprint: Arc<str>,
     pub(super) environment: Arc<Environment>,
     /// The answer for every caller while the database is not asked.
     off: Arc<CacheEntry>,
@@ -196,6 +198,7 @@ impl Live {
 impl Running {
     fn new(settings: Settings, has_store: bool, clock: &Arc<dyn Clock>) -> Self {
         let flag = Flag { enabled: settings.enabled, database_off: settings.database_off };
+        let fingerprint = settings.fingerprint().into();
         let environment = Arc::new(Environment::new(settings.environment, Arc::clone(clock)));
         Self {
             flag,
@@ -204,6 +207,7 @@ impl Running {
             #[cfg(feature = "dispatch")]
             routing: settings.routing,
             ring: settings.ring,
+            fingerprint,
             environment,
         }
     }
@@ -227,6 +231,7 @@ impl Running {
             #[cfg(feature = "dispatch")]
             routing: self.routing.clone(),
             ring: self.ring.clone(),
+            fingerprint: Arc::clone(&self.fingerprint),
             environment,
         })
     }

@@ -35,6 +35,9 @@ impl Resolver {
         if let (Some(opened), Some(database)) = (&engine.database, &database) {
             opened.renew(database);
         }
+        if let Some(registration) = &engine.registration {
+            registration.tell_news();
+        }
         Ok(())
     }
 

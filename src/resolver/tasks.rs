@@ -1,4 +1,5 @@
-//! The background tasks: change feed, sweep, refresh, pruning, self-check and warm-up. A task that
+//! The background tasks: change feed, the row among the nodes, sweep, refresh, pruning, self-check and
+//! warm-up. A task that
 //! panics is started again.
 //!
 //! **Invariant:** no task keeps a resolver alive that nobody holds any more.
@@ -16,7 +17,7 @@ use super::live::Switches;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
 use crate::cache::{EntryId, SWEEP};
-use crate::changes::ChangeSource;
+use crate::changes::{ChangeFeed, ChangeSource};
 use crate::settings::Warm;
 use crate::store::StoreError;
 
@@ -28,6 +29,7 @@ impl Engine {
     pub(super) fn start_tasks(self: &Arc<Self>) {
         let asked: When = |switches| switches.database;
         if let Some(feed) = &self.feed {
+            self.be_listed(feed, asked);
             let feed = Arc::clone(feed);
             self.start("changes", asked, move |_| {
                 let feed = Arc::clone(&feed);
@@ -43,6 +45,27 @@ impl Engine {
         let wanted = Arc::new(tokio::sync::Mutex::new(wanted));
         self.start("sweeper", |_| true, move |engine| sweep(engine, in_use.clone()));
         self.start("refresh", |_| true, move |engine| refresh(engine, Arc::clone(&wanted)));
+    }
+
+    /// Keeps its row among the nodes, and takes it away when the resolver stops or is dropped.
+    fn be_listed(self: &Arc<Self>, feed: &ChangeFeed, when: When) {
+        let Some(registration) = &self.registration else { return };
+        let (applied, kept) = (feed.applied().clone(), Arc::clone(registration));
+        self.start("nodes", when, move |engine| {
+            let (applied, kept) = (applied.watch(), Arc::clone(&kept));
+            async move {
+                let facts = || engine.upgrade().map(|engine| engine.node_facts());
+                kept.keep(applied, facts).await;
+            }
+        });
+        let (stopping, live) = (self.lifecycle.stopping(), Arc::clone(&self.live));
+        let registration = Arc::clone(registration);
+        self.lifecycle.spawn("leave nodes", async move {
+            stopping.cancelled().await;
+            if live.asks_database() {
+                registration.leave().await;
+            }
+        });
     }
 
     /// Runs a task while its switches are on, until the resolver stops.

@@ -155,6 +155,7 @@ impl Readiness {
             "lease": self.resolver.hears_changes(),
             "trouble": health.trouble,
             "cached": health.cached,
+            "unlisted": health.unlisted,
         });
         (status, report)
     }

@@ -94,6 +94,10 @@ variables! {
         STORE_DEADLINE = "2s"
             "How long one statement may take, including the wait for a connection."
     }
+    "Nodes": {
+        NODE_NAME = ""
+            "The name by which people know this process among those that share the database: `trunkline nodes list` and the application_name of its sessions (trunkline/NAME) show it. Not set: the name of the machine. 53 characters of ASCII are kept."
+    }
     "Cache": {
         CACHE_CAPACITY = "1000000"
             "The greatest number of answers in memory."

@@ -213,7 +213,11 @@ impl<'a> SettingsReader<'a> {
         self.with(name, read).unwrap_or_default()
     }
 
-    pub(super) fn database(&mut self) -> Option<Database> {
+    pub(super) fn node_name(&mut self) -> String {
+        self.with("NODE_NAME", super::node::node_name).unwrap_or_else(super::node::host_name)
+    }
+
+    pub(super) fn database(&mut self, node_name: &str) -> Option<Database> {
         let schema = self.with("DB_SCHEMA", schema)?;
         let url = self.values.get("DATABASE_URL");
         #[cfg(feature = "sqlite")]
@@ -230,13 +234,13 @@ impl<'a> SettingsReader<'a> {
         }
         #[cfg(feature = "postgres")]
         if url.map_or_else(|| self.names_a_server(), is_postgres) {
-            return self.postgres(url, schema);
+            return self.postgres(url, schema, node_name);
         }
         if url.is_some() {
             let message = "must begin with postgres://, postgresql:// or sqlite:";
             self.problem("DATABASE_URL", message.to_owned(), None);
         }
-        let _ = schema;
+        let _ = (schema, node_name);
         None
     }
 
@@ -247,11 +251,14 @@ impl<'a> SettingsReader<'a> {
     }
 
     #[cfg(feature = "postgres")]
-    fn postgres(&mut self, url: Option<&str>, schema: String) -> Option<Database> {
+    fn postgres(&mut self, url: Option<&str>, schema: String, node_name: &str) -> Option<Database> {
         match super::postgres::way(url, self.values) {
             Ok(way) => {
                 self.warnings.extend(way.warnings);
-                Some(Database(DatabaseTarget::Postgres { options: Box::new(way.options), schema }))
+                // Also where the URL names another one: sessions are found by it.
+                let options =
+                    way.options.application_name(&super::node::application_name(node_name));
+                Some(Database(DatabaseTarget::Postgres { options: Box::new(options), schema }))
             }
             Err((variable, message)) => {
                 self.problem(variable, message, None);
@@ -297,7 +304,7 @@ fn schema(text: &str) -> Result<String, String> {
     }
 }
 
-fn switch(text: &str) -> Result<bool, String> {
+pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),

@@ -8,6 +8,8 @@ pub enum Access {
     Service,
     /// Edits configs and numbers.
     Editor,
+    /// Is listed among the nodes. A service without it answers as well.
+    Node,
 }
 
 impl Access {
@@ -22,6 +24,9 @@ impl Access {
                 ("update", &[CONFIGS, NUMBERS]),
                 ("delete", &[CONFIGS, NUMBERS]),
             ],
+            Self::Node => {
+                &[("select", NODES), ("insert", NODES), ("update", NODES), ("delete", NODES)]
+            }
         }
     }
 }
@@ -120,4 +125,5 @@ pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CHANGES: &str = "voice_agent_changes";
+const NODES: &[&str] = &["trunkline_nodes"];
 pub(super) const BOOK: &str = "trunkline_migrations";

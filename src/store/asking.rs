@@ -59,7 +59,7 @@ impl<S: Session> Pool<S> {
         values: &[Value<'_>],
     ) -> Result<u64, StoreError> {
         self.asking(statement.name, async {
-            let mut connection = self.acquire_to_write(statement.name).await?;
+            let mut connection = self.acquire_to_write(statement).await?;
             let until = connection.until();
             let rows = timeout_at(until, connection.session().execute(statement, values)).await;
             connection.release(rows)
@@ -75,7 +75,7 @@ impl<S: Session> Pool<S> {
         read: impl Fn(&S::Row) -> Result<T, sqlx::Error> + Send + Sync,
     ) -> Result<Option<T>, StoreError> {
         self.asking(statement.name, async {
-            let mut connection = self.acquire_to_write(statement.name).await?;
+            let mut connection = self.acquire_to_write(statement).await?;
             let until = connection.until();
             let rows = timeout_at(until, connection.session().fetch(statement, values, read)).await;
             Ok(connection.release(rows)?.into_iter().next())
@@ -90,7 +90,7 @@ impl<S: Session> Pool<S> {
         statements: &[(Statement, Vec<Value<'_>>)],
     ) -> Result<(), StoreError> {
         self.asking(name, async {
-            let mut connection = self.acquire_to_write(name).await?;
+            let mut connection = self.acquire_alive(name, self.until()).await?;
             let until = connection.until();
             let done = timeout_at(until, connection.session().execute_all(statements)).await;
             connection.release(done)
@@ -98,7 +98,9 @@ impl<S: Session> Pool<S> {
         .await
     }
 
-    async fn acquire_to_write(&self, name: &'static str) -> Result<Pooled<S>, StoreError> {
-        self.acquire_alive(name, self.until()).await
+    async fn acquire_to_write(&self, statement: &Statement) -> Result<Pooled<S>, StoreError> {
+        let mut connection = self.acquire_alive(statement.name, self.until()).await?;
+        connection.in_passing(statement.in_passing);
+        Ok(connection)
     }
 }

@@ -198,6 +198,11 @@ impl LogCursor {
         Ok((noted, news))
     }
 
+    /// What had committed at the last look, as `pg_current_snapshot()` writes it.
+    pub(crate) fn snapshot_read(&self) -> Option<&str> {
+        self.horizon.as_ref().map(|horizon| horizon.snapshot.as_str())
+    }
+
     /// The newest place in the log that is known.
     fn newest(&self) -> i64 {
         self.horizon.as_ref().map_or(0, |horizon| horizon.newest)

@@ -8,7 +8,7 @@ use super::PostgresStore;
 use super::SqliteStore;
 use super::{
     AdminStore, ChangeLog, Creators, Grants, Inspection, MigrateError, MigrationStatus, Migrations,
-    Misfit, Store, StoreError, Trial,
+    Misfit, NodeRows, Store, StoreError, Trial, UnlistedNode,
 };
 use crate::settings::{Database, DatabaseTarget, Tuning};
 
@@ -105,6 +105,31 @@ impl OpenStore {
             Self::Postgres(store) => Arc::clone(store) as _,
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// The rows of its nodes.
+    pub(crate) fn node_rows(&self) -> Arc<dyn NodeRows> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Programs that are connected as nodes are and have no row, as far as the database knows of
+    /// sessions.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(clippy::unused_async, reason = "nothing of SQLite is asked")
+    )]
+    pub(crate) async fn unlisted_nodes(&self) -> Result<Vec<UnlistedNode>, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.unlisted_nodes().await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(Vec::new()),
         }
     }
 

@@ -154,12 +154,22 @@ const UNUSED_FOR: Duration = Duration::from_secs(60);
 
 /// What only Postgres understands.
 const DIALECT: Dialect = Dialect {
-    parts: &[("{age}", AGE), ("{config_named}", CONFIG_NAMED), ("{rules_object}", RULES_OBJECT)],
+    parts: &[
+        ("{age}", AGE),
+        ("{config_named}", CONFIG_NAMED),
+        ("{rules_object}", RULES_OBJECT),
+        ("{node_age}", NODE_AGE),
+        ("{counts_for}", "greatest(n.max_stale, 30)"),
+        ("{applied}", "cast($11 as pg_snapshot)"),
+        ("{now}", "clock_timestamp()"),
+        ("{clock}", "cast(extract(epoch from clock_timestamp()) as double precision)"),
+    ],
     route: ROUTE,
     routes: ROUTES,
     assign: ASSIGN,
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
+    nodes_and_change: NODES_AND_CHANGE,
 };
 
 /// The rules as an object, also where an adopted column has the type json.
@@ -168,6 +178,10 @@ const RULES_OBJECT: &str = "case when jsonb_typeof(cast(rules as jsonb)) = 'obje
 
 /// How long ago a change was written.
 const AGE: &str = "cast(extract(epoch from clock_timestamp() - changed_at) as double precision)";
+
+/// How long ago a node gave its last sign of life.
+const NODE_AGE: &str =
+    "cast(extract(epoch from clock_timestamp() - n.refreshed_at) as double precision)";
 
 /// The id that the rules name; null for what is none. A text that is no UUID must not reach the cast,
 /// so a pattern guards it: every form that Postgres reads, braces and missing hyphens included. The
@@ -228,3 +242,23 @@ const PRUNE_CHANGES: &str = "
         ) or xact >= pg_snapshot_xmax(pg_current_snapshot())
             and seq < (select max(seq) from {schema}.voice_agent_changes)
     )";
+
+/// Whether the snapshot of a node's last look has the transaction of the change. Of a change that was
+/// pruned that is not known any more. It was from before the transaction of every row that is left, so
+/// a snapshot by which all up to such a one had ended has it.
+const NODES_AND_CHANGE: &str = "
+    select {node_columns}, cast(case
+        when n.applied is null then 0
+        when logged.xact is not null and pg_visible_in_snapshot(logged.xact, n.applied) then 1
+        when logged.xact is null and pg_snapshot_xmin(n.applied) > oldest.xact then 1
+        else 0
+    end as bigint) as seen
+    from {schema}.trunkline_nodes as n
+    left join {schema}.voice_agent_changes as logged on logged.seq = $1
+    left join (
+        select xact from {schema}.voice_agent_changes
+        where operation <> 'begin'
+        order by seq limit 1
+    ) as oldest on true
+    where {counts}
+    order by n.name, n.id limit 10000";

@@ -1,13 +1,14 @@
 //! SQL stores: the three traits of a store, implemented once for both databases.
 //!
 //! Placeholders, `returning`, UUIDs, JSON and time stamps mean the same on both through sqlx. What
-//! differs (casts to a UUID, editing JSON, lists) is told by the [`Dialect`]. Columns that an
+//! differs (casts to a UUID, editing JSON, lists, times) is told by the [`Dialect`]. Columns that an
 //! adopted table may leave null are read as empty text; what empty text means is decided where rows
 //! are used.
 
 mod admin;
 mod answering;
 mod change_log;
+mod nodes;
 mod read;
 
 #[cfg(feature = "postgres")]
@@ -16,6 +17,7 @@ pub(super) use self::change_log::read_change;
 use self::admin::Administering;
 use self::answering::Answering;
 use self::change_log::{CHANGE_COLUMNS, Logging};
+use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
 use super::pool::Pool;
 use super::session::Session;
 use super::statement::Templates;
@@ -41,6 +43,7 @@ pub(super) struct Dialect {
     pub(super) assign: &'static str,
     pub(super) unassign: &'static str,
     pub(super) prune_changes: &'static str,
+    pub(super) nodes_and_change: &'static str,
 }
 
 impl Dialect {
@@ -55,6 +58,7 @@ pub(super) struct Statements {
     answering: Answering,
     administering: Administering,
     logging: Logging,
+    listing: Listing,
 }
 
 impl Statements {
@@ -64,6 +68,7 @@ impl Statements {
             answering: Answering::new(templates, dialect),
             administering: Administering::new(templates, dialect),
             logging: Logging::new(templates, dialect),
+            listing: Listing::new(templates, dialect),
         }
     }
 }
@@ -106,4 +111,6 @@ const PARTS: &[(&str, &str)] = &[
     ("{this_number}", "{digits} = $1 and tenant_id = $2"),
     ("{digits}", "ltrim(country_code, '+0 ') || cast(base_number as text)"),
     ("{change_columns}", CHANGE_COLUMNS),
+    ("{node_columns}", NODE_COLUMNS),
+    ("{counts}", COUNTS),
 ];

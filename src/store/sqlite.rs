@@ -177,12 +177,21 @@ impl SqlStore for SqliteStore {
 
 /// What only SQLite understands.
 const DIALECT: Dialect = Dialect {
-    parts: &[("{age}", AGE), ("{config_named}", CONFIG_NAMED)],
+    parts: &[
+        ("{age}", AGE),
+        ("{config_named}", CONFIG_NAMED),
+        ("{node_age}", "((julianday('now') - julianday(n.refreshed_at)) * 86400.0)"),
+        ("{counts_for}", "max(n.max_stale, 30)"),
+        ("{applied}", "cast($11 as integer)"),
+        ("{now}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
+        ("{clock}", "((julianday('now') - 2440587.5) * 86400.0)"),
+    ],
     route: ROUTE,
     routes: ROUTES,
     assign: ASSIGN,
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
+    nodes_and_change: NODES_AND_CHANGE,
 };
 
 /// How long ago a change was written.
@@ -232,6 +241,13 @@ const PRUNE_CHANGES: &str = "
         where changed_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', -$1 || ' seconds')
         order by seq desc limit 1
     )";
+
+/// One writer at a time makes the order of places that of commits.
+const NODES_AND_CHANGE: &str = "
+    select {node_columns}, coalesce(n.applied >= $1, 0) as seen
+    from {schema}.trunkline_nodes as n
+    where {counts}
+    order by n.name, n.id limit 10000";
 
 /// Every trigger that the steps make: its name and its text.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -39,6 +39,7 @@ const FLOORS: &[&[&str]] = &[
     &["settings"],
     &["store"],
     &["changes", "draft"],
+    &["nodes"],
     &["resolver"],
     &["dispatch"],
     &["official", "server"],
@@ -47,8 +48,17 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// Modules whose children import each other in one direction.
-const ORDERED: &[&str] =
-    &["cache", "changes", "cli", "dispatch", "dispatch::batch", "draft", "resolver", "store"];
+const ORDERED: &[&str] = &[
+    "cache",
+    "changes",
+    "cli",
+    "dispatch",
+    "dispatch::batch",
+    "draft",
+    "nodes",
+    "resolver",
+    "store",
+];
 
 /// Who does not know of whom, within a room.
 const APART: &[(&str, &str)] = &[("changes::watch", "changes::feed")];

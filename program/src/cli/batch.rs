@@ -113,7 +113,7 @@ impl Run {
         let exporter = exporter()?;
         // Nothing has recorded to another one before.
         let _installed = self.listen.is_some() && exporter.install();
-        let (dispatcher, database) = context.dispatcher()?;
+        let (dispatcher, database) = context.dispatcher(Some("trunkline batch"))?;
         let cancel = CancellationToken::new();
         let dial = self.dialling.dial();
         let end = CancellationToken::new();

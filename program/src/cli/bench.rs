@@ -65,7 +65,7 @@ impl Bench {
         let settings = self.settings(context, folder.path())?;
         let database = open(&settings)?;
         let callers = self.callers(&settings, &database).await?;
-        let resolver = Resolver::builder(settings).database(database).start();
+        let resolver = Resolver::builder(settings).database(database).unlisted().start();
         let hears = async {
             while !resolver.hears_changes() {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -91,7 +91,7 @@ impl PlaceCall {
         let phone = self.dialling.phone()?;
         let request = CallRequest { job, fields, dial, confirm_agent, phone, ..new }.named();
         request.check().map_err(|wrong| Failure::usage("call_malformed", wrong.to_string()))?;
-        let (dispatcher, _) = context.dispatcher()?;
+        let (dispatcher, _) = context.dispatcher(None)?;
         let done = if self.dry_run {
             rehearse(context, &dispatcher, &request).await
         } else {
@@ -178,7 +178,7 @@ fn fields(text: &str) -> Result<Map<String, Value>, Failure> {
 }
 
 async fn end(context: &Context, room: &str, livekit: Option<&str>, environment: bool) -> Done {
-    let (dispatcher, _) = context.dispatcher()?;
+    let (dispatcher, _) = context.dispatcher(None)?;
     let done = async {
         let call = match livekit {
             Some(config) => {

@@ -94,7 +94,7 @@ impl Stage {
         database.migrate(Migrations::Up).await?;
         let (store, ring) = (database.admin(), KeyRing::parse(&key)?);
         let seeded = sow(&*store, &ring, NUMBERS, "").await?;
-        let resolver = Resolver::builder(settings).start();
+        let resolver = Resolver::builder(settings).program("trunkline demo").start();
         let folder = folder.to_owned();
         let stage = Self { folder, resolver, store, ring, seeded, clock, json };
         stage.hears().await?;

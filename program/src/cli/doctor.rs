@@ -7,6 +7,7 @@ mod edits;
 mod environment;
 mod files;
 mod hot_reload;
+mod nodes;
 mod secrets;
 mod settings;
 

@@ -35,7 +35,7 @@ impl Resolve {
             Some(tenant) => Some(Caller::parse(tenant, &self.from)?),
             None => None,
         };
-        let resolver = Resolver::builder(context.patient_settings()?).start();
+        let resolver = Resolver::builder(context.patient_settings()?).unlisted().start();
         let done = match caller {
             Some(caller) if self.explain => self.explain(context, &resolver, caller).await,
             _ if self.watch => self.watch(context, &resolver, caller, number).await,

@@ -27,7 +27,7 @@ pub(crate) struct Route {
 impl Route {
     pub(crate) async fn run(self, context: &Context) -> Done {
         let caller = Caller::parse(&self.tenant, &self.from)?;
-        let resolver = Resolver::builder(context.patient_settings()?).start();
+        let resolver = Resolver::builder(context.patient_settings()?).unlisted().start();
         let routing = resolver.route(caller, &self.to).await;
         resolver.stop(Duration::from_secs(1)).await;
         if context.json {

@@ -64,7 +64,7 @@ impl Serve {
         }
         let (hosts, enabled) = (settings.http_hosts.clone(), settings.enabled);
         let at = settings.database.as_ref().map(Database::place);
-        let resolver = resolver(settings, database.as_ref());
+        let resolver = resolver(settings, database.as_ref(), Some("trunkline serve"));
         let server = Server::builder(resolver.clone(), exporter).database(database).hosts(hosts);
         let server = bind(server, address).await?;
         let address = server.address().map_err(|error| no_listener(address, &error))?;

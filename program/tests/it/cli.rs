@@ -11,6 +11,7 @@ mod environment;
 mod grants;
 mod import;
 mod livekit;
+mod nodes;
 mod number;
 mod on_livekit;
 mod reasons;

@@ -16,6 +16,7 @@ mod freshness;
 mod interop;
 mod many;
 mod migrations;
+mod nodes;
 mod observed;
 mod on_livekit;
 mod redaction;

@@ -13,6 +13,7 @@ impl PostgresStore {
         let Grants { service, editor, prune } = grants;
         let missing: String = [service, editor].map(|role| role_unless_there(role)).concat();
         let service_may = self.granted(service, Access::Service);
+        let listed = self.granted_on_tables(service, Access::Node);
         let pruning = if *prune {
             let table = format!("{}.{CHANGES}", quoted(&self.schema));
             format!(
@@ -27,6 +28,7 @@ impl PostgresStore {
             "-- A role that is made here cannot log in yet: alter role … login password '…'\n\
              do $trunkline$ begin\n{missing}end $trunkline$;\n\
              \n-- The service: it resolves, and hears changes. LISTEN takes no right.\n{service_may}\
+             -- It is listed among the nodes.\n{listed}\
              {pruning}\
              \n-- Who edits. The triggers write the change log as their owner.\n{editor_may}"
         )
@@ -56,8 +58,15 @@ impl PostgresStore {
     }
 
     fn granted(&self, role: &str, access: Access) -> String {
+        let (schema, name) = (quoted(&self.schema), quoted(role));
+        format!(
+            "grant usage on schema {schema} to {name};\n{}",
+            self.granted_on_tables(role, access)
+        )
+    }
+
+    fn granted_on_tables(&self, role: &str, access: Access) -> String {
         let (schema, role) = (quoted(&self.schema), quoted(role));
-        let usage = format!("grant usage on schema {schema} to {role};\n");
         let wanted = access.wanted();
         let is_first = |at: usize| wanted[..at].iter().all(|(_, tables)| *tables != wanted[at].1);
         let grants =
@@ -68,7 +77,7 @@ impl PostgresStore {
                 let (privileges, tables) = (privileges.join(", "), tables.join(", "));
                 format!("grant {privileges} on {tables}\n    to {role};\n")
             });
-        [usage].into_iter().chain(grants).collect()
+        grants.collect()
     }
 }
 

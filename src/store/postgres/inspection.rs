@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use super::{PostgresStore, quoted};
 use crate::store::access::{Grants, Right};
 use crate::store::record::Record;
-use crate::store::{Access, Inspection, MissingGrant, StoreError};
+use crate::store::{Access, Inspection, MissingGrant, StoreError, UnlistedNode};
 
 impl PostgresStore {
     /// How the tables look to the role that is connected.
@@ -52,11 +52,28 @@ impl PostgresStore {
         Ok(many.and_then(|many| u64::try_from(many).ok()).unwrap_or(0))
     }
 
+    /// Programs that are connected as nodes are and have no row. Names are seen by every role.
+    pub(in crate::store) async fn unlisted_nodes(&self) -> Result<Vec<UnlistedNode>, StoreError> {
+        let statement = self.statement("unlisted_nodes", UNLISTED).in_passing();
+        let read = |row: &PgRow| {
+            Ok(UnlistedNode {
+                name: row.own_text("name")?,
+                role: row.own_text("role")?,
+                sessions: row.own_int("sessions")?.unsigned_abs(),
+            })
+        };
+        self.pool.read(&statement, &[], read).await
+    }
+
     /// What roles still lack of what they were to have.
     pub(super) async fn lacking(&self, grants: &Grants) -> Result<Vec<MissingGrant>, StoreError> {
         let mut lacking = Vec::new();
-        for (role, access) in [(&grants.service, Access::Service), (&grants.editor, Access::Editor)]
-        {
+        let roles = [
+            (&grants.service, Access::Service),
+            (&grants.service, Access::Node),
+            (&grants.editor, Access::Editor),
+        ];
+        for (role, access) in roles {
             let inspection = Inspection {
                 role: quoted(role),
                 encrypted: None,
@@ -121,6 +138,20 @@ const LOGS: &str = "
     join pg_class on relnamespace = pronamespace
         and relname in ('voice_agent_livekit', 'voice_agent_numbers', 'voice_agent_changes')
     where nspname = {schema_text} and proname = 'trunkline_log_changes'";
+
+/// By name, since a session does not say which process it is of.
+const UNLISTED: &str = "
+    select substr(a.application_name, 11) as name, coalesce(cast(a.usename as text), '') as role,
+        count(*) as sessions
+    from pg_stat_activity as a
+    where a.application_name like 'trunkline/%' and a.datname = current_database()
+        and a.pid <> pg_backend_pid()
+        and not exists (
+            select from {schema}.trunkline_nodes as n
+            where n.name = substr(a.application_name, 11) and {counts}
+        )
+    group by 1, 2
+    order by 1, 2 limit 10000";
 
 const FUTURE: &str = "
     select count(*) as many from {schema}.voice_agent_changes

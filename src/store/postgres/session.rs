@@ -35,7 +35,6 @@ struct Options {
 
 impl Options {
     fn new(options: PgConnectOptions, timeout: &str) -> Self {
-        let options = options.application_name("trunkline");
         // A statement that nobody waits for any more must end in the server, too.
         let set = [("search_path", PATH), ("statement_timeout", timeout)];
         let direct = options.clone().options(set).options(NOTICE_THE_DEAD);

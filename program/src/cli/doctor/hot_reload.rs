@@ -14,7 +14,7 @@ pub(super) async fn look(settings: &Settings) -> DoctorFinding {
     let mut probe = Settings::default();
     probe.database.clone_from(&settings.database);
     probe.tuning = settings.tuning.clone();
-    let resolver = trunkline::Resolver::builder(probe).start();
+    let resolver = trunkline::Resolver::builder(probe).unlisted().start();
     let is_sqlite = settings.database.as_ref().is_some_and(|database| database.file().is_some());
     let best = if is_sqlite { ChangeSource::ChangeLog } else { ChangeSource::Notify };
     let becomes = async |patience, good_enough: &dyn Fn(ChangeSource) -> bool| {

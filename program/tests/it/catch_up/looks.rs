@@ -66,7 +66,7 @@ async fn stands_still(live: &Live) {
     // The server shows what each session asked last, and when.
     let last =
         "select query like 'select cast(pg_backend_pid()%', query_start from pg_stat_activity
-        where application_name = 'trunkline' and datname = current_database()
+        where application_name like 'trunkline%' and datname = current_database()
             and (query like '%pg_current_snapshot()%' or query like '%voice_agent_changes%')
         order by query_start desc limit 1";
     let (mut before, mut in_a_row) = (String::new(), 0);
@@ -132,7 +132,7 @@ async fn a_life_sends_one_notification_and_the_next_one_another() {
         psql(
             &live.database.url,
             "select pg_terminate_backend(pid) from pg_stat_activity
-             where query like 'LISTEN%' and application_name = 'trunkline'
+             where query like 'LISTEN%' and application_name like 'trunkline%'
                  and datname = current_database()",
         );
         eventually("a proof is sent", async || {

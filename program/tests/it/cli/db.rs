@@ -86,7 +86,7 @@ fn the_tables_go_down_step_by_step_and_come_up_again() {
         let (site, _) = Site::with_route(kind);
         let rollback =
             |how: &[&str]| site.run(&[&["db", "rollback", "--yes", "--json"], how].concat()).json();
-        let all = if kind == Kind::Postgres { 4 } else { 3 };
+        let all = if kind == Kind::Postgres { 5 } else { 4 };
         let mut expected = vec![true; all];
         expected[all - 1] = false;
         assert_eq!(applied(&rollback(&[])), expected, "{kind:?}");

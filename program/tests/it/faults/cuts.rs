@@ -95,7 +95,7 @@ impl Held {
     async fn at_rest(lab: &Lab, cluster: &Cluster) -> Self {
         eventually("changes are heard", async || lab.resolver.hears_changes()).await;
         let sessions = format!(
-            "select count(*) from pg_stat_activity where application_name = 'trunkline'
+            "select count(*) from pg_stat_activity where application_name like 'trunkline%'
                  and client_addr is not null and datname = '{}'",
             lab.database
         );

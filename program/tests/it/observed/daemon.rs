@@ -207,7 +207,7 @@ async fn a_daemon_that_has_nothing_to_do_holds_two_connections() {
     eventually("it hears", async || daemon.readiness().await.1["hearing"] == "notify").await;
     let count =
         "select count(*), count(*) filter (where query like 'LISTEN%') from pg_stat_activity
-                 where application_name = 'trunkline'";
+                 where application_name like 'trunkline%'";
     // What it asked when it started has left it a connection for some seconds.
     let rests = tokio::time::timeout(std::time::Duration::from_secs(60), async {
         while psql(&url, count) != "2|1" {

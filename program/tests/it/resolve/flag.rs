@@ -254,7 +254,7 @@ async fn with_database_off_not_even_a_connection_is_opened_until_it_is_turned_on
     let lab = Lab::new(Kind::Postgres).await;
     let open = || {
         let sql = "select count(*) from pg_stat_activity
-                   where application_name = 'trunkline' and datname = current_database()";
+                   where application_name like 'trunkline%' and datname = current_database()";
         crate::support::postgres::psql(&lab.database.url, sql)
     };
     // Those that made the tables.

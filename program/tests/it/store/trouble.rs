@@ -107,12 +107,12 @@ async fn connections_that_died_while_idle_are_replaced_without_an_error() {
         database
             .sql(
                 "select pg_terminate_backend(pid) from pg_stat_activity
-                  where application_name = 'trunkline' and datname = current_database()",
+                  where application_name like 'trunkline%' and datname = current_database()",
             )
             .await;
     }
     let count = "select count(*) from pg_stat_activity
-                 where application_name = 'trunkline' and datname = current_database()";
+                 where application_name like 'trunkline%' and datname = current_database()";
     store.configs().await.unwrap();
     let open = crate::support::postgres::psql(&database.url, count);
     assert!(open.parse::<u32>().unwrap() <= 4, "{open} connections");

@@ -1,0 +1,3 @@
+-- The table is always ours. Nodes go on without it, and say so.
+
+drop table if exists {schema}.trunkline_nodes;
