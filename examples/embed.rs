@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use trunkline::{Caller, Resolver, Settings, TokenRequest};
 
 /// A dispatcher: resolves the caller and mints the token that its call needs.
@@ -15,5 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Neither the database nor the LIVEKIT_* variables had an answer.
         Err(error) => println!("no call: {error}"),
     }
+    // So that it is not listed among the nodes any more.
+    resolver.stop(Duration::from_secs(1)).await;
     Ok(())
 }

@@ -214,7 +214,8 @@ impl Resolver {
         self.engine.lifecycle.stopping()
     }
 
-    /// Ends the tasks that run beside the callers and waits for them, for `patience` at the most.
+    /// Ends the tasks that run beside the callers and waits for them, for `patience` at the most. One that
+    /// is listed among the nodes takes its row away; without this it may count until `MAX_STALE` is over.
     /// `false`: some are still running.
     pub async fn stop(&self, patience: Duration) -> bool {
         self.engine.lifecycle.stop(patience).await
