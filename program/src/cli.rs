@@ -23,6 +23,7 @@ mod process;
 mod resolve;
 mod route;
 mod secret;
+mod seen;
 mod serve;
 mod settings;
 mod shell;

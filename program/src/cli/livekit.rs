@@ -16,6 +16,7 @@ use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::input;
 use super::output::{config_json, json_line, line, or_dash, table};
+use super::seen::tell_seen;
 
 #[derive(Subcommand)]
 pub(crate) enum Livekit {
@@ -115,6 +116,15 @@ pub(crate) struct Edit {
 
 impl Livekit {
     pub(crate) async fn run(self, context: &Context) -> Done {
+        let writes = matches!(self, Self::Add(_) | Self::Edit(_) | Self::Remove { .. });
+        self.carry_out(context).await?;
+        if writes {
+            tell_seen(context).await;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(self, context: &Context) -> Done {
         match self {
             Self::Add(add) => add.run(context).await,
             Self::Edit(edit) => edit.run(context).await,

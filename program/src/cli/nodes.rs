@@ -11,6 +11,7 @@ use super::Context;
 use super::call::time;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, raw, short, table};
+use super::seen::sentence;
 use super::signals::stop_requested;
 
 #[derive(Subcommand)]
@@ -113,11 +114,9 @@ impl Wait {
                 more => format!(" and {more} more"),
             };
             let message = format!(
-                "change {} was seen by {} of {} nodes after {}; not by {}{more}",
+                "change {} was {}; not by {}{more}",
                 self.change,
-                seen.seen,
-                seen.of,
-                short(seen.after),
+                sentence(&seen),
                 names.join(", "),
             );
             let hint = format!(
@@ -135,7 +134,7 @@ impl Wait {
                 "change": change, "seen": seen.seen, "of": seen.of, "after_ms": after,
             }));
         }
-        line(format!("seen by {} of {} nodes after {}", seen.seen, seen.of, short(seen.after)))
+        line(sentence(&seen))
     }
 }
 

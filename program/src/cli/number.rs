@@ -13,6 +13,7 @@ use trunkline::{Caller, ConfigId, E164, Rules, TenantId};
 use super::Context;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, number_json, or_dash, table};
+use super::seen::tell_seen;
 use super::{input, livekit};
 
 #[derive(Subcommand)]
@@ -80,6 +81,15 @@ pub(crate) struct Add {
 
 impl Number {
     pub(crate) async fn run(self, context: &Context) -> Done {
+        let writes = !matches!(self, Self::List { .. });
+        self.carry_out(context).await?;
+        if writes {
+            tell_seen(context).await;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(self, context: &Context) -> Done {
         match self {
             Self::Add(add) => add.run(context).await,
             Self::List { tenant } => list(context, tenant.as_deref()).await,

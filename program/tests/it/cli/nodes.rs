@@ -87,6 +87,17 @@ async fn daemons_are_listed_waited_for_and_missed() {
         let people = site.run(&["nodes", "list"]).ok();
         assert!(people.contains("eu-1") && people.contains("trunkline serve"), "{people}");
 
+        // Whoever edits is told, a script is not.
+        let add =
+            ["livekit", "add", "--name", "eu", "--url", "wss://eu.example", "--api-key", "APIeu"];
+        let patient = site.with("LEASE", "20s");
+        let run = patient.run_with(&add, b"canary-of-eu");
+        assert!(run.err.contains("seen by 2 of 2 nodes after "), "{run:?}");
+        assert_eq!(run.ok().trim_end().len(), 36, "stdout is as it was");
+        let edit = ["livekit", "edit", "eu", "--trunk", "ST_eu", "--json"];
+        let run = patient.run(&edit);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
+
         let place = change(&site, NUMBER);
         let wait = ["nodes", "wait", "--change", &place, "--timeout", "20s"];
         let said = site.run(&wait).ok();
