@@ -21,7 +21,6 @@ use serde::Serialize;
 
 pub(crate) use self::feed::ChangeFeed;
 pub(crate) use self::metrics::ChangesCounted;
-pub(crate) use self::watch::dice;
 
 /// By which way a resolver learns of changes at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::metrics::NodesCounted;
 use super::schedule::{after_change, after_failure, until_next, while_unlisted};
-use crate::changes::{ChangeSource, dice};
+use crate::backoff::dice;
+use crate::changes::ChangeSource;
 use crate::store::{NodeReport, NodeRows, NodeWritten, OpenStore, StoreError};
 
 /// What a node is called, which stays as it is.
