@@ -333,7 +333,7 @@ impl Cache {
         for &change in changes {
             let covered = match change {
                 Change::Number(_) => all_numbers,
-                Change::Config(_) => false,
+                Change::Config(_) | Change::Clients => false,
                 Change::Numbers | Change::All => true,
             };
             if !covered && seen.insert(change) {
@@ -356,6 +356,9 @@ impl Cache {
             Change::Numbers => {
                 bump();
                 self.clear();
+            }
+            Change::Clients => {
+                bump();
             }
             Change::All => {
                 self.shared.change_all(bump);

@@ -1,13 +1,16 @@
-//! What people enter, checked before it becomes a row: configs, edits of configs, numbers.
+//! What people enter, checked before it becomes a row: configs, edits of configs, numbers,
+//! clients.
 //!
 //! Command line, API and pages fill in a draft and check it here, so they refuse the same input with
 //! the same codes. A check looks at every field and returns all that is wrong, so that nobody mends
 //! a form one error at a time. Nothing here asks a database or the network.
 
+mod client;
 mod config;
 mod field;
 mod number;
 
+pub use self::client::ClientDraft;
 pub use self::config::{ConfigDraft, ConfigEditDraft};
 pub use self::field::{FieldError, FieldErrors, FieldProblem, is_hidden};
 pub use self::number::NumberDraft;

@@ -59,6 +59,8 @@ mod environment;
 mod keyring;
 mod reason;
 mod token;
+// Who may ask.
+pub mod access;
 // How one becomes the other.
 mod cache;
 mod change;

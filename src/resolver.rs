@@ -6,6 +6,8 @@
 //! silently, and nothing panics a caller.
 
 mod builder;
+#[cfg(feature = "server")]
+mod clients;
 mod config;
 mod decision;
 mod explain;
@@ -84,6 +86,8 @@ struct Engine {
     threads: ThreadLocal<Thread>,
     loader: Arc<Loader>,
     owners: Owners,
+    #[cfg(feature = "server")]
+    clients: clients::Clients,
     /// What the settings name. `None`: nothing, or another store was given.
     database: Option<OpenStore>,
     /// Where changes come from. `None`: the embedder reports them.
@@ -174,6 +178,12 @@ impl Resolver {
     #[cfg(feature = "dispatch")]
     pub(crate) fn now(&self) -> Moment {
         self.engine.clock.now()
+    }
+
+    /// The time since 1970 by the resolver's clock.
+    #[cfg(feature = "server")]
+    pub(crate) fn unix_time(&self) -> Duration {
+        self.engine.clock.unix_time()
     }
 
     /// Applies a change that this process made itself, without waiting for the change feed. When the

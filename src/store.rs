@@ -1,4 +1,4 @@
-//! The database as the engine sees it: three traits, the rows they speak in, and how they can fail.
+//! The database as the engine sees it: four traits, the rows they speak in, and how they can fail.
 //!
 //! No SQL here and no keys: a secret goes in as [`Sealed`] and comes out as the text
 //! of its column, hidden. Absence is `None` or `false`, never an error.
@@ -49,12 +49,13 @@ pub use self::open::OpenStore;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::rows::{
-    Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, Misfit, NewConfig, NewNumber, Number,
-    Route,
+    Client, Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, Misfit, NewClient, NewConfig,
+    NewNumber, Number, Route,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::trial::{Seen, Trial};
+use crate::access::TokenHash;
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
 
@@ -165,6 +166,30 @@ pub trait AdminStore: Store {
 
     /// Tenants and numbers that an adopted table has more than once.
     async fn count_duplicate_numbers(&self) -> Result<u64, StoreError>;
+}
+
+/// The clients: programs that ask a daemon over HTTP. Each method is one statement.
+#[async_trait]
+pub trait ClientStore: Send + Sync + 'static {
+    /// Every client, by name.
+    async fn clients(&self) -> Result<Vec<Client>, StoreError>;
+
+    /// Adds a client and returns the id that the database made.
+    async fn create_client(
+        &self,
+        client: &NewClient,
+        token: &TokenHash,
+    ) -> Result<Uuid, StoreError>;
+
+    /// Revokes a client for good. `false`: there is none of this name.
+    async fn revoke_client(&self, name: &str) -> Result<bool, StoreError>;
+
+    /// Gives a client another token; the one that it had ends with that. `false`: there is none of this
+    /// name, or it is revoked.
+    async fn rotate_client(&self, name: &str, token: &TokenHash) -> Result<bool, StoreError>;
+
+    /// Removes a client. `false`: there is none of this name.
+    async fn remove_client(&self, name: &str) -> Result<bool, StoreError>;
 }
 
 /// The log of what was changed, which the database writes by itself.

@@ -6,6 +6,7 @@
 mod batch;
 mod bench;
 mod call;
+mod client;
 mod db;
 mod demo;
 mod doctor;
@@ -91,6 +92,9 @@ enum Command {
     /// List the processes that resolve from the database, and wait until all have seen a change
     #[command(subcommand)]
     Nodes(nodes::Nodes),
+    /// Manage the programs that may ask a daemon over HTTP
+    #[command(subcommand)]
+    Client(client::Client),
     /// Print the credentials that a number gets, and why
     Resolve(resolve::Resolve),
     /// Print whether a number may call another one, and what is dialled
@@ -249,6 +253,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Livekit(livekit) => livekit.run(context).await,
         Command::Number(number) => number.run(context).await,
         Command::Nodes(nodes) => nodes.run(context).await,
+        Command::Client(client) => client.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,
         Command::Call(call) => call.run(context).await,

@@ -67,6 +67,8 @@ pub(crate) struct Fence {
     latest: AtomicU64,
     /// The last change of many numbers at once, or of everything.
     all: AtomicU64,
+    /// The last change of the clients, or of everything.
+    clients: AtomicU64,
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
     /// The last switch between the database's credentials and the environment's.
@@ -83,6 +85,7 @@ impl Fence {
         Self {
             latest: AtomicU64::new(0),
             all: AtomicU64::new(0),
+            clients: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
             switched: AtomicU64::new(0),
             numbers: slots(SLOTS),
@@ -104,7 +107,12 @@ impl Fence {
         let slot = match change {
             Change::Config(id) => &self.configs[usize::from(slot_of_config(id))],
             Change::Number(caller) => &self.numbers[usize::from(slot_of(caller.number))],
-            Change::Numbers | Change::All => &self.all,
+            Change::Numbers => &self.all,
+            Change::Clients => &self.clients,
+            Change::All => {
+                self.clients.fetch_max(generation, Ordering::SeqCst);
+                &self.all
+            }
         };
         slot.fetch_max(generation, Ordering::SeqCst);
         Generation(generation)
@@ -157,6 +165,18 @@ impl Fence {
         holds(&self.doubt)
             && holds(&self.all)
             && holds(&self.configs[usize::from(slot_of_config(id))])
+    }
+
+    /// Whether the clients have not changed, nor may have, since they were read in this generation.
+    #[cfg(feature = "server")]
+    pub(crate) fn admits_clients(&self, born: Generation) -> bool {
+        self.doubt.load(Ordering::Acquire) <= born.0 && !self.knows_better_clients(born)
+    }
+
+    /// Whether a change of the clients is known since.
+    #[cfg(feature = "server")]
+    pub(crate) fn knows_better_clients(&self, born: Generation) -> bool {
+        self.clients.load(Ordering::Acquire) > born.0
     }
 
     /// Extends the lease to this moment. A lease that ends later stays as it is.
@@ -271,6 +291,24 @@ mod tests {
         let stamp = Stamp::new(fence.generation(), number, Some(id));
         fence.doubt();
         assert!(!fence.admits_number(stamp) && !fence.admits_config(id, stamp.born));
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_change_of_clients_ends_what_is_known_of_them_and_no_answer() {
+        let fence = Fence::new();
+        let (answer, clients) =
+            (Stamp::new(fence.generation(), caller(1_000_001), None), fence.generation());
+        fence.bump(Change::Clients);
+        assert!(fence.admits(answer) && !fence.admits_clients(clients));
+        let clients = fence.generation();
+        fence.bump(Change::Numbers);
+        assert!(fence.admits_clients(clients));
+        fence.doubt();
+        assert!(!fence.admits_clients(clients) && !fence.knows_better_clients(clients));
+        let clients = fence.generation();
+        fence.bump(Change::All);
+        assert!(fence.knows_better_clients(clients));
     }
 
     #[test]

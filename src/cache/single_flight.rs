@@ -1,4 +1,4 @@
-//! Single-flight: one load per key (a number or a config). The first caller starts it, the others
+//! Single-flight: one load per key (a number, a config, or all clients). The first caller starts it, the others
 //! wait for its result.
 //!
 //! A load is a task of its own. Each caller waits with its own deadline and can neither cancel the
@@ -51,6 +51,18 @@ impl LoadKey for E164 {
 impl LoadKey for ConfigId {
     fn admits(self, fence: &Fence, born: Generation) -> bool {
         fence.admits_config(self, born)
+    }
+}
+
+/// All clients, which are loaded together.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AllClients;
+
+#[cfg(feature = "server")]
+impl LoadKey for AllClients {
+    fn admits(self, fence: &Fence, born: Generation) -> bool {
+        fence.admits_clients(born)
     }
 }
 

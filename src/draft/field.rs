@@ -4,6 +4,7 @@ use std::fmt;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
+use crate::access::{NumberPrefixError, RoomPatternError, UnknownScope};
 use crate::keyring::KeyError;
 use crate::number::{IdError, NumberError};
 use crate::rules::RulesError;
@@ -81,6 +82,32 @@ pub enum FieldProblem {
     /// They are not rules.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// Nothing says for which tenants, or two things do.
+    #[error("must name tenants, or all of them, and not both")]
+    WhichTenants,
+    /// It is not the beginning of numbers.
+    #[error(transparent)]
+    NumberPrefix(#[from] NumberPrefixError),
+    /// It is not what a client may ask.
+    #[error(transparent)]
+    Scope(#[from] UnknownScope),
+    /// The API secret goes to those who may resolve.
+    #[error("must have resolve beside secret, since the secret comes with what is resolved")]
+    SecretAlone,
+    /// It is not a pattern of rooms.
+    #[error(transparent)]
+    Room(#[from] RoomPatternError),
+    /// It is a right on rooms, and no room is named.
+    #[error("needs a room, such as call-*")]
+    RoomMissing,
+    /// It is not a time, or out of bounds.
+    #[error("must be a time from {least} to {most}, such as 30s, 5m, 1h or 90d")]
+    Time {
+        /// The shortest.
+        least: &'static str,
+        /// The longest.
+        most: &'static str,
+    },
     /// It holds a NUL character, which Postgres does not store.
     #[error("must hold no NUL character")]
     Nul,
@@ -91,9 +118,17 @@ impl FieldProblem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Empty | Self::TooLong { .. } | Self::Hidden | Self::WhiteSpace => {
-                "field_malformed"
-            }
+            Self::Empty
+            | Self::TooLong { .. }
+            | Self::Hidden
+            | Self::WhiteSpace
+            | Self::WhichTenants
+            | Self::NumberPrefix(_)
+            | Self::Scope(_)
+            | Self::SecretAlone
+            | Self::Room(_)
+            | Self::RoomMissing
+            | Self::Time { .. } => "field_malformed",
             Self::Padded => "secret_malformed",
             Self::Url(_) => "url_malformed",
             Self::HostNotAllowed => "host_not_allowed",

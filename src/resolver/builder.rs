@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use thread_local::ThreadLocal;
 
+#[cfg(feature = "server")]
+use super::clients::Clients;
 use super::health::HealthState;
 use super::live::Live;
 use super::loader::Loader;
@@ -139,6 +141,8 @@ impl ResolverBuilder {
             telemetry,
             threads: ThreadLocal::new(),
             owners: Owners::new(&loader),
+            #[cfg(feature = "server")]
+            clients: Clients::new(database.as_ref().map(OpenStore::clients), &loader),
             loader,
             database,
             feed,

@@ -6,7 +6,7 @@
 pub enum Access {
     /// Resolves, and hears changes.
     Service,
-    /// Edits configs and numbers.
+    /// Edits configs and numbers. Not clients: who writes those lets himself in.
     Editor,
     /// Is listed among the nodes. A service without it answers as well.
     Node,
@@ -17,7 +17,7 @@ impl Access {
     /// the change log as their owner.
     pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
-            Self::Service => &[("select", &[CONFIGS, NUMBERS, CHANGES, BOOK])],
+            Self::Service => &[("select", &[CONFIGS, NUMBERS, CLIENTS, CHANGES, BOOK])],
             Self::Editor => &[
                 ("select", &[CONFIGS, NUMBERS, BOOK]),
                 ("insert", &[CONFIGS, NUMBERS]),
@@ -124,6 +124,7 @@ impl Inspection {
 pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
+pub(super) const CLIENTS: &str = "trunkline_clients";
 pub(super) const CHANGES: &str = "voice_agent_changes";
 const NODES: &[&str] = &["trunkline_nodes"];
 pub(super) const BOOK: &str = "trunkline_migrations";

@@ -14,6 +14,8 @@ pub enum Taken {
     Name,
     /// The tenant has this number.
     Number,
+    /// A client has this name.
+    Client,
 }
 
 /// How a store fails. Carries no value of any row, bound or read.
@@ -24,6 +26,7 @@ pub enum StoreError {
     #[error("{}", match taken {
         Taken::Name => "a LiveKit config has this name already",
         Taken::Number => "the tenant has this number already",
+        Taken::Client => "a client has this name already",
     })]
     Conflict {
         /// Of what.
@@ -108,7 +111,7 @@ impl StoreError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Conflict { taken: Taken::Name } => "name_taken",
+            Self::Conflict { taken: Taken::Name | Taken::Client } => "name_taken",
             Self::Conflict { taken: Taken::Number } => "number_taken",
             Self::Unreachable { .. } => "database_unreachable",
             Self::Timeout { .. } => "database_timeout",
@@ -213,11 +216,12 @@ fn told(words: Option<&str>) -> String {
 
 /// What there can be only one of, by the statements that write it. Not by what the server calls the
 /// constraint: an adopted table has names of its own, and a server its own language.
-const UNIQUE: [(&str, Taken); 4] = [
+const UNIQUE: [(&str, Taken); 5] = [
     ("create_config", Taken::Name),
     ("update_config", Taken::Name),
     ("add_number", Taken::Number),
     ("import", Taken::Number),
+    ("create_client", Taken::Client),
 ];
 
 /// The server's message where it is about connecting, and so speaks of roles and limits only.

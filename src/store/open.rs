@@ -7,8 +7,8 @@ use super::PostgresStore;
 #[cfg(feature = "sqlite")]
 use super::SqliteStore;
 use super::{
-    AdminStore, ChangeLog, Creators, Grants, Inspection, MigrateError, MigrationStatus, Migrations,
-    Misfit, NodeRows, Store, StoreError, Trial, UnlistedNode,
+    AdminStore, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
+    MigrationStatus, Migrations, Misfit, NodeRows, Store, StoreError, Trial, UnlistedNode,
 };
 use crate::settings::{Database, DatabaseTarget, Tuning};
 
@@ -89,6 +89,17 @@ impl OpenStore {
     /// It for those who administer it.
     #[must_use]
     pub fn admin(&self) -> Arc<dyn AdminStore> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Its clients.
+    #[must_use]
+    pub fn clients(&self) -> Arc<dyn ClientStore> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Arc::clone(store) as _,

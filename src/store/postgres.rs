@@ -163,6 +163,7 @@ const DIALECT: Dialect = Dialect {
         ("{applied}", "cast($11 as pg_snapshot)"),
         ("{now}", "clock_timestamp()"),
         ("{clock}", "cast(extract(epoch from clock_timestamp()) as double precision)"),
+        ("{time_of_5}", "to_timestamp($5)"),
     ],
     route: ROUTE,
     routes: ROUTES,

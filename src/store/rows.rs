@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::access::{Permissions, TokenHash};
 use crate::change::Change;
 use crate::keyring::{Binding, KeyError, KeyRing, Opened, Sealed};
 use crate::number::{Caller, ConfigId, TenantId};
@@ -185,6 +186,45 @@ pub struct NewNumber {
     pub provider: Option<String>,
     /// The rules; an object.
     pub rules: Value,
+}
+
+/// A row of `trunkline_clients`: a program that asks over HTTP.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its id.
+    pub id: Uuid,
+    /// Its unique name.
+    pub name: String,
+    /// What is stored of its token. `None`: it is no hash, and no token fits.
+    pub token_hash: Option<TokenHash>,
+    /// What it may ask. `None`: this version does not understand the row, and it may ask nothing.
+    pub permissions: Option<Permissions>,
+    /// When it was made.
+    pub created_at: Option<DateTime<Utc>>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Client {
+    /// Whether it has ended by itself, at this time since 1970.
+    #[must_use]
+    pub fn has_expired(&self, unix_time: Duration) -> bool {
+        let expires = self.expires_at.map(|at| u64::try_from(at.timestamp()).unwrap_or(0));
+        expires.is_some_and(|at| at <= unix_time.as_secs())
+    }
+}
+
+/// A client to be.
+#[derive(Debug, Clone)]
+pub struct NewClient {
+    /// A name that no other client has, at most 255 characters.
+    pub name: String,
+    /// What it may ask.
+    pub permissions: Permissions,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// Who may create in a schema beside its owner, each name as SQL writes it.

@@ -1,4 +1,4 @@
-//! SQL stores: the three traits of a store, implemented once for both databases.
+//! SQL stores: the four traits of a store, implemented once for both databases.
 //!
 //! Placeholders, `returning`, UUIDs, JSON and time stamps mean the same on both through sqlx. What
 //! differs (casts to a UUID, editing JSON, lists, times) is told by the [`Dialect`]. Columns that an
@@ -9,6 +9,7 @@ mod admin;
 mod answering;
 mod change_log;
 mod nodes;
+mod clients;
 mod read;
 
 #[cfg(feature = "postgres")]
@@ -18,6 +19,7 @@ use self::admin::Administering;
 use self::answering::Answering;
 use self::change_log::{CHANGE_COLUMNS, Logging};
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
+use self::clients::Clients;
 use super::pool::Pool;
 use super::session::Session;
 use super::statement::Templates;
@@ -59,6 +61,7 @@ pub(super) struct Statements {
     administering: Administering,
     logging: Logging,
     listing: Listing,
+    clients: Clients,
 }
 
 impl Statements {
@@ -69,6 +72,7 @@ impl Statements {
             administering: Administering::new(templates, dialect),
             logging: Logging::new(templates, dialect),
             listing: Listing::new(templates, dialect),
+            clients: Clients::new(templates),
         }
     }
 }

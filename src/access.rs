@@ -1,0 +1,13 @@
+//! Who may ask a daemon, and for what: the tokens of clients, and the permissions of each.
+//!
+//! A *client* is a program that asks over HTTP. It proves itself by a token, of which only a hash is
+//! stored. What it may ask is in its row, and is read strictly: a row that this version does not
+//! understand allows nothing, since what it does not know may be a limit.
+
+mod limits;
+mod permissions;
+mod token;
+
+pub use self::limits::{NumberPrefix, NumberPrefixError, RoomPattern, RoomPatternError};
+pub use self::permissions::{Permissions, Scope, TokenLimits, UnknownScope};
+pub use self::token::{CLIENT_TOKEN_PREFIX, ClientToken, TokenHash};
