@@ -189,6 +189,25 @@ impl CallRouting {
         self.allowed() && self.known == RulesStatus::Unknown
     }
 
+    /// It as JSON, with all of its members always there.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let (dialled, refusal) = (self.verdict.as_ref().ok(), self.verdict.as_ref().err());
+        serde_json::json!({
+            "allowed": self.allowed(),
+            "reason": refusal.map(Refusal::code),
+            "message": refusal.map(ToString::to_string),
+            "caller": dialled.map(|dialled| &dialled.caller.formatted),
+            "carrier": self.carrier,
+            "country": self.country,
+            "formatted": dialled.map(|dialled| &dialled.formatted),
+            "e164": dialled.map(|dialled| dialled.e164),
+            "trunk_id": self.trunk_id,
+            "config_id": self.config_id,
+            "rules": self.known,
+        })
+    }
+
     /// Applies rules to a destination as a person wrote it.
     pub(crate) fn decide(
         from: E164,

@@ -10,13 +10,17 @@
 //! No answer holds a credential, and no request needs one. Whoever reaches the address can read all of
 //! it. So by default it listens on loopback, and then answers only to names of the machine. It knows
 //! neither users nor TLS: put a proxy before it to open it further.
+//!
+//! [`Api`] is apart from it: what clients ask is answered at another address or on a Unix socket.
 
+mod api;
 mod connections;
 mod endpoint;
 mod endpoints;
 mod exporter;
 mod health;
 mod hosts;
+mod socket;
 mod state_log;
 
 use std::fmt;
@@ -32,6 +36,8 @@ use metrics::{Counter, counter};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::api::ApiMetrics;
+pub use self::api::{Api, ApiError, openapi};
 use self::connections::Connections;
 use self::endpoint::Shared;
 use self::endpoints::ENDPOINTS;
@@ -114,6 +120,7 @@ impl ServerBuilder {
             // What this process may never do is at zero, and not missing.
             #[cfg(feature = "dispatch")]
             drop((CallMetrics::new(), BatchGauges::new()));
+            drop(ApiMetrics::new());
             (health, counted.collect())
         });
         let shared = Arc::new(Shared { exporter, health });

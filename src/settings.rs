@@ -3,6 +3,8 @@
 //! ("Config" always means a LiveKit config.) What is wrong is collected, so that one run names
 //! every problem. No message repeats a value that may be secret.
 
+#[cfg(feature = "server")]
+mod api;
 mod builder;
 mod dot_env;
 mod doubts;
@@ -22,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "server")]
+pub use self::api::{ApiSettings, SocketUser};
 pub use self::builder::SettingsBuilder;
 pub use self::env::{VARIABLES, Variable};
 pub(crate) use self::file::FileStamp;
@@ -91,6 +95,9 @@ pub struct Settings {
     /// Names that the daemon answers to beside those of the machine, in small letters.
     #[cfg(feature = "server")]
     pub http_hosts: Vec<String>,
+    /// Where the daemon answers clients.
+    #[cfg(feature = "server")]
+    pub api: ApiSettings,
     /// Times and sizes.
     pub tuning: Tuning,
     /// What is odd about them, though they are valid.
@@ -305,6 +312,8 @@ impl Settings {
             http_listen: reader.http_listen(),
             #[cfg(feature = "server")]
             http_hosts: reader.http_hosts(),
+            #[cfg(feature = "server")]
+            api: reader.api(),
             tuning: reader.tuning(),
             warnings: Vec::new(),
             fingerprint: node::fingerprint(values),

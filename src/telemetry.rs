@@ -17,7 +17,7 @@
 //! There are no summaries, because they cannot be added up over processes.
 //!
 //! **Invariants.** Every series is there from the start, at zero. No label carries a tenant, a
-//! number, a config or a URL, and a process has fewer than 300 series.
+//! number, a config or a URL, and a process has fewer than 320 series.
 
 use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -143,6 +143,10 @@ metrics! {
         "1, for the version that runs and the kind of its database";
     REQUESTS: Kind::Counter, "trunkline_http_requests_total" ["route" "code"]
         "HTTP requests answered";
+    API_TOKENS: Kind::Counter, "trunkline_api_tokens_total" ["outcome"]
+        "LiveKit access tokens that clients asked for, by whose credentials signed them, or that there were none";
+    API_REFUSALS: Kind::Counter, "trunkline_api_refusals_total" ["reason"]
+        "Requests of clients that were refused, by what was not allowed";
 }
 
 /// Buckets for every histogram, for the recorder of an embedder. A recorder that is told of none

@@ -19,11 +19,49 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Lifecycle;
+
+/// What connections come from.
+pub(super) trait Listener: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next connection, and who is at its other end.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+/// Who is at the other end, which each of his requests carries as an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Somebody who reached the address.
+    Network,
+    /// A user of this machine, as the system says.
+    User(u32),
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let _ = stream.set_nodelay(true);
+        Ok((stream, Peer::Network))
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.accept().await?;
+        let user = stream.peer_cred().map_err(|_| io::ErrorKind::ConnectionAborted)?;
+        let peer = Peer::User(user.uid());
+        Ok((stream, peer))
+    }
+}
 
 /// Every connection that is open.
 #[derive(Default)]
@@ -59,7 +97,7 @@ impl Connections {
     /// their answers, for `grace` at the most.
     pub(super) async fn serve(
         self: Arc<Self>,
-        listener: TcpListener,
+        listener: impl Listener,
         router: Router,
         stop: CancellationToken,
         grace: Duration,
@@ -73,12 +111,12 @@ impl Connections {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = look.tick() => self.end_the_late(),
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
+                accepted = listener.next() => match accepted {
+                    Ok((stream, peer)) => {
                         let (number, connection) = self.admit();
                         let (all, router, stop) = (Arc::clone(&self), router.clone(), stop.clone());
                         tasks.spawn("http", async move {
-                            connection.run(stream, router, stop).await;
+                            connection.run(stream, peer, router, stop).await;
                             all.open().by_number.remove(&number);
                         });
                     }
@@ -147,11 +185,17 @@ impl Open {
 
 impl Connection {
     /// Answers one request after the other.
-    async fn run(self: Arc<Self>, stream: TcpStream, router: Router, stop: CancellationToken) {
-        let _ = stream.set_nodelay(true);
+    async fn run(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+        peer: Peer,
+        router: Router,
+        stop: CancellationToken,
+    ) {
         let (watched, answers) = (Arc::clone(&self), TowerToHyperService::new(router));
-        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             watched.enter(Stage::Answered);
+            request.extensions_mut().insert(peer);
             let (watched, answer) = (Arc::clone(&watched), answers.call(request.map(Body::new)));
             async move {
                 let answer = answer.await;
@@ -189,12 +233,12 @@ impl Connection {
 }
 
 /// A stream that notes when the head of a request begins, and when an answer is taken.
-struct WatchedStream {
-    stream: TcpStream,
+struct WatchedStream<S> {
+    stream: S,
     connection: Arc<Connection>,
 }
 
-impl AsyncRead for WatchedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -209,7 +253,7 @@ impl AsyncRead for WatchedStream {
     }
 }
 
-impl AsyncWrite for WatchedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

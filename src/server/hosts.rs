@@ -4,9 +4,9 @@
 //! answers as its own. It cannot hide that name from the request, so such names are refused.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -27,6 +27,14 @@ impl Hosts {
         Arc::new(Self { names, warned: AtomicBool::new(false) })
     }
 
+    /// Whether a request names another host. Who names none is no browser.
+    pub(super) fn refuses(&self, headers: &HeaderMap) -> bool {
+        let strange = |host: &HeaderValue| {
+            host.to_str().map_or(true, |host| !host.is_empty() && !self.admits(host))
+        };
+        headers.get_all(HOST).iter().any(strange)
+    }
+
     fn admits(&self, host: &str) -> bool {
         let Some(names) = &self.names else { return true };
         let Ok(authority) = host.parse::<Authority>() else { return false };
@@ -38,16 +46,13 @@ impl Hosts {
     }
 }
 
-/// Turns away who asks for another name. Who names no host is no browser.
+/// Turns away who asks for another name.
 pub(super) async fn check(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let strange = |host: &axum::http::HeaderValue| {
-        host.to_str().map_or(true, |host| !host.is_empty() && !hosts.admits(host))
-    };
-    if !request.headers().get_all(HOST).iter().any(strange) {
+    if !hosts.refuses(request.headers()) {
         return next.run(request).await;
     }
     if !hosts.warned.swap(true, Ordering::Relaxed) {

@@ -136,6 +136,14 @@ variables! {
         HTTP_HOSTS = ""
             "Host names that it accepts on loopback, besides localhost and addresses, separated by commas: for a proxy on this machine."
     }
+    "API": {
+        API_LISTEN = ""
+            "Where `trunkline serve` answers /v1/tokens, /v1/resolve and /v1/route to clients with a token: an address of this machine alone, such as 127.0.0.1:9465. Make clients with `trunkline client add`. Not set: nowhere."
+        HTTP_SOCKET = ""
+            "The path of a Unix socket where it answers the same. Its mode is 0660."
+        HTTP_SOCKET_USERS = ""
+            "Which client a local user is, who then needs no token on the socket: user:client, separated by commas. A user is a name in /etc/passwd, or a number. Users who are not named, and send no token, are refused."
+    }
     "Logs": {
         RUST_LOG = "info"
             "Which logs are written, in the syntax of tracing-subscriber's EnvFilter."

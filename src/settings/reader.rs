@@ -79,6 +79,15 @@ impl<'a> SettingsReader<'a> {
     }
 
     #[cfg(feature = "server")]
+    pub(super) fn api(&mut self) -> super::ApiSettings {
+        super::ApiSettings {
+            listen: self.with("API_LISTEN", super::api::listen),
+            socket: self.with("HTTP_SOCKET", super::api::socket),
+            users: self.with("HTTP_SOCKET_USERS", super::api::users).unwrap_or_default(),
+        }
+    }
+
+    #[cfg(feature = "server")]
     pub(super) fn http_hosts(&mut self) -> Vec<String> {
         let read = |text: &str| {
             let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());

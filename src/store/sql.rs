@@ -1,4 +1,4 @@
-//! SQL stores: the four traits of a store, implemented once for both databases.
+//! SQL stores: the five traits of a store, implemented once for both databases.
 //!
 //! Placeholders, `returning`, UUIDs, JSON and time stamps mean the same on both through sqlx. What
 //! differs (casts to a UUID, editing JSON, lists, times) is told by the [`Dialect`]. Columns that an
@@ -8,8 +8,8 @@
 mod admin;
 mod answering;
 mod change_log;
-mod nodes;
 mod clients;
+mod nodes;
 mod read;
 
 #[cfg(feature = "postgres")]

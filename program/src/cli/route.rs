@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use trunkline::routing::CallRouting;
 use trunkline::{Caller, Country, Resolver};
 
@@ -31,7 +31,7 @@ impl Route {
         let routing = resolver.route(caller, &self.to).await;
         resolver.stop(Duration::from_secs(1)).await;
         if context.json {
-            return json_line(&routing_json(&routing));
+            return json_line(&routing.to_json());
         }
         let row = |name: &str, value: Option<&str>| vec![name.to_owned(), or_dash(value)];
         warn_without_rules(&routing);
@@ -69,22 +69,4 @@ pub(crate) fn no_rules_hold(calls: &str) {
         "warning: NO RULES HOLD for {calls}: the database was not asked or not reached, so every \
          country may be called; rules_unknown in FALLBACK_DENY refuses that"
     );
-}
-
-/// The routing result, with all of its members always there.
-pub(crate) fn routing_json(routing: &CallRouting) -> Value {
-    let (dialled, refusal) = (routing.verdict.as_ref().ok(), routing.verdict.as_ref().err());
-    json!({
-        "allowed": routing.allowed(),
-        "reason": refusal.map(trunkline::routing::Refusal::code),
-        "message": refusal.map(ToString::to_string),
-        "caller": dialled.map(|dialled| &dialled.caller.formatted),
-        "carrier": routing.carrier,
-        "country": routing.country,
-        "formatted": dialled.map(|dialled| &dialled.formatted),
-        "e164": dialled.map(|dialled| dialled.e164),
-        "trunk_id": routing.trunk_id,
-        "config_id": routing.config_id,
-        "rules": routing.known,
-    })
 }

@@ -14,13 +14,13 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use trunkline::server::{Exporter, Server, ServerBuilder};
+use trunkline::server::{Api, ApiError, Exporter, Server, ServerBuilder, openapi};
 use trunkline::settings::{Database, Settings, Warning};
 use trunkline::store::Migrations;
 
 use self::first_run::with_default_files;
 use super::failure::{Done, Exit, Failure};
-use super::output::{json_line, line};
+use super::output::{json_line, line, raw};
 use super::{Context, open, resolver};
 
 #[derive(Args)]
@@ -28,6 +28,9 @@ pub(crate) struct Serve {
     /// The address to listen on, instead of `HTTP_LISTEN`
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Print the OpenAPI document of what clients may ask, and end
+    #[arg(long, conflicts_with = "listen")]
+    openapi: bool,
 }
 
 #[derive(Args)]
@@ -39,6 +42,9 @@ pub(crate) struct Healthcheck {
 
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Done {
+        if self.openapi {
+            return raw(format!("{:#}", openapi()));
+        }
         let exporter = exporter()?;
         if !exporter.install() {
             return Err(Failure::new(
@@ -62,16 +68,22 @@ impl Serve {
         if let (Some(database), false) = (&database, files.defaults.is_empty()) {
             database.migrate(Migrations::Up).await?;
         }
+        let api = settings.api.clone();
         let (hosts, enabled) = (settings.http_hosts.clone(), settings.enabled);
         let at = settings.database.as_ref().map(Database::place);
         let resolver = resolver(settings, database.as_ref(), Some("trunkline serve"));
-        let server = Server::builder(resolver.clone(), exporter).database(database).hosts(hosts);
-        let server = bind(server, address).await?;
+        let server = Server::builder(resolver.clone(), exporter.clone());
+        let server = bind(server.database(database).hosts(hosts.clone()), address).await?;
+        let api = Api::bind(&api, hosts, resolver.clone(), &exporter)
+            .await
+            .map_err(|error| no_api(&error))?;
         let address = server.address().map_err(|error| no_listener(address, &error))?;
+        let places = api.as_ref().map(Api::places).unwrap_or_default();
         if context.json {
-            json_line(&json!({"listening": format!("http://{address}")}))?;
+            json_line(&json!({"listening": format!("http://{address}"), "api": places}))?;
         } else {
             line(format!("listening on http://{address}: /metrics /livez /readyz /version"))?;
+            places.iter().try_for_each(|place| line(format!("answering clients at {place}")))?;
         }
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -86,8 +98,16 @@ impl Serve {
             resolver.clone().follow_settings(files, nudge).await;
             std::future::pending().await
         };
+        let answering = async {
+            let clients = async {
+                if let Some(api) = api {
+                    api.serve(stop.clone()).await;
+                }
+            };
+            tokio::join!(server.serve(stop.clone().cancelled_owned()), clients).0
+        };
         let ended = tokio::select! {
-            ended = server.serve(stop.cancelled_owned()) => ended,
+            ended = answering => ended,
             () = signals => Ok(()),
             never = following => never,
         };
@@ -130,6 +150,14 @@ pub(super) fn exporter() -> Result<Exporter, Failure> {
 /// Binds an address, or says what stands there.
 pub(super) async fn bind(server: ServerBuilder, address: SocketAddr) -> Result<Server, Failure> {
     server.bind(address).await.map_err(|error| no_listener(address, &error))
+}
+
+fn no_api(error: &ApiError) -> Failure {
+    let hint = match error {
+        ApiError::UnknownUser { .. } => "`id -u NAME` says the number of a user",
+        _ => "is another daemon running there? Its folder must be this user's to write",
+    };
+    Failure::new("listen_failed", error.to_string(), Exit::Failed).hint(hint)
 }
 
 fn no_listener(address: SocketAddr, error: &std::io::Error) -> Failure {

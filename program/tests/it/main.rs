@@ -7,6 +7,7 @@
 
 mod support;
 
+mod api;
 mod calls;
 mod catch_up;
 mod cli;

@@ -1,0 +1,85 @@
+//! The OpenAPI document: what the daemon serves, what the repository has, and what is answered.
+
+use serde_json::{Value, json};
+
+use super::{ALL, NUMBER, Request, Site, TENANT, joining, status_and_body};
+use crate::support::ROOT;
+use crate::support::database::Kind;
+
+#[tokio::test]
+async fn the_document_in_the_repository_is_what_the_daemon_serves_to_everybody() {
+    let site = Site::new(Kind::Sqlite).await;
+    let daemon = site.daemon();
+    let (status, served) = status_and_body(&daemon.send(Request::get("/v1/openapi.json")).await);
+    assert_eq!(status, 200);
+    let text = std::fs::read_to_string(format!("{ROOT}/docs/openapi.json")).unwrap();
+    let printed = site.program.run(&["serve", "--openapi"]).ok();
+    assert_eq!(text, printed, "`trunkline serve --openapi > docs/openapi.json` writes it");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), served);
+}
+
+#[tokio::test]
+async fn every_answer_is_what_the_document_says() {
+    let site = Site::new(Kind::Sqlite).await;
+    let token = site.client("all", &ALL);
+    let daemon = site.daemon();
+    let document = trunkline::server::openapi();
+    let whose = |more: Value| {
+        let mut body = json!({"tenant": TENANT, "from": NUMBER});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    for (path, body) in [
+        ("/v1/tokens", joining("call-7")),
+        ("/v1/resolve", whose(json!({}))),
+        ("/v1/resolve", whose(json!({"secret": true, "explain": true}))),
+        ("/v1/route", whose(json!({"to": "050 765 4321"}))),
+        ("/v1/route", whose(json!({"to": "x"}))),
+        ("/v1/tokens", json!({})),
+        ("/v1/resolve", whose(json!({"tenant": "x"}))),
+    ] {
+        let answer = daemon.ask(&token, path, &body).await;
+        let (status, answered) = status_and_body(&answer);
+        let kind = answer.header("content-type").unwrap();
+        let response = &document["paths"][path]["post"]["responses"][status.to_string()];
+        let schema = &response["content"][kind]["schema"];
+        let schema = match schema["$ref"].as_str() {
+            Some(_) => &document["components"]["schemas"]["Problem"],
+            None => schema,
+        };
+        fits(&answered, schema, path);
+    }
+}
+
+/// Checks a value against as much of JSON schema as the document uses. Members that it does not name
+/// are no part of the promise, and there are none.
+#[track_caller]
+fn fits(value: &Value, schema: &Value, at: &str) {
+    assert!(schema.is_object(), "{at}: the document does not say");
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let kinds = &schema["type"];
+    let is_one =
+        kinds == kind || kinds.as_array().is_some_and(|kinds| kinds.contains(&json!(kind)));
+    assert!(is_one, "{at}: {value} is no {kinds}");
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(words.contains(value), "{at}: {value}");
+    }
+    for value in value.as_array().into_iter().flatten() {
+        if schema["items"].is_object() {
+            fits(value, &schema["items"], at);
+        }
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        fits(value, &schema["properties"][name], &format!("{at} {name}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(value.get(name.as_str().unwrap()).is_some(), "{at}: {name} is missing");
+    }
+}

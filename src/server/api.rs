@@ -1,0 +1,270 @@
+//! The API: what programs in other languages ask, each as a client that may ask no more than its
+//! permissions say.
+//!
+//! ```text
+//! POST /v1/tokens        a LiveKit access token for a caller
+//! POST /v1/resolve       which server, trunk and agent place its calls
+//! POST /v1/route         whether it may call a number
+//! GET  /v1/openapi.json  all of that, for machines
+//! ```
+//!
+//! It is answered at an address of this machine and on a Unix socket, never where metrics are. Every
+//! refusal is the same whether what was asked for is there or not.
+//!
+//! **Invariant:** nothing of a request is looked at before its client is known, but for what tells who
+//! asks and which route it is.
+
+mod asking;
+mod body;
+mod fields;
+mod identify;
+mod metrics;
+mod openapi;
+mod problem;
+mod request_id;
+mod resolve;
+#[cfg(feature = "dispatch")]
+mod route;
+mod routes;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+use futures_util::future::join_all;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use self::asking::Asking;
+use self::identify::Users;
+pub(super) use self::metrics::ApiMetrics;
+use self::metrics::Requests;
+pub use self::openapi::openapi;
+use self::problem::Problem;
+use self::request_id::{RequestId, RequestIds};
+use self::routes::{Operation, Route};
+use super::GRACE;
+use super::connections::{Connections, Peer};
+use super::exporter::Exporter;
+use super::hosts::Hosts;
+use super::socket::SocketFile;
+use crate::resolver::Resolver;
+use crate::settings::ApiSettings;
+use crate::store::Client;
+
+/// A bound address, a bound socket, or both, where clients are answered.
+pub struct Api {
+    listeners: Vec<Bound>,
+    shared: Arc<ApiShared>,
+    hosts: Vec<String>,
+}
+
+enum Bound {
+    Address(TcpListener, SocketAddr),
+    Socket(UnixListener, SocketFile),
+}
+
+/// Why clients cannot be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The address cannot be had.
+    #[error("API_LISTEN={address}: {why}")]
+    Address {
+        /// Which one.
+        address: SocketAddr,
+        /// In the words of the system.
+        why: std::io::Error,
+    },
+    /// The socket cannot be had.
+    #[error("HTTP_SOCKET={path}: {why}")]
+    Socket {
+        /// Its path.
+        path: String,
+        /// In the words of the system, or ours.
+        why: std::io::Error,
+    },
+    /// A user is not known to this machine.
+    #[error("HTTP_SOCKET_USERS: /etc/passwd has no user {name:?}; name a number")]
+    UnknownUser {
+        /// Whom it named.
+        name: String,
+    },
+}
+
+/// What all answers are made of.
+struct ApiShared {
+    resolver: Resolver,
+    users: Users,
+    requests: Requests,
+    metrics: ApiMetrics,
+    ids: RequestIds,
+}
+
+/// One of the places where it is answered.
+#[derive(Clone)]
+struct Place {
+    shared: Arc<ApiShared>,
+    /// Which names a request may ask for. `None`: on a socket, any.
+    hosts: Option<Arc<Hosts>>,
+}
+
+impl Api {
+    /// Binds what the settings name, and answers nothing yet. `None`: they name nothing.
+    ///
+    /// `hosts` are names that it answers to beside those of the machine, in small letters.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`] says what cannot be had.
+    pub async fn bind(
+        settings: &ApiSettings,
+        hosts: Vec<String>,
+        resolver: Resolver,
+        exporter: &Exporter,
+    ) -> Result<Option<Self>, ApiError> {
+        if !settings.is_on() {
+            return Ok(None);
+        }
+        let users = Users::read(&settings.users)?;
+        let mut listeners = Vec::new();
+        if let Some(address) = settings.listen {
+            let refused = |why| ApiError::Address { address, why };
+            let listener = TcpListener::bind(address).await.map_err(refused)?;
+            let address = listener.local_addr().map_err(refused)?;
+            listeners.push(Bound::Address(listener, address));
+        }
+        if let Some(path) = &settings.socket {
+            let refused = |why| ApiError::Socket { path: path.display().to_string(), why };
+            let (listener, file) = SocketFile::bind(path).map_err(refused)?;
+            let listener = UnixListener::from_std(listener).map_err(refused)?;
+            listeners.push(Bound::Socket(listener, file));
+        }
+        let (requests, metrics) = exporter.record(|| (Requests::new(), ApiMetrics::new()));
+        let ids = RequestIds::new();
+        let shared = Arc::new(ApiShared { resolver, users, requests, metrics, ids });
+        Ok(Some(Self { listeners, shared, hosts }))
+    }
+
+    /// Where it is answered: `http://` and an address, or `unix:` and a path.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        let shown = |bound: &Bound| match bound {
+            Bound::Address(_, address) => format!("http://{address}"),
+            Bound::Socket(_, file) => format!("unix:{}", file.path().display()),
+        };
+        self.listeners.iter().map(shown).collect()
+    }
+
+    /// Answers until `stop`, and then until those who are being answered have their answers, for
+    /// [`GRACE`] at the most. The file of the socket goes with it.
+    pub async fn serve(self, stop: CancellationToken) {
+        let Self { listeners, shared, hosts } = self;
+        join_all(listeners.into_iter().map(|bound| {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            let hosts = &hosts;
+            async move {
+                let connections = Arc::new(Connections::default());
+                match bound {
+                    Bound::Address(listener, address) => {
+                        let hosts = Some(Hosts::at(address, hosts));
+                        let router = router(Place { shared, hosts });
+                        connections.serve(listener, router, stop, GRACE).await;
+                    }
+                    Bound::Socket(listener, _file) => {
+                        let router = router(Place { shared, hosts: None });
+                        connections.serve(listener, router, stop, GRACE).await;
+                    }
+                }
+            }
+        }))
+        .await;
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Api").field("places", &self.places()).finish_non_exhaustive()
+    }
+}
+
+fn router(place: Place) -> Router {
+    Router::new().fallback(answer).with_state(place)
+}
+
+/// Answers one request: whatever comes of it is counted, and has an id and the headers of all.
+async fn answer(State(place): State<Place>, request: Request) -> Response {
+    let shared = &*place.shared;
+    let id = shared.ids.of(request.headers());
+    let found = routes::find(request.method(), request.uri().path());
+    let (route, outcome) = match found {
+        Ok(route) => (Some(route), place.answer(route, request, &id).await),
+        Err(problem) => (None, Err(problem)),
+    };
+    let mut response = match outcome {
+        Ok(body) => {
+            let mut response = Response::new(body.into());
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(problem) => {
+            shared.metrics.refused(problem.code);
+            problem.log(&id);
+            problem.response(&id)
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(request_id::HEADER, id.value());
+    shared.requests.count(route, response.status());
+    response
+}
+
+impl Place {
+    /// Who asks, whether he may, what he asks; in this order.
+    async fn answer(
+        &self,
+        route: &'static Route,
+        request: Request,
+        id: &RequestId,
+    ) -> Result<Vec<u8>, Problem> {
+        let (parts, body) = request.into_parts();
+        self.refuse_detours(&parts.headers)?;
+        let Some(scope) = route.scope else { return Ok(openapi::text().into_bytes()) };
+        let peer = parts.extensions.get().copied().unwrap_or(Peer::Network);
+        let client = self.client(peer, &parts.headers).await?;
+        let asking = Asking::new(&self.shared.resolver, &client, scope, id)?;
+        body::refuse_other_types(&parts.headers)?;
+        let body = body::read(&parts.headers, body).await?;
+        tracing::debug!(request_id = %id, client = client.name, route = route.path, "asked");
+        match route.operation {
+            Operation::Tokens => tokens::answer(&asking, &body, &self.shared.metrics).await,
+            Operation::Resolve => resolve::answer(&asking, &body).await,
+            #[cfg(feature = "dispatch")]
+            Operation::Route => route::answer(&asking, &body).await,
+            Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
+        }
+    }
+
+    /// Over the network a request that a proxy passed on, or that names another host, may be of
+    /// somebody who cannot reach this address himself.
+    fn refuse_detours(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(hosts) = &self.hosts else { return Ok(()) };
+        if ["x-forwarded-for", "forwarded"].iter().any(|name| headers.contains_key(*name)) {
+            return Err(Problem::forwarded());
+        }
+        if hosts.refuses(headers) { Err(Problem::other_host()) } else { Ok(()) }
+    }
+
+    async fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Arc<Client>, Problem> {
+        identify::client(&self.shared.resolver, &self.shared.users, peer, headers).await
+    }
+}

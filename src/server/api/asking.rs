@@ -1,0 +1,110 @@
+//! A question of a client: what of it the client's permissions let through, and who answers it.
+
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::request_id::RequestId;
+use crate::access::{Permissions, Scope};
+use crate::cache::Resolution;
+use crate::number::{Caller, E164, TenantId};
+use crate::resolver::Resolver;
+use crate::store::Client;
+
+/// A client that may ask what it asks.
+pub(super) struct Asking<'a> {
+    pub(super) resolver: &'a Resolver,
+    pub(super) client: &'a Client,
+    pub(super) permissions: &'a Permissions,
+    pub(super) request_id: &'a RequestId,
+}
+
+/// Who calls, as far as the request and the client say.
+pub(super) struct CallFrom {
+    tenant: Option<TenantId>,
+    number: E164,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        resolver: &'a Resolver,
+        client: &'a Client,
+        scope: Scope,
+        request_id: &'a RequestId,
+    ) -> Result<Self, Problem> {
+        let permissions = client.permissions.as_ref().ok_or_else(|| {
+            let message = "this version does not understand what the client may ask";
+            Problem::forbidden("client_unreadable", message)
+                .hint("run the version that made the client, or make it anew")
+        })?;
+        let asking = Self { resolver, client, permissions, request_id };
+        asking.needs(scope)?;
+        Ok(asking)
+    }
+
+    /// Whether the client may ask this, too.
+    pub(super) fn needs(&self, scope: Scope) -> Result<(), Problem> {
+        if self.permissions.may(scope) {
+            return Ok(());
+        }
+        let message = format!("this client may not ask for this: it lacks the scope {scope}");
+        Err(Problem::forbidden("scope_missing", message))
+    }
+
+    /// Who calls, if the client may ask for him. What it may not is told before anything is looked up,
+    /// so the answer is the same whether there is such a number or not.
+    pub(super) fn from(&self, tenant: Option<&str>, number: &str) -> Result<CallFrom, Problem> {
+        let wrong = |code, field, why: &dyn ToString| Problem::field(code, field, &why.to_string());
+        let tenant = tenant.map(str::parse::<TenantId>).transpose();
+        let tenant = tenant.map_err(|error| wrong("tenant_malformed", "tenant", &error))?;
+        let number = number.parse::<E164>();
+        let number = number.map_err(|error| wrong("number_malformed", "from", &error))?;
+        let tenant = match (tenant, self.permissions.tenants.as_deref()) {
+            (Some(tenant), _) if !self.permissions.may_ask_for(tenant) => {
+                let why = "this client may not ask for this tenant";
+                return Err(Problem::forbidden_field("tenant_not_allowed", "tenant", why));
+            }
+            (None, Some(&[only])) => Some(only),
+            (None, Some(_)) => return Err(tenant_needed()),
+            (tenant, _) => tenant,
+        };
+        if !self.permissions.may_call_from(number) {
+            let why = "this client may not ask for numbers that begin so";
+            return Err(Problem::forbidden_field("number_not_allowed", "from", why));
+        }
+        Ok(CallFrom { tenant, number })
+    }
+
+    /// The answer for who calls.
+    pub(super) async fn resolve(&self, from: &CallFrom) -> Result<Resolution, Problem> {
+        let answer = match from.tenant {
+            Some(tenant) => self.resolver.resolve(Caller::new(tenant, from.number)).await,
+            None => self.resolver.resolve_number(from.number).await,
+        };
+        Ok(answer?)
+    }
+}
+
+impl CallFrom {
+    /// Who calls, where that takes a tenant.
+    pub(super) fn caller(&self) -> Result<Caller, Problem> {
+        let tenant = self.tenant.ok_or_else(tenant_needed)?;
+        Ok(Caller::new(tenant, self.number))
+    }
+
+    pub(super) fn number(&self) -> E164 {
+        self.number
+    }
+}
+
+fn tenant_needed() -> Problem {
+    Problem::field(
+        "tenant_needed",
+        "tenant",
+        "must be there: this client may ask for more than one",
+    )
+}
+
+/// What is answered.
+pub(super) fn text(answer: &Value) -> Vec<u8> {
+    answer.to_string().into_bytes()
+}

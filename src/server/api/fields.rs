@@ -1,0 +1,199 @@
+//! The fields of what is asked and answered, once: what is wrong with a body is found by them, and the
+//! OpenAPI document is made of them.
+
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+
+/// A member of a JSON object.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    /// What it is. A sentence.
+    pub(super) help: &'static str,
+}
+
+/// What a field holds.
+pub(super) enum Kind {
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    Flag,
+    /// A whole number of seconds, from 1.
+    Seconds,
+    Object(&'static [Field]),
+    /// Objects with these fields.
+    List(&'static [Field]),
+}
+
+/// A field that must be there.
+pub(super) const fn required(name: &'static str, kind: Kind, help: &'static str) -> Field {
+    Field { name, kind, required: true, help }
+}
+
+/// A field that may be left out of what is asked, and null in what is answered.
+pub(super) const fn optional(name: &'static str, kind: Kind, help: &'static str) -> Field {
+    Field { name, kind, required: false, help }
+}
+
+/// The first thing that is wrong with a body.
+pub(super) fn wrong(body: &Value, fields: &[Field]) -> Option<Problem> {
+    let Value::Object(members) = body else {
+        return Some(malformed("the body must be a JSON object"));
+    };
+    wrong_member(members, fields, "")
+}
+
+pub(super) fn malformed(why: impl Into<String>) -> Problem {
+    Problem::new(axum::http::StatusCode::BAD_REQUEST, "body_malformed", why)
+}
+
+fn wrong_member(members: &Map<String, Value>, fields: &[Field], path: &str) -> Option<Problem> {
+    let place =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    if let Some(unknown) =
+        members.keys().find(|name| fields.iter().all(|field| field.name != **name))
+    {
+        return Some(unknown_field(unknown, fields, path));
+    }
+    fields.iter().find_map(|field| {
+        let place = place(field.name);
+        match members.get(field.name) {
+            None | Some(Value::Null) if field.required => {
+                Some(Problem::field("field_missing", place, "must be there"))
+            }
+            None | Some(Value::Null) => None,
+            Some(value) => field.kind.refuses(value, &place),
+        }
+    })
+}
+
+/// Its name is not repeated: it is what was sent.
+fn unknown_field(unknown: &str, fields: &[Field], path: &str) -> Problem {
+    let slips = |field: &&Field| strsim::osa_distance(&unknown.to_ascii_lowercase(), field.name);
+    let nearest = fields.iter().min_by_key(slips).filter(|field| slips(field) <= MOST_SLIPS);
+    let known: Vec<_> = fields.iter().map(|field| field.name).collect();
+    let why = match nearest {
+        Some(nearest) => format!("has a field that is not known; did you mean {}?", nearest.name),
+        None => format!("has a field that is not known; there are {}", known.join(", ")),
+    };
+    let place = if path.is_empty() { "the body" } else { path };
+    Problem::field("field_unknown", place, &why)
+}
+
+impl Kind {
+    fn refuses(&self, value: &Value, place: &str) -> Option<Problem> {
+        let what = match (self, value) {
+            (Self::Text, Value::String(_)) | (Self::Flag, Value::Bool(_)) => return None,
+            (Self::Word(words), Value::String(word)) if words.contains(&word.as_str()) => {
+                return None;
+            }
+            (Self::Seconds, Value::Number(number)) if number.as_u64().is_some_and(|n| n > 0) => {
+                return None;
+            }
+            (Self::Object(fields), Value::Object(members)) => {
+                return wrong_member(members, fields, place);
+            }
+            (Self::Text, _) => "must be a text",
+            (Self::Word(_), _) => "must be one of its words",
+            (Self::Flag, _) => "must be true or false",
+            (Self::Seconds, _) => "must be a whole number of seconds, from 1",
+            (Self::Object(_), _) => "must be an object",
+            (Self::List(_), _) => "must be a list",
+        };
+        Some(Problem::field("field_malformed", place, what))
+    }
+
+    fn schema(&self) -> Value {
+        match self {
+            Self::Text => json!({"type": "string"}),
+            Self::Word(words) => json!({"type": "string", "enum": words}),
+            Self::Flag => json!({"type": "boolean"}),
+            Self::Seconds => json!({"type": "integer", "minimum": 1}),
+            Self::Object(fields) => schema(fields, Side::Asked),
+            Self::List(fields) => json!({"type": "array", "items": schema(fields, Side::Answered)}),
+        }
+    }
+}
+
+/// Whose fields they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Of what is asked: no other ones are taken.
+    Asked,
+    /// Of what is answered: more may come with a later version.
+    Answered,
+}
+
+/// The JSON schema of an object with these fields.
+pub(super) fn schema(fields: &[Field], side: Side) -> Value {
+    let mut properties = Map::new();
+    for field in fields {
+        let mut property = field.kind.schema();
+        property["description"] = json!(field.help);
+        if !field.required && side == Side::Answered {
+            property["type"] = json!([property["type"], "null"]);
+            if let Some(words) = property.get_mut("enum").and_then(Value::as_array_mut) {
+                words.push(Value::Null);
+            }
+        }
+        properties.insert(field.name.to_owned(), property);
+    }
+    let names: Vec<_> =
+        fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    let mut schema = json!({"type": "object", "properties": properties, "required": names});
+    if side == Side::Asked {
+        schema["additionalProperties"] = json!(false);
+    }
+    schema
+}
+
+/// How many slips of the finger a name may be away.
+const MOST_SLIPS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRANTS: &[Field] =
+        &[optional("room", Kind::Text, "R."), optional("join", Kind::Flag, "J.")];
+    const FIELDS: &[Field] = &[
+        required("from", Kind::Text, "F."),
+        optional("grants", Kind::Object(GRANTS), "G."),
+        optional("ttl", Kind::Seconds, "T."),
+    ];
+
+    fn code_and_text(body: &Value) -> (&'static str, String) {
+        let problem = wrong(body, FIELDS).unwrap();
+        (problem.code, format!("{problem:?}"))
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_by_its_path() {
+        for (body, code, told) in [
+            (json!([]), "body_malformed", "JSON object"),
+            (json!({}), "field_missing", "from: must be there"),
+            (json!({"from": null}), "field_missing", "from: must be there"),
+            (json!({"from": 7}), "field_malformed", "from: must be a text"),
+            (json!({"form": "x"}), "field_unknown", "did you mean from?"),
+            (json!({"from": "x", "elsewhere": 1}), "field_unknown", "there are from, grants, ttl"),
+            (json!({"from": "x", "ttl": 0}), "field_malformed", "ttl: must be a whole number"),
+            (json!({"from": "x", "ttl": "60"}), "field_malformed", "ttl: must be a whole number"),
+            (json!({"from": "x", "grants": {"room": 1}}), "field_malformed", "grants.room: must"),
+            (json!({"from": "x", "grants": {"rom": "a"}}), "field_unknown", "did you mean room?"),
+        ] {
+            let (found, text) = code_and_text(&body);
+            assert_eq!(found, code, "{body}");
+            assert!(text.contains(told), "{body}: {text}");
+        }
+        let good = json!({"from": "x", "grants": {"room": "r", "join": true}, "ttl": 60});
+        assert!(wrong(&good, FIELDS).is_none());
+    }
+
+    #[test]
+    fn nothing_that_was_sent_is_repeated() {
+        let (_, text) = code_and_text(&json!({"from": "x", "canary": "canary"}));
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

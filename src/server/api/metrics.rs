@@ -1,0 +1,106 @@
+//! What is counted of the API. Every series is there from the start, at zero.
+
+use axum::http::StatusCode;
+use metrics::{Counter, counter};
+
+use super::routes::{ROUTES, Route};
+use crate::answer::{Answer, Source};
+use crate::server::{OTHER, OTHERS};
+use crate::telemetry::{API_REFUSALS, API_TOKENS, REQUESTS, at_zero};
+
+/// How often each route was answered with each of its codes.
+pub(super) struct Requests(Vec<(&'static str, u16, Counter)>);
+
+impl Requests {
+    pub(super) fn new() -> Self {
+        let codes =
+            ROUTES.iter().flat_map(|route| route.codes.iter().map(|&code| (route.path, code)));
+        let codes = codes.filter(|(_, code)| !is_other(*code));
+        let others = OTHERS.into_iter().chain(OF_BODIES);
+        let codes = codes.chain(others.map(|code| (OTHER, code)));
+        let counted = codes.map(|(route, code)| {
+            let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
+            (route, code, at_zero(counter))
+        });
+        Self(counted.collect())
+    }
+
+    pub(super) fn count(&self, route: Option<&Route>, status: StatusCode) {
+        let code = status.as_u16();
+        let path = route.filter(|_| !is_other(code)).map_or(OTHER, |route| route.path);
+        let known = self.0.iter().find(|(at, with, _)| (*at, *with) == (path, code));
+        if let Some((_, _, counter)) = known {
+            counter.increment(1);
+        }
+    }
+}
+
+/// Whether a code is counted for all routes together, so that there are not more series than help.
+fn is_other(code: u16) -> bool {
+    OTHERS.contains(&code) || OF_BODIES.contains(&code)
+}
+
+/// What is wrong with a body before it is read.
+const OF_BODIES: [u16; 3] = [408, 413, 415];
+
+/// Tokens by outcome, and who was turned away.
+pub(crate) struct ApiMetrics {
+    database: Counter,
+    stale: Counter,
+    environment: Counter,
+    unanswered: Counter,
+    refusals: Vec<Counter>,
+}
+
+impl ApiMetrics {
+    pub(crate) fn new() -> Self {
+        let tokens = |outcome| at_zero(counter!(API_TOKENS, "outcome" => outcome));
+        let refusals = REFUSALS.map(|code| at_zero(counter!(API_REFUSALS, "reason" => code)));
+        Self {
+            database: tokens("database"),
+            stale: tokens("stale"),
+            environment: tokens("environment"),
+            unanswered: tokens("unanswered"),
+            refusals: refusals.into(),
+        }
+    }
+
+    /// A token was made of this answer.
+    pub(super) fn minted(&self, answer: &Answer) {
+        let counter = match answer.source() {
+            Source::Database if answer.stale() => &self.stale,
+            Source::Database => &self.database,
+            Source::Environment => &self.environment,
+        };
+        counter.increment(1);
+    }
+
+    /// The client might have had a token, and there was none to have.
+    pub(super) fn unanswered(&self) {
+        self.unanswered.increment(1);
+    }
+
+    /// Counts a problem that is a refusal.
+    pub(super) fn refused(&self, code: &str) {
+        if let Some(place) = REFUSALS.iter().position(|refusal| *refusal == code) {
+            self.refusals[place].increment(1);
+        }
+    }
+}
+
+/// The codes of those who are not let in, and of what a client may not.
+const REFUSALS: [&str; 13] = [
+    "credential_missing",
+    "token_invalid",
+    "client_revoked",
+    "client_expired",
+    "client_unknown",
+    "client_unreadable",
+    "peer_not_mapped",
+    "scope_missing",
+    "tenant_not_allowed",
+    "number_not_allowed",
+    "room_not_allowed",
+    "grant_not_allowed",
+    "ttl_too_long",
+];

@@ -1,0 +1,180 @@
+//! What is answered when something is not: problem details (RFC 9457), with the codes and hints of the
+//! command line.
+
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::request_id::RequestId;
+use crate::answer::ResolveError;
+use crate::credentials::CredentialError;
+use crate::reason::Reason;
+
+/// Why a request is not answered. Holds nothing that was sent, but for the names of fields.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    /// A stable `snake_case` name, for programs.
+    pub(super) code: &'static str,
+    message: Box<str>,
+    hint: Option<&'static str>,
+    /// Which field is wrong, such as `grants.room`.
+    field: Option<String>,
+    more: Option<More>,
+    /// The steps of a resolution that led to it.
+    steps: Option<Box<Value>>,
+}
+
+/// What a header says besides.
+#[derive(Debug, Clone, Copy)]
+enum More {
+    /// How to say who asks.
+    Bearer,
+    /// Which method the path takes.
+    Allowed(&'static str),
+    /// That it may go well a moment later.
+    Later,
+}
+
+impl More {
+    fn header(self) -> (HeaderName, HeaderValue) {
+        match self {
+            Self::Bearer => (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            Self::Allowed(method) => (ALLOW, HeaderValue::from_static(method)),
+            Self::Later => (RETRY_AFTER, HeaderValue::from_static("1")),
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let (hint, field, more, steps) = (None, None, None, None);
+        Self { status, code, message: message.into().into(), hint, field, more, steps }
+    }
+
+    /// A field of the body is wrong.
+    pub(super) fn field(code: &'static str, field: impl Into<String>, why: &str) -> Self {
+        let field = field.into();
+        let problem = Self::new(StatusCode::BAD_REQUEST, code, format!("{field}: {why}"));
+        Self { field: Some(field), ..problem }
+    }
+
+    /// The client may not.
+    pub(super) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// The client may not what this field asks for.
+    pub(super) fn forbidden_field(code: &'static str, field: &str, why: &str) -> Self {
+        let problem = Self::forbidden(code, format!("{field}: {why}"));
+        Self { field: Some(field.to_owned()), ..problem }
+    }
+
+    /// Nobody says who asks, or what says it does not hold.
+    pub(super) fn unauthorized(code: &'static str, message: &'static str) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, code, message);
+        Self { more: Some(More::Bearer), ..problem }
+    }
+
+    /// It may go well a moment later.
+    pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        Self { more: Some(More::Later), ..problem }
+    }
+
+    /// The clients are not known at present.
+    pub(super) fn clients_unknown(reason: Reason) -> Self {
+        let message = format!("it is not known at present what clients may ask: {reason}");
+        Self::unavailable("clients_unknown", message).hint("`trunkline doctor` says what is wrong")
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+            .hint("GET /v1/openapi.json tells what there is")
+    }
+
+    pub(super) fn wrong_method(allowed: &'static str) -> Self {
+        let message = format!("this path takes {allowed}");
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+        Self { more: Some(More::Allowed(allowed)), ..problem }
+    }
+
+    pub(super) fn forwarded() -> Self {
+        let message = "a proxy passed this request on; clients ask without one";
+        Self::new(StatusCode::BAD_REQUEST, "forwarded", message)
+    }
+
+    pub(super) fn other_host() -> Self {
+        let message = "the Host of the request is not a name of this server";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "other_host", message)
+            .hint("ask for 127.0.0.1 or localhost; HTTP_HOSTS adds names")
+    }
+
+    pub(super) fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
+    pub(super) fn steps(self, steps: Value) -> Self {
+        Self { steps: Some(Box::new(steps)), ..self }
+    }
+
+    /// Says in the log who was turned away; what else failed only where somebody looks for it.
+    pub(super) fn log(&self, id: &RequestId) {
+        let Self { status, code, .. } = self;
+        if matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            tracing::info!(request_id = %id, status = status.as_u16(), code, "refused a request");
+        } else {
+            tracing::debug!(request_id = %id, status = status.as_u16(), code, "did not answer");
+        }
+    }
+
+    pub(super) fn response(self, id: &RequestId) -> Response {
+        let mut body = json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.message,
+            "hint": self.hint,
+            "field": self.field,
+            "request_id": id.as_str(),
+        });
+        if let Some(steps) = self.steps {
+            body["steps"] = *steps;
+        }
+        let mut response = Response::new(body.to_string().into());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.more.map(|more| {
+            let (name, value) = more.header();
+            (Some(name), value)
+        }));
+        response
+    }
+}
+
+impl From<ResolveError> for Problem {
+    fn from(error: ResolveError) -> Self {
+        let (code, hint) = (error.code(), error.hint());
+        match error {
+            ResolveError::TenantNeeded => Self::field(code, "tenant", &error.to_string()),
+            error if error.is_temporary() => Self::unavailable(code, error.to_string()).hint(hint),
+            error => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, error.to_string()).hint(hint)
+            }
+        }
+    }
+}
+
+impl From<CredentialError> for Problem {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Key(key) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, key.code(), key.to_string())
+            }
+            wiped => Self::unavailable("credentials_wiped", wiped.to_string()),
+        }
+    }
+}

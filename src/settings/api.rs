@@ -1,0 +1,120 @@
+//! Where clients are answered, and which local users are which clients.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where the daemon answers clients. With neither an address nor a socket it answers none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiSettings {
+    /// `API_LISTEN`: an address of this machine alone.
+    pub listen: Option<SocketAddr>,
+    /// `HTTP_SOCKET`: the path of a Unix socket.
+    pub socket: Option<PathBuf>,
+    /// `HTTP_SOCKET_USERS`: a local user, and the name of the client that he is.
+    pub users: Vec<(SocketUser, String)>,
+}
+
+impl ApiSettings {
+    /// Whether any client is answered.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.listen.is_some() || self.socket.is_some()
+    }
+}
+
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketUser {
+    /// By number.
+    Id(u32),
+    /// By name.
+    Name(String),
+}
+
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.trim().parse().map_err(|_| {
+        "must be an address with its port, such as 127.0.0.1:9465 or [::1]:9465".to_owned()
+    })?;
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(address);
+    }
+    Err("must be an address of this machine alone, such as 127.0.0.1:9465: tokens would cross the \
+         network in the clear, and there is no TLS yet"
+        .to_owned())
+}
+
+pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.len() > LONGEST_PATH {
+        return Err(format!("must have at most {LONGEST_PATH} bytes, as every path of a socket"));
+    }
+    match PathBuf::from(text) {
+        path if path.is_absolute() && path.file_name().is_some() => Ok(path),
+        _ => Err("must be the whole path of a socket, such as /run/trunkline/api.sock".to_owned()),
+    }
+}
+
+pub(super) fn users(text: &str) -> Result<Vec<(SocketUser, String)>, String> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let mut users = Vec::<(SocketUser, String)>::new();
+    for pair in pairs {
+        let named = pair.split_once(':').map(|(user, client)| (user.trim(), client.trim()));
+        let Some((user, client)) =
+            named.filter(|(user, client)| !user.is_empty() && !client.is_empty())
+        else {
+            return Err(
+                "must be user:client, separated by commas, such as dialler:calls".to_owned()
+            );
+        };
+        let user = match user.parse() {
+            Ok(id) => SocketUser::Id(id),
+            Err(_) => SocketUser::Name(user.to_owned()),
+        };
+        if users.iter().any(|(known, _)| *known == user) {
+            return Err(format!("names the user {} twice", pair.split(':').next().unwrap_or("")));
+        }
+        users.push((user, client.to_owned()));
+    }
+    Ok(users)
+}
+
+/// As many bytes as the address of a socket has on every system, less the zero at the end.
+const LONGEST_PATH: usize = 103;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_of_this_machine_alone_is_listened_at() {
+        for address in ["127.0.0.1:9465", "127.0.0.9:1", "[::1]:9465", "[::ffff:127.0.0.1]:1"] {
+            assert!(listen(address).is_ok(), "{address}");
+        }
+        for address in ["0.0.0.0:9465", "[::]:9465", "10.0.0.7:9465", "192.0.2.1:1"] {
+            assert!(listen(address).unwrap_err().contains("this machine alone"), "{address}");
+        }
+        for address in ["9465", "localhost:9465", ""] {
+            assert!(listen(address).unwrap_err().contains("with its port"), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_socket_has_a_whole_path() {
+        assert!(socket("/run/trunkline/api.sock").is_ok());
+        for path in ["api.sock", "./api.sock", "/", &format!("/{}", "x".repeat(103))] {
+            assert!(socket(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn users_go_by_name_or_number_and_each_is_one_client() {
+        let read = users("dialler:calls, 1001:jobs,").unwrap();
+        let named = |name: &str| name.to_owned();
+        assert_eq!(read[0], (SocketUser::Name("dialler".into()), named("calls")));
+        assert_eq!(read[1], (SocketUser::Id(1001), named("jobs")));
+        for text in ["dialler", ":calls", "dialler:", "a:b,a:c", "7:a,7:b"] {
+            assert!(users(text).is_err(), "{text}");
+        }
+    }
+}
