@@ -134,7 +134,7 @@ impl Answer {
         self.credentials.url()
     }
 
-    /// The API key. Public by nature: it stands in every token as `iss`.
+    /// The API key. It is not secret: every token has it as `iss`.
     #[must_use]
     #[inline]
     pub fn api_key(&self) -> &str {
@@ -186,7 +186,7 @@ impl Answer {
         self.rules.as_deref()
     }
 
-    /// What is known of the number's rules.
+    /// How much is known about the rules of the number.
     #[must_use]
     pub fn rules_status(&self) -> RulesStatus {
         match &self.rules {
@@ -215,12 +215,12 @@ impl Answer {
         }
     }
 
-    /// Whether it is what the number's row and the flag want, and stands in for nothing.
+    /// Whether this is the answer that the row and the flag ask for, and not a fallback.
     pub(crate) fn is_as_the_row_wants(&self) -> bool {
         !matches!(self.reason(), Some(reason) if reason != Reason::FlagOff)
     }
 
-    /// Why it was the environment. `None` when the database answered.
+    /// Why the environment answered. `None` if the database did.
     #[must_use]
     #[inline]
     pub fn reason(&self) -> Option<Reason> {
@@ -248,7 +248,7 @@ impl Answer {
         }
     }
 
-    /// Whether another answer stands on the very same credentials.
+    /// Whether another answer shares exactly these credentials.
     #[cfg(feature = "dispatch")]
     pub(crate) fn shares_credentials_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.credentials, &other.credentials)

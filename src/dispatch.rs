@@ -49,7 +49,7 @@ use crate::credentials::CredentialError;
 use crate::number::{Caller, ConfigId, E164};
 use crate::resolver::Resolver;
 
-/// Places calls. Cloning shares it.
+/// Places calls. Clones share the connections.
 ///
 /// ```no_run
 /// use trunkline::dispatch::livekit::LiveKit;
@@ -146,14 +146,13 @@ impl Dispatcher {
         &self.livekit
     }
 
-    /// Places one call. Dropping the future before it is done may leave a room, or a phone that
-    /// rings.
+    /// Places one call. If you drop the future early, a room or a ringing phone may stay behind.
     pub async fn call(&self, request: &CallRequest) -> Report {
         self.call_notifying(request, |_| {}).await
     }
 
-    /// The same, and tells where the call is as soon as its room exists, before anybody is sent into
-    /// it or called: what [`hang_up`](Self::hang_up) takes, should it have to end before it is placed.
+    /// Places one call, and tells you its room as soon as that exists, before anybody is sent there or
+    /// called. To end the call early, pass that room to [`hang_up`](Self::hang_up).
     pub async fn call_notifying(
         &self,
         request: &CallRequest,
@@ -180,16 +179,15 @@ impl Dispatcher {
         report
     }
 
-    /// Whom a call would reach, if it would be tried: the request can be followed, and the rules
-    /// allow it.
+    /// Checks the request and the rules, and returns whom the call would reach.
     pub(crate) fn would_call(&self, request: &CallRequest, answer: &Resolution) -> Option<E164> {
         let attempt = Attempt { dispatcher: self, request, room: "", answer: answer.clone() };
         request.check().ok()?;
         attempt.prepare(&mut ReportDraft::default()).ok().map(|(dialled, _)| dialled.e164)
     }
 
-    /// All that a call would do before it asks a server: resolve, route, and write the metadata. The
-    /// outcome of the report is [`Outcome::Placed`] if it would be tried.
+    /// Does everything that a call does before it asks a server: resolves, routes, writes the metadata.
+    /// The outcome is [`Outcome::Placed`] if the call would be tried.
     pub async fn rehearse(&self, request: &CallRequest) -> (Report, Option<String>) {
         self.rehearse_with(request, self.resolver.resolve(request.caller).await)
     }
@@ -216,8 +214,8 @@ impl Dispatcher {
         (report, metadata)
     }
 
-    /// Tries with the credentials that there are, and once more with newer ones if a server refused
-    /// those: whoever is refused has done nothing, so nothing was dialled.
+    /// Tries with the current credentials, and once more with newer ones if a server refuses them. A
+    /// refused request does nothing, so nothing was dialled.
     async fn place(
         &self,
         request: &CallRequest,
@@ -248,7 +246,7 @@ impl Dispatcher {
         }
     }
 
-    /// Credentials in place of those that a server refused, if there are others by now.
+    /// Newer credentials than those that a server refused, if there are any.
     async fn newer(&self, caller: Caller, refused: &Resolution) -> Option<Resolution> {
         self.resolver.credentials_refused(refused);
         let newer = self.resolver.resolve(caller).await.ok()?;

@@ -199,7 +199,7 @@ impl Resolver {
         self.engine.cache.len()
     }
 
-    /// Whether a change cannot have been missed: there is proof, or nobody who would tell.
+    /// Whether it is proven that no change was missed. Also true if no change feed was wanted.
     #[must_use]
     pub fn hears_changes(&self) -> bool {
         self.engine.cache.fence.lease_is_live(self.engine.clock.now())

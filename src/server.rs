@@ -129,13 +129,13 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// A server that tells how this resolver fares, and what is recorded to this exporter.
+    /// A server that reports the health of this resolver, and the metrics of this exporter.
     #[must_use]
     pub fn builder(resolver: Resolver, exporter: Exporter) -> ServerBuilder {
         ServerBuilder { resolver, exporter, database: None, hosts: Vec::new() }
     }
 
-    /// Where it listens; the port is the real one where 0 was asked for.
+    /// Where it listens, with the real port if you asked for port 0.
     ///
     /// # Errors
     ///
@@ -144,8 +144,8 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop` ends, and then until those who are being answered have their answers,
-    /// for [`GRACE`] at the most. From `stop` on it is not ready.
+    /// Answers until `stop` ends. Then it is no longer ready, and finishes running answers, for
+    /// [`GRACE`] at the most.
     ///
     /// # Errors
     ///
@@ -216,5 +216,5 @@ async fn count(State(requests): State<Requests>, request: Request, next: Next) -
 /// names that are not answered to.
 const OTHER: &str = "other";
 const OTHERS: [u16; 3] = [404, 405, 421];
-/// How long those who are being answered may take once it is to stop.
+/// How long running answers may take after `stop`.
 pub const GRACE: Duration = Duration::from_secs(5);

@@ -45,7 +45,7 @@ use crate::keyring::KeyRing;
 pub struct SettingsFiles {
     /// The `.env` file. It need not exist.
     pub dot_env: Option<PathBuf>,
-    /// Variables and their values where neither names them.
+    /// Defaults for variables that neither of them sets.
     pub defaults: Vec<(String, String)>,
 }
 
@@ -62,7 +62,7 @@ impl SettingsFiles {
     }
 }
 
-/// All that a resolver is told from outside: from the environment, or from a [builder](Self::builder).
+/// Everything that you can set: read from the environment, or made with a [builder](Self::builder).
 ///
 /// ```
 /// use trunkline::Settings;
@@ -82,7 +82,7 @@ pub struct Settings {
     pub ring: Option<Arc<KeyRing>>,
     /// The credentials of the environment, and when they may serve.
     pub environment: EnvironmentValues,
-    /// `NODE_NAME`, or the name of the machine: by what people know this process among others.
+    /// `NODE_NAME`, else the name of the machine: how people tell this process from others.
     pub node_name: String,
     /// Where configs and numbers are. `None`: the environment serves.
     pub database: Option<Database>,
@@ -92,7 +92,7 @@ pub struct Settings {
     /// Where the daemon listens.
     #[cfg(feature = "server")]
     pub http_listen: std::net::SocketAddr,
-    /// Names that the daemon answers to beside those of the machine, in small letters.
+    /// Host names that the daemon accepts besides those of the machine, in lower case.
     #[cfg(feature = "server")]
     pub http_hosts: Vec<String>,
     /// Where the daemon answers clients.
@@ -100,7 +100,7 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Times and sizes.
     pub tuning: Tuning,
-    /// What is odd about them, though they are valid.
+    /// Warnings: values that are valid and probably not meant.
     pub warnings: Vec<Warning>,
     /// Of the settings that all nodes must share.
     fingerprint: String,

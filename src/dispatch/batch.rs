@@ -96,12 +96,12 @@ pub struct Batch<'a> {
 pub struct Summary {
     /// How many entries there are.
     pub entries: u64,
-    /// How many had their result from an earlier run.
+    /// How many already had a result from an earlier run.
     pub earlier: u64,
-    /// How many have one now, by outcome. Of earlier runs, too.
+    /// How many have a result now, by outcome, earlier runs included.
     pub outcomes: BTreeMap<String, u64>,
-    /// How many have none: the batch was cancelled, their trunk or server was given up, or they must
-    /// be corrected. Resuming goes on with them.
+    /// How many have no result: the batch was cancelled, their trunk or server was given up, or you must
+    /// correct them. Resume the batch to go on with them.
     pub left: u64,
     /// Why, by outcome, where they were looked at.
     pub left_with: BTreeMap<String, u64>,
@@ -120,7 +120,7 @@ pub enum BatchError {
     /// There is no journal to resume from.
     #[error("there is no journal of an earlier run of this batch")]
     NoJournal,
-    /// What is there is no journal.
+    /// The file is not a journal.
     #[error("line {line} of the journal is malformed")]
     JournalMalformed {
         /// Which line.
@@ -177,8 +177,8 @@ enum EntryEnd {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch that is placed by a dispatcher, until it is done or told to stop: then nobody else is
-    /// dialled, and those that ring are waited for.
+    /// A batch that this dispatcher places. Cancel `stop` to dial nobody else; calls that ring are still
+    /// waited for.
     #[must_use]
     pub fn new(
         dispatcher: &'a Dispatcher,
@@ -190,32 +190,32 @@ impl<'a> Batch<'a> {
         Self { dispatcher, dial, limits, confirm_agent, phone, stop, end: CancellationToken::new() }
     }
 
-    /// The same that waits so long for a worker to take each agent's job, see
+    /// Waits so long for a worker to take each agent's job; see
     /// [`CallRequest::confirm_agent`](super::CallRequest::confirm_agent).
     #[must_use]
     pub fn confirming(self, agent: Option<Duration>) -> Self {
         Self { confirm_agent: agent, ..self }
     }
 
-    /// The same whose phones are dialled and join their rooms like this.
+    /// Dials phones, and has them join their rooms, like this.
     #[must_use]
     pub fn dialling(self, phone: Phone) -> Self {
         Self { phone, ..self }
     }
 
-    /// The same that ends those that ring once this is cancelled: their rooms are closed, and their
-    /// outcome is [`Outcome::Cancelled`]. For after it was told to stop.
+    /// Cancel `end` after `stop` to end the calls that still ring, too: their rooms are closed, and their
+    /// outcome is [`Outcome::Cancelled`].
     #[must_use]
     pub fn ended_by(self, end: CancellationToken) -> Self {
         Self { end, ..self }
     }
 
-    /// Places the entries of a file, which is opened twice: to look through it, and to go through
-    /// it. `report` gets each result once, those of earlier runs included, and how it stands by then.
+    /// Places the entries of a file. It is opened twice: to check all of it, and to place its entries.
+    /// `report` gets each result once, those of earlier runs included, with the summary so far.
     ///
     /// # Errors
     ///
-    /// [`BatchError`]. What was placed by then is in the journal.
+    /// [`BatchError`]. The journal has what was placed until then.
     pub async fn run(
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,
@@ -228,11 +228,11 @@ impl<'a> Batch<'a> {
         self.run_with_rows(open, journal, report).await
     }
 
-    /// The same, with the row of each result.
+    /// Runs like [`run`](Self::run), and also reports the row of each result.
     ///
     /// # Errors
     ///
-    /// [`BatchError`]. What was placed by then is in the journal.
+    /// [`BatchError`]. The journal has what was placed until then.
     pub async fn run_with_rows(
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,

@@ -77,7 +77,7 @@ impl Finding {
 pub enum Verdict {
     /// Good.
     Ok,
-    /// Odd, and perhaps good all the same.
+    /// Unusual, and possibly fine.
     Warning,
     /// Calls would fail.
     Failed,

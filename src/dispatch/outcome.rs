@@ -14,7 +14,7 @@ pub enum Outcome {
     Declined,
     /// It rang, and nobody answered in time.
     NoAnswer,
-    /// The call was ended while the phone rang, by whoever closed its room.
+    /// Somebody closed the room while the phone rang.
     Cancelled,
     /// The carrier knows no such number.
     NumberUnknown,

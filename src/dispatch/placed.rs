@@ -15,8 +15,8 @@ use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::store::StoreError;
 
-/// A call that was placed: its room, and the config that placed it. Both are worth keeping for as
-/// long as the call may have to be ended.
+/// A call that was placed: its room, and the config that placed it. Keep both for as long as you may
+/// have to end the call.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Call {
@@ -68,10 +68,10 @@ pub(super) enum Trace {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum HangUpError {
-    /// The server has no such room. It may have ended by itself.
+    /// The server has no such room. The call may have ended already.
     #[error("the server has no such room")]
     NotFound,
-    /// The config that placed the call cannot be used any more.
+    /// The config that placed the call can no longer be used.
     #[error(transparent)]
     Credentials(#[from] ResolveError),
     /// The server did not do it.
@@ -90,7 +90,7 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// [`HangUpError`]. That there is no such room is one.
+    /// [`HangUpError`], also if there is no such room.
     pub async fn hang_up(&self, call: &Call) -> Result<(), HangUpError> {
         let answer = self.of_call(call).await?;
         match self.livekit.delete_room(&answer, &call.room).await {
@@ -103,8 +103,8 @@ impl Dispatcher {
         }
     }
 
-    /// Asks every server for a room. For a person who knows no more than its name; whoever placed
-    /// the call knows its config.
+    /// Asks every server for a room, for when you know only its name. If you placed the call, you know
+    /// its config, and need not search.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Dispatcher {
         Ok(found)
     }
 
-    /// What there is of a call that an earlier run was about to place.
+    /// How far an earlier run got with a call that it was about to place.
     pub(super) async fn look_into(&self, call: &Call) -> Result<Trace, HangUpError> {
         match self.room(call.config, &call.room).await {
             Ok(Some(_)) => {}
@@ -163,7 +163,7 @@ impl Dispatcher {
         Ok(rooms.into_iter().find(|there| there.name == name))
     }
 
-    /// The credentials of the config that placed a call, as they are now; else as they were then.
+    /// The current credentials of the config that placed a call, else those that placed it.
     async fn of_call(&self, call: &Call) -> Result<Resolution, ResolveError> {
         let now = match call.config {
             Some(id) => self.resolver.resolve_config(id).await,

@@ -19,7 +19,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// Why, where it was not placed. Holds no secret.
     pub message: Option<String>,
-    /// What the carrier said, where the engine dialled.
+    /// The answer of the carrier, if the engine dialled.
     pub sip: Option<SipStatus>,
     /// The job that it was placed for.
     pub job: String,
@@ -33,7 +33,7 @@ pub struct Report {
     pub dispatch_id: Option<String>,
     /// The id of the SIP call, where the engine dialled.
     pub sip_call_id: Option<String>,
-    /// The identity under which the phone joins the room, if it was decided whom to call.
+    /// The identity under which the phone joins the room, once it is known whom to call.
     pub phone_identity: Option<String>,
     /// When it may be tried again, where it was not placed.
     pub again: Again,

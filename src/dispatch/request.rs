@@ -16,25 +16,25 @@ use crate::rules::{Phone, PhoneError};
 pub struct CallRequest {
     /// Who calls.
     pub caller: Caller,
-    /// Whom, as people write it.
+    /// The number to call, in any spelling that people use.
     pub to: String,
     /// The job that the call is for, at most 64 letters, digits, `-`, `_` and `.`. Part of the
     /// room's name.
     pub job: String,
     /// Who dials.
     pub dial: Dial,
-    /// The caller's own fields in the metadata. None of [`OWN_FIELDS`].
+    /// Your own fields of the metadata. They must not have a name of [`OWN_FIELDS`].
     pub fields: Map<String, Value>,
-    /// The name of its room; without one, `call-<job>-<8 hex digits>` by chance.
+    /// The name of its room. `None`: `call-<job>-<8 random hex digits>`.
     pub room: Option<String>,
-    /// Whether an earlier attempt may have sent the agent into [`room`](Self::room) already. Then
-    /// the room is looked into before another one is sent.
+    /// Whether an earlier attempt may have sent the agent into [`room`](Self::room) already. If so, the
+    /// room is checked before an agent is sent.
     pub again: bool,
-    /// How long to wait until a worker has taken the agent's job. Without that, a call counts as
-    /// placed as soon as the agent was sent; with it, nothing is dialled by the engine before.
+    /// How long to wait until a worker has taken the agent's job; the engine dials only then. `None`: a
+    /// call counts as placed as soon as the agent was sent.
     pub confirm_agent: Option<Duration>,
-    /// How the phone is dialled and joins its room, where the engine dials. The rules of the number
-    /// hold where this says nothing.
+    /// How the engine dials the phone, and how the phone joins the room. Where this says nothing, the
+    /// rules of the number apply.
     pub phone: Phone,
 }
 
@@ -52,8 +52,8 @@ pub enum Dial {
 /// How the engine dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineDial {
-    /// Whether to wait until the phone is answered. Without that, a call counts as placed as soon
-    /// as it is dialled.
+    /// Whether to wait until the phone is answered. If not, a call counts as placed as soon as it is
+    /// dialled.
     pub wait_until_answered: bool,
     /// How long it may ring.
     pub ringing: Duration,
@@ -79,13 +79,13 @@ pub enum WrongRequest {
     /// The job could not be part of a room's name.
     #[error("a job must be 1 to 64 letters, digits, '-', '_' and '.'")]
     Job,
-    /// A field of the caller's has the name of one of ours.
+    /// One of your fields has a name that is reserved.
     #[error("the field {0:?} is written by the engine; give yours another name")]
     Field(String),
-    /// The options of the phone are not what a server takes.
+    /// A server would refuse the options of the phone.
     #[error(transparent)]
     Phone(#[from] PhoneError),
-    /// The fields are too large, before anything else is added.
+    /// Your fields alone are too large.
     #[error("the metadata would have {length} bytes; at most {MOST_METADATA} are sent")]
     TooLarge {
         /// The length of the fields as JSON.
@@ -130,7 +130,7 @@ impl CallRequest {
         if length > MOST_METADATA { Err(WrongRequest::TooLarge { length }) } else { Ok(()) }
     }
 
-    /// The same with a name for its room, so that the call can be found whatever becomes of it.
+    /// Names its room, so that you can find the call whatever becomes of it.
     #[must_use]
     pub fn named(mut self) -> Self {
         self.room = Some(self.room_name());

@@ -84,7 +84,7 @@ impl SettingsBuilder {
 }
 
 impl std::fmt::Debug for SettingsBuilder {
-    /// Names what is set, and shows no value.
+    /// Shows the names that are set, and no value.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_set().entries(self.values.iter().map(|(name, _)| name)).finish()
     }

@@ -16,7 +16,7 @@ pub struct SettingsError {
 pub struct Problem {
     /// Which variable.
     pub variable: String,
-    /// What is wrong with it, and what would be right. Never its value.
+    /// What is wrong, and what would be right. Never contains the value.
     pub message: String,
     /// The error of the key ring, where it is about that.
     pub key: Option<KeyError>,
@@ -28,7 +28,7 @@ pub struct Problem {
 pub struct Warning {
     /// Which variable, or `.env`.
     pub variable: String,
-    /// What is odd about it, and what would be right. Never its value.
+    /// What is unusual, and what would be right. Never contains the value.
     pub message: String,
     /// Whether it is unsafe to leave it so.
     pub unsafe_so: bool,

@@ -45,11 +45,11 @@ pub struct Answered {
     pub status: u16,
     /// The Twirp code, such as `not_found`. `None`: the answer was plain text.
     pub code: Option<String>,
-    /// What the server said, without tokens, 300 characters at the most.
+    /// The message of the server, without tokens, at most 300 characters.
     pub message: String,
-    /// What the carrier said, where one was asked.
+    /// The answer of the carrier, if one was asked.
     pub sip: Option<SipStatus>,
-    /// The server's clock, as it stands in the `Date` header.
+    /// The clock of the server, from its `Date` header.
     pub date: Option<String>,
 }
 
