@@ -10,7 +10,7 @@
 //! ever goes back.
 //!
 //! A server that recovers from a crash may give out transaction ids again, and ends every session. So
-//! this counts within one session, and not through a pooler.
+//! this counts within one session, and not through a pooler. Nor is it tried over a slow network.
 
 use super::super::record::Record;
 
@@ -44,8 +44,8 @@ pub(super) struct Stillness {
 }
 
 impl Stillness {
-    /// A look has been asked. `seen`: its snapshot, unless a pooler stands between; `notify`: what it
-    /// found if it was an audit.
+    /// A look has been asked. `seen`: its snapshot, if the next look may ask for that first; `notify`:
+    /// what it found if it was an audit.
     pub(super) fn looked(&mut self, seen: Option<Snapshot>, notify: Option<bool>) {
         self.lasts = seen.is_some() && seen == self.seen;
         if !self.lasts {

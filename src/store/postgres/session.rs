@@ -134,6 +134,14 @@ impl PostgresSession {
         Ok(Self { connection, prologue: Some(connector.prologue.clone()) })
     }
 
+    /// Asks for one row in one round trip: a statement that is to be prepared takes another one first.
+    pub(in crate::store) async fn ask_plainly(
+        &mut self,
+        sql: &'static str,
+    ) -> Result<PgRow, sqlx::Error> {
+        sqlx::raw_sql(sql).fetch_one(&mut self.connection).await
+    }
+
     async fn before(&mut self) -> Result<(), sqlx::Error> {
         let Some(prologue) = &self.prologue else { return Ok(()) };
         // Made of a schema that the settings have checked, and a number.

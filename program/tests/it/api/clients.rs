@@ -18,8 +18,10 @@ async fn is_answered(daemon: &Daemon, token: &str) {
 }
 
 async fn becomes(daemon: &Daemon, token: &str, status: u16, code: &str) {
-    eventually(&format!("it is answered {status}"), async || {
-        ask(daemon, token).await.word() == status.to_string()
+    let expected = format!("\"code\":\"{code}\"");
+    eventually(&format!("it is answered {status}, {code}"), async || {
+        let answer = ask(daemon, token).await;
+        answer.word() == status.to_string() && answer.body.contains(&expected)
     })
     .await;
     refused(&ask(daemon, token).await, status, code);
