@@ -1,5 +1,5 @@
-//! Single-flight: one load per key (a number, a config, or all clients). The first caller starts it, the others
-//! wait for its result.
+//! Single-flight: one load per key (a number, a config, or all clients). The first caller starts it,
+//! the others wait for its result.
 //!
 //! A load is a task of its own. Each caller waits with its own deadline and can neither cancel the
 //! load nor restart it. A load that panics is an outcome like any other. (moka's loader does the

@@ -124,7 +124,7 @@ impl Reader {
     /// How soon to look without a ring: a notification may be lost, and a lease lasts no longer than
     /// what was last proven. Never twice the same, so that nodes that heard one ring part again.
     fn rhythm(&self) -> Duration {
-        (self.lease / 4).mul_f64(1.0 + SPREAD * (dice() - 0.5))
+        (self.lease / 4).mul_f64(1.0 - SPREAD * dice())
     }
 }
 
@@ -184,7 +184,7 @@ impl Said {
     }
 }
 
-/// Within what part of it the time between looks varies.
+/// By what part of it the time between looks may be shorter.
 const SPREAD: f64 = 0.2;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// After how many looks in vain the next one waits.

@@ -175,7 +175,10 @@ impl Readiness {
             if self.resolver.health().enabled {
                 let unready = match database.migrate(Migrations::Status).await {
                     Ok(status) if status.is_enough() => None,
-                    Ok(_) => Some(Unready::NotMigrated),
+                    Ok(_) => {
+                        backoff.succeeded();
+                        Some(Unready::NotMigrated)
+                    }
                     Err(error) => {
                         wait += backoff.failed(LOOK_AGAIN, began.elapsed());
                         Some(Unready::NotReached(error.to_string()))

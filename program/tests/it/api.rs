@@ -8,15 +8,14 @@ mod socket;
 mod tenants;
 mod tokens;
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command};
 
 use serde_json::{Value, json};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::support::database::{Kind, TestDatabase};
 use crate::support::http::{Message, get};
+use crate::support::process::Process;
 use crate::support::program::Program;
 use crate::support::{caller, config, eventually, number};
 
@@ -86,8 +85,7 @@ impl Site {
 
 /// A running daemon.
 struct Daemon {
-    child: Child,
-    out: BufReader<ChildStdout>,
+    process: Process,
     /// Where metrics are.
     port: u16,
     /// Where clients are answered, by address and by socket.
@@ -97,22 +95,14 @@ struct Daemon {
 
 impl Daemon {
     fn start(program: &Program) -> Self {
-        let command = program.command(&["serve", "--listen", "127.0.0.1:0", "--json"]).spawn();
-        let mut child = command.unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let Ok(told) = serde_json::from_str::<Value>(&line) else {
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("{line}{err}");
-        };
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--json"];
+        let mut process = Process::start(program.command(&serve));
+        let told: Value = process.line(|line| serde_json::from_str(line).ok());
         let port = |place: &str| place.strip_prefix("http://127.0.0.1:")?.parse().ok();
         let places: Vec<_> =
             told["api"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
         Self {
-            child,
-            out,
+            process,
             port: port(told["listening"].as_str().unwrap()).unwrap(),
             api: places.iter().find_map(|place| port(place)),
             socket: places.iter().find_map(|place| Some(place.strip_prefix("unix:")?.into())),
@@ -146,28 +136,6 @@ impl Daemon {
 
     async fn is_ready(&self) {
         eventually("it is ready", async || get(self.port, "/readyz").await.word() == "200").await;
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
-    /// Sends it a signal and returns how it ends, and what it had said on stderr.
-    fn end_by(mut self, signal: &str) -> (Option<i32>, String) {
-        self.signal(signal);
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        let mut err = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        (self.child.wait().unwrap().code(), err)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

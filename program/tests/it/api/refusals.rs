@@ -147,7 +147,7 @@ async fn an_answer_carries_the_id_of_its_request() {
         "credential_missing",
     )
     .await;
-    let (_, log) = lab.daemon.end_by("-TERM");
+    let (_, log) = lab.daemon.process.end_by("-TERM");
     assert!(log.contains("job-8") && log.contains("credential_missing"), "{log}");
 }
 
@@ -171,7 +171,7 @@ async fn no_secret_and_no_token_is_in_an_answer_or_in_the_log() {
     }
     let minted = status_and_body(&answers[0]).1["token"].as_str().unwrap().to_owned();
     let metrics = daemon.metrics().await;
-    let (_, log) = daemon.end_by("-TERM");
+    let (_, log) = daemon.process.end_by("-TERM");
     assert!(log.contains("\"asked\"") && log.contains("token_invalid"), "the log was caught");
     let texts: Vec<_> = answers.iter().map(|answer| answer.body.as_str()).collect();
     for text in texts.iter().copied().chain([metrics.as_str(), log.as_str()]) {

@@ -85,7 +85,7 @@ async fn the_file_is_its_owner_s_and_group_s_and_goes_with_the_daemon() {
         let file = std::fs::symlink_metadata(site.socket()).unwrap();
         assert!(file.file_type().is_socket());
         assert_eq!(file.mode() & 0o777, 0o660);
-        assert_eq!(daemon.end_by(signal).0, Some(0));
+        assert_eq!(daemon.process.end_by(signal).0, Some(0));
         assert!(!site.socket().exists(), "{signal}");
     }
 }
@@ -95,7 +95,7 @@ async fn a_socket_that_was_left_behind_is_taken_over_and_a_live_one_is_refused()
     let site = Site::new(Kind::Sqlite).await;
     let token = site.client("dialler", &ALL);
     let killed = site.daemon();
-    killed.signal("-KILL");
+    killed.process.signal("-KILL");
     drop(killed);
     assert!(site.socket().exists(), "nobody removed it");
     let daemon = site.daemon();

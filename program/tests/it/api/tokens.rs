@@ -133,7 +133,7 @@ async fn a_secret_is_for_a_client_that_may_have_it_and_asks_for_it_and_is_logged
     refused(&refusal, 403, "scope_missing");
     let (status, answer) = daemon.answer(&all, "/v1/resolve", &secret(from(NUMBER))).await;
     assert_eq!((status, &answer["api_secret"]), (200, &json!(secret_of("eu"))));
-    let (_, log) = daemon.end_by("-TERM");
+    let (_, log) = daemon.process.end_by("-TERM");
     let given: Vec<_> = log.lines().filter(|line| line.contains("gave the API secret")).collect();
     assert_eq!(given.len(), 1, "{log}");
     assert!(given[0].contains("\"all\"") && given[0].contains("+971*******01"), "{given:?}");

@@ -119,11 +119,6 @@ async fn a_slow_network_is_not_noticed_by_who_asks_for_a_warm_number() {
     let lab = Lab::start(Cluster::shared()).await;
     let delay = Duration::from_millis(200);
     lab.proxy.set(Flows::All, Mode::Slow(delay));
-    // Statements that are yet to be prepared take round trips of their own, which may cost one lease.
-    let first = lab.watch();
-    sleep(2 * LEASE).await;
-    let seen = first.end_without_failure("slow at first").await;
-    assert!(seen.stale <= 2, "{seen:?}");
     let watch = lab.watch();
     sleep(2 * LEASE).await;
     let seen = watch.end_without_failure("slow").await;

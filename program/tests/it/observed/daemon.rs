@@ -1,9 +1,9 @@
 //! `serve` as service managers, probes and scrapers meet it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -12,28 +12,25 @@ use crate::support::database::{Kind, TestDatabase};
 use crate::support::eventually;
 use crate::support::http::{Message, get};
 use crate::support::postgres::{Cluster, psql};
+use crate::support::process::Process;
 use crate::support::program::Program;
 
 /// A running daemon.
 struct Daemon {
-    child: Child,
-    out: BufReader<ChildStdout>,
+    process: Process,
     port: u16,
 }
 
 impl Daemon {
     fn start(program: &Program) -> Self {
-        let mut child = program.command(&["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(':').next());
-        let Some(port) = port.and_then(|port| port.parse().ok()) else {
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("{line}{err}");
-        };
-        Self { child, out, port }
+        Self::of(Process::start(program.command(&["serve", "--listen", "127.0.0.1:0"])))
+    }
+
+    /// One that has just begun.
+    fn of(mut process: Process) -> Self {
+        let port =
+            process.line(|line| line.split("127.0.0.1:").nth(1)?.split(':').next()?.parse().ok());
+        Self { process, port }
     }
 
     async fn get(&self, path: &str) -> Message {
@@ -56,31 +53,10 @@ impl Daemon {
 
     /// A line of its memory, in MB: what it has, or the most that it ever had.
     fn memory(&self, line: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
         let line = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
-    /// Sends it a signal and returns how it ends, and what it had said on stderr.
-    fn end_by(mut self, signal: &str) -> (Option<i32>, String) {
-        self.signal(signal);
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        let mut err = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        (self.child.wait().unwrap().code(), err)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -106,7 +82,7 @@ async fn without_any_settings_it_is_at_home_and_ready_at_once() {
     assert!(version.body.contains(env!("CARGO_PKG_VERSION")));
     assert_eq!(daemon.get("/livez").await.body, "alive\n");
     assert_eq!(daemon.get("/nothing").await.word(), "404");
-    let (code, err) = daemon.end_by("-TERM");
+    let (code, err) = daemon.process.end_by("-TERM");
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(err.lines().filter(|line| line.starts_with("no ")).count(), 2, "{err}");
     assert!(program.run(&["healthcheck", "--listen", &listen]).code == 1, "it is gone");
@@ -115,7 +91,7 @@ async fn without_any_settings_it_is_at_home_and_ready_at_once() {
     let daemon = Daemon::start(&program);
     daemon.becomes("200", None).await;
     assert_eq!(std::fs::read(home.join("key")).unwrap(), key, "the key is never written over");
-    assert_eq!(daemon.end_by("-INT").0, Some(0));
+    assert_eq!(daemon.process.end_by("-INT").0, Some(0));
     // A database whose key is gone gets no other one.
     std::fs::rename(home.join("key"), home.join("elsewhere")).unwrap();
     let refused = program.run(&["serve", "--listen", "127.0.0.1:0"]);
@@ -276,25 +252,18 @@ async fn a_reload_that_fails_is_told_until_one_succeeds() {
         std::fs::write(&file, text).unwrap();
     };
     write("");
-    let mut child = Program::new()
-        .command(&["serve", "--listen", "127.0.0.1:0", "--env-file", file.to_str().unwrap()])
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    let port = line.split("127.0.0.1:").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
-    let daemon = Daemon { child, out, port };
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--env-file", file.to_str().unwrap()];
+    let daemon = Daemon::of(Process::start(Program::new().command(&serve)));
     let successful = async || {
         let scrape = Scrape::of(&daemon.get("/metrics").await.body);
         scrape.sum("trunkline_settings_last_reload_successful", &[])
     };
     assert_eq!(successful().await, 1.0);
     write("ROUTING=guess\n");
-    daemon.signal("-HUP");
+    daemon.process.signal("-HUP");
     eventually("the reload has failed", async || successful().await == 0.0).await;
     write("ROUTING=heuristic\n");
-    daemon.signal("-HUP");
+    daemon.process.signal("-HUP");
     eventually("the reload is good", async || successful().await == 1.0).await;
 }
 
@@ -320,16 +289,15 @@ fn an_address_that_is_taken_or_none_is_told() {
 async fn the_demo_stays_open_and_its_metrics_move() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::new().with("TMPDIR", folder.path().to_str().unwrap());
-    let mut child = program.command(&["demo"]).spawn().unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let address = loop {
+    let mut process = Process::start(program.command(&["demo"]));
+    let port = loop {
         let mut line = String::new();
-        assert_ne!(out.read_line(&mut line).unwrap(), 0, "it ended");
+        assert_ne!(process.out.read_line(&mut line).unwrap(), 0, "it ended");
         if let Some((_, rest)) = line.split_once("http://127.0.0.1:") {
             break rest.split('/').next().unwrap().parse::<u16>().unwrap();
         }
     };
-    let daemon = Daemon { child, out, port: address };
+    let daemon = Daemon { process, port };
     daemon.becomes("200", None).await;
     let answers = async || {
         let scrape = Scrape::of(&daemon.get("/metrics").await.body);
@@ -337,7 +305,7 @@ async fn the_demo_stays_open_and_its_metrics_move() {
     };
     let before = answers().await;
     eventually("there are calls", async || answers().await > before).await;
-    assert_eq!(daemon.end_by("-INT").0, Some(0));
+    assert_eq!(daemon.process.end_by("-INT").0, Some(0));
 }
 
 /// The first signal waits for those who are being answered, the second one does not.
@@ -350,15 +318,15 @@ async fn a_second_signal_ends_it_at_once() {
     tokio::io::AsyncWriteExt::write_all(&mut slow, b"GET /readyz HTTP/1.1\r\n").await.unwrap();
     // It is being read: a request that came later has its answer.
     daemon.get("/livez").await;
-    daemon.signal("-TERM");
+    daemon.process.signal("-TERM");
     eventually("it takes no more connections", async || {
         tokio::net::TcpStream::connect(("127.0.0.1", daemon.port)).await.is_err()
     })
     .await;
-    assert!(daemon.child.try_wait().unwrap().is_none(), "it waits for the slow one");
-    daemon.signal("-INT");
+    assert!(daemon.process.child.try_wait().unwrap().is_none(), "it waits for the slow one");
+    daemon.process.signal("-INT");
     let asked = tokio::time::Instant::now();
-    eventually("it has ended", async || daemon.child.try_wait().unwrap().is_some()).await;
+    eventually("it has ended", async || daemon.process.child.try_wait().unwrap().is_some()).await;
     assert!(asked.elapsed() < trunkline::server::GRACE / 2);
-    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    assert_eq!(daemon.process.child.wait().unwrap().code(), Some(0));
 }

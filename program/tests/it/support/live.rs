@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trunkline::store::{AdminStore, ConfigEdit};
-use trunkline::{Caller, ConfigId, KeyRing, Resolver, Settings};
+use trunkline::{Caller, ConfigId, KeyRing, Resolver, ResolverBuilder, Settings};
 
 use super::database::{Kind, TestDatabase};
 use super::{caller, config, eventually, number};
@@ -28,15 +28,19 @@ impl Live {
     }
 
     pub async fn on(database: TestDatabase) -> Self {
-        Self::with(database, &[]).await
+        Self::with(database, &[], |builder| builder).await
     }
 
-    /// One that nothing but the change feed tells of a change.
+    /// One that nothing but the change feed tells of a change, and that writes no row of its own.
     pub async fn unchecked_on(database: TestDatabase) -> Self {
-        Self::with(database, &[("SELF_CHECK_INTERVAL", "0s")]).await
+        Self::with(database, &[("SELF_CHECK_INTERVAL", "0s")], ResolverBuilder::unlisted).await
     }
 
-    async fn with(database: TestDatabase, more: &[(&str, &str)]) -> Self {
+    async fn with(
+        database: TestDatabase,
+        more: &[(&str, &str)],
+        how: impl FnOnce(ResolverBuilder) -> ResolverBuilder,
+    ) -> Self {
         let key = KeyRing::generate().unwrap().to_string();
         let ring = KeyRing::parse(&key).unwrap();
         let store = database.store();
@@ -54,7 +58,7 @@ impl Live {
             variables.extend(more);
             crate::support::database::settings(&url, &variables)
         };
-        let resolver = Resolver::builder(settings(more)).start();
+        let resolver = how(Resolver::builder(settings(more))).start();
         let settings = Box::new(settings);
         let live = Self { database, store, settings, resolver, ring, config, caller };
         live.hears().await;

@@ -9,6 +9,7 @@ pub mod livekit;
 pub mod panics;
 pub mod pooler;
 pub mod postgres;
+pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod standby;
