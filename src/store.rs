@@ -8,6 +8,7 @@ mod asking;
 mod error;
 #[cfg(feature = "postgres")]
 mod hedged;
+mod lendable;
 #[cfg(feature = "postgres")]
 mod lock_holder;
 #[cfg(feature = "postgres")]
@@ -41,7 +42,7 @@ pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
-pub(crate) use self::log_cursor::{LogConnection, LogCursor, Look, News, Reach};
+pub(crate) use self::log_cursor::{LogCursor, Look, News, Reach};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub(crate) use self::nodes::{ChangePlace, NodeCensus, NodeReport, NodeRows, NodeWritten};
 pub use self::nodes::{Node, NodeState, UnlistedNode};

@@ -19,7 +19,7 @@ use super::metrics::ChangesCounted;
 use crate::backoff::{Backoff, dice};
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{LogConnection, LogCursor, Look, News, Reach, StoreError};
+use crate::store::{LogCursor, Look, News, Reach, StoreError};
 
 /// What reading needs.
 pub(crate) struct Reader {
@@ -41,7 +41,7 @@ impl Reader {
     /// Reads for as long as it is polled.
     pub(crate) async fn read(&self) -> Infallible {
         let mut log = self.log.lock().await;
-        let mut connection = LogConnection::new(self.lease);
+        let mut connection = log.connection();
         let mut pace = LookPace::default();
         let (mut suspicion, mut said) = (Suspicion::new(self.lease / 4), Said::new());
         let mut backoff = Backoff::default();

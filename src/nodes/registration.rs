@@ -92,6 +92,8 @@ impl Registration {
         mut applied: watch::Receiver<Option<String>>,
         facts: impl Fn() -> Option<NodeFacts>,
     ) {
+        // Then the first row says what was applied, and goes over the connection of the looks.
+        timeout(FIRST_LOOK, applied.wait_for(Option::is_some)).await.ok();
         let mut forgot: Option<Instant> = None;
         let mut is_due = true;
         loop {
@@ -246,6 +248,9 @@ fn why_unlisted(error: &StoreError) -> Option<String> {
 
 /// A role without the right, a replica, and a file that may only be read.
 const MAY_NOT_WRITE: [&str; 8] = ["42501", "25006", "8", "264", "520", "776", "1032", "1288"];
+/// How long a node that began waits for its first look at the change log. One that cannot read it is
+/// listed all the same.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How long a node that ends tries to say so.
 const TO_LEAVE: Duration = Duration::from_secs(1);
 const FORGET_EVERY: Duration = Duration::from_secs(3600);

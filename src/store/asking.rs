@@ -23,8 +23,8 @@ impl<S: Session> Pool<S> {
         let mut once_more = true;
         let asking = async {
             loop {
-                let mut connection = self.acquire(statement.name, until).await?;
-                connection.in_passing(statement.in_passing);
+                let mut connection =
+                    self.acquire(statement.name, statement.in_passing, until).await?;
                 let given_up = connection.given_up();
                 let rows = tokio::select! {
                     biased;
@@ -90,7 +90,7 @@ impl<S: Session> Pool<S> {
         statements: &[(Statement, Vec<Value<'_>>)],
     ) -> Result<(), StoreError> {
         self.asking(name, async {
-            let mut connection = self.acquire_alive(name, self.until()).await?;
+            let mut connection = self.acquire_alive(name, false, self.until()).await?;
             let until = connection.until();
             let done = timeout_at(until, connection.session().execute_all(statements)).await;
             connection.release(done)
@@ -99,8 +99,6 @@ impl<S: Session> Pool<S> {
     }
 
     async fn acquire_to_write(&self, statement: &Statement) -> Result<Pooled<S>, StoreError> {
-        let mut connection = self.acquire_alive(statement.name, self.until()).await?;
-        connection.in_passing(statement.in_passing);
-        Ok(connection)
+        self.acquire_alive(statement.name, statement.in_passing, self.until()).await
     }
 }

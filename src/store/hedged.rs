@@ -8,6 +8,7 @@
 //! **Invariant:** an answer comes back with what was noted before that very attempt was asked.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -15,10 +16,11 @@ use tokio::time::timeout;
 
 use super::StoreError;
 use super::error::may_be_the_connection;
+use super::lendable::Lendable;
 
 /// One connection, and how long an answer over it is waited for before it is asked for again.
 pub(super) struct Hedged<S> {
-    held: Option<S>,
+    held: Arc<Lendable<S>>,
     least: Duration,
     most: Duration,
     patience: Duration,
@@ -33,12 +35,17 @@ pub(super) struct HedgedAnswer<T> {
 impl<S> Hedged<S> {
     /// Asks again after `least` at first, and never later than after `most`.
     pub(super) fn new(least: Duration, most: Duration) -> Self {
-        Self { held: None, least, most, patience: least }
+        Self { held: Arc::default(), least, most, patience: least }
     }
 
     /// Whether a connection is held, and so may turn out to be dead.
     pub(super) fn is_connected(&self) -> bool {
-        self.held.is_some()
+        self.held.is_there()
+    }
+
+    /// The connection that is held, for upkeep between two questions.
+    pub(super) fn held(&self) -> &Arc<Lendable<S>> {
+        &self.held
     }
 
     /// Asks over the connection that is held, if there is one, and over a new one where that breaks or
@@ -51,11 +58,9 @@ impl<S> Hedged<S> {
     where
         F: Future<Output = Result<(S, T), StoreError>>,
     {
-        let Some(held) = self.held.take() else {
+        let Some(held) = self.held.take(self.patience).await else {
             // One attempt alone: a server that many nodes come to at once must not get two from each.
-            let (session, answer) = ask(None).await?;
-            self.held = Some(session);
-            return Ok(HedgedAnswer { answer, held_one_is_dead: false });
+            return self.hold(ask(None).await, false);
         };
         let mut first = pin!(ask(Some(held)));
         let (outcome, first_lost) = match timeout(self.patience, &mut first).await {
@@ -74,9 +79,20 @@ impl<S> Hedged<S> {
                 Either::Right((outcome, _)) => (outcome, true),
             },
         };
-        let (session, answer) = outcome?;
-        self.held = Some(session);
-        Ok(HedgedAnswer { answer, held_one_is_dead: first_lost })
+        self.hold(outcome, first_lost)
+    }
+
+    fn hold<T>(
+        &self,
+        outcome: Result<(S, T), StoreError>,
+        held_one_is_dead: bool,
+    ) -> Result<HedgedAnswer<T>, StoreError> {
+        let (session, outcome) = match outcome {
+            Ok((session, answer)) => (Some(session), Ok(answer)),
+            Err(error) => (None, Err(error)),
+        };
+        self.held.put(session);
+        outcome.map(|answer| HedgedAnswer { answer, held_one_is_dead })
     }
 
     fn note_slow<T>(&mut self, outcome: T) -> T {

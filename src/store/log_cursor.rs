@@ -38,24 +38,14 @@ pub(crate) struct LogCursor {
     /// that come to a busy server at once do not lose, again and again, what they had got of it.
     deadline_for_first: Duration,
     horizon: Option<Horizon>,
-}
-
-/// The connection that looks are asked over. It is for who reads at present: while nobody does, none
-/// is held.
-pub(crate) struct LogConnection(Hedged<LookSession>);
-
-/// A session, and what the last look over it saw.
-struct LookSession {
-    session: PostgresSession,
     stillness: Stillness,
 }
 
-impl LogConnection {
-    /// For a lease of that length: a look that stays unanswered for an eighth of it is asked again.
-    pub(crate) fn new(lease: Duration) -> Self {
-        Self(Hedged::new(lease / 8, lease / 2))
-    }
+/// The connection that looks are asked over. It is for who reads at present: while nobody does, none
+/// is held. Between two looks upkeep borrows it.
+pub(crate) struct LogConnection(Hedged<PostgresSession>);
 
+impl LogConnection {
     /// Whether it is there, and so may turn out to be dead.
     pub(crate) fn is_open(&self) -> bool {
         self.0.is_connected()
@@ -76,8 +66,9 @@ pub(crate) struct Look {
 enum Looked {
     /// Nothing has been committed since the look before, and what is known of the triggers.
     Stillness { notify: Option<bool> },
-    /// How the log stands, and its rows.
-    Log(LogState, Vec<(Place, LoggedChange)>),
+    /// How the log stands, and its rows; whether the next look over that session may ask for the
+    /// snapshot alone.
+    Log { state: LogState, changes: Vec<(Place, LoggedChange)>, session: u64, may_last: bool },
 }
 
 /// How far the log has been read.
@@ -152,7 +143,16 @@ impl LogCursor {
         };
         let (look, audit) = (statement(NO_AUDIT), statement(AUDIT));
         let (deadline, deadline_for_first) = (lease, lease);
-        Self { store, look, audit, deadline, deadline_for_first, horizon: None }
+        let stillness = Stillness::default();
+        Self { store, look, audit, deadline, deadline_for_first, horizon: None, stillness }
+    }
+
+    /// A place for the connection of looks. One that stays unanswered for an eighth of the lease is
+    /// asked again.
+    pub(crate) fn connection(&self) -> LogConnection {
+        let hedged = Hedged::new(self.deadline / 8, self.deadline / 2);
+        self.store.lend(hedged.held());
+        LogConnection(hedged)
     }
 
     /// Reads what has been committed since the last look. `note` says what is known right before it is
@@ -184,8 +184,13 @@ impl LogCursor {
         };
         let (noted, found) = answered?.answer;
         let news = match found {
-            Looked::Stillness { notify } => News::none(self.newest(), notify),
-            Looked::Log(state, changes) => {
+            Looked::Stillness { notify } => {
+                self.stillness.lasted();
+                News::none(self.newest(), notify)
+            }
+            Looked::Log { state, changes, session, may_last } => {
+                let seen = may_last.then(|| state.snapshot.clone());
+                self.stillness.looked(session, seen, state.notify);
                 if let Some(reason) = state.distrusted() {
                     self.horizon = None;
                     return Err(reason);
@@ -209,26 +214,24 @@ impl LogCursor {
     /// One attempt, which changes nothing here.
     async fn ask<N>(
         &self,
-        session: Option<LookSession>,
+        session: Option<PostgresSession>,
         look: Look,
         note: &impl Fn() -> N,
-    ) -> Result<(LookSession, (N, Looked)), StoreError> {
-        let LookSession { mut session, mut stillness } = match session {
+    ) -> Result<(PostgresSession, (N, Looked)), StoreError> {
+        let mut session = match session {
             Some(session) => session,
-            None => LookSession {
-                session: self.store.open_to_look().await?,
-                stillness: Stillness::default(),
-            },
+            None => self.store.open_to_look().await?,
         };
         let mut audits = look.audits;
-        let may_last = stillness.may_last(audits).filter(|_| !look.was_rung_for);
-        if let Some(seen) = may_last.filter(|_| self.horizon.is_some()) {
+        let may_last = self.stillness.may_last(session.number(), audits);
+        let may_last = may_last.filter(|_| !look.was_rung_for && self.horizon.is_some());
+        if let Some(seen) = may_last {
             let noted = note();
             let row = session.ask_plainly(SNAPSHOT).await;
             let now = row.and_then(|row| Snapshot::read(&row));
             if now.map_err(|error| typed(&error, "read_snapshot"))? == *seen {
-                let found = Looked::Stillness { notify: stillness.notify() };
-                return Ok((LookSession { session, stillness }, (noted, found)));
+                let found = Looked::Stillness { notify: self.stillness.notify() };
+                return Ok((session, (noted, found)));
             }
             // It takes twice as long now, so the lease must not count from an earlier audit.
             audits = true;
@@ -236,8 +239,8 @@ impl LogCursor {
         let (noted, asked) = (note(), Instant::now());
         let (state, changes) = self.read(&mut session, audits).await?;
         let may_last = session.keeps_statements() && asked.elapsed() < self.deadline / QUICK;
-        stillness.looked(may_last.then(|| state.snapshot.clone()), state.notify);
-        Ok((LookSession { session, stillness }, (noted, Looked::Log(state, changes))))
+        let found = Looked::Log { state, changes, session: session.number(), may_last };
+        Ok((session, (noted, found)))
     }
 
     /// How the log stands, and what is new in it.

@@ -7,7 +7,7 @@
 //! one that no statement has needed for a while.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use super::StoreError;
 use super::error::{is_not_let_in, typed};
+use super::lendable::{Borrowed, Lendable};
 use super::metrics::StoreCounted;
 use super::session::Session;
 
@@ -28,6 +29,8 @@ pub(super) struct Pool<S: Session> {
     deadline: Duration,
     /// How often the connections that were there have been given up.
     given_up: watch::Sender<u64>,
+    /// A connection of another task, for upkeep.
+    lendable: Mutex<Weak<Lendable<S>>>,
 }
 
 /// Where connections wait to be used again.
@@ -63,15 +66,26 @@ impl LastUse {
 
 /// A connection for one statement.
 pub(super) struct Pooled<S: Session> {
-    session: Option<S>,
-    /// How it was used before. `None`: it was opened for this statement.
-    used: Option<LastUse>,
+    session: Whose<S>,
     until: Instant,
     deadline: Duration,
     statement: &'static str,
     in_passing: bool,
-    shared: Arc<Shared<S>>,
     given_up: watch::Receiver<u64>,
+}
+
+/// Where a connection goes back to.
+enum Whose<S: Session> {
+    Lent(Borrowed<S>),
+    Ours(Ours<S>),
+}
+
+/// One of the pool's.
+struct Ours<S: Session> {
+    session: Option<S>,
+    /// How it was used before. `None`: it was opened for this statement.
+    used: Option<LastUse>,
+    shared: Arc<Shared<S>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -89,7 +103,14 @@ impl<S: Session> Pool<S> {
             permits: Arc::new(Semaphore::new(most.max(1) as usize)),
             deadline,
             given_up: watch::Sender::new(0),
+            lendable: Mutex::default(),
         }
+    }
+
+    /// Has upkeep ask over this connection whenever it is free.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
+    pub(super) fn lend(&self, connection: &Arc<Lendable<S>>) {
+        *self.lendable.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(connection);
     }
 
     /// Does what a statement is about, and records how long it took and how it failed.
@@ -140,10 +161,11 @@ impl<S: Session> Pool<S> {
     pub(super) async fn acquire_alive(
         &self,
         statement: &'static str,
+        in_passing: bool,
         until: Instant,
     ) -> Result<Pooled<S>, StoreError> {
         loop {
-            let mut connection = self.acquire(statement, until).await?;
+            let mut connection = self.acquire(statement, in_passing, until).await?;
             let ping = timeout_at(connection.until, connection.session().ping()).await;
             match (connection.may_be_outdated(), ping) {
                 (_, Ok(Ok(()))) => return Ok(connection),
@@ -154,12 +176,36 @@ impl<S: Session> Pool<S> {
         }
     }
 
-    /// Waits for a free connection, or opens one, whichever is there first.
+    /// Waits for a free connection, or opens one, whichever is there first. A statement that is upkeep
+    /// gets one that is lent, if it is free, and is no use that keeps one open.
     pub(super) async fn acquire(
         &self,
         statement: &'static str,
+        in_passing: bool,
         until: Instant,
     ) -> Result<Pooled<S>, StoreError> {
+        let borrowed = if in_passing { self.borrow().await } else { None };
+        let (session, given_up) = match borrowed {
+            Some(borrowed) => (Whose::Lent(borrowed), self.given_up.subscribe()),
+            None => {
+                let (ours, given_up) = self.acquire_ours(statement, until).await?;
+                (Whose::Ours(ours), given_up)
+            }
+        };
+        Ok(Pooled { session, until, deadline: self.deadline, statement, in_passing, given_up })
+    }
+
+    /// A connection that is lent, if it is free by the time that opening one would take.
+    pub(super) async fn borrow(&self) -> Option<Borrowed<S>> {
+        let lendable = self.lendable.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        lendable?.borrow(SLOW_TO_OPEN).await
+    }
+
+    async fn acquire_ours(
+        &self,
+        statement: &'static str,
+        until: Instant,
+    ) -> Result<(Ours<S>, watch::Receiver<u64>), StoreError> {
         let late = |_| StoreError::Timeout { after: self.deadline };
         let permit = timeout_at(until, Arc::clone(&self.permits).acquire_owned())
             .await
@@ -197,17 +243,8 @@ impl<S: Session> Pool<S> {
         };
         self.shared.out.fetch_add(1, Ordering::SeqCst);
         self.shared.count();
-        Ok(Pooled {
-            session: Some(session),
-            used,
-            until,
-            deadline: self.deadline,
-            statement,
-            in_passing: false,
-            shared: Arc::clone(&self.shared),
-            given_up,
-            _permit: permit,
-        })
+        let shared = Arc::clone(&self.shared);
+        Ok((Ours { session: Some(session), used, shared, _permit: permit }, given_up))
     }
 
     fn idle(&self) -> (Option<Idle<S>>, watch::Receiver<u64>) {
@@ -239,7 +276,7 @@ impl<S> Shared<S> {
     }
 }
 
-impl<S: Session> Drop for Pooled<S> {
+impl<S: Session> Drop for Ours<S> {
     fn drop(&mut self) {
         self.shared.out.fetch_sub(1, Ordering::SeqCst);
         self.shared.count();
@@ -249,12 +286,10 @@ impl<S: Session> Drop for Pooled<S> {
 
 impl<S: Session> Pooled<S> {
     pub(super) fn session(&mut self) -> &mut S {
-        self.session.as_mut().expect("it is there until it is released")
-    }
-
-    /// Says whether its statement is upkeep, which is no use that keeps a connection open.
-    pub(super) fn in_passing(&mut self, in_passing: bool) {
-        self.in_passing = in_passing;
+        match &mut self.session {
+            Whose::Lent(borrowed) => borrowed.session(),
+            Whose::Ours(ours) => ours.session.as_mut().expect("it is there until it is released"),
+        }
     }
 
     /// By when its statement must have ended.
@@ -264,7 +299,10 @@ impl<S: Session> Pooled<S> {
 
     /// Whether a failure may only mean that a connection was held for long.
     pub(super) fn may_be_outdated(&self) -> bool {
-        self.used.is_some()
+        match &self.session {
+            Whose::Lent(_) => true,
+            Whose::Ours(ours) => ours.used.is_some(),
+        }
     }
 
     /// Ends when this connection is given up.
@@ -279,7 +317,7 @@ impl<S: Session> Pooled<S> {
 
     /// Takes the statement's outcome; the connection is kept only if it is sound.
     pub(super) fn release<T>(
-        mut self,
+        self,
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
         let late = || StoreError::Timeout { after: self.deadline };
@@ -293,20 +331,32 @@ impl<S: Session> Pooled<S> {
         };
         // An error may come from the connection itself: a plan of a table that has changed since,
         // a server that has become a replica. Only one that finished its work is used again.
-        let session = self.session.take().expect("it is there until it is released");
-        let refused_whole = |error: &StoreError| {
-            matches!(error, StoreError::Conflict { .. }) && session.keeps_statements()
-        };
-        if outcome.as_ref().err().is_none_or(refused_whole) {
-            let now = LastUse { at: Instant::now(), in_passing: self.in_passing };
-            let used = self.used.filter(|used| now.in_passing && !used.in_passing).unwrap_or(now);
-            let mut idle = self.shared.lock();
-            if !self.given_up.has_changed().unwrap_or(true) {
-                let place = idle.partition_point(|other| other.used.at <= used.at);
-                idle.insert(place, Idle { session, used });
+        let error = outcome.as_ref().err();
+        let refused_whole = matches!(error, Some(StoreError::Conflict { .. }));
+        let given_up = self.given_up.has_changed().unwrap_or(true);
+        match self.session {
+            Whose::Lent(borrowed) if error.is_none() && !given_up => borrowed.give_back(),
+            Whose::Ours(ours) if (error.is_none() || refused_whole) && !given_up => {
+                ours.give_back(refused_whole, self.in_passing);
             }
+            Whose::Lent(_) | Whose::Ours(_) => {}
         }
         outcome
+    }
+}
+
+impl<S: Session> Ours<S> {
+    /// Puts it where the next statement finds it. Through a pooler nobody knows what a refusal left.
+    fn give_back(mut self, refused: bool, in_passing: bool) {
+        let session = self.session.take().expect("it is there until it is released");
+        if refused && !session.keeps_statements() {
+            return;
+        }
+        let now = LastUse { at: Instant::now(), in_passing };
+        let used = self.used.filter(|used| now.in_passing && !used.in_passing).unwrap_or(now);
+        let mut idle = self.shared.lock();
+        let place = idle.partition_point(|other| other.used.at <= used.at);
+        idle.insert(place, Idle { session, used });
     }
 }
 

@@ -6,6 +6,7 @@ mod session;
 mod tables;
 mod trial;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -15,6 +16,7 @@ use self::session::PostgresConnector;
 pub(super) use self::session::PostgresSession;
 use super::StoreError;
 use super::error::typed;
+use super::lendable::Lendable;
 use super::pool::Pool;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
@@ -89,6 +91,11 @@ impl PostgresStore {
         opened.map_err(|error| typed(&error, "connect"))
     }
 
+    /// Has upkeep ask over this connection whenever it is free.
+    pub(super) fn lend(&self, connection: &Arc<Lendable<PostgresSession>>) {
+        self.pool.lend(connection);
+    }
+
     /// Records a look at the change log over a connection of its own.
     pub(super) async fn asking<T>(
         &self,
@@ -97,12 +104,20 @@ impl PostgresStore {
         self.pool.asking("changes", look).await
     }
 
-    /// Sends a notification over a connection that is opened for it and closed after it, within the
-    /// deadline. Statements that answer calls never wait for it.
+    /// Sends a notification, within the deadline: over a connection that is lent, or else over one that
+    /// is opened for it and closed after it. Statements that answer calls never wait for it.
     pub(crate) async fn send(&self, channel: &str, payload: &str) -> Result<(), StoreError> {
         let statement = self.statement("notify", "select pg_notify($1, $2)");
         let values = [channel.into(), payload.into()];
         let sending = async {
+            if let Some(mut lent) = self.pool.borrow().await {
+                // It may be dead without a word.
+                let sending = lent.session().execute(&statement, &values);
+                if let Ok(Ok(_)) = timeout(self.deadline / 4, sending).await {
+                    lent.give_back();
+                    return Ok(());
+                }
+            }
             let sent = self.open_session().await?.execute(&statement, &values).await;
             sent.map(drop).map_err(|error| typed(&error, statement.name))
         };

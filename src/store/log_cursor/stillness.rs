@@ -32,31 +32,43 @@ impl Snapshot {
     }
 }
 
-/// What the last look over a connection saw.
+/// What the last look saw.
 #[derive(Default)]
 pub(super) struct Stillness {
+    /// Over which session, by its number.
+    session: u64,
     seen: Option<Snapshot>,
     /// What an audit under that very snapshot found: whether edits notify.
     notify: Option<bool>,
-    /// Whether the look before it had met the same one. Where others write all the time, asking for
-    /// the snapshot first would be one question more.
-    lasts: bool,
+    /// Grows with each look that meets the same one, and is halved by each that does not. Where others
+    /// write all the time, asking for the snapshot first would be one question more.
+    trust: u8,
 }
 
 impl Stillness {
-    /// A look has been asked. `seen`: its snapshot, if the next look may ask for that first; `notify`:
-    /// what it found if it was an audit.
-    pub(super) fn looked(&mut self, seen: Option<Snapshot>, notify: Option<bool>) {
-        self.lasts = seen.is_some() && seen == self.seen;
-        if !self.lasts {
-            (self.seen, self.notify) = (seen, None);
+    /// A look has been asked over a session. `seen`: its snapshot, if the next look may ask for that
+    /// first; `notify`: what it found if it was an audit.
+    pub(super) fn looked(&mut self, session: u64, seen: Option<Snapshot>, notify: Option<bool>) {
+        let is_same = session == self.session && seen.is_some();
+        if is_same && seen == self.seen {
+            self.lasted();
+        } else {
+            self.trust = if is_same { self.trust / 2 } else { 0 };
+            (self.session, self.seen, self.notify) = (session, seen, None);
         }
         self.notify = notify.or(self.notify);
     }
 
+    /// A look has met the snapshot of the look before it.
+    pub(super) fn lasted(&mut self) {
+        self.trust = (self.trust + 1).min(MOST_TRUST);
+    }
+
     /// The snapshot that may be asked for in place of a look, or of an audit.
-    pub(super) fn may_last(&self, audit: bool) -> Option<&Snapshot> {
-        self.seen.as_ref().filter(|_| self.lasts && (!audit || self.notify.is_some()))
+    pub(super) fn may_last(&self, session: u64, audit: bool) -> Option<&Snapshot> {
+        let may_last =
+            self.trust > 0 && session == self.session && (!audit || self.notify.is_some());
+        self.seen.as_ref().filter(|_| may_last)
     }
 
     /// What is known of the triggers: whether edits notify.
@@ -64,6 +76,9 @@ impl Stillness {
         self.notify
     }
 }
+
+/// How many writes in a row it takes until asking for the snapshot first is given up.
+const MOST_TRUST: u8 = 7;
 
 #[cfg(test)]
 mod tests {
@@ -76,40 +91,58 @@ mod tests {
     #[test]
     fn a_snapshot_that_two_looks_met_is_asked_for_in_place_of_a_third() {
         let mut stillness = Stillness::default();
-        assert_eq!(stillness.may_last(false), None);
+        assert_eq!(stillness.may_last(1, false), None);
         let seen = snapshot(1, "7:7:");
-        stillness.looked(Some(seen.clone()), None);
-        assert_eq!(stillness.may_last(false), None, "others may write all the time");
-        stillness.looked(Some(seen.clone()), None);
-        assert_eq!(stillness.may_last(false), Some(&seen));
-        stillness.looked(Some(snapshot(1, "7:9:8")), None);
-        assert_eq!(stillness.may_last(false), None);
+        stillness.looked(1, Some(seen.clone()), None);
+        assert_eq!(stillness.may_last(1, false), None, "others may write all the time");
+        stillness.looked(1, Some(seen.clone()), None);
+        assert_eq!(stillness.may_last(1, false), Some(&seen));
+        stillness.looked(1, Some(snapshot(1, "7:9:8")), None);
+        assert_eq!(stillness.may_last(1, false), None);
+    }
+
+    #[test]
+    fn one_write_after_a_long_stillness_is_no_reason_to_expect_another_one() {
+        let mut stillness = Stillness::default();
+        let mut looked = |text: &str, times: usize| {
+            (0..times).for_each(|_| stillness.looked(1, Some(snapshot(1, text)), None));
+            stillness.may_last(1, false).is_some()
+        };
+        assert!(looked("7:7:", 20));
+        assert!(looked("8:8:", 1) && looked("9:9:", 1), "it may stand still again");
+        assert!(!looked("10:10:", 1), "others write all the time");
+        assert!(!looked("11:11:", 1) && looked("11:11:", 1));
     }
 
     #[test]
     fn it_stands_for_an_audit_only_if_there_was_one_under_it() {
         let mut stillness = Stillness::default();
         let seen = || Some(snapshot(1, "7:7:"));
-        stillness.looked(seen(), None);
-        stillness.looked(seen(), None);
-        assert_eq!(stillness.may_last(true), None);
-        stillness.looked(seen(), Some(true));
-        stillness.looked(seen(), None);
-        assert!(stillness.may_last(true).is_some());
+        stillness.looked(1, seen(), None);
+        stillness.looked(1, seen(), None);
+        assert_eq!(stillness.may_last(1, true), None);
+        stillness.looked(1, seen(), Some(true));
+        stillness.looked(1, seen(), None);
+        assert!(stillness.may_last(1, true).is_some());
         assert_eq!(stillness.notify(), Some(true));
-        stillness.looked(Some(snapshot(1, "9:9:")), None);
-        stillness.looked(Some(snapshot(1, "9:9:")), None);
-        assert_eq!((stillness.may_last(true), stillness.notify()), (None, None));
+        stillness.looked(1, Some(snapshot(1, "9:9:")), None);
+        stillness.looked(1, Some(snapshot(1, "9:9:")), None);
+        assert_eq!((stillness.may_last(1, true), stillness.notify()), (None, None));
     }
 
     #[test]
     fn neither_through_a_pooler_nor_in_another_session_of_the_server_does_anything_last() {
         let mut stillness = Stillness::default();
-        stillness.looked(None, Some(true));
-        stillness.looked(None, Some(true));
-        assert_eq!(stillness.may_last(false), None);
-        stillness.looked(Some(snapshot(1, "7:7:")), None);
-        stillness.looked(Some(snapshot(2, "7:7:")), None);
-        assert_eq!(stillness.may_last(false), None);
+        stillness.looked(1, None, Some(true));
+        stillness.looked(1, None, Some(true));
+        assert_eq!(stillness.may_last(1, false), None);
+        stillness.looked(1, Some(snapshot(1, "7:7:")), None);
+        stillness.looked(1, Some(snapshot(2, "7:7:")), None);
+        assert_eq!(stillness.may_last(1, false), None);
+        stillness.looked(1, Some(snapshot(2, "7:7:")), None);
+        assert!(stillness.may_last(1, false).is_some());
+        assert_eq!(stillness.may_last(2, false), None);
+        stillness.looked(2, Some(snapshot(2, "7:7:")), None);
+        assert_eq!(stillness.may_last(2, false), None);
     }
 }

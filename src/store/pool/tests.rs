@@ -98,8 +98,8 @@ impl Session for Fake {
 async fn second(code: &'static str) -> (StoreError, usize) {
     let connector = FakeConnector { code, lets_in: 1, ..FakeConnector::open() };
     let pool = Pool::<Fake>::new(connector, 2, Duration::from_secs(2));
-    let _in_use = pool.acquire("first", pool.until()).await.expect("it is let in");
-    let refused = pool.acquire("second", pool.until()).await.err().expect("it is refused");
+    let _in_use = pool.acquire("first", false, pool.until()).await.expect("it is let in");
+    let refused = pool.acquire("second", false, pool.until()).await.err().expect("it is refused");
     (refused, pool.connector().attempts.load(Ordering::SeqCst) - 1)
 }
 
@@ -107,8 +107,8 @@ async fn second(code: &'static str) -> (StoreError, usize) {
 async fn used(pool: &Pool<Fake>, many: usize, in_passing: bool) {
     let mut used = Vec::new();
     for _ in 0..many {
-        let mut connection = pool.acquire("some", pool.until()).await.expect("it is let in");
-        connection.in_passing(in_passing);
+        let connection =
+            pool.acquire("some", in_passing, pool.until()).await.expect("it is let in");
         used.push(connection);
     }
     for connection in used {

@@ -1,7 +1,7 @@
 //! How a connection to Postgres is opened, and what surrounds a statement on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -101,9 +101,20 @@ impl PostgresConnector {
 pub(in crate::store) struct PostgresSession {
     connection: PgConnection,
     prologue: Option<String>,
+    number: u64,
 }
 
 impl PostgresSession {
+    fn new(connection: PgConnection, prologue: Option<String>) -> Self {
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        Self { connection, prologue, number: OPENED.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Tells it from every other one of this process.
+    pub(in crate::store) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The connection, for who begins and ends a transaction by himself.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
@@ -124,14 +135,14 @@ impl PostgresSession {
         let options = connector.options.load_full();
         if !connector.is_pooled.load(Ordering::Relaxed) {
             if let Some(connection) = connector.open_direct(direct(&options)).await? {
-                return Ok(Self { connection, prologue: None });
+                return Ok(Self::new(connection, None));
             }
             if !connector.is_pooled.swap(true, Ordering::Relaxed) {
                 tracing::info!("a pooler stands before Postgres: each statement is a transaction");
             }
         }
         let connection = PgConnection::connect_with(&options.pooled).await?;
-        Ok(Self { connection, prologue: Some(connector.prologue.clone()) })
+        Ok(Self::new(connection, Some(connector.prologue.clone())))
     }
 
     /// Asks for one row in one round trip: a statement that is to be prepared takes another one first.

@@ -192,6 +192,21 @@ async fn a_daemon_that_has_nothing_to_do_holds_two_connections() {
     });
     assert!(rests.await.is_ok(), "{}", psql(&url, count));
     assert_eq!(daemon.readiness().await.1["hearing"], "notify");
+
+    // What it tells of itself goes over the connection of its looks.
+    let refreshes = || psql(&url, "select sum(refreshes) from trunkline_nodes");
+    for turn in 0..3 {
+        let before = refreshes();
+        psql(
+            &url,
+            &format!(
+                "insert into voice_agent_numbers (tenant_id, country_code, base_number)
+                 values (gen_random_uuid(), '+971', '50000000{turn}')"
+            ),
+        );
+        eventually("it has told that it saw that", async || refreshes() != before).await;
+        assert_eq!(psql(&url, count), "2|1");
+    }
 }
 
 #[tokio::test]
