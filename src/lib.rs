@@ -101,7 +101,8 @@ pub use self::number::{
 };
 pub use self::reason::{Reason, UnknownReason};
 pub use self::resolver::{
-    Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step,
+    Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, Verified,
+    VerifyError,
 };
 pub use self::rules::{
     CallRules, CallerCheck, Country, Destinations, NoCountry, Phone, PhoneError, Piece, Rules,

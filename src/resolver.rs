@@ -27,7 +27,9 @@ mod self_check;
 mod source_log;
 mod tasks;
 mod url_watch;
+mod verification;
 mod warming;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,7 @@ pub use self::live::ReloadError;
 use self::loader::Loader;
 use self::metrics::{Hits, Telemetry};
 use self::owners::Owners;
+pub use self::verification::{Verified, VerifyError};
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
 use crate::cache::{Cache, CacheEntry, Resolution, ResolveOutcome, ThreadCache};
 use crate::change::Change;
@@ -86,6 +89,7 @@ struct Engine {
     threads: ThreadLocal<Thread>,
     loader: Arc<Loader>,
     owners: Owners,
+    issuers: verification::Issuers,
     #[cfg(feature = "server")]
     clients: clients::Clients,
     /// What the settings name. `None`: nothing, or another store was given.

@@ -6,6 +6,7 @@
 //! pair begin with is hashed into the midstates once.
 
 mod claims;
+mod received;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use base64::{Engine, encoded_len};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+pub(crate) use self::received::{NoToken, OutOfTime, ReceivedToken};
 
 /// What a token is for: who holds it, for how long, and what LiveKit lets the holder do.
 ///

@@ -8,11 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::number::E164;
 
 /// What caller numbers must begin with, such as `+97150`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NumberPrefix(String);
 
 impl NumberPrefix {
+    /// Its digits, without the plus.
+    #[must_use]
+    pub fn digits(&self) -> &str {
+        &self.0
+    }
+
     /// Whether a number begins so.
     #[must_use]
     pub fn matches(&self, number: E164) -> bool {

@@ -24,11 +24,14 @@ pub enum Scope {
     Route,
     /// The API secret, with what it resolves.
     Secret,
+    /// Whether a token is of one of the LiveKit configs, and of which.
+    Verify,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Tokens, Self::Resolve, Self::Route, Self::Secret];
+    pub const ALL: [Self; 5] =
+        [Self::Tokens, Self::Resolve, Self::Route, Self::Secret, Self::Verify];
 
     /// Its name in rows, on the command line and in errors.
     #[must_use]
@@ -38,6 +41,7 @@ impl Scope {
             Self::Resolve => "resolve",
             Self::Route => "route",
             Self::Secret => "secret",
+            Self::Verify => "verify",
         }
     }
 }
@@ -50,7 +54,7 @@ impl fmt::Display for Scope {
 
 /// A word that is no scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be one or more of tokens, resolve, route and secret, separated by commas")]
+#[error("must be one or more of tokens, resolve, route, secret and verify, separated by commas")]
 pub struct UnknownScope;
 
 impl FromStr for Scope {

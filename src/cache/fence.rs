@@ -62,6 +62,14 @@ impl Stamp {
     }
 }
 
+/// Rows that are loaded together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum List {
+    #[cfg(feature = "server")]
+    Clients,
+    Configs,
+}
+
 /// The generations of all changes, and the end of the lease.
 pub(crate) struct Fence {
     latest: AtomicU64,
@@ -69,6 +77,8 @@ pub(crate) struct Fence {
     all: AtomicU64,
     /// The last change of the clients, or of everything.
     clients: AtomicU64,
+    /// The last change of any config, or of everything.
+    any_config: AtomicU64,
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
     /// The last switch between the database's credentials and the environment's.
@@ -86,6 +96,7 @@ impl Fence {
             latest: AtomicU64::new(0),
             all: AtomicU64::new(0),
             clients: AtomicU64::new(0),
+            any_config: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
             switched: AtomicU64::new(0),
             numbers: slots(SLOTS),
@@ -105,12 +116,16 @@ impl Fence {
     pub(crate) fn bump(&self, change: Change) -> Generation {
         let generation = self.latest.fetch_add(1, Ordering::SeqCst) + 1;
         let slot = match change {
-            Change::Config(id) => &self.configs[usize::from(slot_of_config(id))],
+            Change::Config(id) => {
+                self.any_config.fetch_max(generation, Ordering::SeqCst);
+                &self.configs[usize::from(slot_of_config(id))]
+            }
             Change::Number(caller) => &self.numbers[usize::from(slot_of(caller.number))],
             Change::Numbers => &self.all,
             Change::Clients => &self.clients,
             Change::All => {
                 self.clients.fetch_max(generation, Ordering::SeqCst);
+                self.any_config.fetch_max(generation, Ordering::SeqCst);
                 &self.all
             }
         };
@@ -167,16 +182,19 @@ impl Fence {
             && holds(&self.configs[usize::from(slot_of_config(id))])
     }
 
-    /// Whether the clients have not changed, nor may have, since they were read in this generation.
-    #[cfg(feature = "server")]
-    pub(crate) fn admits_clients(&self, born: Generation) -> bool {
-        self.doubt.load(Ordering::Acquire) <= born.0 && !self.knows_better_clients(born)
+    /// Whether no row of a list has changed, nor may have, since it was read in this generation.
+    pub(crate) fn admits_list(&self, list: List, born: Generation) -> bool {
+        self.doubt.load(Ordering::Acquire) <= born.0 && !self.knows_better_list(list, born)
     }
 
-    /// Whether a change of the clients is known since.
-    #[cfg(feature = "server")]
-    pub(crate) fn knows_better_clients(&self, born: Generation) -> bool {
-        self.clients.load(Ordering::Acquire) > born.0
+    /// Whether a change of a list is known since.
+    pub(crate) fn knows_better_list(&self, list: List, born: Generation) -> bool {
+        let changed = match list {
+            #[cfg(feature = "server")]
+            List::Clients => &self.clients,
+            List::Configs => &self.any_config,
+        };
+        changed.load(Ordering::Acquire) > born.0
     }
 
     /// Extends the lease to this moment. A lease that ends later stays as it is.
@@ -295,20 +313,30 @@ mod tests {
 
     #[cfg(feature = "server")]
     #[test]
-    fn a_change_of_clients_ends_what_is_known_of_them_and_no_answer() {
+    fn a_change_ends_the_list_that_it_is_about_and_no_other_one() {
         let fence = Fence::new();
-        let (answer, clients) =
-            (Stamp::new(fence.generation(), caller(1_000_001), None), fence.generation());
-        fence.bump(Change::Clients);
-        assert!(fence.admits(answer) && !fence.admits_clients(clients));
-        let clients = fence.generation();
-        fence.bump(Change::Numbers);
-        assert!(fence.admits_clients(clients));
+        let id = ConfigId(Uuid::from_u128(9));
+        let lists = [List::Clients, List::Configs];
+        for (change, ended) in [
+            (Change::Clients, [true, false]),
+            (Change::Config(id), [false, true]),
+            (Change::Numbers, [false, false]),
+            (Change::Number(caller(1_000_002)), [false, false]),
+            (Change::All, [true, true]),
+        ] {
+            let (answer, born) =
+                (Stamp::new(fence.generation(), caller(1_000_001), None), fence.generation());
+            fence.bump(change);
+            assert_eq!(lists.map(|list| !fence.admits_list(list, born)), ended, "{change:?}");
+            assert_eq!(lists.map(|list| fence.knows_better_list(list, born)), ended, "{change:?}");
+            let is_of_answers = matches!(change, Change::Numbers | Change::All);
+            assert_eq!(fence.admits(answer), !is_of_answers, "{change:?}");
+        }
+        let born = fence.generation();
         fence.doubt();
-        assert!(!fence.admits_clients(clients) && !fence.knows_better_clients(clients));
-        let clients = fence.generation();
-        fence.bump(Change::All);
-        assert!(fence.knows_better_clients(clients));
+        for list in lists {
+            assert!(!fence.admits_list(list, born) && !fence.knows_better_list(list, born));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Single-flight: one load per key (a number, a config, or all clients). The first caller starts it,
+//! Single-flight: one load per key (a number, a config, or a list). The first caller starts it,
 //! the others wait for its result.
 //!
 //! A load is a task of its own. Each caller waits with its own deadline and can neither cancel the
@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::fence::{Fence, Generation, Stamp};
+use super::fence::{Fence, Generation, List, Stamp};
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId, E164};
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,15 +54,9 @@ impl LoadKey for ConfigId {
     }
 }
 
-/// All clients, which are loaded together.
-#[cfg(feature = "server")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct AllClients;
-
-#[cfg(feature = "server")]
-impl LoadKey for AllClients {
+impl LoadKey for List {
     fn admits(self, fence: &Fence, born: Generation) -> bool {
-        fence.admits_clients(born)
+        fence.admits_list(self, born)
     }
 }
 

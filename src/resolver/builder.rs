@@ -15,6 +15,7 @@ use super::owners::Owners;
 use super::route_batcher::RouteBatcher;
 use super::source_log::SourceLog;
 use super::url_watch::UrlWatch;
+use super::verification::Issuers;
 use super::{Engine, Resolver};
 use crate::cache::single_flight::SingleFlight;
 use crate::cache::{Cache, Lifetimes};
@@ -141,6 +142,7 @@ impl ResolverBuilder {
             telemetry,
             threads: ThreadLocal::new(),
             owners: Owners::new(&loader),
+            issuers: Issuers::new(&loader),
             #[cfg(feature = "server")]
             clients: Clients::new(database.as_ref().map(OpenStore::clients), &loader),
             loader,

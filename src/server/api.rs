@@ -2,10 +2,11 @@
 //! permissions say.
 //!
 //! ```text
-//! POST /v1/tokens        a LiveKit access token for a caller
-//! POST /v1/resolve       which server, trunk and agent place its calls
-//! POST /v1/route         whether it may call a number
-//! GET  /v1/openapi.json  all of that, for machines
+//! POST /v1/tokens          a LiveKit access token for a caller
+//! POST /v1/resolve         which server, trunk and agent place its calls
+//! POST /v1/route           whether it may call a number
+//! POST /v1/livekit/verify  which LiveKit config signed a token
+//! GET  /v1/openapi.json    all of that, for machines
 //! ```
 //!
 //! It is answered at an address of this machine and on a Unix socket, never where metrics are. Every
@@ -27,6 +28,7 @@ mod resolve;
 mod route;
 mod routes;
 mod tokens;
+mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -250,6 +252,7 @@ impl Place {
             Operation::Resolve => resolve::answer(&asking, &body).await,
             #[cfg(feature = "dispatch")]
             Operation::Route => route::answer(&asking, &body).await,
+            Operation::Verify => verify::answer(&asking, &body).await,
             Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
         }
     }

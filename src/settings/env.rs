@@ -138,7 +138,7 @@ variables! {
     }
     "API": {
         API_LISTEN = ""
-            "Where `trunkline serve` answers /v1/tokens, /v1/resolve and /v1/route to clients with a token: an address of this machine alone, such as 127.0.0.1:9465. Make clients with `trunkline client add`. Not set: nowhere."
+            "Where `trunkline serve` answers /v1/tokens and the rest of the API to clients with a token: an address of this machine alone, such as 127.0.0.1:9465. Make clients with `trunkline client add`. Not set: nowhere."
         HTTP_SOCKET = ""
             "The path of a Unix socket where it answers the same. Its mode is 0660."
         HTTP_SOCKET_USERS = ""

@@ -7,6 +7,7 @@ mod sidecar;
 mod socket;
 mod tenants;
 mod tokens;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret",
+    "tokens,resolve,route,secret,verify",
     "--room",
     "*",
     "--sip-call",

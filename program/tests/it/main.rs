@@ -27,3 +27,4 @@ mod soak;
 mod store;
 mod strangers;
 mod upkeep;
+mod verification;

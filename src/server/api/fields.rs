@@ -23,6 +23,8 @@ pub(super) enum Kind {
     /// A whole number of seconds, from 1.
     Seconds,
     Object(&'static [Field]),
+    /// An object that is not described here.
+    Anything,
     /// Objects with these fields.
     List(&'static [Field]),
 }
@@ -85,7 +87,9 @@ fn unknown_field(unknown: &str, fields: &[Field], path: &str) -> Problem {
 impl Kind {
     fn refuses(&self, value: &Value, place: &str) -> Option<Problem> {
         let what = match (self, value) {
-            (Self::Text, Value::String(_)) | (Self::Flag, Value::Bool(_)) => return None,
+            (Self::Text, Value::String(_))
+            | (Self::Flag, Value::Bool(_))
+            | (Self::Anything, Value::Object(_)) => return None,
             (Self::Word(words), Value::String(word)) if words.contains(&word.as_str()) => {
                 return None;
             }
@@ -99,7 +103,7 @@ impl Kind {
             (Self::Word(_), _) => "must be one of its words",
             (Self::Flag, _) => "must be true or false",
             (Self::Seconds, _) => "must be a whole number of seconds, from 1",
-            (Self::Object(_), _) => "must be an object",
+            (Self::Object(_) | Self::Anything, _) => "must be an object",
             (Self::List(_), _) => "must be a list",
         };
         Some(Problem::field("field_malformed", place, what))
@@ -112,6 +116,7 @@ impl Kind {
             Self::Flag => json!({"type": "boolean"}),
             Self::Seconds => json!({"type": "integer", "minimum": 1}),
             Self::Object(fields) => schema(fields, Side::Asked),
+            Self::Anything => json!({"type": "object", "additionalProperties": true}),
             Self::List(fields) => json!({"type": "array", "items": schema(fields, Side::Answered)}),
         }
     }

@@ -74,7 +74,7 @@ fn response(route: &Route, code: u16) -> Value {
         408 => "The body did not come in time",
         413 => "The body has more than 64 KiB",
         415 => "The body is not JSON",
-        422 => "There are no credentials for this number, and asking again does not help",
+        422 => "It is understood and cannot be given, and asking again does not help",
         _ => "It cannot be told at present; ask again",
     };
     let (kind, schema) = match code {

@@ -77,6 +77,11 @@ impl Problem {
         Self { more: Some(More::Bearer), ..problem }
     }
 
+    /// It is understood and cannot be given, and asking again does not help.
+    pub(super) fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
     /// It may go well a moment later.
     pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
@@ -161,9 +166,7 @@ impl From<ResolveError> for Problem {
         match error {
             ResolveError::TenantNeeded => Self::field(code, "tenant", &error.to_string()),
             error if error.is_temporary() => Self::unavailable(code, error.to_string()).hint(hint),
-            error => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, error.to_string()).hint(hint)
-            }
+            error => Self::unprocessable(code, error.to_string()).hint(hint),
         }
     }
 }
@@ -171,9 +174,7 @@ impl From<ResolveError> for Problem {
 impl From<CredentialError> for Problem {
     fn from(error: CredentialError) -> Self {
         match error {
-            CredentialError::Key(key) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, key.code(), key.to_string())
-            }
+            CredentialError::Key(key) => Self::unprocessable(key.code(), key.to_string()),
             wiped => Self::unavailable("credentials_wiped", wiped.to_string()),
         }
     }

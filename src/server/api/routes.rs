@@ -4,7 +4,7 @@ use axum::http::Method;
 
 use super::fields::Field;
 use super::problem::Problem;
-use super::{resolve, tokens};
+use super::{resolve, tokens, verify};
 use crate::access::Scope;
 
 /// One path that is answered.
@@ -29,6 +29,7 @@ pub(super) enum Operation {
     Resolve,
     #[cfg(feature = "dispatch")]
     Route,
+    Verify,
     OpenApi,
 }
 
@@ -73,6 +74,16 @@ pub(super) const ROUTES: &[Route] = &[
         answered: super::route::ANSWERED,
         codes: CODES,
         operation: Operation::Route,
+    },
+    Route {
+        path: "/v1/livekit/verify",
+        method: "POST",
+        summary: "Which LiveKit config signed a token, and what the token says.",
+        scope: Some(Scope::Verify),
+        asked: verify::ASKED,
+        answered: verify::ANSWERED,
+        codes: CODES,
+        operation: Operation::Verify,
     },
     Route {
         path: "/v1/openapi.json",
