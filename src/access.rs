@@ -6,8 +6,12 @@
 
 mod limits;
 mod permissions;
+#[cfg(feature = "server")]
+mod ticket;
 mod token;
 
 pub use self::limits::{NumberPrefix, NumberPrefixError, RoomPattern, RoomPatternError};
 pub use self::permissions::{Permissions, Scope, TokenLimits, UnknownScope};
+#[cfg(feature = "server")]
+pub(crate) use self::ticket::{TICKET_PREFIX, Ticket, TicketError};
 pub use self::token::{CLIENT_TOKEN_PREFIX, ClientToken, TokenHash};

@@ -10,6 +10,8 @@
 mod binding;
 mod error;
 mod fernet;
+#[cfg(feature = "server")]
+mod ticket;
 
 use std::fmt;
 
@@ -19,7 +21,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use self::binding::Binding;
 pub use self::error::KeyError;
-use self::fernet::Form;
+use self::fernet::{Form, SECRETS};
 
 /// Text that is wiped when dropped and whose `Debug` says nothing.
 pub type Secret = SecretBox<String>;
@@ -53,7 +55,7 @@ impl Sealed {
     /// Whether it is bound to a config. Whether it is bound to this one is known once it opens.
     #[must_use]
     pub fn is_bound(&self) -> bool {
-        token_of(&self.0).is_ok_and(|token| token.form() == Some(Form::Bound))
+        token_of(&self.0).is_ok_and(|token| token.form(SECRETS) == Some(Form::Bound))
     }
 }
 
@@ -269,7 +271,7 @@ impl KeyRing {
         let mut inside =
             key.open(&token).ok_or(KeyError::TokenMalformed { why: "padding is broken" })?;
         let id = KeyId(key.id());
-        let bytes = if token.form() == Some(Form::Bound) {
+        let bytes = if token.form(SECRETS) == Some(Form::Bound) {
             let (owner, secret) = Binding::split(&inside)
                 .ok_or(KeyError::TokenMalformed { why: "what it is bound to cannot be read" })?;
             of(Some(&owner))?;
@@ -331,7 +333,7 @@ fn token_of(sealed: &str) -> Result<fernet::Token, KeyError> {
         return Err(KeyError::EmptyInput);
     }
     let token = sealed.strip_prefix(PREFIX).ok_or(KeyError::PrefixMissing)?;
-    fernet::Token::parse(token).map_err(|why| KeyError::TokenMalformed { why })
+    fernet::Token::parse(token, SECRETS).map_err(|why| KeyError::TokenMalformed { why })
 }
 
 /// How much white space may stand in and after a token: a line break after every 64 characters.

@@ -110,4 +110,6 @@ pub use self::rules::{
 };
 pub use self::server_url::{AllowedHosts, AllowedHostsError, ServerUrl, ServerUrlError};
 pub use self::settings::Settings;
-pub use self::token::{AccessToken, SipGrant, TokenRequest, TrackSource, VideoGrant};
+pub use self::token::{
+    AccessToken, RoomAgent, RoomConfig, SipGrant, TokenRequest, TrackSource, VideoGrant,
+};

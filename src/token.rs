@@ -7,7 +7,9 @@
 
 mod claims;
 mod received;
+mod room_config;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 pub(crate) use self::received::{NoToken, OutOfTime, ReceivedToken};
+pub use self::room_config::{RoomAgent, RoomConfig};
 
 /// What a token is for: who holds it, for how long, and what LiveKit lets the holder do.
 ///
@@ -46,6 +49,10 @@ pub struct TokenRequest {
     pub name: Option<String>,
     /// Metadata that the participant carries into the room.
     pub metadata: Option<String>,
+    /// Attributes that the participant carries into the room.
+    pub attributes: BTreeMap<String, String>,
+    /// How the room is made, if joining makes it.
+    pub room_config: Option<RoomConfig>,
     /// How long the token is good for, in whole seconds.
     pub ttl: Duration,
     /// Rights on rooms.
@@ -60,6 +67,8 @@ impl Default for TokenRequest {
             identity: None,
             name: None,
             metadata: None,
+            attributes: BTreeMap::new(),
+            room_config: None,
             ttl: DEFAULT_TTL,
             video: VideoGrant::default(),
             sip: SipGrant::default(),

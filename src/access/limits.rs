@@ -77,6 +77,15 @@ impl RoomPattern {
             None => room == self.0,
         }
     }
+
+    /// A room that matches: the only one, or one that begins so and ends with `unique`.
+    #[cfg(feature = "server")]
+    pub(crate) fn room(&self, unique: &str) -> String {
+        match self.0.strip_suffix('*') {
+            Some(begins) => format!("{begins}{unique}"),
+            None => self.0.clone(),
+        }
+    }
 }
 
 /// A text that is no pattern of rooms.

@@ -24,14 +24,16 @@ pub enum Scope {
     Route,
     /// The API secret, with what it resolves.
     Secret,
+    /// Tokens that join a room, by LiveKit's own token endpoint, and tickets for them.
+    Join,
     /// Whether a token is of one of the LiveKit configs, and of which.
     Verify,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 5] =
-        [Self::Tokens, Self::Resolve, Self::Route, Self::Secret, Self::Verify];
+    pub const ALL: [Self; 6] =
+        [Self::Tokens, Self::Resolve, Self::Route, Self::Secret, Self::Join, Self::Verify];
 
     /// Its name in rows, on the command line and in errors.
     #[must_use]
@@ -41,6 +43,7 @@ impl Scope {
             Self::Resolve => "resolve",
             Self::Route => "route",
             Self::Secret => "secret",
+            Self::Join => "join",
             Self::Verify => "verify",
         }
     }
@@ -54,7 +57,9 @@ impl fmt::Display for Scope {
 
 /// A word that is no scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be one or more of tokens, resolve, route, secret and verify, separated by commas")]
+#[error(
+    "must be one or more of tokens, resolve, route, secret, join and verify, separated by commas"
+)]
 pub struct UnknownScope;
 
 impl FromStr for Scope {

@@ -34,7 +34,7 @@ pub struct ClientDraft {
     pub all_tenants: bool,
     /// What caller numbers must begin with, such as `+97150`; nothing is any number.
     pub numbers: Vec<String>,
-    /// What it may ask: `tokens`, `resolve`, `route`, `secret`, `verify`.
+    /// What it may ask: `tokens`, `resolve`, `route`, `secret`, `join`, `verify`.
     pub may: Vec<String>,
     /// Which rooms its tokens may name: a name, or a beginning with `*`.
     pub room: Option<String>,

@@ -88,6 +88,15 @@ impl Key {
         BASE64.encode(token.as_slice())
     }
 
+    /// A key for another purpose, of which nobody gets back to this one.
+    #[cfg(feature = "server")]
+    pub(super) fn derived(&self, purpose: &[u8]) -> Self {
+        leaving_nothing(|| {
+            let mac = self.signing.clone().chain_update(purpose).chain_update(**self.encryption);
+            Self::from_bytes(&Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()))[..])
+        })
+    }
+
     /// Whether this key signed the token. Takes the same time for every wrong tag.
     pub(super) fn signed(&self, token: &Token) -> bool {
         let (signed, tag) = token.0.split_at(token.0.len() - TAG);
@@ -140,15 +149,21 @@ pub(super) enum Form {
     Plain = 0x80,
     /// A secret and what it belongs to: no Fernet token.
     Bound = 0x81,
+    /// What a ticket says: no Fernet token, and no secret.
+    #[cfg(feature = "server")]
+    Ticket = 0x82,
 }
+
+/// The forms of secrets.
+pub(super) const SECRETS: &[Form] = &[Form::Plain, Form::Bound];
 
 /// The bytes of a token whose shape has been checked and whose signature has not.
 pub(super) struct Token(Vec<u8>);
 
 impl Token {
-    /// Decodes the text of a token, or says what is wrong with it. As in Python, it may be of either
+    /// Decodes the text of a token of one of these forms, or says what is wrong with it. As in Python, it may be of either
     /// alphabet and broken into lines.
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(text: &str, forms: &[Form]) -> Result<Self, &'static str> {
         let text: Vec<_> =
             text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(of_url).collect();
         if text.len() > MAX_TEXT {
@@ -159,7 +174,7 @@ impl Token {
         let token = Self(bytes);
         match token.0.first() {
             None => Err("empty"),
-            Some(_) if token.form().is_none() => Err("not a Fernet token of version 0x80"),
+            Some(_) if token.form(forms).is_none() => Err("not a Fernet token of version 0x80"),
             Some(_) if token.0.len() < HEADER + 16 + TAG => Err("too short; it was cut off"),
             Some(_) if !(token.0.len() - HEADER - TAG).is_multiple_of(16) => {
                 Err("not whole AES blocks; a part is missing")
@@ -168,10 +183,9 @@ impl Token {
         }
     }
 
-    /// What it holds.
-    pub(super) fn form(&self) -> Option<Form> {
-        let is = |form: &Form| self.0.first() == Some(&(*form as u8));
-        [Form::Plain, Form::Bound].into_iter().find(is)
+    /// Which of these forms it has.
+    pub(super) fn form(&self, forms: &[Form]) -> Option<Form> {
+        forms.iter().copied().find(|form| self.0.first() == Some(&(*form as u8)))
     }
 }
 

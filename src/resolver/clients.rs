@@ -5,11 +5,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::Resolver;
 use super::loader::Loader;
 use super::whole::{Known, Whole};
-use crate::access::TokenHash;
+use crate::access::{Ticket, TicketError, TokenHash};
 use crate::cache::fence::List;
+use crate::keyring::KeyError;
 use crate::reason::Reason;
 use crate::store::{Client, ClientStore, StoreError};
 
@@ -23,6 +26,7 @@ pub(super) struct Clients {
 struct Lookup {
     tokens: HashMap<u64, Arc<Client>, foldhash::fast::RandomState>,
     names: HashMap<String, Arc<Client>>,
+    ids: HashMap<Uuid, Arc<Client>>,
 }
 
 impl Resolver {
@@ -35,6 +39,25 @@ impl Resolver {
         let found = known.tokens.get(&token.place());
         // The place is a part of the hash; what is compared in whole is compared in constant time.
         Ok(found.filter(|client| client.token_hash == Some(*token)).cloned())
+    }
+
+    /// A ticket's text, sealed under the key ring in force.
+    pub(crate) fn seal_ticket(&self, ticket: &Ticket) -> Result<String, KeyError> {
+        let running = self.engine.live.running();
+        let ring = running.ring.as_ref().ok_or(KeyError::KeyMissing)?;
+        ticket.seal(ring, self.unix_time())
+    }
+
+    /// Reads a ticket. Which client made it, and whether that still may, is not looked at.
+    pub(crate) fn open_ticket(&self, text: &str) -> Result<Ticket, TicketError> {
+        let running = self.engine.live.running();
+        let ring = running.ring.as_ref().ok_or(TicketError::Invalid)?;
+        Ticket::open(text, ring, self.unix_time())
+    }
+
+    /// The client of this id.
+    pub(crate) async fn client_of(&self, id: Uuid) -> Result<Option<Arc<Client>>, Reason> {
+        Ok(self.engine.clients.known().await?.ids.get(&id).cloned())
     }
 
     /// The client of this name.
@@ -59,6 +82,7 @@ async fn read(store: Arc<dyn ClientStore>) -> Result<Lookup, StoreError> {
     let place = |client: &Arc<Client>| Some((client.token_hash?.place(), Arc::clone(client)));
     Ok(Lookup {
         tokens: clients.iter().filter_map(place).collect(),
+        ids: clients.iter().map(|client| (client.id, Arc::clone(client))).collect(),
         names: clients.into_iter().map(|client| (client.name.clone(), client)).collect(),
     })
 }

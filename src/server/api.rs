@@ -5,6 +5,8 @@
 //! POST /v1/tokens          a LiveKit access token for a caller
 //! POST /v1/resolve         which server, trunk and agent place its calls
 //! POST /v1/route           whether it may call a number
+//! POST /v1/livekit/token   the same for whoever joins a room, as LiveKit's SDKs ask for it
+//! POST /v1/tickets         what a browser asks for that with
 //! POST /v1/livekit/verify  which LiveKit config signed a token
 //! GET  /v1/openapi.json    all of that, for machines
 //! ```
@@ -19,7 +21,9 @@ mod asking;
 mod body;
 mod fields;
 mod identify;
+mod join;
 mod metrics;
+mod minting;
 mod openapi;
 mod problem;
 mod request_id;
@@ -27,6 +31,7 @@ mod resolve;
 #[cfg(feature = "dispatch")]
 mod route;
 mod routes;
+mod tickets;
 mod tokens;
 mod verify;
 
@@ -36,7 +41,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::net::{TcpListener, UnixListener};
@@ -55,6 +60,7 @@ use super::connections::{Connections, Peer};
 use super::exporter::Exporter;
 use super::hosts::Hosts;
 use super::socket::SocketFile;
+use crate::access::Ticket;
 use crate::resolver::Resolver;
 use crate::settings::ApiSettings;
 use crate::store::Client;
@@ -211,6 +217,7 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let mut response = match outcome {
         Ok(body) => {
             let mut response = Response::new(body.into());
+            *response.status_mut() = route.map_or(StatusCode::OK, Route::success);
             response
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -242,7 +249,7 @@ impl Place {
         self.refuse_detours(&parts.headers)?;
         let Some(scope) = route.scope else { return Ok(openapi::text().into_bytes()) };
         let peer = parts.extensions.get().copied().unwrap_or(Peer::Network);
-        let client = self.client(peer, &parts.headers).await?;
+        let (client, ticket) = self.who(route, peer, &parts.headers).await?;
         let asking = Asking::new(&self.shared.resolver, &client, scope, id)?;
         body::refuse_other_types(&parts.headers)?;
         let body = body::read(&parts.headers, body).await?;
@@ -252,6 +259,10 @@ impl Place {
             Operation::Resolve => resolve::answer(&asking, &body).await,
             #[cfg(feature = "dispatch")]
             Operation::Route => route::answer(&asking, &body).await,
+            Operation::Join => {
+                join::answer(&asking, ticket.as_ref(), &body, &self.shared.metrics).await
+            }
+            Operation::Tickets => tickets::answer(&asking, &body),
             Operation::Verify => verify::answer(&asking, &body).await,
             Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
         }
@@ -267,7 +278,19 @@ impl Place {
         if hosts.refuses(headers) { Err(Problem::other_host()) } else { Ok(()) }
     }
 
-    async fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Arc<Client>, Problem> {
-        identify::client(&self.shared.resolver, &self.shared.users, peer, headers).await
+    /// The client that asks. A ticket stands for the one that made it, and for one thing alone.
+    async fn who(
+        &self,
+        route: &Route,
+        peer: Peer,
+        headers: &HeaderMap,
+    ) -> Result<(Arc<Client>, Option<Ticket>), Problem> {
+        let ApiShared { resolver, users, .. } = &*self.shared;
+        if let Operation::Join = route.operation
+            && let Some((client, ticket)) = identify::ticket(resolver, headers).await?
+        {
+            return Ok((client, Some(ticket)));
+        }
+        Ok((identify::client(resolver, users, peer, headers).await?, None))
     }
 }

@@ -17,13 +17,20 @@ pub(super) fn first(api_key: &str) -> Vec<u8> {
 
 /// What follows the issuer.
 pub(super) fn rest(request: &TokenRequest, unix_seconds: u64) -> Vec<u8> {
-    let TokenRequest { identity, name, metadata, ttl, video, sip } = request;
+    let TokenRequest { identity, name, metadata, attributes, room_config, ttl, video, sip } =
+        request;
     let mut json = Json(Vec::with_capacity(USUAL_LENGTH));
     json.text("sub", identity.as_deref());
     json.value("nbf", unix_seconds);
     json.value("exp", unix_seconds.saturating_add(ttl.as_secs()));
     json.text("name", name.as_deref());
     json.text("metadata", metadata.as_deref());
+    if !attributes.is_empty() {
+        json.value("attributes", attributes);
+    }
+    if let Some(config) = room_config {
+        json.value("roomConfig", config);
+    }
     json.object("video", |json| {
         json.flag("roomCreate", video.room_create);
         json.flag("roomList", video.room_list);
@@ -115,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::VideoGrant;
+    use super::super::{RoomAgent, RoomConfig, VideoGrant};
     use super::*;
 
     fn claims(api_key: &str, request: &TokenRequest) -> Value {
@@ -138,6 +145,13 @@ mod tests {
                 identity: Some(text.clone()),
                 name: Some(text.clone()),
                 metadata: Some(text.clone()),
+                attributes: [(text.clone(), text.clone())].into(),
+                room_config: flag.then(|| RoomConfig {
+                    departure_timeout: Some(7),
+                    metadata: Some(text.clone()),
+                    agents: vec![RoomAgent::new(text.clone(), None)],
+                    ..RoomConfig::default()
+                }),
                 ttl: Duration::from_secs(5),
                 video: VideoGrant {
                     room_create: flag,
@@ -159,12 +173,18 @@ mod tests {
             } else {
                 json!({ "roomList": true, "roomJoin": true, "room": text, "canPublish": false })
             };
-            let wanted = json!({
+            let mut wanted = json!({
                 "iss": text, "sub": text, "name": text, "metadata": text,
+                "attributes": { text.clone(): text },
                 "nbf": 1_763_900_000, "exp": 1_763_900_005,
                 "video": video,
                 "sip": if flag { json!({ "admin": true }) } else { json!({ "call": true }) },
             });
+            if flag {
+                let agents = json!([{ "agentName": text }]);
+                wanted["roomConfig"] =
+                    json!({ "departureTimeout": 7, "metadata": text, "agents": agents });
+            }
             prop_assert_eq!(claims(&text, &all), wanted);
         }
     }

@@ -2,6 +2,8 @@
 
 mod clients;
 mod document;
+mod join;
+mod on_livekit;
 mod refusals;
 mod sidecar;
 mod socket;
@@ -27,7 +29,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret,verify",
+    "tokens,resolve,route,secret,join,verify",
     "--room",
     "*",
     "--sip-call",

@@ -74,6 +74,17 @@ impl<'a> Asking<'a> {
         Ok(CallFrom { tenant, number })
     }
 
+    /// Who calls, for a client that is one caller and so names none.
+    pub(super) fn only_caller(&self) -> Result<CallFrom, Problem> {
+        let Permissions { tenants, numbers, .. } = self.permissions;
+        let number = match (tenants.as_deref(), &numbers[..]) {
+            (Some([_]), [number]) => number.to_string(),
+            _ => return Err(no_only_caller()),
+        };
+        let number = number.parse().map_err(|_| no_only_caller())?;
+        Ok(CallFrom { tenant: tenants.as_deref().and_then(<[_]>::first).copied(), number })
+    }
+
     /// The answer for who calls.
     pub(super) async fn resolve(&self, from: &CallFrom) -> Result<Resolution, Problem> {
         let answer = match from.tenant {
@@ -94,6 +105,13 @@ impl CallFrom {
     pub(super) fn number(&self) -> E164 {
         self.number
     }
+}
+
+fn no_only_caller() -> Problem {
+    let message =
+        "this client is not one tenant's with one whole caller number, for which it joins";
+    Problem::unprocessable("caller_needed", message)
+        .hint("`trunkline client add --tenant UUID --number +971501234567`, or ask for a ticket")
 }
 
 fn tenant_needed() -> Problem {

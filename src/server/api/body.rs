@@ -7,9 +7,11 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::fields::{Field, malformed, wrong};
+use super::fields::{Field, malformed, respell, wrong};
 use super::problem::Problem;
 
 /// Takes JSON alone: a page in a browser cannot send that to another host without being asked for.
@@ -63,6 +65,24 @@ pub(super) fn parse<'b, T: Deserialize<'b>>(
             }),
         }
     })
+}
+
+/// The same of members that may be spelled in camelCase. `also` sees them before they are read.
+pub(super) fn parse_respelled<T: DeserializeOwned>(
+    body: &[u8],
+    fields: &[Field],
+    also: impl FnOnce(&Map<String, Value>) -> Result<(), Problem>,
+) -> Result<T, Problem> {
+    let mut members: Map<_, _> = parse(body, fields)?;
+    respell(&mut members, fields)?;
+    also(&members)?;
+    let value = Value::Object(members);
+    match wrong(&value, fields) {
+        Some(problem) => Err(problem),
+        None => {
+            serde_json::from_value(value).map_err(|_| malformed("the body is not as it must be"))
+        }
+    }
 }
 
 fn too_large() -> Problem {

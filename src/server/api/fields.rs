@@ -22,7 +22,13 @@ pub(super) enum Kind {
     Flag,
     /// A whole number of seconds, from 1.
     Seconds,
+    /// A whole number from 0 to 4,294,967,295.
+    Count,
     Object(&'static [Field]),
+    /// So many objects with these fields at the most, of what is asked.
+    Some(usize, &'static [Field]),
+    /// An object whose members are texts, of any names.
+    Texts,
     /// An object that is not described here.
     Anything,
     /// Objects with these fields.
@@ -84,6 +90,39 @@ fn unknown_field(unknown: &str, fields: &[Field], path: &str) -> Problem {
     Problem::field("field_unknown", place, &why)
 }
 
+fn malformed_field(place: &str, what: &str) -> Problem {
+    Problem::field("field_malformed", place, what)
+}
+
+/// Renames members that are spelled in camelCase, as those who read protobuf's JSON may spell them.
+pub(super) fn respell(members: &mut Map<String, Value>, fields: &[Field]) -> Result<(), Problem> {
+    for field in fields {
+        if let Some(value) = members.remove(&camel_case(field.name)) {
+            if members.contains_key(field.name) {
+                return Err(malformed_field(field.name, "must be there once, in one spelling"));
+            }
+            members.insert(field.name.to_owned(), value);
+        }
+        match (&field.kind, members.get_mut(field.name)) {
+            (Kind::Object(fields), Some(Value::Object(inner))) => respell(inner, fields)?,
+            (Kind::Some(_, fields), Some(Value::Array(inner))) => {
+                let inner = inner.iter_mut().filter_map(Value::as_object_mut);
+                inner.into_iter().try_for_each(|inner| respell(inner, fields))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `room_name` as `roomName`. Nothing for a name of one word, which is spelled alike in both.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default();
+    let rest: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    if rest.is_empty() { String::new() } else { format!("{first}{rest}") }
+}
+
 impl Kind {
     fn refuses(&self, value: &Value, place: &str) -> Option<Problem> {
         let what = match (self, value) {
@@ -99,14 +138,36 @@ impl Kind {
             (Self::Object(fields), Value::Object(members)) => {
                 return wrong_member(members, fields, place);
             }
+            (Self::Count, Value::Number(n))
+                if n.as_u64().is_some_and(|n| u32::try_from(n).is_ok()) =>
+            {
+                return None;
+            }
+            (Self::Texts, Value::Object(members)) => {
+                let other = members.values().any(|member| !member.is_string());
+                return other.then(|| malformed_field(place, "must hold texts"));
+            }
+            (Self::Some(most, fields), Value::Array(values)) if values.len() <= *most => {
+                return values.iter().enumerate().find_map(|(at, value)| match value {
+                    Value::Object(members) => {
+                        wrong_member(members, fields, &format!("{place}.{at}"))
+                    }
+                    _ => Some(malformed_field(&format!("{place}.{at}"), "must be an object")),
+                });
+            }
+            (Self::Some(most, _), _) => {
+                let what = format!("must be a list of {most} at the most");
+                return Some(malformed_field(place, &what));
+            }
             (Self::Text, _) => "must be a text",
             (Self::Word(_), _) => "must be one of its words",
             (Self::Flag, _) => "must be true or false",
             (Self::Seconds, _) => "must be a whole number of seconds, from 1",
-            (Self::Object(_) | Self::Anything, _) => "must be an object",
+            (Self::Count, _) => "must be a whole number from 0 to 4294967295",
+            (Self::Object(_) | Self::Anything | Self::Texts, _) => "must be an object",
             (Self::List(_), _) => "must be a list",
         };
-        Some(Problem::field("field_malformed", place, what))
+        Some(malformed_field(place, what))
     }
 
     fn schema(&self) -> Value {
@@ -115,7 +176,14 @@ impl Kind {
             Self::Word(words) => json!({"type": "string", "enum": words}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Seconds => json!({"type": "integer", "minimum": 1}),
+            Self::Count => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
             Self::Object(fields) => schema(fields, Side::Asked),
+            Self::Some(most, fields) => {
+                json!({"type": "array", "maxItems": most, "items": schema(fields, Side::Asked)})
+            }
+            Self::Texts => {
+                json!({"type": "object", "additionalProperties": {"type": "string"}})
+            }
             Self::Anything => json!({"type": "object", "additionalProperties": true}),
             Self::List(fields) => json!({"type": "array", "items": schema(fields, Side::Answered)}),
         }

@@ -1,4 +1,5 @@
-//! Which client asks: by the token of the request, else by the local user at the other end of a socket.
+//! Which client asks: by the token of the request, or a ticket that it made, else by the local user at
+//! the other end of a socket.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use axum::http::header::AUTHORIZATION;
 
 use super::ApiError;
 use super::problem::Problem;
-use crate::access::TokenHash;
+use crate::access::{TICKET_PREFIX, Ticket, TicketError, TokenHash};
 use crate::resolver::Resolver;
 use crate::server::connections::Peer;
 use crate::settings::SocketUser;
@@ -60,6 +61,33 @@ pub(super) async fn client(
         },
         (None, Peer::Network) => return Err(missing()),
     };
+    still(resolver, client)
+}
+
+/// The client that made the ticket which a request shows, if it still may. `None`: it shows none.
+pub(super) async fn ticket(
+    resolver: &Resolver,
+    headers: &HeaderMap,
+) -> Result<Option<(Arc<Client>, Ticket)>, Problem> {
+    let Some(text) = token(headers)?.filter(|text| text.starts_with(TICKET_PREFIX)) else {
+        return Ok(None);
+    };
+    let ticket = resolver.open_ticket(text).map_err(|error| match error {
+        TicketError::Invalid => {
+            Problem::unauthorized("ticket_invalid", "this is no ticket of ours")
+        }
+        TicketError::Expired => Problem::unauthorized("ticket_expired", "the ticket has expired")
+            .hint("the client that made it makes another one"),
+    })?;
+    let client = resolver.client_of(ticket.client).await.map_err(Problem::clients_unknown)?;
+    // One that was removed made none that is good.
+    let client = client.ok_or_else(|| {
+        Problem::unauthorized("ticket_invalid", "the client that made this ticket is no more")
+    })?;
+    Ok(Some((still(resolver, client)?, ticket)))
+}
+
+fn still(resolver: &Resolver, client: Arc<Client>) -> Result<Arc<Client>, Problem> {
     if client.revoked_at.is_some() {
         return Err(Problem::unauthorized("client_revoked", "this client was revoked"));
     }

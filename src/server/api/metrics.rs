@@ -89,13 +89,16 @@ impl ApiMetrics {
 }
 
 /// The codes of those who are not let in, and of what a client may not.
-const REFUSALS: [&str; 13] = [
+const REFUSALS: [&str; 16] = [
     "credential_missing",
     "token_invalid",
     "client_revoked",
     "client_expired",
     "client_unknown",
     "client_unreadable",
+    "ticket_invalid",
+    "ticket_expired",
+    "ticket_fixed",
     "peer_not_mapped",
     "scope_missing",
     "tenant_not_allowed",

@@ -68,6 +68,7 @@ fn operation(route: &Route) -> Value {
 fn response(route: &Route, code: u16) -> Value {
     let meaning = match code {
         200 => "It is answered",
+        201 => "The token is made",
         400 => "The request is malformed",
         401 => "No client: no token, one that is of no client, revoked or expired",
         403 => "The client may not ask this",
@@ -79,7 +80,7 @@ fn response(route: &Route, code: u16) -> Value {
     };
     let (kind, schema) = match code {
         200 if route.answered.is_empty() => ("application/json", json!({"type": "object"})),
-        200 => ("application/json", schema(route.answered, Side::Answered)),
+        200 | 201 => ("application/json", schema(route.answered, Side::Answered)),
         _ => ("application/problem+json", json!({"$ref": "#/components/schemas/Problem"})),
     };
     json!({"description": meaning, "content": {kind: {"schema": schema}}})

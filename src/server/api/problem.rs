@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::request_id::RequestId;
 use crate::answer::ResolveError;
 use crate::credentials::CredentialError;
+use crate::keyring::KeyError;
 use crate::reason::Reason;
 
 /// Why a request is not answered. Holds nothing that was sent, but for the names of fields.
@@ -171,10 +172,16 @@ impl From<ResolveError> for Problem {
     }
 }
 
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        Self::unprocessable(error.code(), error.to_string())
+    }
+}
+
 impl From<CredentialError> for Problem {
     fn from(error: CredentialError) -> Self {
         match error {
-            CredentialError::Key(key) => Self::unprocessable(key.code(), key.to_string()),
+            CredentialError::Key(key) => key.into(),
             wiped => Self::unavailable("credentials_wiped", wiped.to_string()),
         }
     }

@@ -1,10 +1,10 @@
 //! The table of routes. The router, the counters and the OpenAPI document are made of it.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 
 use super::fields::Field;
 use super::problem::Problem;
-use super::{resolve, tokens, verify};
+use super::{join, resolve, tickets, tokens, verify};
 use crate::access::Scope;
 
 /// One path that is answered.
@@ -17,7 +17,7 @@ pub(super) struct Route {
     pub(super) scope: Option<Scope>,
     pub(super) asked: &'static [Field],
     pub(super) answered: &'static [Field],
-    /// Every code that it answers with. Each is counted from zero.
+    /// Every code that it answers with, that of success first. Each is counted from zero.
     pub(super) codes: &'static [u16],
     pub(super) operation: Operation,
 }
@@ -29,8 +29,18 @@ pub(super) enum Operation {
     Resolve,
     #[cfg(feature = "dispatch")]
     Route,
+    Join,
+    Tickets,
     Verify,
     OpenApi,
+}
+
+impl Route {
+    /// What it answers with when all is well.
+    pub(super) fn success(&self) -> StatusCode {
+        let code = self.codes.first().and_then(|code| StatusCode::from_u16(*code).ok());
+        code.unwrap_or(StatusCode::OK)
+    }
 }
 
 /// The route of a request.
@@ -74,6 +84,26 @@ pub(super) const ROUTES: &[Route] = &[
         answered: super::route::ANSWERED,
         codes: CODES,
         operation: Operation::Route,
+    },
+    Route {
+        path: "/v1/livekit/token",
+        method: "POST",
+        summary: "LiveKit's own token endpoint: a token that joins a room, for a client or a ticket.",
+        scope: Some(Scope::Join),
+        asked: join::ASKED,
+        answered: join::ANSWERED,
+        codes: &[201, 400, 401, 403, 408, 413, 415, 422, 503],
+        operation: Operation::Join,
+    },
+    Route {
+        path: "/v1/tickets",
+        method: "POST",
+        summary: "A ticket, with which a browser joins one room under one identity.",
+        scope: Some(Scope::Join),
+        asked: tickets::ASKED,
+        answered: tickets::ANSWERED,
+        codes: CODES,
+        operation: Operation::Tickets,
     },
     Route {
         path: "/v1/livekit/verify",

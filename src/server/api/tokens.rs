@@ -8,10 +8,10 @@ use super::asking::Asking;
 use super::body::parse;
 use super::fields::{Field, Kind, optional, required};
 use super::metrics::ApiMetrics;
+use super::minting::{Minted, mint};
 use super::problem::Problem;
 use crate::access::TokenLimits;
 use crate::answer::Source;
-use crate::credentials::CredentialError;
 use crate::reason::Reason;
 use crate::token::{SipGrant, TokenRequest, VideoGrant};
 
@@ -61,36 +61,18 @@ pub(super) async fn answer(
     let limits = &asking.permissions.tokens;
     let mut request = grants.request(limits)?;
     request.ttl = life(ttl, limits)?;
-    let mut attempts = 0;
-    loop {
-        let answer = asking.resolve(&from).await.inspect_err(|_| metrics.unanswered())?;
-        // Before the token is made, so that it is good for as long as is said.
-        let expires_at = asking.resolver.unix_time().as_secs() + request.ttl.as_secs();
-        let token = match answer.token(&request) {
-            Ok(token) => token,
-            // They were withdrawn this moment: what holds now is asked for.
-            Err(CredentialError::Wiped) if attempts < MOST_ATTEMPTS => {
-                attempts += 1;
-                continue;
-            }
-            Err(error) => {
-                metrics.unanswered();
-                return Err(error.into());
-            }
-        };
-        metrics.minted(&answer);
-        let answered = TokenAnswer {
-            url: answer.url().as_str(),
-            token: token.as_str(),
-            expires_at,
-            trunk_id: answer.trunk_id(),
-            agent_name: answer.agent_name(),
-            source: answer.source(),
-            reason: answer.reason(),
-            stale: answer.stale(),
-        };
-        return Ok(serde_json::to_vec(&answered).expect("text and numbers are JSON"));
-    }
+    let Minted { answer, token, expires_at } = mint(asking, &from, &request, metrics).await?;
+    let answered = TokenAnswer {
+        url: answer.url().as_str(),
+        token: token.as_str(),
+        expires_at,
+        trunk_id: answer.trunk_id(),
+        agent_name: answer.agent_name(),
+        source: answer.source(),
+        reason: answer.reason(),
+        stale: answer.stale(),
+    };
+    Ok(serde_json::to_vec(&answered).expect("text and numbers are JSON"))
 }
 
 impl AskedGrants {
@@ -162,7 +144,8 @@ impl AskedGrants {
     }
 }
 
-fn is_malformed(text: &str) -> bool {
+/// Whether it is no name of a room or of somebody in it.
+pub(super) fn is_malformed(text: &str) -> bool {
     text.is_empty() || text.chars().count() > 255 || text.chars().any(char::is_control)
 }
 
@@ -238,7 +221,6 @@ pub(super) const ANSWERED: &[Field] = &[
 ];
 
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
-const MOST_ATTEMPTS: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -37,6 +37,8 @@ async fn every_answer_is_what_the_document_says() {
         ("/v1/resolve", whose(json!({"secret": true, "explain": true}))),
         ("/v1/route", whose(json!({"to": "050 765 4321"}))),
         ("/v1/route", whose(json!({"to": "x"}))),
+        ("/v1/tickets", whose(json!({"room": "call-7", "identity": "ann"}))),
+        ("/v1/livekit/token", json!({})),
         ("/v1/livekit/verify", json!({"token": signed})),
         ("/v1/livekit/verify", json!({"token": "x.y.z"})),
         ("/v1/tokens", json!({})),
