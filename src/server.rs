@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::api::ApiMetrics;
 pub use self::api::{Api, ApiError, openapi};
-use self::connections::Connections;
+use self::connections::{Connections, MOST};
 use self::endpoint::Shared;
 use self::endpoints::ENDPOINTS;
 pub use self::exporter::{Exporter, ExporterError};
@@ -159,7 +159,7 @@ impl Server {
         let router = router(Arc::clone(&shared), requests, hosts);
         let (begun, stopping) = (CancellationToken::new(), Arc::clone(&shared));
         let serving =
-            Arc::new(Connections::default()).serve(listener, router, begun.clone(), GRACE);
+            Arc::new(Connections::at_most(MOST)).serve(listener, router, begun.clone(), GRACE);
         let stop = async move {
             stop.await;
             stopping.health.stop();

@@ -70,6 +70,17 @@ pub(crate) enum List {
     Configs,
 }
 
+impl List {
+    /// Its name in logs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "server")]
+            Self::Clients => "clients",
+            Self::Configs => "LiveKit configs",
+        }
+    }
+}
+
 /// The generations of all changes, and the end of the lease.
 pub(crate) struct Fence {
     latest: AtomicU64,

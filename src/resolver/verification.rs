@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** nothing of a token is told before a secret has signed it.
 
+mod error;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use self::error::VerifyError;
 use super::Resolver;
 use super::decision::{Unusable, choose};
 use super::loaded::Asked;
@@ -27,7 +30,7 @@ use crate::cache::fence::List;
 use crate::number::{ConfigId, TenantId};
 use crate::reason::Reason;
 use crate::store::{Config, Store, StoreError};
-use crate::token::{NoToken, OutOfTime, ReceivedToken};
+use crate::token::ReceivedToken;
 
 /// A token that a LiveKit config signed, and that is good now.
 #[non_exhaustive]
@@ -46,94 +49,6 @@ impl fmt::Debug for Verified {
         let mut verified = out.debug_struct("Verified");
         verified.field("config_id", config_id).field("config_name", config_name);
         verified.finish_non_exhaustive()
-    }
-}
-
-/// Why a token is not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// It is no token.
-    #[error("this is no token: {why}")]
-    Malformed {
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// It is signed in another way than LiveKit's tokens are.
-    #[error("the token is not signed by HS256, as LiveKit's tokens are")]
-    OtherAlgorithm,
-    /// No LiveKit config has the API key that it names.
-    #[error("no LiveKit config has the API key that the token names as its issuer")]
-    IssuerUnknown,
-    /// There are LiveKit configs with its API key, and it was signed with the secret of none.
-    #[error("the secret of the LiveKit config did not sign this token")]
-    SignatureInvalid,
-    /// It does not say when it ends.
-    #[error("the token does not say when it ends (exp)")]
-    Endless,
-    /// It has ended.
-    #[error("the token has expired")]
-    Expired,
-    /// It is not good yet.
-    #[error("the token is not good yet (nbf)")]
-    Early,
-    /// It is about another body.
-    #[error("the token is not about this body: its sha256 is missing, or another one")]
-    OtherBody,
-    /// There are LiveKit configs with its API key, and one of them cannot be used.
-    #[error("a LiveKit config with the API key of the token cannot be used: {reason}")]
-    ConfigUnusable {
-        /// Why.
-        reason: Reason,
-    },
-    /// It cannot be told at present which configs there are.
-    #[error("the LiveKit configs cannot be read at present: {reason}")]
-    Unavailable {
-        /// Why.
-        reason: Reason,
-    },
-}
-
-impl VerifyError {
-    /// A stable `snake_case` name for the error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed { .. } => "jwt_malformed",
-            Self::OtherAlgorithm => "algorithm_refused",
-            Self::IssuerUnknown => "issuer_unknown",
-            Self::SignatureInvalid => "signature_invalid",
-            Self::Endless => "jwt_endless",
-            Self::Expired => "jwt_expired",
-            Self::Early => "jwt_early",
-            Self::OtherBody => "other_body",
-            Self::ConfigUnusable { reason } | Self::Unavailable { reason } => reason.as_str(),
-        }
-    }
-
-    /// Whether asking again a moment later may go well.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-}
-
-impl From<NoToken> for VerifyError {
-    fn from(why: NoToken) -> Self {
-        match why {
-            NoToken::Malformed(why) => Self::Malformed { why },
-            NoToken::OtherAlgorithm => Self::OtherAlgorithm,
-        }
-    }
-}
-
-impl From<OutOfTime> for VerifyError {
-    fn from(why: OutOfTime) -> Self {
-        match why {
-            OutOfTime::Endless => Self::Endless,
-            OutOfTime::Expired => Self::Expired,
-            OutOfTime::Early => Self::Early,
-        }
     }
 }
 

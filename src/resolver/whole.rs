@@ -124,7 +124,7 @@ impl<T: Send + Sync + 'static> Whole<T> {
                     Ok(new)
                 }
                 Err(error) => {
-                    tracing::warn!(%error, ?list, "a list cannot be read");
+                    tracing::warn!(%error, "the {} cannot be read", list.name());
                     let until = loader.clock.now().after(loader.tuning.error_ttl);
                     pause_until.store(until.0, Ordering::Release);
                     Err(reason_of(&error))

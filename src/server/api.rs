@@ -22,6 +22,7 @@ mod body;
 mod fields;
 mod identify;
 mod join;
+mod limits;
 mod metrics;
 mod minting;
 mod openapi;
@@ -35,7 +36,7 @@ mod tickets;
 mod tokens;
 mod verify;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -49,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::asking::Asking;
 use self::identify::Users;
+use self::limits::{Asker, Limits};
 pub(super) use self::metrics::ApiMetrics;
 use self::metrics::Requests;
 pub use self::openapi::openapi;
@@ -112,6 +114,7 @@ struct ApiShared {
     requests: Requests,
     metrics: ApiMetrics,
     ids: RequestIds,
+    limits: Limits,
 }
 
 /// One of the places where it is answered.
@@ -155,7 +158,8 @@ impl Api {
         }
         let (requests, metrics) = exporter.record(|| (Requests::new(), ApiMetrics::new()));
         let ids = RequestIds::new();
-        let shared = Arc::new(ApiShared { resolver, users, requests, metrics, ids });
+        let limits = Limits::new(settings.rate);
+        let shared = Arc::new(ApiShared { resolver, users, requests, metrics, ids, limits });
         Ok(Some(Self { listeners, shared, hosts }))
     }
 
@@ -177,7 +181,7 @@ impl Api {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             let hosts = &hosts;
             async move {
-                let connections = Arc::new(Connections::default());
+                let connections = Arc::new(Connections::at_most(MOST));
                 match bound {
                     Bound::Address(listener, address) => {
                         let hosts = Some(Hosts::at(address, hosts));
@@ -201,6 +205,11 @@ impl std::fmt::Debug for Api {
     }
 }
 
+/// How many connections of clients are open at the most, by address and by socket.
+const MOST: usize = 2048;
+/// Where a request comes from that is of no connection.
+const NOWHERE: Peer = Peer::Network(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
 fn router(place: Place) -> Router {
     Router::new().fallback(answer).with_state(place)
 }
@@ -209,10 +218,10 @@ fn router(place: Place) -> Router {
 async fn answer(State(place): State<Place>, request: Request) -> Response {
     let shared = &*place.shared;
     let id = shared.ids.of(request.headers());
-    let found = routes::find(request.method(), request.uri().path());
-    let (route, outcome) = match found {
-        Ok(route) => (Some(route), place.answer(route, request, &id).await),
-        Err(problem) => (None, Err(problem)),
+    let peer = request.extensions().get().copied().unwrap_or(NOWHERE);
+    let (route, outcome) = match routes::find(request.method(), request.uri().path()) {
+        Ok(route) => (Some(route), place.answer(route, peer, request, &id).await),
+        Err(problem) => (None, Err(shared.limits.refused(peer, problem))),
     };
     let mut response = match outcome {
         Ok(body) => {
@@ -242,14 +251,22 @@ impl Place {
     async fn answer(
         &self,
         route: &'static Route,
+        peer: Peer,
         request: Request,
         id: &RequestId,
     ) -> Result<Vec<u8>, Problem> {
         let (parts, body) = request.into_parts();
-        self.refuse_detours(&parts.headers)?;
-        let Some(scope) = route.scope else { return Ok(openapi::text().into_bytes()) };
-        let peer = parts.extensions.get().copied().unwrap_or(Peer::Network);
-        let (client, ticket) = self.who(route, peer, &parts.headers).await?;
+        let limits = &self.shared.limits;
+        let refused = |problem| limits.refused(peer, problem);
+        self.refuse_detours(&parts.headers).map_err(refused)?;
+        let Some(scope) = route.scope else {
+            limits.stranger(peer)?;
+            return Ok(openapi::text().into_bytes());
+        };
+        let known = self.who(route, peer, &parts.headers).await;
+        let (client, ticket) = known.map_err(refused)?;
+        let asker = Asker::of(&client, ticket.as_ref());
+        let _running = limits.admit(asker)?;
         let asking = Asking::new(&self.shared.resolver, &client, scope, id)?;
         body::refuse_other_types(&parts.headers)?;
         let body = body::read(&parts.headers, body).await?;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -34,10 +35,10 @@ pub(super) trait Listener: Send + Sync + 'static {
 }
 
 /// Who is at the other end, which each of his requests carries as an extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
-    /// Somebody who reached the address.
-    Network,
+    /// Somebody at this address.
+    Network(IpAddr),
     /// A user of this machine, as the system says.
     User(u32),
 }
@@ -46,9 +47,9 @@ impl Listener for TcpListener {
     type Stream = TcpStream;
 
     async fn next(&self) -> io::Result<(TcpStream, Peer)> {
-        let (stream, _) = self.accept().await?;
+        let (stream, address) = self.accept().await?;
         let _ = stream.set_nodelay(true);
-        Ok((stream, Peer::Network))
+        Ok((stream, Peer::Network(address.ip())))
     }
 }
 
@@ -64,9 +65,10 @@ impl Listener for UnixListener {
 }
 
 /// Every connection that is open.
-#[derive(Default)]
 pub(super) struct Connections {
     open: Mutex<Open>,
+    /// How many there are at the most.
+    most: usize,
 }
 
 #[derive(Default)]
@@ -93,6 +95,11 @@ enum Stage {
 }
 
 impl Connections {
+    /// None yet, and so many at the most.
+    pub(super) fn at_most(most: usize) -> Self {
+        Self { open: Mutex::default(), most }
+    }
+
     /// Answers whoever connects, until `stop`, and then until those who are being answered have
     /// their answers, for `grace` at the most.
     pub(super) async fn serve(
@@ -138,7 +145,7 @@ impl Connections {
     /// Makes room for one more.
     fn admit(&self) -> (u64, Arc<Connection>) {
         let mut open = self.open();
-        if open.by_number.len() >= MOST {
+        if open.by_number.len() >= self.most {
             open.end_who_waited_longest();
         }
         let stage = Mutex::new((Stage::Idle, Instant::now()));
@@ -281,7 +288,7 @@ fn of_one_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// How many connections are open at the most.
+/// How many of those who look after the daemon are connected at the most.
 pub(super) const MOST: usize = 512;
 /// How many bytes the head of a request may have.
 pub(super) const HEAD_BYTES: usize = 16 << 10;
@@ -305,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_head_of_a_request_and_an_idle_connection_have_their_times() {
-        let connections = Connections::default();
+        let connections = Connections::at_most(MOST);
         let all: Vec<_> = (0..3).map(|_| connections.admit()).collect();
         all[1].1.enter(Stage::Asking);
         all[2].1.enter(Stage::Answered);
@@ -323,7 +330,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_newcomer_takes_the_place_of_who_waited_longest_and_is_not_being_answered() {
-        let connections = Connections::default();
+        let connections = Connections::at_most(MOST);
         let mut all = Vec::new();
         for _ in 0..MOST {
             all.push(connections.admit());

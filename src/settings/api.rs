@@ -13,6 +13,8 @@ pub struct ApiSettings {
     pub socket: Option<PathBuf>,
     /// `HTTP_SOCKET_USERS`: a local user, and the name of the client that he is.
     pub users: Vec<(SocketUser, String)>,
+    /// `API_RATE`: how many questions a second each client may ask; 0 is as many as come.
+    pub rate: u32,
 }
 
 impl ApiSettings {

@@ -143,6 +143,8 @@ variables! {
             "The path of a Unix socket where it answers the same. Its mode is 0660."
         HTTP_SOCKET_USERS = ""
             "Which client a local user is, who then needs no token on the socket: user:client, separated by commas. A user is a name in /etc/passwd, or a number. Users who are not named, and send no token, are refused."
+        API_RATE = "1000"
+            "How many questions a second each client may ask; as many may come at once. More are refused with 429. Whoever is no client may ask as many from each address or local user, of which a failed login counts for 50. 0: no limit."
     }
     "Logs": {
         RUST_LOG = "info"

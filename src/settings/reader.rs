@@ -84,6 +84,7 @@ impl<'a> SettingsReader<'a> {
             listen: self.with("API_LISTEN", super::api::listen),
             socket: self.with("HTTP_SOCKET", super::api::socket),
             users: self.with("HTTP_SOCKET_USERS", super::api::users).unwrap_or_default(),
+            rate: self.number("API_RATE", 0..=1_000_000),
         }
     }
 

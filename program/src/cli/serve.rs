@@ -21,6 +21,7 @@ use trunkline::store::Migrations;
 use self::first_run::with_default_files;
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, raw};
+use super::process::take_all_files;
 use super::{Context, open, resolver};
 
 #[derive(Args)]
@@ -44,6 +45,9 @@ impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Done {
         if self.openapi {
             return raw(format!("{:#}", openapi()));
+        }
+        if let Err(error) = take_all_files() {
+            tracing::debug!(%error, "the limit of open files stays as it is");
         }
         let exporter = exporter()?;
         if !exporter.install() {

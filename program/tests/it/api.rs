@@ -3,6 +3,7 @@
 mod clients;
 mod document;
 mod join;
+mod limits;
 mod on_livekit;
 mod refusals;
 mod sidecar;

@@ -205,7 +205,7 @@ pub(super) fn schema(fields: &[Field], side: Side) -> Value {
     for field in fields {
         let mut property = field.kind.schema();
         property["description"] = json!(field.help);
-        if !field.required && side == Side::Answered {
+        if !field.required {
             property["type"] = json!([property["type"], "null"]);
             if let Some(words) = property.get_mut("enum").and_then(Value::as_array_mut) {
                 words.push(Value::Null);

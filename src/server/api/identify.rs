@@ -59,7 +59,7 @@ pub(super) async fn client(
             None if users.0.is_empty() => return Err(missing()),
             None => return Err(not_mapped()),
         },
-        (None, Peer::Network) => return Err(missing()),
+        (None, Peer::Network(_)) => return Err(missing()),
     };
     still(resolver, client)
 }

@@ -33,7 +33,7 @@ struct JoinQuestion {
     room_config: Option<AskedRoom>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskedRoom {
     empty_timeout: Option<u32>,
@@ -43,7 +43,7 @@ struct AskedRoom {
     agents: Option<Vec<AskedAgent>>,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskedAgent {
     agent_name: String,
@@ -118,8 +118,11 @@ impl JoinQuestion {
             ("participant_identity", other(self.participant_identity, &ticket.identity)),
             ("participant_name", self.participant_name.is_some()),
             ("participant_metadata", self.participant_metadata.is_some()),
-            ("participant_attributes", self.participant_attributes.is_some()),
-            ("room_config", self.room_config.is_some()),
+            (
+                "participant_attributes",
+                self.participant_attributes.is_some_and(|all| !all.is_empty()),
+            ),
+            ("room_config", self.room_config.is_some_and(|config| config != AskedRoom::default())),
         ] {
             if chooses {
                 let why = "the ticket fixes what may be asked with it; leave this out";

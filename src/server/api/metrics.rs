@@ -16,7 +16,7 @@ impl Requests {
         let codes =
             ROUTES.iter().flat_map(|route| route.codes.iter().map(|&code| (route.path, code)));
         let codes = codes.filter(|(_, code)| !is_other(*code));
-        let others = OTHERS.into_iter().chain(OF_BODIES);
+        let others = OTHERS.into_iter().chain(BEFORE);
         let codes = codes.chain(others.map(|code| (OTHER, code)));
         let counted = codes.map(|(route, code)| {
             let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
@@ -37,11 +37,11 @@ impl Requests {
 
 /// Whether a code is counted for all routes together, so that there are not more series than help.
 fn is_other(code: u16) -> bool {
-    OTHERS.contains(&code) || OF_BODIES.contains(&code)
+    OTHERS.contains(&code) || BEFORE.contains(&code)
 }
 
-/// What is wrong with a body before it is read.
-const OF_BODIES: [u16; 3] = [408, 413, 415];
+/// What is wrong before a body is read.
+const BEFORE: [u16; 4] = [408, 413, 415, 429];
 
 /// Tokens by outcome, and who was turned away.
 pub(crate) struct ApiMetrics {
@@ -89,7 +89,7 @@ impl ApiMetrics {
 }
 
 /// The codes of those who are not let in, and of what a client may not.
-const REFUSALS: [&str; 16] = [
+const REFUSALS: [&str; 17] = [
     "credential_missing",
     "token_invalid",
     "client_revoked",
@@ -106,4 +106,5 @@ const REFUSALS: [&str; 16] = [
     "room_not_allowed",
     "grant_not_allowed",
     "ttl_too_long",
+    "too_many_requests",
 ];

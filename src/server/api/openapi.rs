@@ -76,6 +76,7 @@ fn response(route: &Route, code: u16) -> Value {
         413 => "The body has more than 64 KiB",
         415 => "The body is not JSON",
         422 => "It is understood and cannot be given, and asking again does not help",
+        429 => "More is asked than this client or address may ask; ask again after Retry-After",
         _ => "It cannot be told at present; ask again",
     };
     let (kind, schema) = match code {

@@ -34,8 +34,8 @@ enum More {
     Bearer,
     /// Which method the path takes.
     Allowed(&'static str),
-    /// That it may go well a moment later.
-    Later,
+    /// That it may go well a moment later, in so many seconds.
+    After(u64),
 }
 
 impl More {
@@ -43,7 +43,7 @@ impl More {
         match self {
             Self::Bearer => (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
             Self::Allowed(method) => (ALLOW, HeaderValue::from_static(method)),
-            Self::Later => (RETRY_AFTER, HeaderValue::from_static("1")),
+            Self::After(seconds) => (RETRY_AFTER, HeaderValue::from(seconds)),
         }
     }
 }
@@ -83,10 +83,17 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
+    /// More is asked than may be, and in so many seconds it may be asked again.
+    pub(super) fn too_many(seconds: u64) -> Self {
+        let message = "more is asked than API_RATE lets one client or address ask";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        Self { more: Some(More::After(seconds)), ..problem }
+    }
+
     /// It may go well a moment later.
     pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
-        Self { more: Some(More::Later), ..problem }
+        Self { more: Some(More::After(1)), ..problem }
     }
 
     /// The clients are not known at present.

@@ -92,7 +92,7 @@ pub(super) const ROUTES: &[Route] = &[
         scope: Some(Scope::Join),
         asked: join::ASKED,
         answered: join::ANSWERED,
-        codes: &[201, 400, 401, 403, 408, 413, 415, 422, 503],
+        codes: &[201, 400, 401, 403, 408, 413, 415, 422, 429, 503],
         operation: Operation::Join,
     },
     Route {
@@ -122,10 +122,10 @@ pub(super) const ROUTES: &[Route] = &[
         scope: None,
         asked: &[],
         answered: &[],
-        codes: &[200, 400],
+        codes: &[200, 400, 429],
         operation: Operation::OpenApi,
     },
 ];
 
 /// What any question may be answered with.
-const CODES: &[u16] = &[200, 400, 401, 403, 408, 413, 415, 422, 503];
+const CODES: &[u16] = &[200, 400, 401, 403, 408, 413, 415, 422, 429, 503];

@@ -108,7 +108,9 @@ async fn a_ticket_joins_what_it_names_and_does_nothing_else() {
         let daemon = site.daemon();
         let ticket = ticket(&daemon, &client, json!({})).await;
         assert!(ticket.starts_with("tlt_"), "{ticket}");
-        for body in [json!({}), json!({"roomName": "call-7", "participant_identity": "ann"})] {
+        let same = json!({"roomName": "call-7", "participant_identity": "ann",
+            "participant_attributes": {}, "room_config": {}});
+        for body in [json!({}), same] {
             let claims = joined(&daemon, &ticket, &body).await;
             assert_eq!((claims.sub.as_str(), claims.video.room.as_str()), ("ann", "call-7"));
             assert!(claims.video.room_join && !claims.video.room_admin && !claims.sip.call);
@@ -118,8 +120,8 @@ async fn a_ticket_joins_what_it_names_and_does_nothing_else() {
             (json!({"participantIdentity": "bob"}), "participant_identity"),
             (json!({"participant_name": "Bob"}), "participant_name"),
             (json!({"participant_metadata": "m"}), "participant_metadata"),
-            (json!({"participant_attributes": {}}), "participant_attributes"),
-            (json!({"room_config": {}}), "room_config"),
+            (json!({"participant_attributes": {"a": "b"}}), "participant_attributes"),
+            (json!({"room_config": {"metadata": "m"}}), "room_config"),
         ] {
             let told = refused(&daemon.ask(&ticket, PATH, &body).await, 403, "ticket_fixed");
             assert_eq!(told["field"], field);
