@@ -6,6 +6,7 @@ mod join;
 mod limits;
 mod on_livekit;
 mod refusals;
+mod schemathesis;
 mod sidecar;
 mod socket;
 mod tenants;
