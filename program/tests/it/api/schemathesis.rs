@@ -32,8 +32,9 @@ async fn schemathesis_finds_no_error_and_no_answer_that_is_not_in_the_document()
         .args(["--url", &format!("http://127.0.0.1:{}", daemon.api.unwrap())])
         .args(["--header", &format!("Authorization: Bearer {token}")])
         .args(["--checks", "all", "--exclude-checks", NOT_PROMISED])
-        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "40", "--seed", "7"])
-        .args(["--generation-database", "none", "--workers", "2", "--no-color"])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "7"])
+        // One worker: the parser of Python 3.11 fails now and then on two threads.
+        .args(["--generation-database", "none", "--workers", "1", "--no-color"])
         .current_dir(folder.path())
         .output()
         .unwrap();
