@@ -19,6 +19,8 @@ mod watch;
 
 use serde::Serialize;
 
+#[cfg(feature = "server")]
+pub(crate) use self::applied::reaches;
 pub(crate) use self::feed::ChangeFeed;
 pub(crate) use self::metrics::ChangesCounted;
 

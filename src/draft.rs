@@ -13,4 +13,4 @@ mod number;
 pub use self::client::ClientDraft;
 pub use self::config::{ConfigDraft, ConfigEditDraft};
 pub use self::field::{FieldError, FieldErrors, FieldProblem, is_hidden};
-pub use self::number::NumberDraft;
+pub use self::number::{NumberDraft, NumberEditDraft};

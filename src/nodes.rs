@@ -9,6 +9,8 @@
 mod metrics;
 mod registration;
 mod schedule;
+#[cfg(feature = "server")]
+mod written;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use self::registration::{NodeFacts, NodeIdentity, Registration};
+#[cfg(feature = "server")]
+pub(crate) use self::written::{Here, WrittenSeen};
 use crate::store::{ChangePlace, NodeRows, OpenStore, StoreError};
 pub use crate::store::{Node, NodeState, UnlistedNode};
 

@@ -10,6 +10,8 @@ mod builder;
 mod clients;
 mod config;
 mod decision;
+#[cfg(feature = "server")]
+mod edits;
 mod explain;
 mod health;
 #[cfg(feature = "server")]

@@ -14,6 +14,8 @@ use url::{Host, Url};
 pub use self::hosts::{AllowedHosts, AllowedHostsError};
 #[cfg(feature = "dispatch")]
 pub(crate) use self::off_limits::is_off_limits;
+#[cfg(any(feature = "dispatch", feature = "server"))]
+pub use self::off_limits::leads_off_limits;
 
 /// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.
 ///

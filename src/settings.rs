@@ -16,6 +16,7 @@ mod node;
 mod postgres;
 mod problem;
 mod reader;
+mod shown;
 mod startup;
 mod values;
 
@@ -34,6 +35,7 @@ pub(crate) use self::node::host_name;
 pub use self::problem::{Problem, SettingsError, Warning};
 use self::reader::SettingsReader;
 pub use self::reader::parse_duration;
+pub use self::shown::{ShownSetting, shown};
 pub(crate) use self::startup::StartupSettings;
 use self::startup::startup;
 pub use self::values::{ValueOrigin, Values};
@@ -104,6 +106,8 @@ pub struct Settings {
     pub warnings: Vec<Warning>,
     /// Of the settings that all nodes must share.
     fingerprint: String,
+    /// Each one as anybody may see it.
+    shown: Arc<[ShownSetting]>,
     /// The values that take a restart, hashed, so that a reload can tell which ones differ.
     startup: StartupSettings,
 }
@@ -281,6 +285,12 @@ impl Settings {
         &self.fingerprint
     }
 
+    /// Each setting as anybody may see it: no secret, and where the value comes from.
+    #[must_use]
+    pub fn shown(&self) -> &Arc<[ShownSetting]> {
+        &self.shown
+    }
+
     /// Reads the process environment.
     ///
     /// # Errors
@@ -317,8 +327,10 @@ impl Settings {
             tuning: reader.tuning(),
             warnings: Vec::new(),
             fingerprint: node::fingerprint(values),
+            shown: Arc::default(),
             startup: startup(values),
         };
+        settings.shown = shown::look(values, settings.database.as_ref(), &[]).into();
         settings.warnings = reader.warnings(&settings);
         match reader.problems() {
             problems if problems.is_empty() => Ok(settings),

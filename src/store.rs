@@ -1,10 +1,12 @@
-//! The database as the engine sees it: four traits, the rows they speak in, and how they can fail.
+//! The database as the engine sees it: its traits, the rows they speak in, and how they can fail.
 //!
 //! No SQL here and no keys: a secret goes in as [`Sealed`] and comes out as the text
 //! of its column, hidden. Absence is `None` or `false`, never an error.
 
 mod access;
 mod asking;
+#[cfg(feature = "server")]
+mod edits;
 mod error;
 #[cfg(feature = "postgres")]
 mod hedged;
@@ -29,6 +31,7 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 mod statement;
+mod transaction;
 mod trial;
 
 use std::time::Duration;
@@ -39,6 +42,10 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use self::access::{Access, Grants, Inspection, MissingGrant};
+#[cfg(feature = "server")]
+pub(crate) use self::edits::{
+    ChangeRow, Claim, ConfigFilter, EarlierAnswer, EditStore, Edited, NumberFilter, Whose, Written,
+};
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
 #[cfg(feature = "postgres")]
@@ -51,7 +58,7 @@ pub use self::open::OpenStore;
 pub use self::postgres::PostgresStore;
 pub use self::rows::{
     Client, Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, Misfit, NewClient, NewConfig,
-    NewNumber, Number, Route,
+    NewNumber, Number, NumberEdit, Route,
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;

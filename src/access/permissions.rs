@@ -28,12 +28,33 @@ pub enum Scope {
     Join,
     /// Whether a token is of one of the LiveKit configs, and of which.
     Verify,
+    /// Reading LiveKit configs, never their secrets.
+    Configs,
+    /// Editing them.
+    EditConfigs,
+    /// Reading the caller numbers.
+    Numbers,
+    /// Editing them, and assigning configs to them.
+    EditNumbers,
+    /// Reading of the fleet: nodes, keys, settings, changes.
+    Fleet,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] =
-        [Self::Tokens, Self::Resolve, Self::Route, Self::Secret, Self::Join, Self::Verify];
+    pub const ALL: [Self; 11] = [
+        Self::Tokens,
+        Self::Resolve,
+        Self::Route,
+        Self::Secret,
+        Self::Join,
+        Self::Verify,
+        Self::Configs,
+        Self::EditConfigs,
+        Self::Numbers,
+        Self::EditNumbers,
+        Self::Fleet,
+    ];
 
     /// Its name in rows, on the command line and in errors.
     #[must_use]
@@ -45,6 +66,23 @@ impl Scope {
             Self::Secret => "secret",
             Self::Join => "join",
             Self::Verify => "verify",
+            Self::Configs => "configs",
+            Self::EditConfigs => "edit_configs",
+            Self::Numbers => "numbers",
+            Self::EditNumbers => "edit_numbers",
+            Self::Fleet => "fleet",
+        }
+    }
+
+    /// The scope that it is nothing without: what is edited is answered, too, and a secret comes with
+    /// what is resolved.
+    #[must_use]
+    pub const fn needs(self) -> Option<Self> {
+        match self {
+            Self::Secret => Some(Self::Resolve),
+            Self::EditConfigs => Some(Self::Configs),
+            Self::EditNumbers => Some(Self::Numbers),
+            _ => None,
         }
     }
 }
@@ -58,7 +96,8 @@ impl fmt::Display for Scope {
 /// A word that is no scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be one or more of tokens, resolve, route, secret, join and verify, separated by commas"
+    "must be one or more of tokens, resolve, route, secret, join, verify, configs, edit_configs, numbers, \
+     edit_numbers and fleet, separated by commas"
 )]
 pub struct UnknownScope;
 
@@ -153,6 +192,12 @@ impl Permissions {
     #[must_use]
     pub fn may_ask_for(&self, tenant: TenantId) -> bool {
         self.tenants.as_ref().is_none_or(|tenants| tenants.contains(&tenant))
+    }
+
+    /// Whether it may ask for some tenants or numbers alone.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.tenants.is_some() || !self.numbers.is_empty()
     }
 
     /// Whether it may ask for this caller number.

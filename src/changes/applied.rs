@@ -25,3 +25,37 @@ impl Applied {
         self.0.subscribe()
     }
 }
+
+/// Whether a position has a change in it: its transaction in a snapshot of Postgres, its place in the
+/// log of an SQLite file.
+#[cfg(feature = "server")]
+pub(crate) fn reaches(position: &str, place: i64) -> bool {
+    let mut parts = position.split(':');
+    let mut next = || parts.next().and_then(|part| part.parse::<i64>().ok());
+    match (next(), next()) {
+        (Some(at), None) => place <= at,
+        (Some(least), Some(end)) => {
+            let under_way = position.rsplit(':').next().unwrap_or_default();
+            place < least || place < end && under_way.split(',').all(|id| id.parse() != Ok(place))
+        }
+        (None, _) => false,
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_has_what_had_ended_when_it_was_taken_and_a_place_what_is_before_it() {
+        for (position, has, has_not) in [
+            ("10:20:12,15", &[9, 10, 11, 13, 19][..], &[12, 15, 20, 21][..]),
+            ("10:10:", &[9], &[10, 11]),
+            ("7", &[1, 7], &[8]),
+            ("", &[], &[1]),
+        ] {
+            assert!(has.iter().all(|&place| reaches(position, place)), "{position}");
+            assert!(!has_not.iter().any(|&place| reaches(position, place)), "{position}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ mod trunk;
 
 use serde::Serialize;
 
-pub use self::network::leads_off_limits;
+pub use crate::server_url::leads_off_limits;
 
 use super::livekit::LiveKit;
 use crate::clock::Clock;

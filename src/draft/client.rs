@@ -34,7 +34,7 @@ pub struct ClientDraft {
     pub all_tenants: bool,
     /// What caller numbers must begin with, such as `+97150`; nothing is any number.
     pub numbers: Vec<String>,
-    /// What it may ask: `tokens`, `resolve`, `route`, `secret`, `join`, `verify`.
+    /// What it may ask: names of [scopes](Scope).
     pub may: Vec<String>,
     /// Which rooms its tokens may name: a name, or a beginning with `*`.
     pub room: Option<String>,
@@ -103,8 +103,12 @@ impl ClientDraft {
         if scopes.is_empty() {
             return Err(FieldError::new("may", FieldProblem::Empty));
         }
-        if scopes.contains(&Scope::Secret) && !scopes.contains(&Scope::Resolve) {
-            return Err(FieldError::new("may", FieldProblem::SecretAlone));
+        let lacking = scopes.iter().find_map(|&scope| {
+            let needed = scope.needs().filter(|needed| !scopes.contains(needed))?;
+            Some(FieldProblem::ScopeAlone { scope, needed })
+        });
+        if let Some(lacking) = lacking {
+            return Err(FieldError::new("may", lacking));
         }
         Ok(scopes)
     }
@@ -207,6 +211,12 @@ mod tests {
     fn a_secret_comes_with_what_is_resolved_and_an_agent_goes_into_a_room() {
         let secret = ClientDraft { may: vec!["secret".into()], ..draft() };
         assert_eq!(wrong(&secret)[0].0, "may");
+        for (alone, beside) in [("edit_configs", "configs"), ("edit_numbers", "numbers")] {
+            let lacking = ClientDraft { may: vec![alone.into()], ..draft() };
+            assert_eq!(wrong(&lacking)[0].1, format!("must have {beside} beside {alone}"));
+            let both = ClientDraft { may: vec![alone.into(), beside.into()], ..draft() };
+            assert!(both.check(0).is_ok());
+        }
         let agent = ClientDraft { agent: true, ..draft() };
         assert_eq!(wrong(&agent)[0].0, "agent");
         let agent = ClientDraft { room: Some("call-*".into()), ..agent };

@@ -205,7 +205,7 @@ fn trunk(entered: &str) -> Result<String, FieldError> {
 }
 
 fn agent(entered: &str) -> Result<String, FieldError> {
-    text("agent", entered, SHORT)
+    text("agent_name", entered, SHORT)
 }
 
 fn url(entered: &str, hosts: &AllowedHosts) -> Result<ServerUrl, FieldError> {
@@ -276,7 +276,7 @@ mod tests {
             ("url", "url_malformed"),
             malformed("api_key"),
             malformed("trunk_id"),
-            malformed("agent"),
+            malformed("agent_name"),
         ];
         let hosts = AllowedHosts::default();
         assert_eq!(wrong(draft.check_all_but_secret(&hosts)), fields);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-use crate::access::{NumberPrefixError, RoomPatternError, UnknownScope};
+use crate::access::{NumberPrefixError, RoomPatternError, Scope, UnknownScope};
 use crate::keyring::KeyError;
 use crate::number::{IdError, NumberError};
 use crate::rules::RulesError;
@@ -91,9 +91,14 @@ pub enum FieldProblem {
     /// It is not what a client may ask.
     #[error(transparent)]
     Scope(#[from] UnknownScope),
-    /// The API secret goes to those who may resolve.
-    #[error("must have resolve beside secret, since the secret comes with what is resolved")]
-    SecretAlone,
+    /// A scope is there without the one that it is nothing without.
+    #[error("must have {needed} beside {scope}")]
+    ScopeAlone {
+        /// Which scope.
+        scope: Scope,
+        /// The one that it needs.
+        needed: Scope,
+    },
     /// It is not a pattern of rooms.
     #[error(transparent)]
     Room(#[from] RoomPatternError),
@@ -125,7 +130,7 @@ impl FieldProblem {
             | Self::WhichTenants
             | Self::NumberPrefix(_)
             | Self::Scope(_)
-            | Self::SecretAlone
+            | Self::ScopeAlone { .. }
             | Self::Room(_)
             | Self::RoomMissing
             | Self::Time { .. } => "field_malformed",

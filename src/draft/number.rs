@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::field::{FieldError, FieldErrors, FieldProblem, is_hidden};
 use crate::number::{Caller, ConfigId, E164, TenantId};
 use crate::rules::{Rules, RulesError};
-use crate::store::NewNumber;
+use crate::store::{NewNumber, NumberEdit};
 
 /// A caller number that somebody enters.
 ///
@@ -55,6 +55,33 @@ impl NumberDraft {
         ])?;
         let caller = Caller::new(tenant?, number?);
         Ok(NewNumber { caller, provider: provider?, rules: rules? })
+    }
+}
+
+/// Fields of a caller number that somebody changes. `None` leaves a field as it is, `Some(None)`
+/// empties it.
+#[derive(Debug, Clone, Default)]
+pub struct NumberEditDraft {
+    /// The carrier.
+    pub provider: Option<Option<String>>,
+    /// Rules in place of those that are there: an object.
+    pub rules: Option<Value>,
+    /// The LiveKit config that answers for it, in place of what the rules say.
+    pub livekit_config: Option<Option<ConfigId>>,
+}
+
+impl NumberEditDraft {
+    /// What is to be changed.
+    ///
+    /// # Errors
+    ///
+    /// Every field that is wrong.
+    pub fn check(&self) -> Result<NumberEdit, FieldErrors> {
+        let carrier = self.provider.as_ref().map(|entered| provider(entered.as_deref()));
+        let carrier = carrier.transpose();
+        let rules = self.rules.as_ref().map(|entered| rules(Some(entered), None)).transpose();
+        FieldErrors::of([carrier.as_ref().err(), rules.as_ref().err()])?;
+        Ok(NumberEdit { provider: carrier?, rules: rules?, config: self.livekit_config })
     }
 }
 

@@ -81,6 +81,12 @@ impl Registration {
         self.state().unlisted.clone()
     }
 
+    /// The id of its row, if it is known to be there.
+    #[cfg(feature = "server")]
+    pub(crate) fn row(&self) -> Option<Uuid> {
+        self.state().row.filter(|row| row.is_known).map(|row| row.id)
+    }
+
     /// Has the row written soon, since what it tells has changed.
     pub(crate) fn tell_news(&self) {
         self.news.notify_one();

@@ -57,6 +57,9 @@ pub(super) struct Running {
     pub(super) ring: Option<Arc<KeyRing>>,
     /// Of the settings that all nodes must share.
     pub(super) fingerprint: Arc<str>,
+    /// Each setting as anybody may see it.
+    #[cfg(feature = "server")]
+    pub(super) shown: Arc<[crate::settings::ShownSetting]>,
     pub(super) environment: Arc<Environment>,
     /// The answer for every caller while the database is not asked.
     off: Arc<CacheEntry>,
@@ -199,6 +202,8 @@ impl Running {
     fn new(settings: Settings, has_store: bool, clock: &Arc<dyn Clock>) -> Self {
         let flag = Flag { enabled: settings.enabled, database_off: settings.database_off };
         let fingerprint = settings.fingerprint().into();
+        #[cfg(feature = "server")]
+        let shown = Arc::clone(settings.shown());
         let environment = Arc::new(Environment::new(settings.environment, Arc::clone(clock)));
         Self {
             flag,
@@ -208,6 +213,8 @@ impl Running {
             routing: settings.routing,
             ring: settings.ring,
             fingerprint,
+            #[cfg(feature = "server")]
+            shown,
             environment,
         }
     }
@@ -232,6 +239,8 @@ impl Running {
             routing: self.routing.clone(),
             ring: self.ring.clone(),
             fingerprint: Arc::clone(&self.fingerprint),
+            #[cfg(feature = "server")]
+            shown: Arc::clone(&self.shown),
             environment,
         })
     }

@@ -143,13 +143,14 @@ async fn refresh(engine: Weak<Engine>, wanted: Arc<tokio::sync::Mutex<mpsc::Rece
 
 async fn prune_now_and_then(engine: Weak<Engine>) {
     loop {
-        let keep = engine.upgrade().map(|engine| engine.tuning.keep_changes);
-        let Some(Some(keep)) = keep else { return };
         // Not all nodes at once, nor right at their start.
         let random = getrandom::u64().unwrap_or(0) % PRUNE_EVERY.as_secs();
         sleep(PRUNE_EVERY / 2 + Duration::from_secs(random)).await;
         let Some(engine) = engine.upgrade() else { return };
         let Some(feed) = &engine.feed else { return };
+        #[cfg(feature = "server")]
+        engine.forget_answers().await;
+        let Some(keep) = engine.tuning.keep_changes else { continue };
         match feed.prune(keep).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the change log was pruned"),
@@ -157,6 +158,18 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
                 tracing::debug!("the change log is not pruned from here");
             }
             Err(error) => tracing::warn!(%error, "the change log could not be pruned"),
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Engine {
+    /// Forgets what clients of the API were answered more than a day ago.
+    async fn forget_answers(&self) {
+        let Some(database) = &self.database else { return };
+        match database.edits().forget_answers().await {
+            Ok(rows) => tracing::debug!(rows, "old answers to clients were forgotten"),
+            Err(error) => tracing::debug!(%error, "old answers to clients stay"),
         }
     }
 }

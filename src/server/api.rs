@@ -9,6 +9,7 @@
 //! POST /v1/tickets         what a browser asks for that with
 //! POST /v1/livekit/verify  which LiveKit config signed a token
 //! GET  /v1/openapi.json    all of that, for machines
+//!      /v1/configs …       what operators edit and read; routes.rs has the tables
 //! ```
 //!
 //! It is answered at an address of this machine and on a Unix socket, never where metrics are. Every
@@ -19,14 +20,22 @@
 
 mod asking;
 mod body;
+mod configs;
+mod editing;
 mod fields;
+mod fleet;
+mod idempotency;
 mod identify;
 mod join;
 mod limits;
 mod metrics;
 mod minting;
+mod numbers;
 mod openapi;
+mod page;
 mod problem;
+mod question;
+mod reply;
 mod request_id;
 mod resolve;
 #[cfg(feature = "dispatch")]
@@ -35,26 +44,33 @@ mod routes;
 mod tickets;
 mod tokens;
 mod verify;
+mod version;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use self::asking::Asking;
+use self::idempotency::KeysInUse;
 use self::identify::Users;
 use self::limits::{Asker, Limits};
 pub(super) use self::metrics::ApiMetrics;
 use self::metrics::Requests;
 pub use self::openapi::openapi;
 use self::problem::Problem;
+use self::question::Question;
+use self::reply::Reply;
 use self::request_id::{RequestId, RequestIds};
 use self::routes::{Operation, Route};
 use super::GRACE;
@@ -115,6 +131,7 @@ struct ApiShared {
     metrics: ApiMetrics,
     ids: RequestIds,
     limits: Limits,
+    keys: KeysInUse,
 }
 
 /// One of the places where it is answered.
@@ -158,8 +175,8 @@ impl Api {
         }
         let (requests, metrics) = exporter.record(|| (Requests::new(), ApiMetrics::new()));
         let ids = RequestIds::new();
-        let limits = Limits::new(settings.rate);
-        let shared = Arc::new(ApiShared { resolver, users, requests, metrics, ids, limits });
+        let (limits, keys) = (Limits::new(settings.rate), KeysInUse::default());
+        let shared = Arc::new(ApiShared { resolver, users, requests, metrics, ids, limits, keys });
         Ok(Some(Self { listeners, shared, hosts }))
     }
 
@@ -217,21 +234,15 @@ fn router(place: Place) -> Router {
 /// Answers one request: whatever comes of it is counted, and has an id and the headers of all.
 async fn answer(State(place): State<Place>, request: Request) -> Response {
     let shared = &*place.shared;
-    let id = shared.ids.of(request.headers());
-    let peer = request.extensions().get().copied().unwrap_or(NOWHERE);
-    let (route, outcome) = match routes::find(request.method(), request.uri().path()) {
-        Ok(route) => (Some(route), place.answer(route, peer, request, &id).await),
+    let (parts, body) = request.into_parts();
+    let id = shared.ids.of(&parts.headers);
+    let peer = parts.extensions.get().copied().unwrap_or(NOWHERE);
+    let (route, outcome) = match routes::find(&parts.method, parts.uri.path()) {
+        Ok((route, of)) => (Some(route), place.answer(route, of, peer, &parts, body, &id).await),
         Err(problem) => (None, Err(shared.limits.refused(peer, problem))),
     };
     let mut response = match outcome {
-        Ok(body) => {
-            let mut response = Response::new(body.into());
-            *response.status_mut() = route.map_or(StatusCode::OK, Route::success);
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            response
-        }
+        Ok(reply) => reply.response(),
         Err(problem) => {
             shared.metrics.refused(problem.code);
             problem.log(&id);
@@ -251,36 +262,53 @@ impl Place {
     async fn answer(
         &self,
         route: &'static Route,
+        of: Option<&str>,
         peer: Peer,
-        request: Request,
+        parts: &Parts,
+        body: Body,
         id: &RequestId,
-    ) -> Result<Vec<u8>, Problem> {
-        let (parts, body) = request.into_parts();
+    ) -> Result<Reply, Problem> {
         let limits = &self.shared.limits;
         let refused = |problem| limits.refused(peer, problem);
         self.refuse_detours(&parts.headers).map_err(refused)?;
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
-            return Ok(openapi::text().into_bytes());
+            return Ok(openapi::text().into_bytes().into());
         };
         let known = self.who(route, peer, &parts.headers).await;
         let (client, ticket) = known.map_err(refused)?;
         let asker = Asker::of(&client, ticket.as_ref());
         let _running = limits.admit(asker)?;
         let asking = Asking::new(&self.shared.resolver, &client, scope, id)?;
-        body::refuse_other_types(&parts.headers)?;
-        let body = body::read(&parts.headers, body).await?;
+        let body = if route.takes_body() {
+            body::refuse_other_types(&parts.headers)?;
+            Zeroizing::new(body::read(&parts.headers, body).await?)
+        } else {
+            Zeroizing::default()
+        };
+        let (query, headers) = (parts.uri.query(), &parts.headers);
+        let question = Question { route, id: of, query, headers, body: &body };
         tracing::debug!(request_id = %id, client = client.name, route = route.path, "asked");
         match route.operation {
-            Operation::Tokens => tokens::answer(&asking, &body, &self.shared.metrics).await,
-            Operation::Resolve => resolve::answer(&asking, &body).await,
-            #[cfg(feature = "dispatch")]
-            Operation::Route => route::answer(&asking, &body).await,
-            Operation::Join => {
-                join::answer(&asking, ticket.as_ref(), &body, &self.shared.metrics).await
+            Operation::Tokens => {
+                tokens::answer(&asking, &body, &self.shared.metrics).await.map(Reply::from)
             }
-            Operation::Tickets => tickets::answer(&asking, &body),
-            Operation::Verify => verify::answer(&asking, &body).await,
+            Operation::Resolve => resolve::answer(&asking, &body).await.map(Reply::from),
+            #[cfg(feature = "dispatch")]
+            Operation::Route => route::answer(&asking, &body).await.map(Reply::from),
+            Operation::Join => {
+                let joined = join::answer(&asking, ticket.as_ref(), &body, &self.shared.metrics);
+                Ok(Reply::from(joined.await?).status(route.success()))
+            }
+            Operation::Tickets => tickets::answer(&asking, &body).map(Reply::from),
+            Operation::Verify => verify::answer(&asking, &body).await.map(Reply::from),
+            Operation::Configs(operation) => {
+                configs::answer(operation, &asking, &question, &self.shared.keys).await
+            }
+            Operation::Numbers(operation) => {
+                numbers::answer(operation, &asking, &question, &self.shared.keys).await
+            }
+            Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
             Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
         }
     }

@@ -27,6 +27,18 @@ impl ServerUrl {
     }
 }
 
+/// Whether a URL leads to a link-local address, or to one where a cloud tells machines about themselves,
+/// by its host or by what the name of that is looked up to be now. A name that is not found leads
+/// nowhere.
+#[cfg(any(feature = "dispatch", feature = "server"))]
+pub async fn leads_off_limits(url: &ServerUrl) -> bool {
+    if url.is_off_limits() {
+        return true;
+    }
+    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host(url.address())).await;
+    found.is_ok_and(|found| found.is_ok_and(|mut found| found.any(|it| is_off_limits(it.ip()))))
+}
+
 /// Whether an address is link-local, or one where a cloud answers machines about themselves.
 pub(crate) fn is_off_limits(address: IpAddr) -> bool {
     match address {
@@ -49,6 +61,10 @@ fn within(address: Ipv6Addr) -> Option<Ipv4Addr> {
         _ => None,
     }
 }
+
+/// How long a name is looked up.
+#[cfg(any(feature = "dispatch", feature = "server"))]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Of AWS, and of Google.
 const METADATA: [Ipv6Addr; 2] = [

@@ -10,6 +10,8 @@ pub enum Access {
     Editor,
     /// Is listed among the nodes. A service without it answers as well.
     Node,
+    /// Edits for clients of the API, beside what a service does.
+    EditingService,
 }
 
 impl Access {
@@ -23,6 +25,12 @@ impl Access {
                 ("insert", &[CONFIGS, NUMBERS]),
                 ("update", &[CONFIGS, NUMBERS]),
                 ("delete", &[CONFIGS, NUMBERS]),
+            ],
+            Self::EditingService => &[
+                ("insert", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
+                ("update", &[CONFIGS, NUMBERS]),
+                ("delete", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
+                ("select", &[IDEMPOTENCY]),
             ],
             Self::Node => {
                 &[("select", NODES), ("insert", NODES), ("update", NODES), ("delete", NODES)]
@@ -40,6 +48,8 @@ pub struct Grants {
     pub editor: String,
     /// Whether the service is to prune the change log, too.
     pub prune: bool,
+    /// Whether the service is to edit configs and numbers for clients of the API, too.
+    pub edit: bool,
 }
 
 /// How the tables look to the role that asks, by the catalogue of Postgres.
@@ -125,6 +135,7 @@ pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
+const IDEMPOTENCY: &str = "trunkline_idempotency";
 pub(super) const CHANGES: &str = "voice_agent_changes";
 const NODES: &[&str] = &["trunkline_nodes"];
 pub(super) const BOOK: &str = "trunkline_migrations";

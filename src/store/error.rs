@@ -44,6 +44,12 @@ pub enum StoreError {
         /// The deadline.
         after: Duration,
     },
+    /// The connection was lost, or the deadline came, while a transaction was being committed.
+    #[error(
+        "the database did not say whether the change was saved: the connection was lost, or its \
+         answer was late"
+    )]
+    MayBeSaved,
     /// The tables are not there, or not all of them.
     #[error("the database is not migrated: `{statement}` needs a table or column that is missing{}", told(words.as_deref()))]
     NotMigrated {
@@ -96,7 +102,7 @@ impl StoreError {
     /// What kind of failure it is, for a metric.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "unreachable",
+            Self::Unreachable { .. } | Self::MayBeSaved => "unreachable",
             Self::Timeout { .. } => "timeout",
             Self::NotMigrated { .. } => "not_migrated",
             Self::TriggersMissing => "triggers_missing",
@@ -115,6 +121,7 @@ impl StoreError {
             Self::Conflict { taken: Taken::Number } => "number_taken",
             Self::Unreachable { .. } => "database_unreachable",
             Self::Timeout { .. } => "database_timeout",
+            Self::MayBeSaved => "may_be_saved",
             Self::NotMigrated { .. } => "not_migrated",
             Self::TriggersMissing => "triggers_missing",
             Self::LogUntrusted { .. } => "log_untrusted",

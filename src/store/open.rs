@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "server")]
+use super::EditStore;
 #[cfg(feature = "postgres")]
 use super::PostgresStore;
 #[cfg(feature = "sqlite")]
@@ -111,6 +113,17 @@ impl OpenStore {
     /// Its change log.
     #[must_use]
     pub fn change_log(&self) -> Arc<dyn ChangeLog> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// What clients of the API read and edit.
+    #[cfg(feature = "server")]
+    pub(crate) fn edits(&self) -> Arc<dyn EditStore> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Arc::clone(store) as _,

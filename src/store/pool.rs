@@ -315,19 +315,28 @@ impl<S: Session> Pooled<S> {
         }
     }
 
+    /// What is said where the deadline has come.
+    pub(super) fn late(&self) -> StoreError {
+        StoreError::Timeout { after: self.deadline }
+    }
+
+    /// What is said where a statement failed.
+    pub(super) fn failed(&self, error: &sqlx::Error, statement: &'static str) -> StoreError {
+        match typed(error, statement) {
+            // The server's own statement_timeout, which is the same deadline.
+            StoreError::Refused { code, .. } if code == "57014" => self.late(),
+            error => error,
+        }
+    }
+
     /// Takes the statement's outcome; the connection is kept only if it is sound.
     pub(super) fn release<T>(
         self,
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
-        let late = || StoreError::Timeout { after: self.deadline };
         let outcome = match outcome {
-            Err(_) => return Err(late()),
-            Ok(outcome) => outcome.map_err(|error| match typed(&error, self.statement) {
-                // The server's own statement_timeout, which is the same deadline.
-                StoreError::Refused { code, .. } if code == "57014" => late(),
-                error => error,
-            }),
+            Err(_) => return Err(self.late()),
+            Ok(outcome) => outcome.map_err(|error| self.failed(&error, self.statement)),
         };
         // An error may come from the connection itself: a plan of a table that has changed since,
         // a server that has become a replica. Only one that finished its work is used again.

@@ -172,7 +172,31 @@ const DIALECT: Dialect = Dialect {
     parts: &[
         ("{age}", AGE),
         ("{config_named}", CONFIG_NAMED),
+        (
+            "{listed_1}",
+            "select cast(t.value as uuid) from json_array_elements_text(cast($1 as json)) as t (value)",
+        ),
+        (
+            "{listed_3}",
+            "select cast(t.value as uuid) from json_array_elements_text(cast($3 as json)) as t (value)",
+        ),
+        ("{texts_2}", "json_array_elements_text(cast($2 as json)) as p (value)"),
+        ("{key_of_config}", "replace(cast(c.id as text), '-', '')"),
+        ("{to_write_numbers}", "for update of n"),
+        ("{to_write_config}", "for update of c"),
+        // Removing it waits, editing it does not.
+        ("{to_name_config}", "for key share of c"),
+        (
+            "{rules_with_2}",
+            "{rules_object} || jsonb_build_object('livekit_config', cast($2 as text))",
+        ),
+        ("{login}", "substr(login, 1, 255)"),
+        ("{rules_without}", "{rules_object} - 'livekit_config'"),
         ("{rules_object}", RULES_OBJECT),
+        (
+            "{answer_age}",
+            "cast(extract(epoch from clock_timestamp() - answered_at) as double precision)",
+        ),
         ("{node_age}", NODE_AGE),
         ("{counts_for}", "greatest(n.max_stale, 30)"),
         ("{applied}", "cast($11 as pg_snapshot)"),
@@ -186,6 +210,10 @@ const DIALECT: Dialect = Dialect {
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
     nodes_and_change: NODES_AND_CHANGE,
+    #[cfg(feature = "server")]
+    own_written: OWN_WRITTEN,
+    #[cfg(feature = "server")]
+    newest_written: NEWEST_WRITTEN,
 };
 
 /// The rules as an object, also where an adopted column has the type json.
@@ -240,8 +268,22 @@ const ASSIGN: &str = "
     where {this_number}";
 
 const UNASSIGN: &str = "
-    update {schema}.voice_agent_numbers set rules = {rules_object} - 'livekit_config'
+    update {schema}.voice_agent_numbers set rules = {rules_without}
     where {this_number}";
+
+/// What this transaction has logged; nothing, where it changed nothing that a call depends on.
+#[cfg(feature = "server")]
+const OWN_WRITTEN: &str = "
+    select seq, cast(cast(xact as text) as bigint) as place
+    from {schema}.voice_agent_changes
+    where xact = pg_current_xact_id()
+    order by seq desc limit 1";
+
+#[cfg(feature = "server")]
+const NEWEST_WRITTEN: &str = "
+    select seq, cast(cast(xact as text) as bigint) as place
+    from {schema}.voice_agent_changes
+    order by xact desc, seq desc limit 1";
 
 /// By transaction, so that whoever finds a row from before his horizon has missed none; and never
 /// the last one of those. That one is also from before every transaction that is still open, since

@@ -188,6 +188,44 @@ pub struct NewNumber {
     pub rules: Value,
 }
 
+/// Which fields of a number change. The outer `None` leaves a field alone, `Some(None)` empties it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NumberEdit {
+    /// Another carrier.
+    pub provider: Option<Option<String>>,
+    /// Rules in place of those that are there.
+    pub rules: Option<Value>,
+    /// The LiveKit config that the rules are to name, or that they are to name none.
+    pub config: Option<Option<ConfigId>>,
+}
+
+impl NumberEdit {
+    /// The number as this makes it. `None`: a config is to stand in rules that are no object.
+    #[must_use]
+    pub fn applied_to(&self, number: &Number) -> Option<Number> {
+        let mut new = number.clone();
+        new.provider = self.provider.clone().unwrap_or(new.provider);
+        new.rules = self.rules.clone().unwrap_or(new.rules);
+        if let Some(config) = self.config {
+            if new.rules.is_null() {
+                new.rules = Value::Object(serde_json::Map::new());
+            }
+            let rules = new.rules.as_object_mut()?;
+            match config {
+                Some(id) => drop(rules.insert(CONFIG.to_owned(), serde_json::json!(id))),
+                None => drop(rules.remove(CONFIG)),
+            }
+        }
+        Some(new)
+    }
+
+    /// Whether it changes the rules.
+    #[must_use]
+    pub fn touches_rules(&self) -> bool {
+        self.rules.is_some() || self.config.is_some()
+    }
+}
+
 /// A row of `trunkline_clients`: a program that asks over HTTP.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -235,6 +273,9 @@ pub struct Creators {
     /// Roles with that right; `public` is everybody. Superusers need none.
     pub roles: Vec<String>,
 }
+
+/// The member of the rules that names the config.
+const CONFIG: &str = "livekit_config";
 
 /// A table or a column that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,6 +34,16 @@ pub(super) trait Session: Send + Sized + 'static {
         statements: &[(Statement, Vec<Value<'_>>)],
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
+    /// Begins a transaction, in which statements are asked until it is ended. One that writes holds off
+    /// other writers of an SQLite file from here on.
+    fn begin(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Ends the transaction, and keeps what was done in it.
+    fn commit(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Ends the transaction, and keeps nothing of it.
+    fn roll_back(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// Finds out whether it is alive.
     fn ping(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 

@@ -9,6 +9,8 @@ mod admin;
 mod answering;
 mod change_log;
 mod clients;
+#[cfg(feature = "server")]
+mod edits;
 mod nodes;
 mod read;
 
@@ -19,6 +21,8 @@ use self::admin::Administering;
 use self::answering::Answering;
 use self::change_log::{CHANGE_COLUMNS, Logging};
 use self::clients::Clients;
+#[cfg(feature = "server")]
+use self::edits::{EDIT_PARTS, EditingStatements};
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
 use super::pool::Pool;
 use super::session::Session;
@@ -46,12 +50,20 @@ pub(super) struct Dialect {
     pub(super) unassign: &'static str,
     pub(super) prune_changes: &'static str,
     pub(super) nodes_and_change: &'static str,
+    #[cfg(feature = "server")]
+    pub(super) own_written: &'static str,
+    #[cfg(feature = "server")]
+    pub(super) newest_written: &'static str,
 }
 
 impl Dialect {
     /// What templates in this dialect are filled in with, `{schema}` being these.
     pub(super) fn templates(&self, schema: &[(&'static str, &str)]) -> Templates {
-        Templates::new(PARTS.iter().chain(self.parts).chain(schema).copied())
+        #[cfg(feature = "server")]
+        let parts = EDIT_PARTS.iter().chain(PARTS);
+        #[cfg(not(feature = "server"))]
+        let parts = PARTS.iter();
+        Templates::new(parts.chain(self.parts).chain(schema).copied())
     }
 }
 
@@ -62,6 +74,8 @@ pub(super) struct Statements {
     logging: Logging,
     listing: Listing,
     clients: Clients,
+    #[cfg(feature = "server")]
+    editing: EditingStatements,
 }
 
 impl Statements {
@@ -73,6 +87,8 @@ impl Statements {
             logging: Logging::new(templates, dialect),
             listing: Listing::new(templates, dialect),
             clients: Clients::new(templates),
+            #[cfg(feature = "server")]
+            editing: EditingStatements::new(templates, dialect),
         }
     }
 }

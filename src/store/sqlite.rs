@@ -131,11 +131,23 @@ impl Session for SqliteConnection {
         &mut self,
         statements: &[(Statement, Vec<Value<'_>>)],
     ) -> Result<(), sqlx::Error> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = Connection::begin(self).await?;
         for (statement, values) in statements {
             query(statement, values).persistent(false).execute(&mut *transaction).await?;
         }
         transaction.commit().await
+    }
+
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("begin immediate").execute(self).await.map(drop)
+    }
+
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("commit").execute(self).await.map(drop)
+    }
+
+    async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("rollback").execute(self).await.map(drop)
     }
 
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
@@ -185,6 +197,18 @@ const DIALECT: Dialect = Dialect {
         ("{applied}", "cast($11 as integer)"),
         ("{now}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
         ("{clock}", "((julianday('now') - 2440587.5) * 86400.0)"),
+        ("{login}", "cast(null as text)"),
+        ("{listed_1}", "select unhex(value) from json_each($1)"),
+        ("{listed_3}", "select unhex(value) from json_each($3)"),
+        ("{texts_2}", "json_each($2) as p"),
+        ("{key_of_config}", "lower(hex(c.id))"),
+        ("{to_write_numbers}", ""),
+        ("{to_write_config}", ""),
+        ("{to_name_config}", ""),
+        ("{rules_with_2}", "json_set({rules_object}, '$.livekit_config', $2)"),
+        ("{rules_without}", "json_remove({rules_object}, '$.livekit_config')"),
+        ("{rules_object}", "case when json_type(rules) = 'object' then rules else '{}' end"),
+        ("{answer_age}", "((julianday('now') - julianday(answered_at)) * 86400.0)"),
         ("{time_of_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', $5, 'unixepoch')"),
     ],
     route: ROUTE,
@@ -193,6 +217,10 @@ const DIALECT: Dialect = Dialect {
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
     nodes_and_change: NODES_AND_CHANGE,
+    #[cfg(feature = "server")]
+    own_written: NEWEST_WRITTEN,
+    #[cfg(feature = "server")]
+    newest_written: NEWEST_WRITTEN,
 };
 
 /// How long ago a change was written.
@@ -223,16 +251,19 @@ const ROUTES: &str = "
     order by wanted.key";
 
 const ASSIGN: &str = "
-    update {schema}.voice_agent_numbers set rules = json_set(
-        case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config', $3
-    )
+    update {schema}.voice_agent_numbers
+    set rules = json_set({rules_object}, '$.livekit_config', $3)
     where {this_number}";
 
 const UNASSIGN: &str = "
-    update {schema}.voice_agent_numbers set rules = json_remove(
-        case when json_type(rules) = 'object' then rules else '{}' end, '$.livekit_config'
-    )
+    update {schema}.voice_agent_numbers set rules = {rules_without}
     where {this_number}";
+
+/// Of a transaction that writes, its own: there is one writer at a time.
+#[cfg(feature = "server")]
+const NEWEST_WRITTEN: &str = "
+    select max(seq) as seq, max(seq) as place from {schema}.voice_agent_changes
+    having max(seq) is not null";
 
 /// Never the last one of those, so that whoever finds the row that he read last has missed none.
 const PRUNE_CHANGES: &str = "

@@ -60,7 +60,8 @@ pub(crate) struct Add {
     /// What caller numbers must begin with, such as +97150; may be repeated
     #[arg(long, value_name = "PREFIX")]
     number: Vec<String>,
-    /// What it may ask: tokens, resolve, route, secret, join, verify
+    /// What it may ask: tokens, resolve, route, secret, join, verify, configs, `edit_configs`, numbers,
+    /// `edit_numbers`, fleet
     #[arg(long, value_delimiter = ',', required = true, value_name = "WORDS")]
     may: Vec<String>,
     /// The rooms that its tokens may name: a name, or a beginning with a *, such as call-*

@@ -97,6 +97,7 @@ fn of_argument(FieldError { field, problem, .. }: &FieldError) -> String {
         "api_key" => "--api-key",
         "api_secret" => "the API secret",
         "trunk_id" => "--trunk",
+        "agent_name" => "--agent",
         "tenant_id" => "--tenant",
         "livekit_config" => "--livekit",
         "tenants" => "--tenant or --all-tenants",

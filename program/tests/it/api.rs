@@ -1,12 +1,19 @@
 //! The API as programs in other languages meet it: a real daemon, over TCP and over its socket.
 
 mod clients;
+mod configs;
 mod document;
+mod fleet;
+mod grants;
+mod idempotency;
+mod isolation;
 mod join;
 mod limits;
+mod numbers;
 mod on_livekit;
 mod refusals;
 mod schemathesis;
+mod seen;
 mod sidecar;
 mod socket;
 mod tenants;
@@ -31,7 +38,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret,join,verify",
+    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet",
     "--room",
     "*",
     "--sip-call",
@@ -124,6 +131,28 @@ impl Daemon {
         status_and_body(&self.ask(token, path, body).await)
     }
 
+    /// Asks by any method, as the client with this token. No body goes with null.
+    async fn call(&self, token: &str, method: &str, path: &str, body: &Value) -> Message {
+        self.send(Request::new(method, path, body, token)).await
+    }
+
+    /// The same, if what is there has this version.
+    async fn call_if(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+        version: &str,
+    ) -> Message {
+        self.send(Request::new(method, path, body, token).with("if-match", version)).await
+    }
+
+    /// Reads, and what came of it.
+    async fn get(&self, token: &str, path: &str) -> (u16, Value) {
+        status_and_body(&self.call(token, "GET", path, &Value::Null).await)
+    }
+
     /// Sends a request over TCP.
     async fn send(&self, request: Request) -> Message {
         let stream = TcpStream::connect(("127.0.0.1", self.api.unwrap())).await.unwrap();
@@ -155,6 +184,15 @@ impl Request {
             ("content-type".into(), "application/json".into()),
         ];
         Self(Message { start: format!("POST {path} HTTP/1.1"), headers, body: body.to_string() })
+    }
+
+    fn new(method: &str, path: &str, body: &Value, token: &str) -> Self {
+        let mut request = match body {
+            Value::Null => Self::get(path),
+            body => Self::post(path, body),
+        };
+        request.0.start = format!("{method} {path} HTTP/1.1");
+        request.with("authorization", &format!("Bearer {token}"))
     }
 
     fn get(path: &str) -> Self {

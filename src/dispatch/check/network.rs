@@ -7,18 +7,6 @@ use super::{Findings, NO_SERVER, Stop};
 use crate::dispatch::livekit::{LiveKit, LiveKitError, OFF_LIMITS};
 use crate::server_url::{ServerUrl, is_off_limits};
 
-/// Whether a URL leads to a link-local address, or to one where a cloud tells machines about themselves,
-/// by its host or by what the name of that is looked up to be now. A name that is not found leads
-/// nowhere.
-pub async fn leads_off_limits(url: &ServerUrl) -> bool {
-    let (host, port) = url.address();
-    if url.is_off_limits() {
-        return true;
-    }
-    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
-    found.is_ok_and(|found| found.is_ok_and(|mut found| found.any(|it| is_off_limits(it.ip()))))
-}
-
 /// Looks at each layer of the network.
 pub(super) async fn look(
     livekit: &LiveKit,

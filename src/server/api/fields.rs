@@ -24,6 +24,18 @@ pub(super) enum Kind {
     Seconds,
     /// A whole number from 0 to 4,294,967,295.
     Count,
+    /// A whole number from this one to that one.
+    Whole(u64, u64),
+    /// A UUID.
+    Id,
+    /// UUIDs, from one to as many as [`MOST_IDS`].
+    Ids,
+    /// A moment, as RFC 3339 writes it; in answers alone.
+    Time,
+    /// A number, whole or not; in answers alone.
+    Number,
+    /// Texts; in answers alone.
+    TextList,
     Object(&'static [Field]),
     /// So many objects with these fields at the most, of what is asked.
     Some(usize, &'static [Field]),
@@ -40,7 +52,7 @@ pub(super) const fn required(name: &'static str, kind: Kind, help: &'static str)
     Field { name, kind, required: true, help }
 }
 
-/// A field that may be left out of what is asked, and null in what is answered.
+/// A field that may be left out, and null.
 pub(super) const fn optional(name: &'static str, kind: Kind, help: &'static str) -> Field {
     Field { name, kind, required: false, help }
 }
@@ -50,20 +62,36 @@ pub(super) fn wrong(body: &Value, fields: &[Field]) -> Option<Problem> {
     let Value::Object(members) = body else {
         return Some(malformed("the body must be a JSON object"));
     };
-    wrong_member(members, fields, "")
+    wrong_member(members, fields, Place { within: "", whole: "the body" })
+}
+
+/// The first thing that is wrong with the parameters of a query.
+pub(super) fn wrong_parameter(given: &Map<String, Value>, fields: &[Field]) -> Option<Problem> {
+    wrong_member(given, fields, Place { within: "", whole: "the query" })
+}
+
+/// Where members stand.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    /// The path to them; empty for the outermost ones.
+    within: &'p str,
+    /// What the outermost ones are of.
+    whole: &'p str,
 }
 
 pub(super) fn malformed(why: impl Into<String>) -> Problem {
     Problem::new(axum::http::StatusCode::BAD_REQUEST, "body_malformed", why)
 }
 
-fn wrong_member(members: &Map<String, Value>, fields: &[Field], path: &str) -> Option<Problem> {
+fn wrong_member(members: &Map<String, Value>, fields: &[Field], at: Place<'_>) -> Option<Problem> {
+    let Place { within, whole } = at;
     let place =
-        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        |name: &str| if within.is_empty() { name.to_owned() } else { format!("{within}.{name}") };
     if let Some(unknown) =
         members.keys().find(|name| fields.iter().all(|field| field.name != **name))
     {
-        return Some(unknown_field(unknown, fields, path));
+        let place = if within.is_empty() { whole } else { within };
+        return Some(unknown_field(unknown, fields, place));
     }
     fields.iter().find_map(|field| {
         let place = place(field.name);
@@ -78,15 +106,15 @@ fn wrong_member(members: &Map<String, Value>, fields: &[Field], path: &str) -> O
 }
 
 /// Its name is not repeated: it is what was sent.
-fn unknown_field(unknown: &str, fields: &[Field], path: &str) -> Problem {
+fn unknown_field(unknown: &str, fields: &[Field], place: &str) -> Problem {
     let slips = |field: &&Field| strsim::osa_distance(&unknown.to_ascii_lowercase(), field.name);
     let nearest = fields.iter().min_by_key(slips).filter(|field| slips(field) <= MOST_SLIPS);
     let known: Vec<_> = fields.iter().map(|field| field.name).collect();
     let why = match nearest {
         Some(nearest) => format!("has a field that is not known; did you mean {}?", nearest.name),
+        None if known.is_empty() => "has a field, and takes none".to_owned(),
         None => format!("has a field that is not known; there are {}", known.join(", ")),
     };
-    let place = if path.is_empty() { "the body" } else { path };
     Problem::field("field_unknown", place, &why)
 }
 
@@ -136,7 +164,7 @@ impl Kind {
                 return None;
             }
             (Self::Object(fields), Value::Object(members)) => {
-                return wrong_member(members, fields, place);
+                return wrong_member(members, fields, Place { within: place, whole: place });
             }
             (Self::Count, Value::Number(n))
                 if n.as_u64().is_some_and(|n| u32::try_from(n).is_ok()) =>
@@ -149,9 +177,11 @@ impl Kind {
             }
             (Self::Some(most, fields), Value::Array(values)) if values.len() <= *most => {
                 return values.iter().enumerate().find_map(|(at, value)| match value {
-                    Value::Object(members) => {
-                        wrong_member(members, fields, &format!("{place}.{at}"))
-                    }
+                    Value::Object(members) => wrong_member(
+                        members,
+                        fields,
+                        Place { within: &format!("{place}.{at}"), whole: place },
+                    ),
                     _ => Some(malformed_field(&format!("{place}.{at}"), "must be an object")),
                 });
             }
@@ -159,6 +189,27 @@ impl Kind {
                 let what = format!("must be a list of {most} at the most");
                 return Some(malformed_field(place, &what));
             }
+            (Self::Id, Value::String(id)) if is_id(id) => return None,
+            (Self::Ids, Value::Array(ids)) if (1..=MOST_IDS).contains(&ids.len()) => {
+                let is_one = |id: &Value| id.as_str().is_some_and(is_id);
+                let wrong = ids.iter().position(|id| !is_one(id))?;
+                let place = format!("{place}[{wrong}]");
+                return Some(Problem::field("field_malformed", place, "must be a UUID"));
+            }
+            (&Self::Whole(least, most), Value::Number(number))
+                if number.as_u64().is_some_and(|number| (least..=most).contains(&number)) =>
+            {
+                return None;
+            }
+            (&Self::Whole(least, most), _) => {
+                let why = format!("must be a whole number from {least} to {most}");
+                return Some(Problem::field("field_malformed", place, &why));
+            }
+            (Self::Id, _) => "must be a UUID",
+            (Self::Ids, _) => "must be a list of 1 to 1000 UUIDs",
+            (Self::Number, _) => "must be a number",
+            (Self::TextList, _) => "must be a list of texts",
+            (Self::Time, _) => "must be a moment, as RFC 3339 writes it",
             (Self::Text, _) => "must be a text",
             (Self::Word(_), _) => "must be one of its words",
             (Self::Flag, _) => "must be true or false",
@@ -170,14 +221,27 @@ impl Kind {
         Some(malformed_field(place, what))
     }
 
-    fn schema(&self) -> Value {
+    pub(super) fn schema(&self, side: Side) -> Value {
         match self {
+            Self::Whole(least, most) => {
+                json!({"type": "integer", "minimum": least, "maximum": most})
+            }
+            Self::Id => json!({"type": "string", "format": "uuid"}),
+            Self::Ids => json!({
+                "type": "array",
+                "items": {"type": "string", "format": "uuid"},
+                "minItems": 1,
+                "maxItems": MOST_IDS,
+            }),
+            Self::Time => json!({"type": "string", "format": "date-time"}),
+            Self::Number => json!({"type": "number"}),
+            Self::TextList => json!({"type": "array", "items": {"type": "string"}}),
             Self::Text => json!({"type": "string"}),
             Self::Word(words) => json!({"type": "string", "enum": words}),
             Self::Flag => json!({"type": "boolean"}),
             Self::Seconds => json!({"type": "integer", "minimum": 1}),
             Self::Count => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-            Self::Object(fields) => schema(fields, Side::Asked),
+            Self::Object(fields) => schema(fields, side),
             Self::Some(most, fields) => {
                 json!({"type": "array", "maxItems": most, "items": schema(fields, Side::Asked)})
             }
@@ -185,7 +249,7 @@ impl Kind {
                 json!({"type": "object", "additionalProperties": {"type": "string"}})
             }
             Self::Anything => json!({"type": "object", "additionalProperties": true}),
-            Self::List(fields) => json!({"type": "array", "items": schema(fields, Side::Answered)}),
+            Self::List(fields) => json!({"type": "array", "items": schema(fields, side)}),
         }
     }
 }
@@ -203,7 +267,7 @@ pub(super) enum Side {
 pub(super) fn schema(fields: &[Field], side: Side) -> Value {
     let mut properties = Map::new();
     for field in fields {
-        let mut property = field.kind.schema();
+        let mut property = field.kind.schema(side);
         property["description"] = json!(field.help);
         if !field.required {
             property["type"] = json!([property["type"], "null"]);
@@ -222,6 +286,13 @@ pub(super) fn schema(fields: &[Field], side: Side) -> Value {
     schema
 }
 
+/// Whether it is a UUID as everybody writes it.
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+/// How many ids a list may have.
+pub(super) const MOST_IDS: usize = 1000;
 /// How many slips of the finger a name may be away.
 const MOST_SLIPS: usize = 2;
 

@@ -1,9 +1,11 @@
 //! What is counted of the API. Every series is there from the start, at zero.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use metrics::{Counter, counter};
 
-use super::routes::{ROUTES, Route};
+use super::routes::{Route, all};
 use crate::answer::{Answer, Source};
 use crate::server::{OTHER, OTHERS};
 use crate::telemetry::{API_REFUSALS, API_TOKENS, REQUESTS, at_zero};
@@ -13,12 +15,12 @@ pub(super) struct Requests(Vec<(&'static str, u16, Counter)>);
 
 impl Requests {
     pub(super) fn new() -> Self {
-        let codes =
-            ROUTES.iter().flat_map(|route| route.codes.iter().map(|&code| (route.path, code)));
+        let codes = all().flat_map(|route| route.codes.iter().map(|&code| (route.path, code)));
         let codes = codes.filter(|(_, code)| !is_other(*code));
         let others = OTHERS.into_iter().chain(BEFORE);
-        let codes = codes.chain(others.map(|code| (OTHER, code)));
-        let counted = codes.map(|(route, code)| {
+        // Methods of one path have codes in common.
+        let codes: BTreeSet<_> = codes.chain(others.map(|code| (OTHER, code))).collect();
+        let counted = codes.into_iter().map(|(route, code)| {
             let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
             (route, code, at_zero(counter))
         });

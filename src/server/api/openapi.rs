@@ -2,16 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Side, schema};
-use super::routes::{ROUTES, Route};
+use super::fields::{Field, Kind, Side, schema};
+use super::routes::{Header, Route, all};
 
 /// The document that `/v1/openapi.json` answers with, and that `docs/openapi.json` is.
 #[must_use]
 pub fn openapi() -> Value {
     let mut paths = Map::new();
-    for route in ROUTES {
-        let method = route.method.to_ascii_lowercase();
-        paths.insert(route.path.to_owned(), json!({ method: operation(route) }));
+    for route in all() {
+        let methods = paths.entry(route.path).or_insert_with(|| json!({}));
+        methods[route.method.to_ascii_lowercase()] = operation(route);
     }
     json!({
         "openapi": "3.1.0",
@@ -48,35 +48,66 @@ fn operation(route: &Route) -> Value {
     for &code in route.codes {
         responses.insert(code.to_string(), response(route, code));
     }
-    let name = route.path.rsplit('/').next().unwrap_or_default();
     let mut operation = json!({
-        "operationId": name.trim_end_matches(".json"),
+        "operationId": route.name,
         "summary": route.summary,
         "responses": responses,
     });
     if let Some(scope) = route.scope {
         operation["description"] = json!(format!("The client needs the scope `{scope}`."));
         operation["security"] = json!([{"token": []}]);
+    }
+    if route.takes_body() {
         operation["requestBody"] = json!({
             "required": true,
             "content": {"application/json": {"schema": schema(route.asked, Side::Asked)}},
         });
     }
+    let parameters: Vec<_> = parameters(route).collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = json!(parameters);
+    }
     operation
+}
+
+/// What stands in the path, behind it, and in headers.
+fn parameters(route: &Route) -> impl Iterator<Item = Value> {
+    let id = route.path.contains("{id}").then(|| {
+        let schema = Kind::Id.schema(Side::Asked);
+        json!({"name": "id", "in": "path", "required": true, "schema": schema})
+    });
+    let query = route.query.iter().map(|Field { name, kind, required, help }| {
+        let schema = kind.schema(Side::Asked);
+        json!({
+            "name": name, "in": "query", "required": required, "description": help,
+            "schema": schema,
+        })
+    });
+    let headers = route.headers.iter().map(|Header { name, help }| {
+        json!({
+            "name": name, "in": "header", "required": false, "description": help,
+            "schema": {"type": "string"},
+        })
+    });
+    id.into_iter().chain(query).chain(headers)
 }
 
 fn response(route: &Route, code: u16) -> Value {
     let meaning = match code {
         200 => "It is answered",
-        201 => "The token is made",
+        201 => "It was made, now or by the same request before",
         400 => "The request is malformed",
         401 => "No client: no token, one that is of no client, revoked or expired",
         403 => "The client may not ask this",
+        404 => "There is no such thing, or none that the client may see",
         408 => "The body did not come in time",
+        409 => "What is there does not go with this",
+        412 => "It has another version by now than If-Match names",
         413 => "The body has more than 64 KiB",
         415 => "The body is not JSON",
         422 => "It is understood and cannot be given, and asking again does not help",
         429 => "More is asked than this client or address may ask; ask again after Retry-After",
+        504 => "It may be saved, or not: the database did not say",
         _ => "It cannot be told at present; ask again",
     };
     let (kind, schema) = match code {
@@ -84,7 +115,14 @@ fn response(route: &Route, code: u16) -> Value {
         200 | 201 => ("application/json", schema(route.answered, Side::Answered)),
         _ => ("application/problem+json", json!({"$ref": "#/components/schemas/Problem"})),
     };
-    json!({"description": meaning, "content": {kind: {"schema": schema}}})
+    let mut response = json!({"description": meaning, "content": {kind: {"schema": schema}}});
+    if matches!(code, 200 | 201) && !route.answered_headers.is_empty() {
+        let header = |Header { name, help }: &Header| {
+            ((*name).to_owned(), json!({"description": help, "schema": {"type": "string"}}))
+        };
+        response["headers"] = route.answered_headers.iter().map(header).collect();
+    }
+    response
 }
 
 fn problem() -> Value {
@@ -101,6 +139,20 @@ fn problem() -> Value {
             "hint": {"type": ["string", "null"], "description": "What to do about it."},
             "field": {"type": ["string", "null"], "description": "Which field is wrong."},
             "request_id": {"type": "string"},
+            "errors": {
+                "type": "array",
+                "description": "Every field that is wrong, where a form was checked as a whole.",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "code", "detail"],
+                    "properties": {
+                        "field": {"type": "string"},
+                        "code": {"type": "string"},
+                        "detail": {"type": "string"},
+                        "hint": {"type": ["string", "null"]},
+                    },
+                },
+            },
             "steps": {"type": "array", "description": "The steps that led to it, if asked for."},
         },
     })

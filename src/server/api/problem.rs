@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::request_id::RequestId;
 use crate::answer::ResolveError;
 use crate::credentials::CredentialError;
+use crate::draft::{FieldErrors, FieldProblem};
 use crate::keyring::KeyError;
 use crate::reason::Reason;
+use crate::store::{StoreError, Taken};
 
 /// Why a request is not answered. Holds nothing that was sent, but for the names of fields.
 #[derive(Debug)]
@@ -23,17 +25,17 @@ pub(super) struct Problem {
     /// Which field is wrong, such as `grants.room`.
     field: Option<String>,
     more: Option<More>,
-    /// The steps of a resolution that led to it.
-    steps: Option<Box<Value>>,
+    /// A member of its own: the steps that led to it, or every field that is wrong.
+    besides: Option<Box<(&'static str, Value)>>,
 }
 
 /// What a header says besides.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum More {
     /// How to say who asks.
     Bearer,
-    /// Which method the path takes.
-    Allowed(&'static str),
+    /// Which methods the path takes.
+    Allowed(Box<str>),
     /// That it may go well a moment later, in so many seconds.
     After(u64),
 }
@@ -42,7 +44,10 @@ impl More {
     fn header(self) -> (HeaderName, HeaderValue) {
         match self {
             Self::Bearer => (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
-            Self::Allowed(method) => (ALLOW, HeaderValue::from_static(method)),
+            Self::Allowed(methods) => {
+                let methods = HeaderValue::from_str(&methods);
+                (ALLOW, methods.expect("names of methods are a header"))
+            }
             Self::After(seconds) => (RETRY_AFTER, HeaderValue::from(seconds)),
         }
     }
@@ -50,8 +55,8 @@ impl More {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let (hint, field, more, steps) = (None, None, None, None);
-        Self { status, code, message: message.into().into(), hint, field, more, steps }
+        let (hint, field, more, besides) = (None, None, None, None);
+        Self { status, code, message: message.into().into(), hint, field, more, besides }
     }
 
     /// A field of the body is wrong.
@@ -59,6 +64,17 @@ impl Problem {
         let field = field.into();
         let problem = Self::new(StatusCode::BAD_REQUEST, code, format!("{field}: {why}"));
         Self { field: Some(field), ..problem }
+    }
+
+    /// A field is in order, and what it names is not there.
+    pub(super) fn unprocessable_field(
+        code: &'static str,
+        field: impl Into<String>,
+        why: &str,
+    ) -> Self {
+        let field = field.into();
+        let message = format!("{field}: {why}");
+        Self { field: Some(field), ..Self::unprocessable(code, message) }
     }
 
     /// The client may not.
@@ -107,10 +123,11 @@ impl Problem {
             .hint("GET /v1/openapi.json tells what there is")
     }
 
-    pub(super) fn wrong_method(allowed: &'static str) -> Self {
+    /// `allowed`: the methods that the path takes.
+    pub(super) fn wrong_method(allowed: &str) -> Self {
         let message = format!("this path takes {allowed}");
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        Self { more: Some(More::Allowed(allowed)), ..problem }
+        Self { more: Some(More::Allowed(allowed.into())), ..problem }
     }
 
     pub(super) fn forwarded() -> Self {
@@ -129,7 +146,17 @@ impl Problem {
     }
 
     pub(super) fn steps(self, steps: Value) -> Self {
-        Self { steps: Some(Box::new(steps)), ..self }
+        Self { besides: Some(Box::new(("steps", steps))), ..self }
+    }
+
+    /// Nothing of this id is there, or it is not for the client to see.
+    pub(super) fn missing(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// What is there does not go with what is asked.
+    pub(super) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
     }
 
     /// Says in the log who was turned away; what else failed only where somebody looks for it.
@@ -153,8 +180,9 @@ impl Problem {
             "field": self.field,
             "request_id": id.as_str(),
         });
-        if let Some(steps) = self.steps {
-            body["steps"] = *steps;
+        if let Some(besides) = self.besides {
+            let (name, value) = *besides;
+            body[name] = value;
         }
         let mut response = Response::new(body.to_string().into());
         *response.status_mut() = self.status;
@@ -179,12 +207,6 @@ impl From<ResolveError> for Problem {
     }
 }
 
-impl From<KeyError> for Problem {
-    fn from(error: KeyError) -> Self {
-        Self::unprocessable(error.code(), error.to_string())
-    }
-}
-
 impl From<CredentialError> for Problem {
     fn from(error: CredentialError) -> Self {
         match error {
@@ -193,3 +215,72 @@ impl From<CredentialError> for Problem {
         }
     }
 }
+
+/// Each field that is wrong, with the code that the command line has for it.
+impl From<FieldErrors> for Problem {
+    fn from(errors: FieldErrors) -> Self {
+        let hint = |problem: &FieldProblem| match problem {
+            FieldProblem::HostNotAllowed => Some("LIVEKIT_HOSTS of the daemon must name it first"),
+            FieldProblem::Key(error) => error.hint(),
+            _ => None,
+        };
+        let told = errors.iter().map(|error| {
+            json!({
+                "field": error.field,
+                "code": error.problem.code(),
+                "detail": error.problem.to_string(),
+                "hint": hint(&error.problem),
+            })
+        });
+        let besides = Some(Box::new(("errors", told.collect())));
+        let first = errors.first();
+        let problem = Self::new(StatusCode::BAD_REQUEST, first.problem.code(), errors.to_string());
+        Self { hint: hint(&first.problem), field: Some(first.field.to_owned()), besides, ..problem }
+    }
+}
+
+/// What is wrong with the ring of the daemon.
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let status = match error {
+            KeyError::KeyMissing | KeyError::NoRandomness => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self { hint: error.hint(), ..Self::new(status, error.code(), error.to_string()) }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        let unavailable = |code, message| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        match error {
+            StoreError::Conflict { taken } => {
+                let field = if taken == Taken::Number { "number" } else { "name" };
+                Self { field: Some(field.into()), ..Self::conflict(code, message) }
+            }
+            StoreError::Unreachable { .. } | StoreError::Timeout { .. } => {
+                Self::unavailable(code, message)
+            }
+            StoreError::MayBeSaved => Self::new(StatusCode::GATEWAY_TIMEOUT, code, message)
+                .hint("look whether it is there; with an Idempotency-Key, ask the same again"),
+            StoreError::NotMigrated { .. } => {
+                unavailable(code, message).hint("run `trunkline db migrate`")
+            }
+            StoreError::Refused { ref code, .. } if code == "42501" => {
+                let message = "the database role of this daemon may not do this".to_owned();
+                unavailable("database_role_may_not", message)
+                    .hint("`trunkline db grants --edit` prints what it must be granted")
+            }
+            StoreError::Refused { ref code, .. } if READ_ONLY.contains(&code.as_str()) => {
+                let message = "this daemon's database can only be read".to_owned();
+                unavailable("database_read_only", message)
+                    .hint("ask a daemon that is connected to the primary, and may write the file")
+            }
+            _ => unavailable(code, message).hint("`trunkline doctor` says what is wrong"),
+        }
+    }
+}
+
+/// A standby or a session that may only read; of SQLite a file that may only be read, with its kinds.
+const READ_ONLY: [&str; 8] = ["25006", "8", "264", "520", "776", "1032", "1288", "1544"];

@@ -4,22 +4,58 @@ use axum::http::{Method, StatusCode};
 
 use super::fields::Field;
 use super::problem::Problem;
-use super::{join, resolve, tickets, tokens, verify};
+use super::{configs, fleet, join, numbers, resolve, tickets, tokens, verify};
 use crate::access::Scope;
 
-/// One path that is answered.
+/// One method of a path that is answered.
 pub(super) struct Route {
+    /// A template: `{id}` stands for one segment.
     pub(super) path: &'static str,
     pub(super) method: &'static str,
+    /// Its name in the document, which generated clients call it by.
+    pub(super) name: &'static str,
     /// What it is for. A sentence.
     pub(super) summary: &'static str,
     /// What a client needs. `None`: it is answered to everybody.
     pub(super) scope: Option<Scope>,
+    /// What may stand behind the path.
+    pub(super) query: &'static [Field],
+    /// What headers may say.
+    pub(super) headers: &'static [Header],
     pub(super) asked: &'static [Field],
     pub(super) answered: &'static [Field],
+    /// What headers of an answer say.
+    pub(super) answered_headers: &'static [Header],
     /// Every code that it answers with, that of success first. Each is counted from zero.
     pub(super) codes: &'static [u16],
     pub(super) operation: Operation,
+}
+
+/// A header that means something here.
+pub(super) struct Header {
+    pub(super) name: &'static str,
+    /// What it is. A sentence.
+    pub(super) help: &'static str,
+}
+
+impl Route {
+    /// What it answers with when all is well.
+    pub(super) fn success(&self) -> StatusCode {
+        let code = self.codes.first().and_then(|code| StatusCode::from_u16(*code).ok());
+        code.unwrap_or(StatusCode::OK)
+    }
+
+    /// Whether a body comes with it.
+    pub(super) fn takes_body(&self) -> bool {
+        matches!(self.method, "POST" | "PATCH")
+    }
+
+    /// What a path has for `{id}`. `None`: it is not this route's.
+    fn id<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let (before, after) = self.path.split_once(ID)?;
+        let id = path.strip_prefix(before)?.strip_suffix(after)?;
+        (!id.is_empty() && !id.contains('/')).then_some(id)
+    }
 }
 
 /// What is done.
@@ -33,29 +69,65 @@ pub(super) enum Operation {
     Tickets,
     Verify,
     OpenApi,
+    Configs(configs::Operation),
+    Numbers(numbers::Operation),
+    Fleet(fleet::Operation),
 }
 
-impl Route {
-    /// What it answers with when all is well.
-    pub(super) fn success(&self) -> StatusCode {
-        let code = self.codes.first().and_then(|code| StatusCode::from_u16(*code).ok());
-        code.unwrap_or(StatusCode::OK)
+/// The route of a request, and what its path has for `{id}`. A path without one goes before.
+pub(super) fn find<'p>(
+    method: &Method,
+    path: &'p str,
+) -> Result<(&'static Route, Option<&'p str>), Problem> {
+    let is_same = |route: &&Route| route.path == path;
+    if let Some(route) = all().find(|route| is_same(route) && method.as_str() == route.method) {
+        return Ok((route, None));
+    }
+    let is_whole = all().any(|route| is_same(&route));
+    let of_path =
+        || all().filter(|route| if is_whole { is_same(route) } else { route.id(path).is_some() });
+    match of_path().find(|route| method.as_str() == route.method) {
+        Some(route) => Ok((route, route.id(path))),
+        None => {
+            let allowed: Vec<_> = of_path().map(|route| route.method).collect();
+            if allowed.is_empty() {
+                return Err(Problem::not_found());
+            }
+            Err(Problem::wrong_method(&allowed.join(", ")))
+        }
     }
 }
 
-/// The route of a request.
-pub(super) fn find(method: &Method, path: &str) -> Result<&'static Route, Problem> {
-    let route = ROUTES.iter().find(|route| route.path == path).ok_or_else(Problem::not_found)?;
-    if method.as_str() == route.method {
-        Ok(route)
-    } else {
-        Err(Problem::wrong_method(route.method))
-    }
+/// Every route.
+pub(super) fn all() -> impl Iterator<Item = &'static Route> {
+    TABLES.into_iter().flatten()
 }
 
-pub(super) const ROUTES: &[Route] = &[
+const TABLES: [&[Route]; 4] = [ROUTES, configs::ROUTES, numbers::ROUTES, fleet::ROUTES];
+
+/// What of a template stands for a segment.
+const ID: &str = "{id}";
+
+/// What most routes have none of.
+pub(super) const BARE: Route = Route {
+    path: "",
+    method: "GET",
+    name: "",
+    summary: "",
+    scope: None,
+    query: &[],
+    headers: &[],
+    asked: &[],
+    answered: &[],
+    answered_headers: &[],
+    codes: &[],
+    operation: Operation::OpenApi,
+};
+
+const ROUTES: &[Route] = &[
     Route {
         path: "/v1/tokens",
+        name: "tokens",
         method: "POST",
         summary: "A LiveKit access token for a caller, signed by the server that places its calls.",
         scope: Some(Scope::Tokens),
@@ -63,9 +135,11 @@ pub(super) const ROUTES: &[Route] = &[
         answered: tokens::ANSWERED,
         codes: CODES,
         operation: Operation::Tokens,
+        ..BARE
     },
     Route {
         path: "/v1/resolve",
+        name: "resolve",
         method: "POST",
         summary: "Which LiveKit server, trunk and agent place the calls of a caller, and why.",
         scope: Some(Scope::Resolve),
@@ -73,10 +147,12 @@ pub(super) const ROUTES: &[Route] = &[
         answered: resolve::ANSWERED,
         codes: CODES,
         operation: Operation::Resolve,
+        ..BARE
     },
     #[cfg(feature = "dispatch")]
     Route {
         path: "/v1/route",
+        name: "route",
         method: "POST",
         summary: "Whether a number may call another one, and what is dialled then.",
         scope: Some(Scope::Route),
@@ -84,9 +160,11 @@ pub(super) const ROUTES: &[Route] = &[
         answered: super::route::ANSWERED,
         codes: CODES,
         operation: Operation::Route,
+        ..BARE
     },
     Route {
         path: "/v1/livekit/token",
+        name: "livekitToken",
         method: "POST",
         summary: "LiveKit's own token endpoint: a token that joins a room, for a client or a ticket.",
         scope: Some(Scope::Join),
@@ -94,9 +172,11 @@ pub(super) const ROUTES: &[Route] = &[
         answered: join::ANSWERED,
         codes: &[201, 400, 401, 403, 408, 413, 415, 422, 429, 503],
         operation: Operation::Join,
+        ..BARE
     },
     Route {
         path: "/v1/tickets",
+        name: "tickets",
         method: "POST",
         summary: "A ticket, with which a browser joins one room under one identity.",
         scope: Some(Scope::Join),
@@ -104,9 +184,11 @@ pub(super) const ROUTES: &[Route] = &[
         answered: tickets::ANSWERED,
         codes: CODES,
         operation: Operation::Tickets,
+        ..BARE
     },
     Route {
         path: "/v1/livekit/verify",
+        name: "verify",
         method: "POST",
         summary: "Which LiveKit config signed a token, and what the token says.",
         scope: Some(Scope::Verify),
@@ -114,16 +196,14 @@ pub(super) const ROUTES: &[Route] = &[
         answered: verify::ANSWERED,
         codes: CODES,
         operation: Operation::Verify,
+        ..BARE
     },
     Route {
         path: "/v1/openapi.json",
-        method: "GET",
+        name: "openapi",
         summary: "This document.",
-        scope: None,
-        asked: &[],
-        answered: &[],
         codes: &[200, 400, 429],
-        operation: Operation::OpenApi,
+        ..BARE
     },
 ];
 

@@ -89,6 +89,18 @@ impl Session for Fake {
         Ok(())
     }
 
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
+    async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
     async fn ping(&mut self) -> Result<(), sqlx::Error> {
         Ok(())
     }

@@ -73,7 +73,8 @@ impl PostgresStore {
             (&grants.service, Access::Node),
             (&grants.editor, Access::Editor),
         ];
-        for (role, access) in roles {
+        let editing = grants.edit.then_some((&grants.service, Access::EditingService));
+        for (role, access) in roles.into_iter().chain(editing) {
             let inspection = Inspection {
                 role: quoted(role),
                 encrypted: None,

@@ -102,12 +102,15 @@ pub(in crate::store) struct PostgresSession {
     connection: PgConnection,
     prologue: Option<String>,
     number: u64,
+    /// Whether a transaction has begun that statements are a part of.
+    in_transaction: bool,
 }
 
 impl PostgresSession {
     fn new(connection: PgConnection, prologue: Option<String>) -> Self {
         static OPENED: AtomicU64 = AtomicU64::new(0);
-        Self { connection, prologue, number: OPENED.fetch_add(1, Ordering::Relaxed) }
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        Self { connection, prologue, number, in_transaction: false }
     }
 
     /// Tells it from every other one of this process.
@@ -154,14 +157,16 @@ impl PostgresSession {
     }
 
     async fn before(&mut self) -> Result<(), sqlx::Error> {
-        let Some(prologue) = &self.prologue else { return Ok(()) };
+        let Some(prologue) = self.prologue.as_ref().filter(|_| !self.in_transaction) else {
+            return Ok(());
+        };
         // Made of a schema that the settings have checked, and a number.
         let prologue = sqlx::AssertSqlSafe(prologue.clone());
         sqlx::raw_sql(prologue).execute(&mut self.connection).await.map(drop)
     }
 
     async fn after(&mut self) -> Result<(), sqlx::Error> {
-        if self.prologue.is_none() {
+        if self.prologue.is_none() || self.in_transaction {
             return Ok(());
         }
         sqlx::raw_sql("commit").execute(&mut self.connection).await.map(drop)
@@ -215,6 +220,26 @@ impl Session for PostgresSession {
         }
         transaction.commit().await?;
         self.after().await
+    }
+
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        if self.prologue.is_some() {
+            self.before().await?;
+        } else {
+            sqlx::raw_sql("begin").execute(&mut self.connection).await?;
+        }
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.in_transaction = false;
+        sqlx::raw_sql("commit").execute(&mut self.connection).await.map(drop)
+    }
+
+    async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        self.in_transaction = false;
+        sqlx::raw_sql("rollback").execute(&mut self.connection).await.map(drop)
     }
 
     async fn ping(&mut self) -> Result<(), sqlx::Error> {

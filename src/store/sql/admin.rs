@@ -19,10 +19,10 @@ use crate::store::{
 pub(super) struct Administering {
     create_config: Statement,
     config_named: Statement,
-    update_config: Statement,
+    pub(super) update_config: Statement,
     reseal: Statement,
-    delete_config: Statement,
-    config_users: Statement,
+    pub(super) delete_config: Statement,
+    pub(super) config_users: Statement,
     add_number: Statement,
     import: Statement,
     number: Statement,
@@ -60,16 +60,7 @@ impl Administering {
 impl<S: SqlStore> AdminStore for S {
     async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
         let statement = &self.statements().administering.create_config;
-        let values = [
-            config.name.as_str().into(),
-            config.description.as_deref().into(),
-            config.url.as_str().into(),
-            config.api_key.as_str().into(),
-            config.api_secret.as_str().into(),
-            config.trunk_id.as_deref().into(),
-            config.agent.as_deref().into(),
-        ];
-        let made = self.pool().write_returning(statement, &values, new_id).await?;
+        let made = self.pool().write_returning(statement, &config_values(config), new_id).await?;
         made.map(ConfigId).ok_or(StoreError::Row { statement: statement.name })
     }
 
@@ -79,23 +70,8 @@ impl<S: SqlStore> AdminStore for S {
     }
 
     async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError> {
-        let (description, trunk, agent) = (&edit.description, &edit.trunk_id, &edit.agent);
-        let values = [
-            id.0.into(),
-            edit.name.as_deref().into(),
-            description.is_some().into(),
-            description.as_ref().and_then(Option::as_deref).into(),
-            edit.url.as_ref().map(ServerUrl::as_str).into(),
-            edit.api_key.as_deref().into(),
-            edit.api_secret.as_ref().map(Sealed::as_str).into(),
-            trunk.is_some().into(),
-            trunk.as_ref().and_then(Option::as_deref).into(),
-            agent.is_some().into(),
-            agent.as_ref().and_then(Option::as_deref).into(),
-            edit.only_over.as_ref().map(ExposeSecret::expose_secret).into(),
-        ];
         let statement = &self.statements().administering.update_config;
-        Ok(self.pool().write(statement, &values).await? > 0)
+        Ok(self.pool().write(statement, &edit_values(id, edit)).await? > 0)
     }
 
     async fn reseal(&self, read: &Config, sealed: &Sealed) -> Result<bool, StoreError> {
@@ -183,13 +159,45 @@ impl<S: SqlStore> AdminStore for S {
     }
 }
 
+/// The values of a config to be, in the order of the columns of its insert.
+pub(super) fn config_values(config: &NewConfig) -> [Value<'_>; 7] {
+    [
+        config.name.as_str().into(),
+        config.description.as_deref().into(),
+        config.url.as_str().into(),
+        config.api_key.as_str().into(),
+        config.api_secret.as_str().into(),
+        config.trunk_id.as_deref().into(),
+        config.agent.as_deref().into(),
+    ]
+}
+
+/// The values of an edit of a config.
+pub(super) fn edit_values(id: ConfigId, edit: &ConfigEdit) -> [Value<'_>; 12] {
+    let (description, trunk, agent) = (&edit.description, &edit.trunk_id, &edit.agent);
+    [
+        id.0.into(),
+        edit.name.as_deref().into(),
+        description.is_some().into(),
+        description.as_ref().and_then(Option::as_deref).into(),
+        edit.url.as_ref().map(ServerUrl::as_str).into(),
+        edit.api_key.as_deref().into(),
+        edit.api_secret.as_ref().map(Sealed::as_str).into(),
+        trunk.is_some().into(),
+        trunk.as_ref().and_then(Option::as_deref).into(),
+        agent.is_some().into(),
+        agent.as_ref().and_then(Option::as_deref).into(),
+        edit.only_over.as_ref().map(ExposeSecret::expose_secret).into(),
+    ]
+}
+
 /// The values of `{this_number}`.
 fn this_number(caller: Caller) -> [Value<'static>; 2] {
     [caller.number.digits().into(), caller.tenant.0.into()]
 }
 
 /// The values of `{new_number_columns}`.
-fn new_number(number: &NewNumber) -> [Value<'_>; COLUMNS_OF_A_NUMBER] {
+pub(super) fn new_number(number: &NewNumber) -> [Value<'_>; COLUMNS_OF_A_NUMBER] {
     let (code, base) = number.caller.number.split();
     [
         number.caller.tenant.0.into(),
@@ -204,7 +212,7 @@ fn new_id(row: &impl Record) -> Result<Uuid, sqlx::Error> {
     row.own_id("id")
 }
 
-fn how_many(row: &impl Record) -> Result<u64, sqlx::Error> {
+pub(super) fn how_many(row: &impl Record) -> Result<u64, sqlx::Error> {
     Ok(row.own_int("many")?.unsigned_abs())
 }
 

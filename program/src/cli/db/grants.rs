@@ -21,6 +21,9 @@ pub(crate) struct Granting {
     /// Let the service prune the change log, too
     #[arg(long)]
     prune: bool,
+    /// Let the service edit configs and numbers, too, for clients of its API
+    #[arg(long)]
+    edit: bool,
     /// Run the statements, as the owner of the tables
     #[arg(long)]
     apply: bool,
@@ -28,14 +31,14 @@ pub(crate) struct Granting {
 
 impl Granting {
     pub(super) async fn run(self, context: &Context, database: &OpenStore) -> Done {
-        let Self { service, editor, prune, apply } = self;
+        let Self { service, editor, prune, edit, apply } = self;
         if service == editor {
             let message = "service and editor must be two roles";
             return Err(Failure::usage("one_role", message).hint(
                 "one role for both can do all that either can: use the owner of the tables",
             ));
         }
-        let grants = Grants { service, editor, prune };
+        let grants = Grants { service, editor, prune, edit };
         let Some(sql) = database.grants(&grants) else {
             let message = "SQLite has no roles: whoever may write the file may edit";
             return Err(Failure::usage("no_roles", message)

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{ALL, NUMBER, Request, Site, TENANT, joining, status_and_body};
 use crate::support::database::Kind;
+use crate::support::http::Message;
 use crate::support::{ROOT, secret_of};
 
 #[tokio::test]
@@ -31,6 +32,57 @@ async fn every_answer_is_what_the_document_says() {
     };
     let signed = livekit_token::AccessToken::with_api_key("APIeu", &secret_of("eu"));
     let signed = signed.to_jwt().unwrap();
+    let config = site.database.store().configs().await.unwrap()[0].id;
+    let configs = format!("/v1/configs/{config}");
+    let (_, page) = daemon.get(&token, "/v1/numbers").await;
+    let number = page["numbers"][0]["id"].as_str().unwrap().to_owned();
+    let numbers = format!("/v1/numbers/{number}");
+    let new_config =
+        json!({"name": "us", "url": "wss://us.example", "api_key": "K", "api_secret": "s"});
+    let moved = json!({"config_id": config, "numbers": [number]});
+    let previewed = json!({"config_id": config, "numbers": [number], "preview": true});
+    for (method, template, path, body) in [
+        ("POST", "/v1/configs", "/v1/configs", new_config.clone()),
+        ("POST", "/v1/configs", "/v1/configs", new_config),
+        (
+            "POST",
+            "/v1/configs",
+            "/v1/configs",
+            json!({"name": "", "url": "", "api_key": "", "api_secret": ""}),
+        ),
+        ("GET", "/v1/configs", "/v1/configs?limit=1", Value::Null),
+        ("GET", "/v1/configs", "/v1/configs?limit=x", Value::Null),
+        ("GET", "/v1/configs/{id}", &configs, Value::Null),
+        ("GET", "/v1/configs/{id}", "/v1/configs/x", Value::Null),
+        ("PATCH", "/v1/configs/{id}", &configs, json!({"description": "D.", "agent_name": null})),
+        ("DELETE", "/v1/configs/{id}", &configs, Value::Null),
+        (
+            "POST",
+            "/v1/configs/{id}/duplicate",
+            &format!("{configs}/duplicate"),
+            json!({"name": "twin"}),
+        ),
+        (
+            "POST",
+            "/v1/numbers",
+            "/v1/numbers",
+            json!({"tenant_id": TENANT, "number": "+971500000008"}),
+        ),
+        ("GET", "/v1/numbers", "/v1/numbers?assigned=true&limit=1", Value::Null),
+        ("GET", "/v1/numbers/{id}", &numbers, Value::Null),
+        ("PATCH", "/v1/numbers/{id}", &numbers, json!({"provider": "du"})),
+        ("POST", "/v1/numbers/assign", "/v1/numbers/assign", previewed),
+        ("POST", "/v1/numbers/assign", "/v1/numbers/assign", moved),
+        ("POST", "/v1/numbers/unassign", "/v1/numbers/unassign", json!({"numbers": [number]})),
+        ("DELETE", "/v1/numbers/{id}", &numbers, Value::Null),
+    ] {
+        let answer = daemon.call(&token, method, path, &body).await;
+        is_documented(&document, &method.to_lowercase(), template, &answer);
+    }
+    for path in ["/v1/nodes", "/v1/keys", "/v1/settings", "/v1/changes"] {
+        let answer = daemon.call(&token, "GET", path, &Value::Null).await;
+        is_documented(&document, "get", path, &answer);
+    }
     for (path, body) in [
         ("/v1/tokens", joining("call-7")),
         ("/v1/resolve", whose(json!({}))),
@@ -45,15 +97,25 @@ async fn every_answer_is_what_the_document_says() {
         ("/v1/resolve", whose(json!({"tenant": "x"}))),
     ] {
         let answer = daemon.ask(&token, path, &body).await;
-        let (status, answered) = status_and_body(&answer);
-        let kind = answer.header("content-type").unwrap();
-        let response = &document["paths"][path]["post"]["responses"][status.to_string()];
-        let schema = &response["content"][kind]["schema"];
-        let schema = match schema["$ref"].as_str() {
-            Some(_) => &document["components"]["schemas"]["Problem"],
-            None => schema,
-        };
-        fits(&answered, schema, path);
+        is_documented(&document, "post", path, &answer);
+    }
+}
+
+/// Checks an answer against what the document says of the route.
+#[track_caller]
+fn is_documented(document: &Value, method: &str, template: &str, answer: &Message) {
+    let (status, answered) = status_and_body(answer);
+    let kind = answer.header("content-type").unwrap();
+    let response = &document["paths"][template][method]["responses"][status.to_string()];
+    let schema = &response["content"][kind]["schema"];
+    let schema = match schema["$ref"].as_str() {
+        Some(_) => &document["components"]["schemas"]["Problem"],
+        None => schema,
+    };
+    fits(&answered, schema, &format!("{method} {template} {status}"));
+    for (name, _) in response["headers"].as_object().into_iter().flatten() {
+        let is_always = name != "Idempotency-Replayed";
+        assert!(!is_always || answer.header(&name.to_lowercase()).is_some(), "{template}: {name}");
     }
 }
 
@@ -65,14 +127,16 @@ fn fits(value: &Value, schema: &Value, at: &str) {
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
     let kinds = &schema["type"];
-    let is_one =
-        kinds == kind || kinds.as_array().is_some_and(|kinds| kinds.contains(&json!(kind)));
+    let is_one = kinds == kind
+        || kinds == "number" && kind == "integer"
+        || kinds.as_array().is_some_and(|kinds| kinds.contains(&json!(kind)));
     assert!(is_one, "{at}: {value} is no {kinds}");
     if let Some(words) = schema["enum"].as_array() {
         assert!(words.contains(value), "{at}: {value}");
@@ -82,8 +146,8 @@ fn fits(value: &Value, schema: &Value, at: &str) {
             fits(value, &schema["items"], at);
         }
     }
-    // What is of somebody else is not described.
-    let members = value.as_object().filter(|_| schema["additionalProperties"] != true);
+    // Of an object with whatever members the document says no more.
+    let members = value.as_object().filter(|_| schema["properties"].is_object());
     for (name, value) in members.into_iter().flatten() {
         fits(value, &schema["properties"][name], &format!("{at} {name}"));
     }

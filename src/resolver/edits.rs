@@ -1,0 +1,45 @@
+//! What editing through the API takes of a running resolver: the database, the ring, the hosts, the
+//! settings, and who has seen what was written.
+
+use std::sync::Arc;
+
+use super::Resolver;
+use crate::keyring::KeyRing;
+use crate::nodes::{Here, Nodes, WrittenSeen};
+use crate::server_url::AllowedHosts;
+use crate::settings::ShownSetting;
+use crate::store::{EditStore, OpenStore, Written};
+
+impl Resolver {
+    /// The rows of its database. `None`: no database is named, or another store was given.
+    pub(crate) fn edits(&self) -> Option<Arc<dyn EditStore>> {
+        self.engine.database.as_ref().map(OpenStore::edits)
+    }
+
+    /// The ring that opens and seals at present.
+    pub(crate) fn ring(&self) -> Option<Arc<KeyRing>> {
+        self.engine.live.running().ring.clone()
+    }
+
+    /// The hosts that calls may use at present.
+    pub(crate) fn hosts(&self) -> AllowedHosts {
+        self.engine.live.running().environment.hosts().clone()
+    }
+
+    /// The settings in force, without secrets.
+    pub(crate) fn shown_settings(&self) -> Arc<[ShownSetting]> {
+        Arc::clone(&self.engine.live.running().shown)
+    }
+
+    /// Waits until this node and every other live one answers by what was written, for `LEASE` at the
+    /// most.
+    pub(crate) async fn seen(&self, written: Option<Written>) -> WrittenSeen {
+        let engine = &self.engine;
+        let (Some(database), Some(feed)) = (&engine.database, &engine.feed) else {
+            return WrittenSeen { applied: false, nodes: None };
+        };
+        let row = engine.registration.as_ref().and_then(|registration| registration.row());
+        let here = Here { applied: feed.applied().watch(), row };
+        Nodes::of(database).written_seen(written, here, engine.tuning.lease).await
+    }
+}

@@ -1,0 +1,108 @@
+//! `POST /v1/numbers/assign` and `unassign`: which config answers for many numbers, all of them or none.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::config_of;
+use crate::number::ConfigId;
+use crate::server::api::asking::Asking;
+use crate::server::api::editing::config_missing;
+use crate::server::api::fields::MOST_IDS;
+use crate::server::api::problem::Problem;
+use crate::server::api::question::Question;
+use crate::server::api::reply::Reply;
+use crate::store::{Edited, Number};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assignment {
+    config_id: ConfigId,
+    numbers: Vec<Uuid>,
+    preview: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unassignment {
+    numbers: Vec<Uuid>,
+    preview: Option<bool>,
+}
+
+pub(super) async fn assign(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
+    let Assignment { config_id, numbers, preview } = question.body()?;
+    carry_out(asking, &numbers, Some(config_id), preview == Some(true)).await
+}
+
+pub(super) async fn unassign(
+    asking: &Asking<'_>,
+    question: &Question<'_>,
+) -> Result<Reply, Problem> {
+    let Unassignment { numbers, preview } = question.body()?;
+    carry_out(asking, &numbers, None, preview == Some(true)).await
+}
+
+async fn carry_out(
+    asking: &Asking<'_>,
+    named: &[Uuid],
+    to: Option<ConfigId>,
+    preview: bool,
+) -> Result<Reply, Problem> {
+    if !(1..=MOST_IDS).contains(&named.len()) {
+        let why = format!("must be a list of 1 to {MOST_IDS} ids");
+        return Err(Problem::field("field_malformed", "numbers", &why));
+    }
+    let (rows, whose) = (asking.rows()?, asking.whose());
+    let ids: Vec<_> = named.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    if preview {
+        if let Some(to) = to
+            && rows.config_seen(&whose, to).await?.is_none()
+        {
+            return Err(config_missing("config_id"));
+        }
+        let found = rows.numbers_with(&whose, &ids).await?;
+        return if found.len() == ids.len() {
+            Ok(Reply::json(&moves(&found, to, true)))
+        } else {
+            Err(missing(named, &found))
+        };
+    }
+    let mut found = Vec::new();
+    let edited = rows.assign_numbers(&whose, &ids, to, &mut |numbers| found = numbers).await?;
+    match edited {
+        Edited::Done(written) => Ok(asking.written(moves(&found, to, false), written).await),
+        Edited::Missing => Err(missing(named, &found)),
+        refused => Err(refused.problem()),
+    }
+}
+
+/// Who moves from where to where.
+fn moves(numbers: &[Number], to: Option<ConfigId>, preview: bool) -> Value {
+    let of = |number: &Number| {
+        json!({
+            "id": number.id,
+            "tenant_id": number.tenant,
+            "number": format!("+{}", number.digits),
+            "from": config_of(number),
+            "to": to,
+        })
+    };
+    json!({
+        "preview": preview,
+        "numbers": numbers.iter().map(of).collect::<Vec<_>>(),
+        "changed": numbers.iter().filter(|number| config_of(number) != to).count(),
+    })
+}
+
+/// The first of the numbers that is not there.
+fn missing(named: &[Uuid], found: &[Number]) -> Problem {
+    let is_there = |id: &Uuid| found.iter().any(|number| number.id == *id);
+    let first = named.iter().position(|id| !is_there(id)).unwrap_or_default();
+    Problem::unprocessable_field(
+        "number_not_found",
+        format!("numbers[{first}]"),
+        "there is no such number, or it is not this client's; nothing was changed",
+    )
+}

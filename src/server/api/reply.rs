@@ -1,0 +1,56 @@
+//! What a request is answered with when it is answered.
+
+use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde_json::Value;
+
+/// A status, a body of JSON, and what headers say besides.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    pub(super) fn json(value: &Value) -> Self {
+        value.to_string().into_bytes().into()
+    }
+
+    /// The same with another status.
+    pub(super) fn status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// Something was created, and is to be had there.
+    pub(super) fn created(self, path: &str) -> Self {
+        self.status(StatusCode::CREATED).header(LOCATION, path)
+    }
+
+    /// The version of what is answered.
+    pub(super) fn version(self, version: &str) -> Self {
+        self.header(ETAG, &format!("\"{version}\""))
+    }
+
+    /// A header whose value is of letters and digits of ours.
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
+        self
+    }
+
+    pub(super) fn response(self) -> Response {
+        let mut response = Response::new(self.body.into());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
+        response
+    }
+}
+
+impl From<Vec<u8>> for Reply {
+    fn from(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the API reads and edits: pages, single rows by id, and edits that are whole or not at all.
+//!
+//! Every edit is one transaction, with the row locked that it looks at first, so what it decides by is
+//! still so when it is written.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
+use crate::number::{ConfigId, TenantId};
+
+/// Whose numbers somebody may see, and by them which configs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Whose {
+    /// Of which tenants. `None`: of all.
+    pub(crate) tenants: Option<Vec<TenantId>>,
+    /// With which first digits. None: with any.
+    pub(crate) prefixes: Vec<String>,
+}
+
+impl Whose {
+    /// Everybody's.
+    pub(crate) const ALL: Self = Self { tenants: None, prefixes: Vec::new() };
+}
+
+/// Which numbers are wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NumberFilter {
+    /// Those whose rules name this config.
+    pub(crate) config: Option<ConfigId>,
+    /// Those with these first digits.
+    pub(crate) prefix: Option<String>,
+    /// Those whose rules name a config, or those whose rules name none.
+    pub(crate) assigned: Option<bool>,
+}
+
+/// Which configs are wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConfigFilter {
+    /// Those with this in their name, in capital or small letters.
+    pub(crate) search: Option<String>,
+}
+
+/// What was written: a change, as far as the log has one of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Its sequence number.
+    pub(crate) seq: i64,
+    /// What nodes have applied or not: a transaction of Postgres, a place in the log of SQLite.
+    pub(crate) place: i64,
+}
+
+/// A row of the change log, as people read it.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangeRow {
+    pub(crate) seq: i64,
+    pub(crate) at: Option<DateTime<Utc>>,
+    /// For whom the session said that it acts; else who logged in.
+    pub(crate) actor: String,
+    /// Who logged in. `None`: SQLite has no logins, and older rows do not say.
+    pub(crate) login: Option<String>,
+    pub(crate) entity: String,
+    pub(crate) operation: String,
+    /// The names of the columns that changed, or of the table, with commas between them.
+    pub(crate) fields: String,
+    pub(crate) config: Option<Uuid>,
+    pub(crate) tenant: Option<Uuid>,
+    pub(crate) digits: Option<String>,
+}
+
+/// An `Idempotency-Key`, and what is answered to whoever brings it again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'c> {
+    /// Whose it is.
+    pub(crate) client: Uuid,
+    /// The key.
+    pub(crate) key: &'c str,
+    /// A hash of what was asked.
+    pub(crate) asked: &'c str,
+    /// What is answered, as JSON.
+    pub(crate) answer: &'c str,
+}
+
+/// What was answered to a key before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EarlierAnswer {
+    pub(crate) asked: String,
+    pub(crate) answer: String,
+}
+
+/// What came of an edit. Only one that is done has changed anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edited {
+    /// It is committed.
+    Done(Option<Written>),
+    /// What was to be edited is not there, or not all of it.
+    Missing,
+    /// The config that a number was to have is not there, or not to be seen.
+    ConfigMissing,
+    /// So many numbers use the config.
+    InUse(u64),
+    /// Whoever was asked with the row before him refused.
+    Declined,
+    /// The key has been used.
+    Earlier(EarlierAnswer),
+}
+
+/// Decides by a row, while nobody else may change it.
+pub(crate) type Deciding<'d, R, T> = &'d mut (dyn FnMut(&R) -> T + Send);
+
+/// The rows that clients of the API edit.
+#[async_trait]
+pub(crate) trait EditStore: Send + Sync + 'static {
+    /// So many numbers, by digits and id, after these.
+    async fn number_page(
+        &self,
+        whose: &Whose,
+        filter: &NumberFilter,
+        after: Option<(&str, Uuid)>,
+        most: usize,
+    ) -> Result<Vec<Number>, StoreError>;
+
+    /// Those of these numbers that there are.
+    async fn numbers_with(&self, whose: &Whose, ids: &[Uuid]) -> Result<Vec<Number>, StoreError>;
+
+    /// So many configs, by name and id, after these.
+    async fn config_page(
+        &self,
+        whose: &Whose,
+        filter: &ConfigFilter,
+        after: Option<(&str, Uuid)>,
+        most: usize,
+    ) -> Result<Vec<Config>, StoreError>;
+
+    /// One config, if it may be seen.
+    async fn config_seen(&self, whose: &Whose, id: ConfigId) -> Result<Option<Config>, StoreError>;
+
+    /// Adds a config with this id.
+    async fn insert_config(
+        &self,
+        id: ConfigId,
+        config: &NewConfig,
+        claim: Option<Claim<'_>>,
+    ) -> Result<Edited, StoreError>;
+
+    /// Changes a config as `decide` says with the row before it; `None` leaves it as it is.
+    async fn change_config(
+        &self,
+        id: ConfigId,
+        decide: Deciding<'_, Config, Option<ConfigEdit>>,
+    ) -> Result<Edited, StoreError>;
+
+    /// Removes a config that no number uses, if `decide` agrees.
+    async fn drop_config(
+        &self,
+        id: ConfigId,
+        decide: Deciding<'_, Config, bool>,
+    ) -> Result<Edited, StoreError>;
+
+    /// Adds a number with this id. The config that its rules name must be one that `whose` sees.
+    async fn insert_number(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        number: &NewNumber,
+        claim: Option<Claim<'_>>,
+    ) -> Result<Edited, StoreError>;
+
+    /// Changes a number to what `decide` makes of it, as far as `edit` says. A config that its rules did
+    /// not name before must be one that `whose` sees.
+    async fn change_number(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        edit: &NumberEdit,
+        decide: Deciding<'_, Number, Option<Number>>,
+    ) -> Result<Edited, StoreError>;
+
+    /// Removes a number, if `decide` agrees.
+    async fn drop_number(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        decide: Deciding<'_, Number, bool>,
+    ) -> Result<Edited, StoreError>;
+
+    /// Makes a config that `whose` sees answer for all of these numbers, or none, and calls `tell` with
+    /// them as they were. The other rules stay as they are.
+    async fn assign_numbers(
+        &self,
+        whose: &Whose,
+        ids: &[Uuid],
+        config: Option<ConfigId>,
+        tell: &mut (dyn FnMut(Vec<Number>) + Send),
+    ) -> Result<Edited, StoreError>;
+
+    /// So many changes, the newest first, before this place in the log.
+    async fn change_page(
+        &self,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<ChangeRow>, StoreError>;
+
+    /// The newest change of the log.
+    async fn newest_written(&self) -> Result<Option<Written>, StoreError>;
+
+    /// Forgets the keys of more than a day ago, and says how many.
+    async fn forget_answers(&self) -> Result<u64, StoreError>;
+}

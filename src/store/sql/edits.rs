@@ -1,0 +1,372 @@
+//! What the API reads and edits, the same on both databases but for lists and locks.
+
+mod statements;
+mod steps;
+
+use async_trait::async_trait;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+pub(super) use self::statements::{EDIT_PARTS, EditingStatements};
+use self::steps::{Steps, read_written};
+use super::SqlStore;
+use super::admin::{config_values, edit_values, how_many, new_number};
+use super::read::{read_config, read_number};
+use crate::number::{ConfigId, TenantId};
+use crate::rules::Rules;
+use crate::store::edits::{
+    ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose, Written,
+};
+use crate::store::record::Record;
+use crate::store::statement::Value;
+use crate::store::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
+
+#[async_trait]
+impl<S: SqlStore> EditStore for S {
+    async fn number_page(
+        &self,
+        whose: &Whose,
+        filter: &NumberFilter,
+        after: Option<(&str, Uuid)>,
+        most: usize,
+    ) -> Result<Vec<Number>, StoreError> {
+        let [tenants, prefixes] = seen_by(whose);
+        let bounds = filter.prefix.as_deref().map(|prefix| (prefix, end_of(prefix)));
+        let values = [
+            tenants,
+            prefixes,
+            Value::Text(filter.config.map(|id| id.0.simple().to_string().into())),
+            bounds.as_ref().map(|(from, _)| *from).into(),
+            bounds.as_ref().and_then(|(_, to)| to.as_deref()).into(),
+            Value::Int(filter.assigned.map(i64::from)),
+            after.map(|(digits, _)| digits).into(),
+            after.map_or(Uuid::nil(), |(_, id)| id).into(),
+            most.into(),
+        ];
+        self.pool().read(&self.statements().editing.number_page, &values, read_number).await
+    }
+
+    async fn numbers_with(&self, whose: &Whose, ids: &[Uuid]) -> Result<Vec<Number>, StoreError> {
+        let [tenants, prefixes] = seen_by(whose);
+        let values = [tenants, prefixes, list(ids)];
+        self.pool().read(&self.statements().editing.numbers_with, &values, read_number).await
+    }
+
+    async fn config_page(
+        &self,
+        whose: &Whose,
+        filter: &ConfigFilter,
+        after: Option<(&str, Uuid)>,
+        most: usize,
+    ) -> Result<Vec<Config>, StoreError> {
+        let [tenants, prefixes] = seen_by(whose);
+        let values = [
+            tenants,
+            prefixes,
+            Value::Text(filter.search.as_deref().map(|text| pattern(text).into())),
+            after.map(|(name, _)| name).into(),
+            after.map_or(Uuid::nil(), |(_, id)| id).into(),
+            most.into(),
+        ];
+        self.pool().read(&self.statements().editing.config_page, &values, read_config).await
+    }
+
+    async fn config_seen(&self, whose: &Whose, id: ConfigId) -> Result<Option<Config>, StoreError> {
+        let [tenants, prefixes] = seen_by(whose);
+        let values = [tenants, prefixes, id.0.into()];
+        self.pool().read_one(&self.statements().editing.config_seen, &values, read_config).await
+    }
+
+    async fn insert_config(
+        &self,
+        id: ConfigId,
+        config: &NewConfig,
+        claim: Option<Claim<'_>>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().editing.insert_config;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                if let Some(earlier) = self.claim(&mut transaction, claim).await? {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Earlier(earlier));
+                }
+                let mut values = vec![id.0.into()];
+                values.extend(config_values(config));
+                transaction.write(statement, &values).await?;
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn change_config(
+        &self,
+        id: ConfigId,
+        decide: Deciding<'_, Config, Option<ConfigEdit>>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().administering.update_config;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                let Some(config) = self.locked_config(&mut transaction, id).await? else {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Missing);
+                };
+                let Some(edit) = decide(&config) else {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Declined);
+                };
+                transaction.write(statement, &edit_values(id, &edit)).await?;
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn drop_config(
+        &self,
+        id: ConfigId,
+        decide: Deciding<'_, Config, bool>,
+    ) -> Result<Edited, StoreError> {
+        let statements = self.statements();
+        let statement = &statements.administering.delete_config;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                let Some(config) = self.locked_config(&mut transaction, id).await? else {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Missing);
+                };
+                if !decide(&config) {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Declined);
+                }
+                // Asked after the row is locked: who assigns it locks it first.
+                let users = &statements.administering.config_users;
+                let key = [id.0.simple().to_string().into()];
+                let users = transaction.read_one(users, &key, how_many).await?.unwrap_or(0);
+                if users > 0 {
+                    transaction.roll_back().await;
+                    return Ok(Edited::InUse(users));
+                }
+                transaction.write(statement, &[id.0.into()]).await?;
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn insert_number(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        number: &NewNumber,
+        claim: Option<Claim<'_>>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().editing.insert_number;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                if let Some(earlier) = self.claim(&mut transaction, claim).await? {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Earlier(earlier));
+                }
+                if !self.may_name(&mut transaction, whose, named(&number.rules)).await? {
+                    transaction.roll_back().await;
+                    return Ok(Edited::ConfigMissing);
+                }
+                let mut values = vec![id.into()];
+                values.extend(new_number(number));
+                values.push(number.caller.number.digits().into());
+                if transaction.write(statement, &values).await? == 0 {
+                    transaction.roll_back().await;
+                    return Err(StoreError::Conflict { taken: crate::store::Taken::Number });
+                }
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn change_number(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        edit: &NumberEdit,
+        decide: Deciding<'_, Number, Option<Number>>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().editing.update_number;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
+                let Some(number) = locked.pop() else {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Missing);
+                };
+                let Some(new) = decide(&number) else {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Declined);
+                };
+                let config =
+                    named(&new.rules).filter(|_| named(&new.rules) != named(&number.rules));
+                if !self.may_name(&mut transaction, whose, config).await? {
+                    transaction.roll_back().await;
+                    return Ok(Edited::ConfigMissing);
+                }
+                let mut values = vec![id.into(), new.provider.as_deref().into()];
+                if edit.touches_rules() {
+                    values.push(Value::Json(&new.rules));
+                    let statement = &self.statements().editing.update_rules;
+                    transaction.write(statement, &values).await?;
+                } else {
+                    transaction.write(statement, &values).await?;
+                }
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn drop_number(
+        &self,
+        whose: &Whose,
+        id: Uuid,
+        decide: Deciding<'_, Number, bool>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().editing.delete_number;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
+                let Some(number) = locked.pop() else {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Missing);
+                };
+                if !decide(&number) {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Declined);
+                }
+                transaction.write(statement, &[id.into()]).await?;
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn assign_numbers(
+        &self,
+        whose: &Whose,
+        ids: &[Uuid],
+        config: Option<ConfigId>,
+        tell: &mut (dyn FnMut(Vec<Number>) + Send),
+    ) -> Result<Edited, StoreError> {
+        let statements = &self.statements().editing;
+        let statement = if config.is_some() { &statements.assign } else { &statements.unassign };
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                if !self.may_name(&mut transaction, whose, config).await? {
+                    transaction.roll_back().await;
+                    return Ok(Edited::ConfigMissing);
+                }
+                let numbers = self.locked_numbers(&mut transaction, whose, ids).await?;
+                let is_whole = numbers.len() == ids.len();
+                tell(numbers);
+                if !is_whole {
+                    transaction.roll_back().await;
+                    return Ok(Edited::Missing);
+                }
+                let mut values = vec![list(ids)];
+                values.extend(config.map(|id| id.to_string().into()));
+                transaction.write(statement, &values).await?;
+                self.done(transaction).await
+            })
+            .await
+    }
+
+    async fn change_page(
+        &self,
+        before: Option<i64>,
+        most: usize,
+    ) -> Result<Vec<ChangeRow>, StoreError> {
+        let values = [Value::Int(Some(before.unwrap_or(i64::MAX))), most.into()];
+        self.pool().read(&self.statements().editing.change_page, &values, read_change_row).await
+    }
+
+    async fn newest_written(&self) -> Result<Option<Written>, StoreError> {
+        self.pool().read_one(&self.statements().editing.newest_written, &[], read_written).await
+    }
+
+    async fn forget_answers(&self) -> Result<u64, StoreError> {
+        self.pool().write(&self.statements().editing.forget_answers, &[]).await
+    }
+}
+
+fn read_change_row(row: &impl Record) -> Result<ChangeRow, sqlx::Error> {
+    Ok(ChangeRow {
+        seq: row.own_int("seq")?,
+        at: row.time("changed_at")?,
+        actor: row.own_text("actor")?,
+        login: row.text("login")?,
+        entity: row.own_text("entity")?,
+        operation: row.own_text("operation")?,
+        fields: row.own_text("fields")?,
+        config: row.id("config_id")?,
+        tenant: row.id("tenant_id")?,
+        digits: row.text("digits")?,
+    })
+}
+
+/// The config that rules name, as the databases read it.
+fn named(rules: &Json) -> Option<ConfigId> {
+    Rules::read(None, rules).config
+}
+
+/// The values of `{seen}`.
+fn seen_by(whose: &Whose) -> [Value<'static>; 2] {
+    let simple = |id: &TenantId| id.0.simple().to_string();
+    let tenants = whose.tenants.as_ref().map(|ids| ids.iter().map(simple).collect::<Vec<_>>());
+    let prefixes = (!whose.prefixes.is_empty()).then(|| json!(whose.prefixes).to_string());
+    [
+        Value::Text(tenants.map(|tenants| json!(tenants).to_string().into())),
+        Value::Text(prefixes.map(Into::into)),
+    ]
+}
+
+/// The value of `{listed_…}`.
+fn list(ids: &[Uuid]) -> Value<'static> {
+    json!(ids.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()).to_string().into()
+}
+
+/// What is found by a part of it. `\` stands before what `like` would read otherwise.
+fn pattern(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in part.to_lowercase().chars() {
+        if ['%', '_', '\\'].contains(&character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern + "%"
+}
+
+/// The first text of digits after all that begin with these. `None`: nothing comes after them.
+fn end_of(prefix: &str) -> Option<String> {
+    let kept = prefix.trim_end_matches('9');
+    let last = kept.bytes().last()?;
+    Some(format!("{}{}", &kept[..kept.len() - 1], char::from(last + 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_comes_after_all_that_begin_with_it() {
+        for (prefix, end) in [("97150", Some("97151")), ("971", Some("972")), ("1999", Some("2"))] {
+            assert_eq!(end_of(prefix).as_deref(), end, "{prefix}");
+        }
+        assert_eq!(end_of("99"), None);
+    }
+
+    #[test]
+    fn what_like_would_read_otherwise_is_escaped() {
+        assert_eq!(pattern("50%_\\A"), "%50\\%\\_\\\\a%");
+    }
+}

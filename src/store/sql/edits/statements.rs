@@ -1,0 +1,174 @@
+//! The statements of what the API reads and edits.
+
+use crate::store::sql::Dialect;
+use crate::store::statement::{Statement, Templates};
+
+/// The statements.
+pub(in crate::store::sql) struct EditingStatements {
+    pub(super) number_page: Statement,
+    pub(super) numbers_with: Statement,
+    pub(super) locked_numbers: Statement,
+    pub(super) config_page: Statement,
+    pub(super) config_seen: Statement,
+    pub(super) named_config: Statement,
+    pub(super) locked_config: Statement,
+    pub(super) insert_config: Statement,
+    pub(super) insert_number: Statement,
+    pub(super) update_number: Statement,
+    pub(super) update_rules: Statement,
+    pub(super) delete_number: Statement,
+    pub(super) assign: Statement,
+    pub(super) unassign: Statement,
+    pub(super) change_page: Statement,
+    pub(super) own_written: Statement,
+    pub(super) newest_written: Statement,
+    pub(super) claim: Statement,
+    pub(super) earlier: Statement,
+    pub(super) forget_answer: Statement,
+    pub(super) forget_answers: Statement,
+}
+
+impl EditingStatements {
+    /// Names that there are already are of statements that do the same: by them it is known what there
+    /// can be only one of.
+    pub(in crate::store::sql) fn new(templates: &Templates, dialect: &Dialect) -> Self {
+        let numbers_with = templates.statement("numbers_with", NUMBERS_WITH);
+        let locked = format!("{NUMBERS_WITH} {{to_write_numbers}}");
+        let named = format!("{CONFIG_SEEN} {{to_name_config}}");
+        Self {
+            number_page: templates.statement("number_page", NUMBER_PAGE),
+            numbers_with,
+            locked_numbers: templates.statement("numbers_with", &locked),
+            config_page: templates.statement("config_page", CONFIG_PAGE),
+            config_seen: templates.statement("config_seen", CONFIG_SEEN),
+            named_config: templates.statement("config_seen", &named),
+            locked_config: templates.statement("locked_config", LOCKED_CONFIG),
+            insert_config: templates.statement("create_config", INSERT_CONFIG),
+            insert_number: templates.statement("add_number", INSERT_NUMBER),
+            update_number: templates.statement("update_number", UPDATE_NUMBER),
+            update_rules: templates.statement("update_number", UPDATE_RULES),
+            delete_number: templates.statement("remove_number", DELETE_NUMBER),
+            assign: templates.statement("assign", ASSIGN),
+            unassign: templates.statement("unassign", UNASSIGN),
+            change_page: templates.statement("change_page", CHANGE_PAGE),
+            own_written: templates.statement("own_change", dialect.own_written),
+            newest_written: templates.statement("newest_change", dialect.newest_written),
+            claim: templates.statement("claim_key", CLAIM),
+            earlier: templates.statement("claimed_key", EARLIER),
+            forget_answer: templates.statement("forget_key", FORGET_ANSWER),
+            forget_answers: templates.statement("forget_keys", FORGET_ANSWERS).in_passing(),
+        }
+    }
+}
+
+/// What the parts of these statements are. `{seen}`: whose numbers are seen.
+pub(in crate::store::sql) const EDIT_PARTS: &[(&str, &str)] = &[
+    ("{config_seen}", CONFIG_IS_SEEN),
+    ("{seen}", SEEN),
+    // However the rules spell the id; an index on the same expression serves.
+    ("{config_key}", "replace(lower(trim(n.rules ->> 'livekit_config', '{}')), '-', '')"),
+    ("{config_name}", "case when octet_length(c.name) <= 4096 then c.name else '' end"),
+];
+
+const SEEN: &str = "n.tenant_id is not null and octet_length({digits}) <= 64
+        and ($1 is null or n.tenant_id in ({listed_1}))
+        and ($2 is null or exists (
+            select 1 from {texts_2} where substr({digits}, 1, length(p.value)) = p.value
+        ))";
+
+/// Configs belong to no tenant: who is limited sees those that numbers of his use.
+const CONFIG_IS_SEEN: &str = "($1 is null and $2 is null or exists (
+            select 1 from {schema}.voice_agent_numbers as n
+            where {config_key} = {key_of_config} and {seen}
+        ))";
+
+const NUMBER_PAGE: &str = "
+    select {number_columns}
+    from {schema}.voice_agent_numbers as n
+    where {seen}
+        and ($3 is null or {config_key} = $3)
+        and ($4 is null or {digits} >= $4)
+        and ($5 is null or {digits} < $5)
+        and ($6 is null or case when {config_key} is null then 0 else 1 end = $6)
+        and ($7 is null or ({digits}, n.id) > ($7, $8))
+    order by {digits}, n.id
+    limit $9";
+
+/// In the order of ids, so that two who lock several rows do not wait for each other.
+const NUMBERS_WITH: &str = "
+    select {number_columns}
+    from {schema}.voice_agent_numbers as n
+    where n.id in ({listed_3}) and {seen}
+    order by n.id";
+
+const CONFIG_PAGE: &str = "
+    select {config_columns}
+    from {schema}.voice_agent_livekit as c
+    where {config_seen}
+        and ($3 is null or lower(c.name) like $3 escape '\\')
+        and ($4 is null or ({config_name}, c.id) > ($4, $5))
+    order by {config_name}, c.id
+    limit $6";
+
+const CONFIG_SEEN: &str = "
+    select {config_columns}
+    from {schema}.voice_agent_livekit as c
+    where c.id = $3 and {config_seen}";
+
+const LOCKED_CONFIG: &str = "
+    select {config_columns}
+    from {schema}.voice_agent_livekit as c
+    where c.id = $1 {to_write_config}";
+
+const INSERT_CONFIG: &str = "
+    insert into {schema}.voice_agent_livekit
+        (id, name, description, livekit_url, livekit_api_key, livekit_api_secret, trunk_id, worker_name)
+    values ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+/// Adds nothing where the number is there: an adopted table has no index that would refuse it.
+const INSERT_NUMBER: &str = "
+    insert into {schema}.voice_agent_numbers (id, {new_number_columns})
+    select $1, $2, $3, $4, $5, $6
+    where not exists (
+        select 1 from {schema}.voice_agent_numbers where {digits} = $7 and tenant_id = $2
+    )";
+
+/// Rules that are not changed are not written: of long ones more stands there than was read.
+const UPDATE_NUMBER: &str = "
+    update {schema}.voice_agent_numbers set provider = $2 where id = $1";
+
+const UPDATE_RULES: &str = "
+    update {schema}.voice_agent_numbers set provider = $2, rules = $3 where id = $1";
+
+const DELETE_NUMBER: &str = "delete from {schema}.voice_agent_numbers where id = $1";
+
+const ASSIGN: &str = "
+    update {schema}.voice_agent_numbers set rules = {rules_with_2} where id in ({listed_1})";
+
+const UNASSIGN: &str = "
+    update {schema}.voice_agent_numbers set rules = {rules_without} where id in ({listed_1})";
+
+/// A text of any length is cut before it leaves the database.
+const CHANGE_PAGE: &str = "
+    select seq, changed_at, substr(actor, 1, 255) as actor, {login} as login, entity,
+        substr(operation, 1, 64) as operation, substr(fields, 1, 1024) as fields, config_id, tenant_id,
+        substr(digits, 1, 64) as digits
+    from {schema}.voice_agent_changes
+    where seq < $1
+    order by seq desc
+    limit $2";
+
+const CLAIM: &str = "
+    insert into {schema}.trunkline_idempotency (client_id, key, asked, answer)
+    values ($1, $2, $3, $4)
+    on conflict (client_id, key) do nothing";
+
+const EARLIER: &str = "
+    select asked, answer from {schema}.trunkline_idempotency where client_id = $1 and key = $2";
+
+const FORGET_ANSWER: &str = "
+    delete from {schema}.trunkline_idempotency
+    where client_id = $1 and key = $2 and {answer_age} > 86400";
+
+const FORGET_ANSWERS: &str =
+    "delete from {schema}.trunkline_idempotency where {answer_age} > 86400";

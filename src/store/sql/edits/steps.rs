@@ -1,0 +1,91 @@
+//! The steps that edits are made of, each in the transaction of its edit.
+
+use uuid::Uuid;
+
+use super::{list, seen_by};
+use crate::number::ConfigId;
+use crate::store::edits::{Claim, EarlierAnswer, Edited, Whose, Written};
+use crate::store::record::Record;
+use crate::store::sql::SqlStore;
+use crate::store::sql::read::{read_config, read_number};
+use crate::store::transaction::Transaction;
+use crate::store::{Config, Number, StoreError};
+
+/// The steps that edits are made of.
+pub(super) trait Steps: SqlStore {
+    /// Takes a key, or tells what was answered to it before.
+    async fn claim(
+        &self,
+        transaction: &mut Transaction<Self::Session>,
+        claim: Option<Claim<'_>>,
+    ) -> Result<Option<EarlierAnswer>, StoreError> {
+        let Some(Claim { client, key, asked, answer }) = claim else { return Ok(None) };
+        let statements = &self.statements().editing;
+        transaction.write(&statements.forget_answer, &[client.into(), key.into()]).await?;
+        let values = [client.into(), key.into(), asked.into(), answer.into()];
+        if transaction.write(&statements.claim, &values).await? > 0 {
+            return Ok(None);
+        }
+        let earlier = |row: &_| {
+            let (asked, answer) =
+                (Record::own_text(row, "asked")?, Record::own_text(row, "answer")?);
+            Ok(EarlierAnswer { asked, answer })
+        };
+        let values = [client.into(), key.into()];
+        let earlier = transaction.read_one(&statements.earlier, &values, earlier).await?;
+        earlier.map(Some).ok_or(StoreError::Row { statement: statements.earlier.name })
+    }
+
+    async fn locked_config(
+        &self,
+        transaction: &mut Transaction<Self::Session>,
+        id: ConfigId,
+    ) -> Result<Option<Config>, StoreError> {
+        let statement = &self.statements().editing.locked_config;
+        transaction.read_one(statement, &[id.0.into()], read_config).await
+    }
+
+    async fn locked_numbers(
+        &self,
+        transaction: &mut Transaction<Self::Session>,
+        whose: &Whose,
+        ids: &[Uuid],
+    ) -> Result<Vec<Number>, StoreError> {
+        let statement = &self.statements().editing.locked_numbers;
+        let [tenants, prefixes] = seen_by(whose);
+        transaction.read(statement, &[tenants, prefixes, list(ids)], read_number).await
+    }
+
+    /// Whether a config may stand in the rules of a number. Until the end of the transaction nobody
+    /// removes it.
+    async fn may_name(
+        &self,
+        transaction: &mut Transaction<Self::Session>,
+        whose: &Whose,
+        config: Option<ConfigId>,
+    ) -> Result<bool, StoreError> {
+        let Some(id) = config else { return Ok(true) };
+        let [tenants, prefixes] = seen_by(whose);
+        let statement = &self.statements().editing.named_config;
+        let values = [tenants, prefixes, id.0.into()];
+        let found = transaction.read_one(statement, &values, |row: &_| Record::own_id(row, "id"));
+        Ok(found.await?.is_some())
+    }
+
+    /// Commits, and says which change it was.
+    async fn done(
+        &self,
+        mut transaction: Transaction<Self::Session>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().editing.own_written;
+        let written = transaction.read_one(statement, &[], read_written).await?;
+        transaction.commit().await?;
+        Ok(Edited::Done(written))
+    }
+}
+
+impl<S: SqlStore> Steps for S {}
+
+pub(super) fn read_written(row: &impl Record) -> Result<Written, sqlx::Error> {
+    Ok(Written { seq: row.own_int("seq")?, place: row.own_int("place")? })
+}
