@@ -19,6 +19,8 @@ pub mod livekit;
 mod metrics;
 mod outcome;
 mod placed;
+#[cfg(feature = "server")]
+pub(crate) mod recorded;
 mod report;
 mod request;
 mod trunk_key;
@@ -158,7 +160,12 @@ impl Dispatcher {
         request: &CallRequest,
         room_made: impl Fn(&Call) + Sync,
     ) -> Report {
-        let report = self.call_with_gate(request, None, &OnRoomMade(room_made)).await;
+        self.call_through(request, &OnRoomMade(room_made)).await
+    }
+
+    /// Places a call through a gate of its own.
+    pub(crate) async fn call_through(&self, request: &CallRequest, gate: &impl DialGate) -> Report {
+        let report = self.call_with_gate(request, None, gate).await;
         self.metrics.ended(&report);
         report
     }

@@ -5,6 +5,8 @@
 
 mod access;
 mod asking;
+#[cfg(all(feature = "dispatch", feature = "server"))]
+mod calls;
 #[cfg(feature = "server")]
 mod edits;
 mod error;
@@ -42,6 +44,8 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use self::access::{Access, Grants, Inspection, MissingGrant};
+#[cfg(all(feature = "dispatch", feature = "server"))]
+pub(crate) use self::calls::{CallAttempt, CallRow, CallRows, CallState, NewCall};
 #[cfg(feature = "server")]
 pub(crate) use self::edits::{
     ChangeRow, Claim, ConfigFilter, EarlierAnswer, EditStore, Edited, NumberFilter, Whose, Written,

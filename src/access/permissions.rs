@@ -38,11 +38,13 @@ pub enum Scope {
     EditNumbers,
     /// Reading of the fleet: nodes, keys, settings, changes.
     Fleet,
+    /// Placing calls, and what became of those that it placed.
+    Calls,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Tokens,
         Self::Resolve,
         Self::Route,
@@ -54,6 +56,7 @@ impl Scope {
         Self::Numbers,
         Self::EditNumbers,
         Self::Fleet,
+        Self::Calls,
     ];
 
     /// Its name in rows, on the command line and in errors.
@@ -71,6 +74,7 @@ impl Scope {
             Self::Numbers => "numbers",
             Self::EditNumbers => "edit_numbers",
             Self::Fleet => "fleet",
+            Self::Calls => "calls",
         }
     }
 
@@ -97,7 +101,7 @@ impl fmt::Display for Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be one or more of tokens, resolve, route, secret, join, verify, configs, edit_configs, numbers, \
-     edit_numbers and fleet, separated by commas"
+     edit_numbers, fleet and calls, separated by commas"
 )]
 pub struct UnknownScope;
 

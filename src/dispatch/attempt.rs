@@ -47,7 +47,7 @@ impl Attempt<'_> {
             if !careful {
                 self.close_room(draft).await;
             }
-            let message = format!("not dialled: the journal: {error}");
+            let message = format!("not dialled, since it could not be recorded: {error}");
             return Err(Failed::new(Outcome::Unreachable, Again::Mended, message));
         }
         match self.send_and_dial(&dialled, &metadata, careful, gate, draft).await {

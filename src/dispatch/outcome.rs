@@ -75,7 +75,7 @@ impl Outcome {
 
     /// A stable word for it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Placed => "placed",
             Self::Busy => "busy",

@@ -3,17 +3,36 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::Resolver;
 use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
 use crate::server_url::AllowedHosts;
-use crate::settings::ShownSetting;
+use crate::settings::{ShownSetting, Tuning};
 use crate::store::{EditStore, OpenStore, Written};
 
 impl Resolver {
     /// The rows of its database. `None`: no database is named, or another store was given.
     pub(crate) fn edits(&self) -> Option<Arc<dyn EditStore>> {
         self.engine.database.as_ref().map(OpenStore::edits)
+    }
+
+    /// Its database. `None`: none is named, or another store was given.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn database(&self) -> Option<&OpenStore> {
+        self.engine.database.as_ref()
+    }
+
+    /// The settings that cannot change while it runs.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn tuning(&self) -> &Tuning {
+        &self.engine.tuning
+    }
+
+    /// The row of this node among the nodes, while it has one.
+    pub(crate) fn node_row(&self) -> Option<Uuid> {
+        self.engine.registration.as_ref()?.row()
     }
 
     /// The ring that opens and seals at present.
@@ -38,8 +57,7 @@ impl Resolver {
         let (Some(database), Some(feed)) = (&engine.database, &engine.feed) else {
             return WrittenSeen { applied: false, nodes: None };
         };
-        let row = engine.registration.as_ref().and_then(|registration| registration.row());
-        let here = Here { applied: feed.applied().watch(), row };
+        let here = Here { applied: feed.applied().watch(), row: self.node_row() };
         Nodes::of(database).written_seen(written, here, engine.tuning.lease).await
     }
 }

@@ -8,6 +8,7 @@
 //! POST /v1/livekit/token   the same for whoever joins a room, as LiveKit's SDKs ask for it
 //! POST /v1/tickets         what a browser asks for that with
 //! POST /v1/livekit/verify  which LiveKit config signed a token
+//! POST /v1/calls           a call, placed once
 //! GET  /v1/openapi.json    all of that, for machines
 //!      /v1/configs …       what operators edit and read; routes.rs has the tables
 //! ```
@@ -20,6 +21,8 @@
 
 mod asking;
 mod body;
+#[cfg(feature = "dispatch")]
+mod calls;
 mod configs;
 mod editing;
 mod fields;
@@ -46,6 +49,7 @@ mod tokens;
 mod verify;
 mod version;
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -79,6 +83,8 @@ use super::exporter::Exporter;
 use super::hosts::Hosts;
 use super::socket::SocketFile;
 use crate::access::Ticket;
+#[cfg(feature = "dispatch")]
+use crate::dispatch::recorded::RecordedCalls;
 use crate::resolver::Resolver;
 use crate::settings::ApiSettings;
 use crate::store::Client;
@@ -132,6 +138,9 @@ struct ApiShared {
     ids: RequestIds,
     limits: Limits,
     keys: KeysInUse,
+    /// `None`: no database keeps them.
+    #[cfg(feature = "dispatch")]
+    calls: Option<RecordedCalls>,
 }
 
 /// One of the places where it is answered.
@@ -176,7 +185,17 @@ impl Api {
         let (requests, metrics) = exporter.record(|| (Requests::new(), ApiMetrics::new()));
         let ids = RequestIds::new();
         let (limits, keys) = (Limits::new(settings.rate), KeysInUse::default());
-        let shared = Arc::new(ApiShared { resolver, users, requests, metrics, ids, limits, keys });
+        let shared = Arc::new(ApiShared {
+            #[cfg(feature = "dispatch")]
+            calls: RecordedCalls::of(&resolver),
+            resolver,
+            users,
+            requests,
+            metrics,
+            ids,
+            limits,
+            keys,
+        });
         Ok(Some(Self { listeners, shared, hosts }))
     }
 
@@ -194,7 +213,8 @@ impl Api {
     /// [`GRACE`] at the most. The file of the socket goes with it.
     pub async fn serve(self, stop: CancellationToken) {
         let Self { listeners, shared, hosts } = self;
-        join_all(listeners.into_iter().map(|bound| {
+        let upkeep = Arc::clone(&shared);
+        let answering = join_all(listeners.into_iter().map(|bound| {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             let hosts = &hosts;
             async move {
@@ -211,8 +231,22 @@ impl Api {
                     }
                 }
             }
-        }))
-        .await;
+        }));
+        tokio::select! {
+            _ = answering => {}
+            never = upkeep.keep() => match never {},
+        }
+    }
+}
+
+impl ApiShared {
+    /// Removes what has been kept for long enough, for as long as it is polled.
+    async fn keep(&self) -> Infallible {
+        #[cfg(feature = "dispatch")]
+        if let Some(calls) = &self.calls {
+            return calls.prune().await;
+        }
+        std::future::pending().await
     }
 }
 
@@ -304,6 +338,11 @@ impl Place {
             Operation::Verify => verify::answer(&asking, &body).await.map(Reply::from),
             Operation::Configs(operation) => {
                 configs::answer(operation, &asking, &question, &self.shared.keys).await
+            }
+            #[cfg(feature = "dispatch")]
+            Operation::Calls(operation) => {
+                let (keys, calls) = (&self.shared.keys, self.shared.calls.as_ref());
+                calls::answer(operation, &asking, &question, keys, calls).await
             }
             Operation::Numbers(operation) => {
                 numbers::answer(operation, &asking, &question, &self.shared.keys).await

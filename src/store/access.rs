@@ -12,6 +12,8 @@ pub enum Access {
     Node,
     /// Edits for clients of the API, beside what a service does.
     EditingService,
+    /// Places calls for clients of the API, beside what a service does.
+    CallingService,
 }
 
 impl Access {
@@ -26,6 +28,9 @@ impl Access {
                 ("update", &[CONFIGS, NUMBERS]),
                 ("delete", &[CONFIGS, NUMBERS]),
             ],
+            Self::CallingService => {
+                &[("select", CALLS), ("insert", CALLS), ("update", CALLS), ("delete", CALLS)]
+            }
             Self::EditingService => &[
                 ("insert", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
                 ("update", &[CONFIGS, NUMBERS]),
@@ -50,6 +55,8 @@ pub struct Grants {
     pub prune: bool,
     /// Whether the service is to edit configs and numbers for clients of the API, too.
     pub edit: bool,
+    /// Whether the service is to place calls for clients of the API, too.
+    pub calls: bool,
 }
 
 /// How the tables look to the role that asks, by the catalogue of Postgres.
@@ -136,6 +143,7 @@ pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
+const CALLS: &[&str] = &["trunkline_calls"];
 pub(super) const CHANGES: &str = "voice_agent_changes";
 const NODES: &[&str] = &["trunkline_nodes"];
 pub(super) const BOOK: &str = "trunkline_migrations";

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(all(feature = "dispatch", feature = "server"))]
+use super::CallRows;
 #[cfg(feature = "server")]
 use super::EditStore;
 #[cfg(feature = "postgres")]
@@ -134,6 +136,17 @@ impl OpenStore {
 
     /// The rows of its nodes.
     pub(crate) fn node_rows(&self) -> Arc<dyn NodeRows> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// The rows of calls.
+    #[cfg(all(feature = "dispatch", feature = "server"))]
+    pub(crate) fn call_rows(&self) -> Arc<dyn CallRows> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Arc::clone(store) as _,

@@ -7,6 +7,8 @@
 
 mod admin;
 mod answering;
+#[cfg(all(feature = "dispatch", feature = "server"))]
+mod calls;
 mod change_log;
 mod clients;
 #[cfg(feature = "server")]
@@ -19,6 +21,8 @@ pub(super) use self::change_log::read_change;
 
 use self::admin::Administering;
 use self::answering::Answering;
+#[cfg(all(feature = "dispatch", feature = "server"))]
+use self::calls::Calls;
 use self::change_log::{CHANGE_COLUMNS, Logging};
 use self::clients::Clients;
 #[cfg(feature = "server")]
@@ -76,6 +80,8 @@ pub(super) struct Statements {
     clients: Clients,
     #[cfg(feature = "server")]
     editing: EditingStatements,
+    #[cfg(all(feature = "dispatch", feature = "server"))]
+    calls: Calls,
 }
 
 impl Statements {
@@ -89,6 +95,8 @@ impl Statements {
             clients: Clients::new(templates),
             #[cfg(feature = "server")]
             editing: EditingStatements::new(templates, dialect),
+            #[cfg(all(feature = "dispatch", feature = "server"))]
+            calls: Calls::new(templates),
         }
     }
 }

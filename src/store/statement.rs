@@ -75,7 +75,7 @@ impl Templates {
 /// A value that a statement is asked with.
 pub(super) enum Value<'v> {
     Text(Option<Cow<'v, str>>),
-    Id(Uuid),
+    Id(Option<Uuid>),
     Int(Option<i64>),
     Real(f64),
     Bool(bool),
@@ -107,6 +107,12 @@ impl<'v> From<Option<&'v str>> for Value<'v> {
 
 impl From<Uuid> for Value<'_> {
     fn from(id: Uuid) -> Self {
+        Self::Id(Some(id))
+    }
+}
+
+impl From<Option<Uuid>> for Value<'_> {
+    fn from(id: Option<Uuid>) -> Self {
         Self::Id(id)
     }
 }

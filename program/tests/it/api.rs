@@ -1,5 +1,6 @@
 //! The API as programs in other languages meet it: a real daemon, over TCP and over its socket.
 
+mod calls;
 mod clients;
 mod configs;
 mod document;
@@ -38,7 +39,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet",
+    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,calls",
     "--room",
     "*",
     "--sip-call",
@@ -92,6 +93,12 @@ impl Site {
 
     fn daemon(&self) -> Daemon {
         Daemon::start(&self.program)
+    }
+
+    /// Another one, with a socket of its own.
+    fn daemon_elsewhere(&self) -> Daemon {
+        let socket = self.folder.path().join("other.sock");
+        Daemon::start(&self.program.clone().with("HTTP_SOCKET", socket.to_str().unwrap()))
     }
 }
 

@@ -270,7 +270,7 @@ impl From<StoreError> for Problem {
             StoreError::Refused { ref code, .. } if code == "42501" => {
                 let message = "the database role of this daemon may not do this".to_owned();
                 unavailable("database_role_may_not", message)
-                    .hint("`trunkline db grants --edit` prints what it must be granted")
+                    .hint("`trunkline db grants --edit --calls` prints what it must be granted")
             }
             StoreError::Refused { ref code, .. } if READ_ONLY.contains(&code.as_str()) => {
                 let message = "this daemon's database can only be read".to_owned();

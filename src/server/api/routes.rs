@@ -71,6 +71,8 @@ pub(super) enum Operation {
     OpenApi,
     Configs(configs::Operation),
     Numbers(numbers::Operation),
+    #[cfg(feature = "dispatch")]
+    Calls(super::calls::Operation),
     Fleet(fleet::Operation),
 }
 
@@ -100,10 +102,17 @@ pub(super) fn find<'p>(
 
 /// Every route.
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
-    TABLES.into_iter().flatten()
+    TABLES.iter().copied().flatten()
 }
 
-const TABLES: [&[Route]; 4] = [ROUTES, configs::ROUTES, numbers::ROUTES, fleet::ROUTES];
+const TABLES: &[&[Route]] = &[
+    ROUTES,
+    configs::ROUTES,
+    numbers::ROUTES,
+    fleet::ROUTES,
+    #[cfg(feature = "dispatch")]
+    super::calls::ROUTES,
+];
 
 /// What of a template stands for a segment.
 const ID: &str = "{id}";

@@ -10,7 +10,7 @@ impl PostgresStore {
     /// need. Each may be repeated.
     #[must_use]
     pub fn grants(&self, grants: &Grants) -> String {
-        let Grants { service, editor, prune, edit } = grants;
+        let Grants { service, editor, prune, edit, calls } = grants;
         let missing: String = [service, editor].map(|role| role_unless_there(role)).concat();
         let service_may = self.granted(service, Access::Service);
         let listed = self.granted_on_tables(service, Access::Node);
@@ -23,19 +23,19 @@ impl PostgresStore {
         } else {
             String::new()
         };
-        let editing = if *edit {
-            let granted = self.granted_on_tables(service, Access::EditingService);
-            format!("-- It edits for clients of the API.\n{granted}")
-        } else {
-            String::new()
+        let also = |is_wanted: bool, what: &str, access| {
+            let granted = is_wanted.then(|| self.granted_on_tables(service, access));
+            granted.map(|granted| format!("-- It {what} for clients of the API.\n{granted}"))
         };
+        let editing = also(*edit, "edits", Access::EditingService).unwrap_or_default();
+        let calling = also(*calls, "places calls", Access::CallingService).unwrap_or_default();
         let editor_may = self.granted(editor, Access::Editor);
         format!(
             "-- A role that is made here cannot log in yet: alter role … login password '…'\n\
              do $trunkline$ begin\n{missing}end $trunkline$;\n\
              \n-- The service: it resolves, and hears changes. LISTEN takes no right.\n{service_may}\
              -- It is listed among the nodes.\n{listed}\
-             {pruning}{editing}\
+             {pruning}{editing}{calling}\
              \n-- Who edits. The triggers write the change log as their owner.\n{editor_may}"
         )
     }

@@ -74,7 +74,8 @@ impl PostgresStore {
             (&grants.editor, Access::Editor),
         ];
         let editing = grants.edit.then_some((&grants.service, Access::EditingService));
-        for (role, access) in roles.into_iter().chain(editing) {
+        let calling = grants.calls.then_some((&grants.service, Access::CallingService));
+        for (role, access) in roles.into_iter().chain(editing).chain(calling) {
             let inspection = Inspection {
                 role: quoted(role),
                 encrypted: None,

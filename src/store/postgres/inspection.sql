@@ -5,7 +5,7 @@ with ours as (
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname = {schema_text} and relname in ('voice_agent_livekit', 'voice_agent_numbers',
         'voice_agent_changes', 'trunkline_migrations', 'trunkline_nodes', 'trunkline_clients',
-        'trunkline_idempotency')
+        'trunkline_idempotency', 'trunkline_calls')
 ), columns (name) as (
     select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
         'livekit_api_secret', 'trunk_id', 'worker_name', 'created_at', 'updated_at', 'tenant_id',
@@ -13,7 +13,8 @@ with ours as (
         'operation', 'fields', 'config_id', 'digits', 'version', 'host', 'program', 'keys', 'settings',
         'hearing', 'lease', 'max_stale', 'applied', 'cached', 'refreshes', 'started_at', 'refreshed_at',
         'token_hash', 'scopes', 'grants', 'expires_at', 'revoked_at',
-        'client_id', 'key', 'asked', 'answer', 'answered_at'])
+        'client_id', 'key', 'asked', 'answer', 'answered_at', 'idempotency_key', 'body_hash', 'caller',
+        'state', 'claim', 'node', 'callee', 'room', 'outcome', 'dialled_at', 'ended_at'])
 )
 select 'schema' as place, 'usage' as privilege,
     has_schema_privilege(cast($1 as name), oid, 'usage') as held

@@ -24,6 +24,9 @@ pub(crate) struct Granting {
     /// Let the service edit configs and numbers, too, for clients of its API
     #[arg(long)]
     edit: bool,
+    /// Let the service place calls, too, for clients of its API
+    #[arg(long)]
+    calls: bool,
     /// Run the statements, as the owner of the tables
     #[arg(long)]
     apply: bool,
@@ -31,14 +34,14 @@ pub(crate) struct Granting {
 
 impl Granting {
     pub(super) async fn run(self, context: &Context, database: &OpenStore) -> Done {
-        let Self { service, editor, prune, edit, apply } = self;
+        let Self { service, editor, prune, edit, calls, apply } = self;
         if service == editor {
             let message = "service and editor must be two roles";
             return Err(Failure::usage("one_role", message).hint(
                 "one role for both can do all that either can: use the owner of the tables",
             ));
         }
-        let grants = Grants { service, editor, prune, edit };
+        let grants = Grants { service, editor, prune, edit, calls };
         let Some(sql) = database.grants(&grants) else {
             let message = "SQLite has no roles: whoever may write the file may edit";
             return Err(Failure::usage("no_roles", message)

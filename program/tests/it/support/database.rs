@@ -71,6 +71,20 @@ impl TestDatabase {
         settings(&self.url, variables)
     }
 
+    /// The one value that a query gives, as text.
+    pub async fn value(&self, query: &str) -> String {
+        let query = format!("select cast(({query}) as text)");
+        match self.kind {
+            Kind::Postgres => super::postgres::psql(&self.url, &query),
+            Kind::Sqlite => {
+                use sqlx::{AssertSqlSafe, Connection};
+                let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                let value = sqlx::query_scalar(AssertSqlSafe(query));
+                value.fetch_one(&mut connection).await.unwrap()
+            }
+        }
+    }
+
     /// Runs SQL in a session of its own, as an operator would by hand.
     pub async fn sql(&self, statement: &str) {
         match self.kind {

@@ -1,0 +1,3 @@
+-- The record of calls goes. Calls that are in the air go on.
+
+drop table trunkline_calls;

@@ -1,0 +1,263 @@
+//! Calls that a client places through a daemon: each once, whatever is asked twice, whoever leaves and
+//! whichever node goes.
+
+use serde_json::{Value, json};
+use trunkline::KeyRing;
+use trunkline::store::NewNumber;
+
+use super::{Daemon, Request, Site, TENANT, refused, status_and_body};
+use crate::support::caller;
+use crate::support::database::{BOTH, Kind};
+use crate::support::eventually;
+use crate::support::http::Message;
+use crate::support::livekit::config_on;
+use crate::support::standin::{FarEnd, StandIn};
+
+const KEY: (&str, &str) = ("APIstandin", "canary-of-the-stand-in-0123456789-0123456789");
+const FROM: &str = "+971500000007";
+const TO: &str = "+919876543210";
+
+/// A site whose number calls through a stand-in, and a client that may call.
+struct Lab {
+    site: Site,
+    stand_in: StandIn,
+    token: String,
+}
+
+impl Lab {
+    async fn new(kind: Kind) -> Self {
+        let site = Site::new(kind).await;
+        let stand_in = StandIn::start(&[KEY]).await;
+        stand_in.trunk("ST_own", &["*"]);
+        let ring = KeyRing::parse(&site.program.variable("LIVEKIT_SECRET_ENCRYPTION_KEY")).unwrap();
+        let store = site.database.store();
+        let config = config_on(&ring, &stand_in.url(), KEY, "calls");
+        let id = store.create_config(&config).await.unwrap();
+        let rules = json!({"livekit_config": id, "outbound_trunk_id": "ST_own"});
+        let number = NewNumber { caller: caller(1, 7), provider: None, rules };
+        store.add_number(&number).await.unwrap();
+        let token = site.client("dialler", &["--tenant", TENANT, "--may", "calls"]);
+        Self { site, stand_in, token }
+    }
+
+    /// A request for a call that the daemon dials.
+    fn call(&self, key: &str) -> Request {
+        self.call_of(key, &json!({"from": FROM, "to": TO, "dial": "engine", "ringing": 20}))
+    }
+
+    fn call_of(&self, key: &str, body: &Value) -> Request {
+        self.signed(Request::post("/v1/calls", body)).with("idempotency-key", key)
+    }
+
+    fn signed(&self, request: Request) -> Request {
+        request.with("authorization", &format!("Bearer {}", self.token))
+    }
+
+    async fn look(&self, daemon: &Daemon, id: &str) -> Message {
+        daemon.send(self.signed(Request::get(&format!("/v1/calls/{id}")))).await
+    }
+
+    async fn end(&self, daemon: &Daemon, id: &str) -> Message {
+        let request = Request::post(&format!("/v1/calls/{id}/end"), &json!({}));
+        daemon.send(self.signed(request)).await
+    }
+
+    /// The one call that there is: its id and state.
+    async fn the_call(&self) -> (String, String) {
+        let id = match self.site.database.kind {
+            Kind::Postgres => "cast(id as text)",
+            Kind::Sqlite => "lower(hex(id))",
+        };
+        let text = self.site.database.value(&format!("select {id} from trunkline_calls")).await;
+        let state = self.site.database.value("select state from trunkline_calls").await;
+        (uuid::Uuid::parse_str(&text).unwrap().to_string(), state)
+    }
+}
+
+fn outcome(message: &Message) -> (u16, String, bool) {
+    let (status, body) = status_and_body(message);
+    let outcome = body["outcome"].as_str().unwrap_or_default().to_owned();
+    (status, outcome, message.header("idempotency-replayed") == Some("true"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_calls_once_and_is_answered_the_same_by_every_node() {
+    for kind in BOTH {
+        let lab = Lab::new(kind).await;
+        lab.stand_in.at(TO, FarEnd::Answers);
+        let (one, two) = (lab.site.daemon(), lab.site.daemon_elsewhere());
+        let first = one.send(lab.call("a")).await;
+        assert_eq!(outcome(&first), (201, "placed".into(), false), "{first:?}");
+        for daemon in [&one, &two] {
+            let again = daemon.send(lab.call("a")).await;
+            assert_eq!(outcome(&again), (201, "placed".into(), true));
+            let [first, again] = [&first, &again].map(|told| status_and_body(told).1);
+            assert_eq!(first, again);
+        }
+        assert_eq!(lab.stand_in.dialled().len(), 1, "{kind:?}");
+        let location = first.header("location").unwrap();
+        let (_, body) = status_and_body(&first);
+        assert_eq!(location, format!("/v1/calls/{}", body["id"].as_str().unwrap()));
+        let looked = lab.look(&two, body["id"].as_str().unwrap()).await;
+        assert_eq!(status_and_body(&looked), (200, body));
+        // Something else under that key, and no key at all.
+        let other = lab.call_of("a", &json!({"from": FROM, "to": "+919876543211"}));
+        refused(&one.send(other).await, 422, "key_reused");
+        let none = lab.signed(Request::post("/v1/calls", &json!({"from": FROM, "to": TO})));
+        refused(&one.send(none).await, 400, "idempotency_key_missing");
+        assert_eq!(lab.stand_in.dialled().len(), 1, "{kind:?}");
+        let second = one.send(lab.call("b")).await;
+        assert_eq!(outcome(&second), (201, "placed".into(), false));
+        assert_eq!(lab.stand_in.dialled().len(), 2, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_goes_on_when_its_client_leaves_and_is_ended_by_it() {
+    let lab = Lab::new(Kind::Postgres).await;
+    lab.stand_in.at(TO, FarEnd::Rings);
+    let daemon = lab.site.daemon();
+    {
+        let leaving = std::pin::pin!(daemon.send(lab.call("a")));
+        let rings = eventually("it rings", async || lab.stand_in.ringing() == 1);
+        futures_util::future::select(leaving, std::pin::pin!(rings)).await;
+    }
+    let (id, state) = lab.the_call().await;
+    assert_eq!(state, "dialling");
+    refused(&daemon.send(lab.call("a")).await, 409, "request_running");
+    assert_eq!(status_and_body(&lab.look(&daemon, &id).await).1["state"], "dialling");
+    assert_eq!(status_and_body(&lab.end(&daemon, &id).await).0, 200);
+    let ended = async || {
+        let body = status_and_body(&lab.look(&daemon, &id).await).1;
+        body["state"] == "ended" && body["outcome"] == "cancelled"
+    };
+    eventually("it has ended", ended).await;
+    refused(&lab.end(&daemon, &id).await, 409, "room_gone");
+    assert_eq!(lab.stand_in.dialled().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_node_was_killed_is_in_doubt_and_never_dialled_again() {
+    for kind in BOTH {
+        let lab = Lab::new(kind).await;
+        lab.stand_in.at(TO, FarEnd::Rings);
+        let (one, two) = (lab.site.daemon(), lab.site.daemon_elsewhere());
+        eventually("it is listed", async || {
+            lab.site.database.value("select count(*) from trunkline_nodes").await == "2"
+        })
+        .await;
+        {
+            let asking = std::pin::pin!(one.send(lab.call("a")));
+            let rings = eventually("it rings", async || lab.stand_in.ringing() == 1);
+            futures_util::future::select(asking, std::pin::pin!(rings)).await;
+        }
+        drop(one);
+        let (id, _) = lab.the_call().await;
+        // Its node may still be there.
+        refused(&two.send(lab.call("a")).await, 409, "request_running");
+        let gone = "delete from trunkline_nodes where id = (select node from trunkline_calls)";
+        lab.site.database.sql(gone).await;
+        let told = two.send(lab.call("a")).await;
+        assert_eq!(outcome(&told), (201, "in_doubt".into(), true), "{told:?}");
+        let (_, body) = status_and_body(&lab.look(&two, &id).await);
+        assert_eq!((&body["state"], &body["outcome"]), (&json!("ended"), &json!("in_doubt")));
+        assert_eq!(outcome(&two.send(lab.call("a")).await).1, "in_doubt");
+        assert_eq!(lab.stand_in.dialled().len(), 1, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_only_accepted_is_placed_by_who_is_asked_next_and_by_nobody_else() {
+    for kind in BOTH {
+        let lab = Lab::new(kind).await;
+        lab.stand_in.at(TO, FarEnd::Answers);
+        let daemon = lab.site.daemon();
+        assert_eq!(outcome(&daemon.send(lab.call("a")).await).1, "placed");
+        // As if its node had been killed before it dialled.
+        let node = match kind {
+            Kind::Postgres => "gen_random_uuid()",
+            Kind::Sqlite => "randomblob(16)",
+        };
+        let back = format!(
+            "update trunkline_calls set state = 'accepted', outcome = null, answer = null, node = {node}"
+        );
+        lab.site.database.sql(&back).await;
+        let both = tokio::join!(daemon.send(lab.call("a")), daemon.send(lab.call("a")));
+        let placed = [&both.0, &both.1].into_iter().filter(|told| told.word() == "201").count();
+        assert!(placed >= 1, "{both:?}");
+        assert_eq!(lab.stand_in.dialled().len(), 2, "{kind:?}");
+    }
+}
+
+/// Its row is what keeps a call from being dialled twice. So without it nobody is called.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_called_where_it_cannot_be_written_down() {
+    let lab = Lab::new(Kind::Postgres).await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let daemon = lab.site.daemon();
+    let refuse = "create function refuse() returns trigger language plpgsql as
+        $$ begin raise 'no'; end $$;
+        create trigger refuse before update on trunkline_calls
+        for each row when (new.state = 'dialling') execute function refuse()";
+    lab.site.database.sql(refuse).await;
+    let told = daemon.send(lab.call("a")).await;
+    assert_eq!(outcome(&told), (201, "unreachable".into(), false), "{told:?}");
+    assert!(lab.stand_in.dialled().is_empty() && lab.stand_in.rooms().is_empty());
+    lab.site.database.sql("drop trigger refuse on trunkline_calls").await;
+    lab.site.database.sql("alter table trunkline_calls rename to elsewhere").await;
+    assert_eq!(daemon.send(lab.call("b")).await.word(), "503");
+    assert!(lab.stand_in.dialled().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_sees_no_call_of_another_one_and_calls_from_no_other_number() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let daemon = lab.site.daemon();
+    let told = daemon.send(lab.call("a")).await;
+    let id = status_and_body(&told).1["id"].as_str().unwrap().to_owned();
+    let other = lab.site.client("other", &["--tenant", TENANT, "--may", "calls"]);
+    let signed = |request: Request| request.with("authorization", &format!("Bearer {other}"));
+    let look = Request::get(&format!("/v1/calls/{id}"));
+    refused(&daemon.send(signed(look.clone())).await, 404, "call_not_found");
+    let end = Request::post(&format!("/v1/calls/{id}/end"), &json!({}));
+    refused(&daemon.send(signed(end)).await, 404, "call_not_found");
+    // Its own key of that name is another one.
+    let own = signed(lab.call("a"));
+    assert_eq!(outcome(&daemon.send(own).await), (201, "placed".into(), false));
+    let elsewhere =
+        lab.call_of("c", &json!({"tenant": super::OTHER_TENANT, "from": FROM, "to": TO}));
+    refused(&daemon.send(elsewhere).await, 403, "tenant_not_allowed");
+    let mute = lab.site.client("mute", &["--tenant", TENANT, "--may", "route"]);
+    let asked = lab.call("d").with("authorization", &format!("Bearer {mute}"));
+    refused(&daemon.send(asked).await, 403, "scope_missing");
+    assert_eq!(lab.stand_in.dialled().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rules_of_the_number_hold_and_what_is_wrong_is_told_before_anybody_is_called() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let daemon = lab.site.daemon();
+    let body = |more: Value| {
+        let mut body = json!({"from": FROM, "to": TO});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    for (more, code) in [
+        (json!({"job": "a/b"}), "call_malformed"),
+        (json!({"fields": {"call_mode": "x"}}), "call_malformed"),
+        (json!({"ringing": 20}), "field_malformed"),
+        (json!({"dial": "engine", "ringing": 121}), "field_malformed"),
+        (json!({"dial": "engine", "ringing": 0}), "field_malformed"),
+        (json!({"dial": null, "wait": true}), "field_malformed"),
+        (json!({"dial": "engine", "longest": 86_401}), "field_malformed"),
+        (json!({"dial": "nobody"}), "field_malformed"),
+        (json!({"too": "+1"}), "field_unknown"),
+    ] {
+        refused(&daemon.send(lab.call_of("a", &body(more))).await, 400, code);
+    }
+    let nobody = json!({"from": FROM, "to": "12", "dial": "engine"});
+    let told = daemon.send(lab.call_of("b", &nobody)).await;
+    assert_eq!(outcome(&told), (201, "not_allowed".into(), false), "{told:?}");
+    assert!(lab.stand_in.dialled().is_empty() && lab.stand_in.rooms().is_empty());
+}

@@ -1,0 +1,132 @@
+//! Calls that clients place through a daemon, each with a row from before it was dialled.
+//!
+//! ```text
+//! accepted --dial--> dialling --end--> ended
+//!    |  '--take over--> accepted (another claim)
+//!    '----------------- end ---------> ended
+//! ```
+//!
+//! **Invariant:** a call is dialled only by the attempt whose claim its row has, and only while it is
+//! `accepted`. So it is dialled once.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::number::{Caller, ConfigId, E164};
+
+/// A call that is asked for.
+pub(crate) struct NewCall<'c> {
+    pub(crate) id: Uuid,
+    /// Who asks.
+    pub(crate) client: Uuid,
+    /// His word for this question: the same one is the same call.
+    pub(crate) key: &'c str,
+    /// The SHA-256 of what he asks, in hex.
+    pub(crate) body: &'c str,
+    pub(crate) caller: Caller,
+    pub(crate) attempt: CallAttempt,
+}
+
+/// An attempt to place a call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CallAttempt {
+    /// A random word that tells it from every other one.
+    pub(crate) claim: Uuid,
+    /// The row of the node that makes it.
+    pub(crate) node: Option<Uuid>,
+    /// How long it takes at the most.
+    pub(crate) within: Duration,
+}
+
+/// The row of a call.
+#[derive(Debug, Clone)]
+pub(crate) struct CallRow {
+    pub(crate) id: Uuid,
+    pub(crate) body: String,
+    pub(crate) state: CallState,
+    pub(crate) claim: Uuid,
+    /// Whether it has not ended, and never will by itself: its node is gone, or its time is over.
+    pub(crate) is_abandoned: bool,
+    pub(crate) room: Option<String>,
+    pub(crate) config: Option<ConfigId>,
+    /// What was answered, as JSON.
+    pub(crate) answer: Option<String>,
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallState {
+    /// Nobody was called yet.
+    Accepted,
+    /// Somebody may have been called.
+    Dialling,
+    /// Its outcome is known.
+    Ended,
+}
+
+impl CallState {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Dialling => "dialling",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// A word that is none of these may be a later version's, so nothing may be dialled.
+    pub(super) fn of(word: &str) -> Self {
+        match word {
+            "accepted" => Self::Accepted,
+            "ended" => Self::Ended,
+            _ => Self::Dialling,
+        }
+    }
+}
+
+/// The rows of calls. Each method is one statement.
+#[async_trait]
+pub(crate) trait CallRows: Send + Sync + 'static {
+    /// Begins a row. `false`: the client has one under this key.
+    async fn begin_call(&self, call: &NewCall<'_>) -> Result<bool, StoreError>;
+
+    /// The call of a client under a key of his.
+    async fn call_by_key(&self, client: Uuid, key: &str) -> Result<Option<CallRow>, StoreError>;
+
+    /// A call of a client.
+    async fn call(&self, client: Uuid, id: Uuid) -> Result<Option<CallRow>, StoreError>;
+
+    /// Goes on with a call that nobody was called for, in place of the attempt that has it. `false`: it
+    /// has not got it any more.
+    async fn take_over_call(
+        &self,
+        id: Uuid,
+        from: Uuid,
+        attempt: CallAttempt,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes down that it is about to be dialled. `false`: this attempt may not dial it.
+    async fn dial_call(
+        &self,
+        id: Uuid,
+        claim: Uuid,
+        room: &str,
+        config: Option<ConfigId>,
+        callee: E164,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes down what became of it. Of a call that was given up, its attempt still may. `false`: it
+    /// was known.
+    async fn end_call(
+        &self,
+        id: Uuid,
+        claim: Uuid,
+        outcome: &str,
+        answer: &str,
+    ) -> Result<bool, StoreError>;
+
+    /// Removes the rows of calls that are older than this.
+    async fn forget_calls(&self, older_than: Duration) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,162 @@
+//! The rows of calls. Only how times are written differs between the databases.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::Error;
+use uuid::Uuid;
+
+use super::SqlStore;
+use crate::number::{ConfigId, E164};
+use crate::store::StoreError;
+use crate::store::calls::{CallAttempt, CallRow, CallRows, CallState, NewCall};
+use crate::store::record::Record;
+use crate::store::statement::{Statement, Templates, Value};
+
+/// The statements.
+pub(super) struct Calls {
+    begin: Statement,
+    by_key: Statement,
+    by_id: Statement,
+    take_over: Statement,
+    dial: Statement,
+    end: Statement,
+    forget: Statement,
+}
+
+impl Calls {
+    pub(super) fn new(templates: &Templates) -> Self {
+        Self {
+            begin: templates.statement("begin_call", BEGIN),
+            by_key: templates.statement("call_by_key", &CALL.replace("{which}", BY_KEY)),
+            by_id: templates.statement("call", &CALL.replace("{which}", BY_ID)),
+            take_over: templates.statement("take_over_call", TAKE_OVER),
+            dial: templates.statement("dial_call", DIAL),
+            end: templates.statement("end_call", END),
+            forget: templates.statement("forget_calls", FORGET).in_passing(),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: SqlStore> CallRows for S {
+    async fn begin_call(&self, call: &NewCall<'_>) -> Result<bool, StoreError> {
+        let CallAttempt { claim, node, within } = call.attempt;
+        let values = [
+            call.id.into(),
+            call.client.into(),
+            call.key.into(),
+            call.body.into(),
+            call.caller.tenant.0.into(),
+            call.caller.number.digits().into(),
+            claim.into(),
+            node.into(),
+            Value::Real(within.as_secs_f64()),
+        ];
+        Ok(self.pool().write(&self.statements().calls.begin, &values).await? > 0)
+    }
+
+    async fn call_by_key(&self, client: Uuid, key: &str) -> Result<Option<CallRow>, StoreError> {
+        let values = [client.into(), key.into()];
+        self.pool().read_one(&self.statements().calls.by_key, &values, read_call).await
+    }
+
+    async fn call(&self, client: Uuid, id: Uuid) -> Result<Option<CallRow>, StoreError> {
+        let values = [client.into(), id.into()];
+        self.pool().read_one(&self.statements().calls.by_id, &values, read_call).await
+    }
+
+    async fn take_over_call(
+        &self,
+        id: Uuid,
+        from: Uuid,
+        CallAttempt { claim, node, within }: CallAttempt,
+    ) -> Result<bool, StoreError> {
+        let within = Value::Real(within.as_secs_f64());
+        let values = [id.into(), from.into(), claim.into(), node.into(), within];
+        Ok(self.pool().write(&self.statements().calls.take_over, &values).await? > 0)
+    }
+
+    async fn dial_call(
+        &self,
+        id: Uuid,
+        claim: Uuid,
+        room: &str,
+        config: Option<ConfigId>,
+        callee: E164,
+    ) -> Result<bool, StoreError> {
+        let config = config.map(|config| config.0);
+        let values = [id.into(), claim.into(), room.into(), config.into(), callee.digits().into()];
+        Ok(self.pool().write(&self.statements().calls.dial, &values).await? > 0)
+    }
+
+    async fn end_call(
+        &self,
+        id: Uuid,
+        claim: Uuid,
+        outcome: &str,
+        answer: &str,
+    ) -> Result<bool, StoreError> {
+        let values = [id.into(), claim.into(), outcome.into(), answer.into()];
+        Ok(self.pool().write(&self.statements().calls.end, &values).await? > 0)
+    }
+
+    async fn forget_calls(&self, older_than: Duration) -> Result<u64, StoreError> {
+        let values = [Value::Real(older_than.as_secs_f64())];
+        self.pool().write(&self.statements().calls.forget, &values).await
+    }
+}
+
+fn read_call(row: &impl Record) -> Result<CallRow, Error> {
+    Ok(CallRow {
+        id: row.own_id("id")?,
+        body: row.own_text("body_hash")?,
+        state: CallState::of(&row.own_text("state")?),
+        claim: row.own_id("claim")?,
+        is_abandoned: row.own_int("abandoned")? > 0,
+        room: row.text("room")?,
+        config: row.id("config_id")?.map(ConfigId),
+        answer: row.text("answer")?,
+    })
+}
+
+const BEGIN: &str = "
+    insert into {schema}.trunkline_calls
+        (id, client_id, idempotency_key, body_hash, tenant_id, caller, claim, node, expires_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, {after_9})
+    on conflict (client_id, idempotency_key) do nothing";
+
+/// A node that is not listed cannot be missed, so there the time decides.
+const CALL: &str = "
+    select c.id, substr(c.body_hash, 1, 64) as body_hash, substr(c.state, 1, 16) as state, c.claim,
+        substr(c.room, 1, 255) as room, c.config_id,
+        case when octet_length(c.answer) <= 262144 then c.answer end as answer,
+        cast(case
+            when c.state = 'ended' then 0
+            when c.expires_at < {now} then 1
+            when c.node is not null and not exists (
+                select 1 from {schema}.trunkline_nodes as n where n.id = c.node and {counts}
+            ) then 1
+            else 0
+        end as bigint) as abandoned
+    from {schema}.trunkline_calls as c
+    where c.client_id = $1 and {which}";
+
+const BY_KEY: &str = "c.idempotency_key = $2";
+const BY_ID: &str = "c.id = $2";
+
+const TAKE_OVER: &str = "
+    update {schema}.trunkline_calls set claim = $3, node = $4, expires_at = {after_5}
+    where id = $1 and claim = $2 and state = 'accepted'";
+
+const DIAL: &str = "
+    update {schema}.trunkline_calls
+    set state = 'dialling', room = $3, config_id = $4, callee = $5, dialled_at = {now}
+    where id = $1 and claim = $2 and state = 'accepted'";
+
+/// One that was given up was ended as `in_doubt`; what its own attempt knows is better than that.
+const END: &str = "
+    update {schema}.trunkline_calls set state = 'ended', outcome = $3, answer = $4, ended_at = {now}
+    where id = $1 and claim = $2 and (state <> 'ended' or outcome = 'in_doubt' and $3 <> 'in_doubt')";
+
+const FORGET: &str = "delete from {schema}.trunkline_calls where created_at < {ago_1}";
