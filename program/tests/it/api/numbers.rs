@@ -318,8 +318,8 @@ async fn edits_are_whole_through_a_pooler_too() {
     let name = direct.url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
     let site = Site::on(direct).await;
     let token = site.client("editor", &EDITS);
-    let pooled = site.program.clone().with("DATABASE_URL", &tcp_url(pooler.port, &name));
-    let daemon = Daemon::start(&pooled);
+    let behind = site.program.clone().with("DATABASE_URL", &tcp_url(pooler.port, &name));
+    let daemon = Daemon::start(&behind);
     daemon.is_ready().await;
     let new = json!({"tenant_id": TENANT, "number": "+971500000009"});
     for (status, code) in [(201, Value::Null), (409, json!("number_taken"))] {
