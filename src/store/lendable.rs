@@ -23,6 +23,7 @@ enum State<S> {
     None,
     Here(S),
     /// Whoever holds it uses it.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     InUse,
     Lent,
 }
@@ -41,11 +42,13 @@ impl<S> Default for Lendable<S> {
 
 impl<S> Lendable<S> {
     /// Whether there is one, here or lent.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     pub(super) fn is_there(&self) -> bool {
         matches!(*self.state(), State::Here(_) | State::Lent)
     }
 
     /// Takes it to use it; one that is lent is waited for so long. For the one who holds it.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     pub(super) async fn take(&self, patience: Duration) -> Option<S> {
         if matches!(*self.state(), State::Lent) {
             let back = self.until(|state| !matches!(state, State::Lent));
@@ -58,6 +61,7 @@ impl<S> Lendable<S> {
     }
 
     /// Puts it where it can be taken again; `None` where it broke. For the one who holds it.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     pub(super) fn put(&self, session: Option<S>) {
         *self.state() = session.map_or(State::None, State::Here);
         self.settled.notify_waiters();

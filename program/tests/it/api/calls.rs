@@ -213,10 +213,11 @@ async fn nobody_is_called_where_it_cannot_be_written_down() {
 async fn a_client_sees_no_call_of_another_one_and_calls_from_no_other_number() {
     let lab = Lab::new(Kind::Sqlite).await;
     lab.stand_in.at(TO, FarEnd::Answers);
+    let other = lab.site.client("other", &["--tenant", TENANT, "--may", "calls"]);
+    let mute = lab.site.client("mute", &["--tenant", TENANT, "--may", "route"]);
     let daemon = lab.site.daemon();
     let told = daemon.send(lab.call("a")).await;
     let id = status_and_body(&told).1["id"].as_str().unwrap().to_owned();
-    let other = lab.site.client("other", &["--tenant", TENANT, "--may", "calls"]);
     let signed = |request: Request| request.with("authorization", &format!("Bearer {other}"));
     let look = Request::get(&format!("/v1/calls/{id}"));
     refused(&daemon.send(signed(look.clone())).await, 404, "call_not_found");
@@ -228,7 +229,6 @@ async fn a_client_sees_no_call_of_another_one_and_calls_from_no_other_number() {
     let elsewhere =
         lab.call_of("c", &json!({"tenant": super::OTHER_TENANT, "from": FROM, "to": TO}));
     refused(&daemon.send(elsewhere).await, 403, "tenant_not_allowed");
-    let mute = lab.site.client("mute", &["--tenant", TENANT, "--may", "route"]);
     let asked = lab.call("d").with("authorization", &format!("Bearer {mute}"));
     refused(&daemon.send(asked).await, 403, "scope_missing");
     assert_eq!(lab.stand_in.dialled().len(), 2);
