@@ -33,6 +33,7 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 mod statement;
+#[cfg(feature = "server")]
 mod transaction;
 mod trial;
 

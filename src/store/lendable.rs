@@ -23,7 +23,6 @@ enum State<S> {
     None,
     Here(S),
     /// Whoever holds it uses it.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     InUse,
     Lent,
 }
