@@ -271,10 +271,16 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = shared.ids.of(&parts.headers);
     let peer = parts.extensions.get().copied().unwrap_or(NOWHERE);
+    let mut body = Some(body);
     let (route, outcome) = match routes::find(&parts.method, parts.uri.path()) {
-        Ok((route, of)) => (Some(route), place.answer(route, of, peer, &parts, body, &id).await),
+        Ok((route, of)) => {
+            (Some(route), place.answer(route, of, peer, &parts, &mut body, &id).await)
+        }
         Err(problem) => (None, Err(shared.limits.refused(peer, problem))),
     };
+    if let (Err(_), Some(unread)) = (&outcome, body) {
+        body::drain(unread).await;
+    }
     let mut response = match outcome {
         Ok(reply) => reply.response(),
         Err(problem) => {
@@ -299,7 +305,7 @@ impl Place {
         of: Option<&str>,
         peer: Peer,
         parts: &Parts,
-        body: Body,
+        body: &mut Option<Body>,
         id: &RequestId,
     ) -> Result<Reply, Problem> {
         let limits = &self.shared.limits;
@@ -316,7 +322,7 @@ impl Place {
         let asking = Asking::new(&self.shared.resolver, &client, scope, id)?;
         let body = if route.takes_body() {
             body::refuse_other_types(&parts.headers)?;
-            Zeroizing::new(body::read(&parts.headers, body).await?)
+            Zeroizing::new(body::read(&parts.headers, body.take().unwrap_or_default()).await?)
         } else {
             Zeroizing::default()
         };

@@ -1,13 +1,13 @@
 //! Calls that clients place through a daemon, each with a row from before it was dialled.
 //!
 //! ```text
-//! accepted --dial--> dialling --end--> ended
-//!    |  '--take over--> accepted (another claim)
+//! accepted --dial--> dialling --end--> ended        by the attempt that has the claim
+//!    |  '--take over--> accepted                    with another claim, if that attempt is gone
 //!    '----------------- end ---------> ended
 //! ```
 //!
-//! **Invariant:** a call is dialled only by the attempt whose claim its row has, and only while it is
-//! `accepted`. So it is dialled once.
+//! **Invariant:** a call is dialled only by the attempt whose claim its row has, and one that is being
+//! dialled is never taken over. So it is dialled once.
 
 use std::time::Duration;
 

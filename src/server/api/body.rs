@@ -49,6 +49,20 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Pro
     })
 }
 
+/// Reads what comes of one that nobody looks at, for a moment: who still sends it while the connection
+/// is closed does not see why he was refused.
+pub(super) async fn drain(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let reading = async {
+        let mut left = LARGEST;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else { return };
+            left = rest;
+        }
+    };
+    timeout(MOMENT, reading).await.ok();
+}
+
 /// Reads it as what a route takes. What is wrong is looked for only where something is.
 pub(super) fn parse<'b, T: Deserialize<'b>>(
     body: &'b [u8],
@@ -93,6 +107,7 @@ fn too_large() -> Problem {
 /// In bytes.
 const LARGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
+const MOMENT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -149,10 +149,11 @@ const TAKE_OVER: &str = "
     update {schema}.trunkline_calls set claim = $3, node = $4, expires_at = {after_5}
     where id = $1 and claim = $2 and state = 'accepted'";
 
+/// An attempt whose credentials were refused in between says so again, with others.
 const DIAL: &str = "
     update {schema}.trunkline_calls
     set state = 'dialling', room = $3, config_id = $4, callee = $5, dialled_at = {now}
-    where id = $1 and claim = $2 and state = 'accepted'";
+    where id = $1 and claim = $2 and state <> 'ended'";
 
 /// One that was given up was ended as `in_doubt`; what its own attempt knows is better than that.
 const END: &str = "

@@ -1,19 +1,24 @@
 //! Calls that a client places through a daemon: each once, whatever is asked twice, whoever leaves and
 //! whichever node goes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use trunkline::KeyRing;
-use trunkline::store::NewNumber;
+use trunkline::store::{ConfigEdit, NewNumber};
 
 use super::{Daemon, Request, Site, TENANT, refused, status_and_body};
-use crate::support::caller;
 use crate::support::database::{BOTH, Kind};
-use crate::support::eventually;
 use crate::support::http::Message;
 use crate::support::livekit::config_on;
 use crate::support::standin::{FarEnd, StandIn};
+use crate::support::tap::{Fault, Tap};
+use crate::support::{caller, eventually};
 
-const KEY: (&str, &str) = ("APIstandin", "canary-of-the-stand-in-0123456789-0123456789");
+const KEYS: [(&str, &str); 2] = [
+    ("APIstandin", "canary-of-the-stand-in-0123456789-0123456789"),
+    ("APIsecond", "canary-of-the-second-key-0123456789-012345678"),
+];
 const FROM: &str = "+971500000007";
 const TO: &str = "+919876543210";
 
@@ -27,11 +32,11 @@ struct Lab {
 impl Lab {
     async fn new(kind: Kind) -> Self {
         let site = Site::new(kind).await;
-        let stand_in = StandIn::start(&[KEY]).await;
+        let stand_in = StandIn::start(&KEYS).await;
         stand_in.trunk("ST_own", &["*"]);
         let ring = KeyRing::parse(&site.program.variable("LIVEKIT_SECRET_ENCRYPTION_KEY")).unwrap();
         let store = site.database.store();
-        let config = config_on(&ring, &stand_in.url(), KEY, "calls");
+        let config = config_on(&ring, &stand_in.url(), KEYS[0], "calls");
         let id = store.create_config(&config).await.unwrap();
         let rules = json!({"livekit_config": id, "outbound_trunk_id": "ST_own"});
         let number = NewNumber { caller: caller(1, 7), provider: None, rules };
@@ -260,4 +265,43 @@ async fn the_rules_of_the_number_hold_and_what_is_wrong_is_told_before_anybody_i
     let told = daemon.send(lab.call_of("b", &nobody)).await;
     assert_eq!(outcome(&told), (201, "not_allowed".into(), false), "{told:?}");
     assert!(lab.stand_in.dialled().is_empty() && lab.stand_in.rooms().is_empty());
+}
+
+/// Keys that are turned while a call is on its way are no reason to lose it, nor to call twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_credentials_are_changed_on_the_way_is_placed_with_the_new_ones() {
+    let lab = Lab::new(Kind::Postgres).await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let (store, tap) = (lab.site.database.store(), Tap::before(lab.stand_in.port).await);
+    let key = lab.site.program.variable("LIVEKIT_SECRET_ENCRYPTION_KEY");
+    let ring = KeyRing::parse(&key).unwrap();
+    let config =
+        store.create_config(&config_on(&ring, &tap.url(), KEYS[0], "tapped")).await.unwrap();
+    let rules = json!({"livekit_config": config, "outbound_trunk_id": "ST_own"});
+    let number = NewNumber { caller: caller(1, 8), provider: None, rules };
+    store.add_number(&number).await.unwrap();
+    let daemon = lab.site.daemon();
+    tap.next("CreateRoom", Fault::Delays(Duration::from_secs(2)));
+    let body = json!({"from": "+971500000008", "to": TO, "dial": "engine"});
+    let turning = async {
+        eventually("a room is made", async || tap.count("CreateRoom") == 1).await;
+        let edit = ConfigEdit {
+            api_key: Some(KEYS[1].0.into()),
+            api_secret: Some(ring.seal(KEYS[1].1, 1_700_000_000).unwrap()),
+            ..ConfigEdit::default()
+        };
+        store.update_config(config, &edit).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(daemon.send(lab.call_of("a", &body)), turning);
+    assert_eq!(
+        outcome(&told),
+        (201, "placed".into(), false),
+        "{told:?} {:?} {:?}",
+        tap.methods(),
+        tap.issuers()
+    );
+    // What it had begun with was wiped, so it began anew.
+    assert_eq!((tap.count("CreateRoom"), tap.count("CreateDispatch")), (2, 1));
+    assert_eq!(lab.stand_in.dialled().len(), 1);
+    assert_eq!(outcome(&daemon.send(lab.call_of("a", &body)).await).2, true);
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{ALL, Daemon, NUMBER, Request, Site, TENANT, joining, refused, status_and_body};
 use crate::support::database::Kind;
+use crate::support::http::Message;
 use crate::support::secret_of;
 
 struct Lab {
@@ -180,4 +181,33 @@ async fn no_secret_and_no_token_is_in_an_answer_or_in_the_log() {
         }
     }
     assert!(!log.contains(&minted) && !log.contains(NUMBER), "a token or a whole number");
+}
+
+/// Who sends the body after the head, as most libraries do, must not meet a closed connection first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_seen_by_who_is_still_sending_and_leaves_the_connection_open() {
+    use tokio::io::AsyncWriteExt;
+
+    let site = Site::new(Kind::Sqlite).await;
+    let daemon = site.daemon();
+    let body = "{}".repeat(1000);
+    let head = format!(
+        "POST /v1/tokens HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer tlc_none\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    for _ in 0..20 {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", daemon.api.unwrap()));
+        let mut stream = tokio::io::BufReader::new(stream.await.unwrap());
+        for _ in 0..2 {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            // The daemon has read the head by the time that it has answered somebody else.
+            daemon.send(Request::get("/v1/openapi.json")).await;
+            stream.write_all(body.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            let answer = Message::read(&mut stream).await.expect("it is seen");
+            assert!(["401", "429"].contains(&answer.word()), "{answer:?}");
+        }
+    }
 }

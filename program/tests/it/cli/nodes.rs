@@ -186,7 +186,7 @@ async fn the_doctor_names_nodes_that_are_silent_and_what_they_do_not_have_in_com
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_cannot_be_listed_says_why() {
     let site = Site::migrated(Kind::Postgres);
-    site.run(&["db", "rollback", "--steps", "2", "--yes"]).ok();
+    site.run(&["db", "rollback", "--steps", "4", "--yes"]).ok();
     let (old, port) = daemon(&site.program, "old").await;
     eventually("it says so", async || {
         let report = readiness(port).await;
