@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::StoreError;
 use super::error::may_be_the_connection;
@@ -58,9 +58,11 @@ impl<S> Hedged<S> {
     where
         F: Future<Output = Result<(S, T), StoreError>>,
     {
-        let Some(held) = self.held.take(self.patience).await else {
+        let taken = self.held.take(self.patience).await;
+        let (is_overdue, began) = (taken.is_err(), Instant::now());
+        let Ok(Some(held)) = taken else {
             // One attempt alone: a server that many nodes come to at once must not get two from each.
-            return self.hold(ask(None).await, false);
+            return self.hold(ask(None).await, is_overdue, began);
         };
         let mut first = pin!(ask(Some(held)));
         let (outcome, first_lost) = match timeout(self.patience, &mut first).await {
@@ -79,19 +81,21 @@ impl<S> Hedged<S> {
                 Either::Right((outcome, _)) => (outcome, true),
             },
         };
-        self.hold(outcome, first_lost)
+        self.hold(outcome, first_lost, began)
     }
 
     fn hold<T>(
         &self,
         outcome: Result<(S, T), StoreError>,
         held_one_is_dead: bool,
+        began: Instant,
     ) -> Result<HedgedAnswer<T>, StoreError> {
         let (session, outcome) = match outcome {
             Ok((session, answer)) => (Some(session), Ok(answer)),
             Err(error) => (None, Err(error)),
         };
-        self.held.put(session);
+        // Upkeep takes several round trips, and the next question is not to wait for them for long.
+        self.held.put(session, began.elapsed() < self.least / 2);
         outcome.map(|answer| HedgedAnswer { answer, held_one_is_dead })
     }
 
@@ -105,7 +109,7 @@ impl<S> Hedged<S> {
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -158,6 +162,26 @@ mod tests {
         server.becomes(0, Ok(99));
         assert_eq!(asked(&mut hedged, &server).await, (0, 99, false));
         assert_eq!(server.opened.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_answers_quickly_is_lent_and_a_slow_one_is_not() {
+        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5)]));
+        for (takes, is_lent) in [(49, true), (60, false), (0, true)] {
+            server.becomes(0, Ok(takes));
+            asked(&mut hedged, &server).await;
+            let lent = Arc::clone(hedged.held()).borrow(Duration::ZERO).await;
+            assert_eq!(lent.is_some(), is_lent, "{takes}");
+            lent.into_iter().for_each(|lent| lent.give_back());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_lent_and_does_not_come_back_counts_as_dead() {
+        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(20)]));
+        asked(&mut hedged, &server).await;
+        let _out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
+        assert_eq!(asked(&mut hedged, &server).await, (1, 120, true));
     }
 
     #[tokio::test(start_paused = true)]

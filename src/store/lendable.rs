@@ -21,11 +21,18 @@ pub(super) struct Lendable<S> {
 
 enum State<S> {
     None,
-    Here(S),
+    Here {
+        session: S,
+        may_be_lent: bool,
+    },
     /// Whoever holds it uses it.
     InUse,
     Lent,
 }
+
+/// A connection that was lent and has not come back in time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Overdue;
 
 /// A connection that was borrowed. Dropped before it is given back, it is closed.
 pub(super) struct Borrowed<S> {
@@ -43,26 +50,32 @@ impl<S> Lendable<S> {
     /// Whether there is one, here or lent.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     pub(super) fn is_there(&self) -> bool {
-        matches!(*self.state(), State::Here(_) | State::Lent)
+        matches!(*self.state(), State::Here { .. } | State::Lent)
     }
 
     /// Takes it to use it; one that is lent is waited for so long. For the one who holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Overdue`]: it did not come back, and may be dead.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
-    pub(super) async fn take(&self, patience: Duration) -> Option<S> {
+    pub(super) async fn take(&self, patience: Duration) -> Result<Option<S>, Overdue> {
         if matches!(*self.state(), State::Lent) {
             let back = self.until(|state| !matches!(state, State::Lent));
             timeout(patience, back).await.ok();
         }
         match std::mem::replace(&mut *self.state(), State::InUse) {
-            State::Here(session) => Some(session),
-            State::None | State::InUse | State::Lent => None,
+            State::Here { session, .. } => Ok(Some(session)),
+            State::None | State::InUse => Ok(None),
+            State::Lent => Err(Overdue),
         }
     }
 
-    /// Puts it where it can be taken again; `None` where it broke. For the one who holds it.
+    /// Puts it where it can be taken again; `None` where it broke. For the one who holds it, and who says
+    /// whether it may be lent: where it is slow, it would be out for too long.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
-    pub(super) fn put(&self, session: Option<S>) {
-        *self.state() = session.map_or(State::None, State::Here);
+    pub(super) fn put(&self, session: Option<S>, may_be_lent: bool) {
+        *self.state() = session.map_or(State::None, |session| State::Here { session, may_be_lent });
         self.settled.notify_waiters();
     }
 
@@ -75,7 +88,7 @@ impl<S> Lendable<S> {
         let session = {
             let mut state = self.state();
             match std::mem::replace(&mut *state, State::Lent) {
-                State::Here(session) => session,
+                State::Here { session, may_be_lent: true } => session,
                 other => {
                     *state = other;
                     return None;
@@ -115,7 +128,8 @@ impl<S> Borrowed<S> {
     fn end(&self, session: Option<S>) {
         let mut state = self.from.state();
         if matches!(*state, State::Lent) {
-            *state = session.map_or(State::None, State::Here);
+            *state =
+                session.map_or(State::None, |session| State::Here { session, may_be_lent: true });
             drop(state);
             self.from.settled.notify_waiters();
         }
@@ -140,7 +154,7 @@ mod tests {
 
     fn with(session: u8) -> Arc<Lendable<u8>> {
         let held = Arc::new(Lendable::default());
-        held.put(Some(session));
+        held.put(Some(session), true);
         held
     }
 
@@ -152,7 +166,7 @@ mod tests {
         assert!(held.is_there());
         assert!(Arc::clone(&held).borrow(SHORT).await.is_none(), "it is lent once");
         let (taken, ()) = tokio::join!(held.take(SHORT), async { borrowed.give_back() });
-        assert_eq!(taken, Some(1));
+        assert_eq!(taken, Ok(Some(1)));
         assert!(!held.is_there());
     }
 
@@ -161,11 +175,19 @@ mod tests {
         let held = with(1);
         let late = Arc::clone(&held).borrow(SHORT).await.unwrap();
         let began = Instant::now();
-        assert_eq!(held.take(SHORT).await, None);
+        assert_eq!(held.take(SHORT).await, Err(Overdue));
         assert_eq!(began.elapsed(), SHORT);
-        held.put(Some(2));
+        held.put(Some(2), true);
         late.give_back();
-        assert_eq!(held.take(SHORT).await, Some(2));
+        assert_eq!(held.take(SHORT).await, Ok(Some(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_slow_is_not_lent_and_stays_where_it_is() {
+        let held = Arc::new(Lendable::default());
+        held.put(Some(1), false);
+        assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
+        assert_eq!(held.take(SHORT).await, Ok(Some(1)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,19 +196,19 @@ mod tests {
         drop(Arc::clone(&held).borrow(SHORT).await.unwrap());
         assert!(!held.is_there());
         let began = Instant::now();
-        assert_eq!(held.take(SHORT).await, None);
+        assert_eq!(held.take(SHORT).await, Ok(None));
         assert_eq!(began.elapsed(), Duration::ZERO, "nobody has it");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_in_use_is_waited_for_and_none_is_not() {
         let held = with(1);
-        let session = held.take(SHORT).await;
+        let session = held.take(SHORT).await.unwrap();
         let (borrowed, ()) =
-            tokio::join!(Arc::clone(&held).borrow(SHORT), async { held.put(session) });
+            tokio::join!(Arc::clone(&held).borrow(SHORT), async { held.put(session, true) });
         assert!(borrowed.is_some());
         drop(borrowed);
-        held.put(None);
+        held.put(None, true);
         let began = Instant::now();
         assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
         assert_eq!(began.elapsed(), Duration::ZERO);
