@@ -303,5 +303,5 @@ async fn a_call_whose_credentials_are_changed_on_the_way_is_placed_with_the_new_
     // What it had begun with was wiped, so it began anew.
     assert_eq!((tap.count("CreateRoom"), tap.count("CreateDispatch")), (2, 1));
     assert_eq!(lab.stand_in.dialled().len(), 1);
-    assert_eq!(outcome(&daemon.send(lab.call_of("a", &body)).await).2, true);
+    assert!(outcome(&daemon.send(lab.call_of("a", &body)).await).2);
 }
