@@ -116,18 +116,6 @@ pub trait Store: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Whether any number of this tenant that begins so has rules that name this config. A store that
-    /// cannot tell says no.
-    async fn config_serves(
-        &self,
-        id: ConfigId,
-        tenant: TenantId,
-        number_prefix: &str,
-    ) -> Result<bool, StoreError> {
-        let _ = (id, tenant, number_prefix);
-        Ok(false)
-    }
-
     /// What is sealed of so many configs, in the order of their ids: those after this one, or the
     /// first ones.
     async fn sealed_secrets(

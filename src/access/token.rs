@@ -87,11 +87,7 @@ impl TokenHash {
     /// As it is stored: 64 hex digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            use fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&self.0)
     }
 
     /// A part of it to look it up by. Nobody can choose it, not knowing the token.
@@ -101,6 +97,15 @@ impl TokenHash {
         first.copy_from_slice(&self.0[..8]);
         u64::from_ne_bytes(first)
     }
+}
+
+/// Bytes as hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        use fmt::Write as _;
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 impl PartialEq for TokenHash {

@@ -54,13 +54,19 @@ pub(crate) struct Recorded {
     pub(crate) is_replayed: bool,
 }
 
+/// How a call stands, as JSON.
+enum Standing {
+    Ended(Value),
+    Running(Value),
+}
+
 /// Why it is not known what became of a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotRecorded {
     #[error("the client asked something else under this key")]
     OtherBody,
     #[error("the call is being placed")]
-    Running(Uuid),
+    Running,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the task that placed the call died")]
@@ -105,8 +111,8 @@ impl RecordedCalls {
             }
         }
         let row = shared.rows.call_by_key(client, key).await?;
-        // One that has just been removed is from a month ago.
-        let row = row.ok_or(NotRecorded::Running(id))?;
+        // It was removed in between, a month old: the next question begins anew.
+        let row = row.ok_or(NotRecorded::Running)?;
         if row.body != body {
             return Err(NotRecorded::OtherBody);
         }
@@ -115,17 +121,17 @@ impl RecordedCalls {
         {
             return self.run(row.id, attempt, request).await;
         }
-        let (id, answer) = (row.id, shared.known(row).await?);
-        match answer {
-            Ok(answer) => Ok(Recorded { answer, is_replayed: true }),
-            Err(_) => Err(NotRecorded::Running(id)),
+        match shared.standing(row).await? {
+            Standing::Ended(answer) => Ok(Recorded { answer, is_replayed: true }),
+            Standing::Running(_) => Err(NotRecorded::Running),
         }
     }
 
     /// How a call of a client stands. `None`: it has none of this id.
     pub(crate) async fn look(&self, client: Uuid, id: Uuid) -> Result<Option<Value>, StoreError> {
         let Some(row) = self.0.rows.call(client, id).await? else { return Ok(None) };
-        Ok(Some(self.0.known(row).await?.unwrap_or_else(|running| running)))
+        let (Standing::Ended(answer) | Standing::Running(answer)) = self.0.standing(row).await?;
+        Ok(Some(answer))
     }
 
     /// Hangs up on a call of a client.
@@ -214,12 +220,14 @@ impl Shared {
 
     /// What became of a call, or how far it is. One that was being dialled when its node went is given
     /// up: whether a phone rang is not known, so it is never dialled again.
-    async fn known(&self, row: CallRow) -> Result<Result<Value, Value>, StoreError> {
+    async fn standing(&self, row: CallRow) -> Result<Standing, StoreError> {
         let CallRow { id, claim, state, is_abandoned, room, config, answer, .. } = row;
         match (state, answer.and_then(|answer| serde_json::from_str(&answer).ok())) {
-            (CallState::Ended, Some(answer)) => Ok(Ok(answer)),
+            (CallState::Ended, Some(answer)) => Ok(Standing::Ended(answer)),
             // Somebody has edited the row.
-            (CallState::Ended, None) => Ok(Ok(json!({"id": id, "state": state.as_str()}))),
+            (CallState::Ended, None) => {
+                Ok(Standing::Ended(json!({"id": id, "state": state.as_str()})))
+            }
             (CallState::Dialling, _) if is_abandoned => {
                 let outcome = Outcome::InDoubt.as_str();
                 let answer = json!({
@@ -235,9 +243,9 @@ impl Shared {
                 if given_up {
                     tracing::warn!(call = %id, "a call is in doubt: its node is gone");
                 }
-                Ok(Ok(answer))
+                Ok(Standing::Ended(answer))
             }
-            (CallState::Accepted | CallState::Dialling, _) => Ok(Err(json!({
+            (CallState::Accepted | CallState::Dialling, _) => Ok(Standing::Running(json!({
                 "id": id, "state": state.as_str(), "outcome": null, "room": room, "config_id": config,
             }))),
         }

@@ -161,8 +161,8 @@ pub(super) const SECRETS: &[Form] = &[Form::Plain, Form::Bound];
 pub(super) struct Token(Vec<u8>);
 
 impl Token {
-    /// Decodes the text of a token of one of these forms, or says what is wrong with it. As in Python, it may be of either
-    /// alphabet and broken into lines.
+    /// Decodes the text of a token of one of these forms, or says what is wrong with it. As in Python,
+    /// it may be of either alphabet and broken into lines.
     pub(super) fn parse(text: &str, forms: &[Form]) -> Result<Self, &'static str> {
         let text: Vec<_> =
             text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(of_url).collect();

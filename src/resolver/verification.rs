@@ -18,17 +18,23 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+#[cfg(feature = "server")]
+use uuid::Uuid;
 
 pub use self::error::VerifyError;
 use super::Resolver;
 use super::decision::{Unusable, choose};
+#[cfg(feature = "server")]
 use super::loaded::Asked;
-use super::loader::{Loader, reason_of};
-use super::whole::Whole;
-use crate::access::{NumberPrefix, Permissions};
+use super::loader::Loader;
+#[cfg(feature = "server")]
+use super::loader::reason_of;
+use super::whole::{Known, Whole};
 use crate::cache::fence::List;
-use crate::number::{ConfigId, TenantId};
+use crate::number::ConfigId;
 use crate::reason::Reason;
+#[cfg(feature = "server")]
+use crate::store::Whose;
 use crate::store::{Config, Store, StoreError};
 use crate::token::ReceivedToken;
 
@@ -70,7 +76,11 @@ impl Resolver {
     /// # Ok(()) }
     /// ```
     pub async fn verify(&self, token: &str) -> Result<Verified, VerifyError> {
-        self.engine.issuers.verify(token, None).await
+        let issuers = &self.engine.issuers;
+        let token = ReceivedToken::read(token)?;
+        let configs = issuers.configs().await?;
+        let tried = of_key(&configs, &token);
+        issuers.judge(token, tried)
     }
 
     /// Which LiveKit config sent a webhook: the token in its `Authorization` header, with or without
@@ -101,57 +111,86 @@ impl Resolver {
     pub(crate) async fn verify_for(
         &self,
         token: &str,
-        permissions: &Permissions,
+        client: Uuid,
+        whose: &Whose,
     ) -> Result<Verified, VerifyError> {
-        self.engine.issuers.verify(token, Some(permissions)).await
+        let issuers = &self.engine.issuers;
+        let token = ReceivedToken::read(token)?;
+        let configs = issuers.configs().await?;
+        let mut known = Vec::new();
+        for config in of_key(&configs, &token) {
+            let sees = self.sees(client, whose, config.id).await;
+            if sees.map_err(|reason| VerifyError::Unavailable { reason })? {
+                known.push(config);
+            }
+        }
+        issuers.judge(token, known)
+    }
+
+    /// Whether a number that the client may ask for uses a config, remembered until anything changes.
+    #[cfg(feature = "server")]
+    async fn sees(&self, client: Uuid, whose: &Whose, config: ConfigId) -> Result<bool, Reason> {
+        if *whose == Whose::ALL {
+            return Ok(true);
+        }
+        let Issuers { loader, seen, .. } = &self.engine.issuers;
+        let (fence, tuning) = (&loader.cache.fence, &loader.tuning);
+        let question = loader.question_now();
+        if let Some((sees, asked)) = seen.get(&(client, config))
+            && fence.generation() == asked.born
+            && (fence.lease_is_live(question.at) || question.at < asked.at.after(tuning.lease))
+        {
+            return Ok(sees);
+        }
+        let rows = self.edits().ok_or(Reason::DatabaseNotConfigured)?;
+        let asking = rows.config_seen(whose, config);
+        let found = tokio::time::timeout(tuning.resolve_deadline, asking).await;
+        let found = found.map_err(|_| Reason::DatabaseTimeout)?;
+        let sees = found.map_err(|error| reason_of(&error))?.is_some();
+        seen.insert((client, config), (sees, question));
+        Ok(sees)
     }
 }
 
 /// The configs by their API keys, as far as they were asked for.
 pub(super) struct Issuers {
-    configs: Whole<HashMap<String, Vec<Config>>>,
-    uses: moka::sync::Cache<Use, (bool, Asked)>,
+    configs: Whole<ByKey>,
+    /// Which configs which clients see.
+    #[cfg(feature = "server")]
+    seen: moka::sync::Cache<(Uuid, ConfigId), (bool, Asked)>,
     loader: Arc<Loader>,
 }
 
-/// Whether a config serves numbers of a tenant that begin so.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Use {
-    config: ConfigId,
-    tenant: TenantId,
-    prefix: Option<NumberPrefix>,
-}
+type ByKey = HashMap<String, Vec<Config>>;
 
 impl Issuers {
     pub(super) fn new(loader: &Arc<Loader>) -> Self {
         Self {
             configs: Whole::new(List::Configs, loader),
-            uses: moka::sync::Cache::builder()
-                .max_capacity(MOST_USES)
+            #[cfg(feature = "server")]
+            seen: moka::sync::Cache::builder()
+                .max_capacity(MOST_SEEN)
                 .time_to_live(loader.tuning.ttl)
                 .build(),
             loader: Arc::clone(loader),
         }
     }
 
-    async fn verify(
-        &self,
-        token: &str,
-        permissions: Option<&Permissions>,
-    ) -> Result<Verified, VerifyError> {
-        let token = ReceivedToken::read(token)?;
+    async fn configs(&self) -> Result<Arc<Known<ByKey>>, VerifyError> {
         let unavailable = |reason| VerifyError::Unavailable { reason };
-        let Some(store) = &self.loader.store else {
-            return Err(unavailable(Reason::DatabaseNotConfigured));
-        };
-        let known = self.configs.known(|| by_key(Arc::clone(store))).await.map_err(unavailable)?;
+        let store = self.loader.store.as_ref();
+        let store = store.ok_or(unavailable(Reason::DatabaseNotConfigured))?;
+        self.configs.known(|| by_key(Arc::clone(store))).await.map_err(unavailable)
+    }
+
+    /// Which of these configs has signed the token.
+    fn judge<'c>(
+        &self,
+        token: ReceivedToken,
+        configs: impl IntoIterator<Item = &'c Config>,
+    ) -> Result<Verified, VerifyError> {
         let mut refused = VerifyError::IssuerUnknown;
-        for config in known.get(token.issuer()).into_iter().flatten().take(MOST_OF_A_KEY) {
-            if let Some(permissions) = permissions
-                && !self.serves(&**store, config.id, permissions).await.map_err(unavailable)?
-            {
-                continue;
-            }
+        for config in configs {
             match self.is_signed_by(&token, config) {
                 Ok(true) => {
                     token.check_times(self.loader.clock.unix_seconds())?;
@@ -178,50 +217,18 @@ impl Issuers {
         let opened = chosen.config.open(&chosen.ring)?;
         Ok(token.is_signed_with(opened.secret.expose_secret()))
     }
-
-    /// Whether a number that the client may ask for uses the config.
-    async fn serves(
-        &self,
-        store: &dyn Store,
-        config: ConfigId,
-        permissions: &Permissions,
-    ) -> Result<bool, Reason> {
-        let Some(tenants) = &permissions.tenants else { return Ok(true) };
-        let any = [None];
-        let named: Vec<_> = permissions.numbers.iter().cloned().map(Some).collect();
-        let prefixes = if named.is_empty() { &any[..] } else { &named };
-        for &tenant in tenants {
-            for prefix in prefixes {
-                if self.uses(store, Use { config, tenant, prefix: prefix.clone() }).await? {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// The same for one tenant and one prefix, remembered until anything changes.
-    async fn uses(&self, store: &dyn Store, one: Use) -> Result<bool, Reason> {
-        let (fence, tuning) = (&self.loader.cache.fence, &self.loader.tuning);
-        let question = self.loader.question_now();
-        if let Some((serves, asked)) = self.uses.get(&one)
-            && fence.generation() == asked.born
-            && (fence.lease_is_live(question.at) || question.at < asked.at.after(tuning.lease))
-        {
-            return Ok(serves);
-        }
-        let prefix = one.prefix.as_ref().map_or("", NumberPrefix::digits);
-        let asking = store.config_serves(one.config, one.tenant, prefix);
-        let serves = tokio::time::timeout(tuning.resolve_deadline, asking).await;
-        let serves = serves.map_err(|_| Reason::DatabaseTimeout)?;
-        let serves = serves.map_err(|error| reason_of(&error))?;
-        self.uses.insert(one, (serves, question));
-        Ok(serves)
-    }
 }
 
-async fn by_key(store: Arc<dyn Store>) -> Result<HashMap<String, Vec<Config>>, StoreError> {
-    let mut by_key = HashMap::<_, Vec<_>>::new();
+/// The configs with the API key that a token names as its issuer, as many as are tried.
+fn of_key<'k>(
+    known: &'k ByKey,
+    token: &ReceivedToken,
+) -> impl Iterator<Item = &'k Config> + use<'k> {
+    known.get(token.issuer()).into_iter().flatten().take(MOST_OF_A_KEY)
+}
+
+async fn by_key(store: Arc<dyn Store>) -> Result<ByKey, StoreError> {
+    let mut by_key = ByKey::new();
     for config in store.configs().await? {
         by_key.entry(config.api_key.clone()).or_default().push(config);
     }
@@ -230,4 +237,5 @@ async fn by_key(store: Arc<dyn Store>) -> Result<HashMap<String, Vec<Config>>, S
 
 /// How many configs with one API key are tried.
 const MOST_OF_A_KEY: usize = 64;
-const MOST_USES: u64 = 10_000;
+#[cfg(feature = "server")]
+const MOST_SEEN: u64 = 10_000;

@@ -58,10 +58,7 @@ pub(super) async fn answer(
     keys: &KeysInUse,
     calls: Option<&RecordedCalls>,
 ) -> Result<Reply, Problem> {
-    let calls = calls.ok_or_else(|| {
-        let message = "this daemon has no database, so it keeps no record of calls";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "database_not_configured", message)
-    })?;
+    let calls = calls.ok_or_else(Problem::no_database)?;
     match operation {
         Operation::Place => place(asking, question, keys, calls).await,
         Operation::Look => {
@@ -170,7 +167,7 @@ impl From<NotRecorded> for Problem {
                 "this Idempotency-Key was used for another call",
             )
             .hint("make a new key for each call"),
-            NotRecorded::Running(_) => Self::conflict(
+            NotRecorded::Running => Self::conflict(
                 "request_running",
                 "the call with this Idempotency-Key is being placed",
             )

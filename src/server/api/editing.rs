@@ -19,10 +19,7 @@ use crate::store::{EditStore, Edited, Whose, Written};
 impl Asking<'_> {
     /// The rows of the database.
     pub(super) fn rows(&self) -> Result<Arc<dyn EditStore>, Problem> {
-        self.resolver.edits().ok_or_else(|| {
-            let message = "this daemon has no database";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "database_not_configured", message)
-        })
+        self.resolver.edits().ok_or_else(Problem::no_database)
     }
 
     /// The ring that seals.

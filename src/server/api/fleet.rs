@@ -3,7 +3,6 @@
 
 mod table;
 
-use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -39,10 +38,7 @@ pub(super) async fn answer(
 }
 
 async fn nodes(asking: &Asking<'_>) -> Result<Reply, Problem> {
-    let nodes = asking.resolver.nodes().ok_or_else(|| {
-        let message = "this daemon has no database";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "database_not_configured", message)
-    })?;
+    let nodes = asking.resolver.nodes().ok_or_else(Problem::no_database)?;
     let (listed, unlisted) = (nodes.list().await?, nodes.unlisted().await?);
     Ok(Reply::json(&json!({"nodes": listed, "unlisted": unlisted})))
 }

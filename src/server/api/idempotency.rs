@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::problem::Problem;
 use super::question::Question;
 use super::routes::Header;
+use crate::access::hex;
 use crate::store::{Claim, EarlierAnswer};
 
 /// The keys of requests that this node is answering.
@@ -97,12 +98,7 @@ fn asked(question: &Question<'_>) -> String {
         hash.update(text);
     }
     hash.update(question.body);
-    let hash = hash.finalize();
-    hash.iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&hash.finalize())
 }
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -106,6 +106,12 @@ impl Problem {
         Self { more: Some(More::After(seconds)), ..problem }
     }
 
+    /// The daemon has no database.
+    pub(super) fn no_database() -> Self {
+        let message = "this daemon has no database";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_not_configured", message)
+    }
+
     /// It may go well a moment later.
     pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);

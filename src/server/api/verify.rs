@@ -25,7 +25,7 @@ struct VerifyAnswer {
 
 pub(super) async fn answer(asking: &Asking<'_>, body: &[u8]) -> Result<Vec<u8>, Problem> {
     let VerifyQuestion { token } = parse(body, ASKED)?;
-    let verified = asking.resolver.verify_for(&token, asking.permissions).await?;
+    let verified = asking.resolver.verify_for(&token, asking.client.id, &asking.whose()).await?;
     let answered = VerifyAnswer {
         config_id: verified.config_id,
         config_name: verified.config_name,

@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use sha2::Sha256;
 
+use crate::access::hex;
 use crate::keyring::KeyRing;
 use crate::store::{Config, Number};
 
@@ -62,11 +63,7 @@ fn version(key: &[u8], parts: &[Option<Vec<u8>>]) -> String {
         mac.update(part.as_deref().unwrap_or_default());
     }
     let hash = mac.finalize().into_bytes();
-    hash.iter().take(BYTES).fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&hash[..BYTES])
 }
 
 const BYTES: usize = 16;

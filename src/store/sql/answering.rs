@@ -23,7 +23,6 @@ pub(super) struct Answering {
     owners: Statement,
     numbers_after: Statement,
     changed_lately: Statement,
-    config_serves: Statement,
     secrets: Statement,
 }
 
@@ -37,7 +36,6 @@ impl Answering {
             owners: templates.statement("owners", OWNERS),
             numbers_after: templates.statement("numbers_after", NUMBERS_AFTER),
             changed_lately: templates.statement("changed_lately", CHANGED_LATELY),
-            config_serves: templates.statement("config_serves", CONFIG_SERVES),
             secrets: templates.statement("secrets", SECRETS).in_passing(),
         }
     }
@@ -104,18 +102,6 @@ impl<S: SqlStore> Store for S {
         Ok(callers.into_iter().flatten().collect())
     }
 
-    async fn config_serves(
-        &self,
-        id: ConfigId,
-        tenant: TenantId,
-        number_prefix: &str,
-    ) -> Result<bool, StoreError> {
-        let statement = &self.statements().answering.config_serves;
-        let values = [id.0.simple().to_string().into(), tenant.0.into(), number_prefix.into()];
-        let found = self.pool().read_one(statement, &values, |row| row.own_id("id")).await?;
-        Ok(found.is_some())
-    }
-
     async fn sealed_secrets(
         &self,
         after: Option<ConfigId>,
@@ -164,13 +150,6 @@ const CHANGED_LATELY: &str = "
     group by tenant_id, digits
     order by max(seq) desc
     limit $1";
-
-/// However the rules spell the id, as the index of configs has it.
-const CONFIG_SERVES: &str = "
-    select id from {schema}.voice_agent_numbers
-    where replace(lower(trim(rules ->> 'livekit_config', '{}')), '-', '') = $1 and tenant_id = $2
-        and substr({digits}, 1, length($3)) = $3
-    limit 1";
 
 /// What is sealed, and nothing that only people want to know.
 const SECRETS: &str = "

@@ -87,14 +87,17 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                if let Some(earlier) = self.claim(&mut transaction, claim).await? {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Earlier(earlier));
-                }
-                let mut values = vec![id.0.into()];
-                values.extend(config_values(config));
-                transaction.write(statement, &values).await?;
-                self.done(transaction).await
+                let refused = async {
+                    if let Some(earlier) = self.claim(&mut transaction, claim).await? {
+                        return Ok(Some(Edited::Earlier(earlier)));
+                    }
+                    let mut values = vec![id.0.into()];
+                    values.extend(config_values(config));
+                    transaction.write(statement, &values).await?;
+                    Ok(None)
+                };
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }
@@ -108,16 +111,18 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                let Some(config) = self.locked_config(&mut transaction, id).await? else {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Missing);
+                let refused = async {
+                    let Some(config) = self.locked_config(&mut transaction, id).await? else {
+                        return Ok(Some(Edited::Missing));
+                    };
+                    let Some(edit) = decide(&config) else {
+                        return Ok(Some(Edited::Declined));
+                    };
+                    transaction.write(statement, &edit_values(id, &edit)).await?;
+                    Ok(None)
                 };
-                let Some(edit) = decide(&config) else {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Declined);
-                };
-                transaction.write(statement, &edit_values(id, &edit)).await?;
-                self.done(transaction).await
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }
@@ -132,24 +137,25 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                let Some(config) = self.locked_config(&mut transaction, id).await? else {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Missing);
+                let refused = async {
+                    let Some(config) = self.locked_config(&mut transaction, id).await? else {
+                        return Ok(Some(Edited::Missing));
+                    };
+                    if !decide(&config) {
+                        return Ok(Some(Edited::Declined));
+                    }
+                    // Asked after the row is locked: who assigns it locks it first.
+                    let users = &statements.administering.config_users;
+                    let key = [id.0.simple().to_string().into()];
+                    let users = transaction.read_one(users, &key, how_many).await?.unwrap_or(0);
+                    if users > 0 {
+                        return Ok(Some(Edited::InUse(users)));
+                    }
+                    transaction.write(statement, &[id.0.into()]).await?;
+                    Ok(None)
                 };
-                if !decide(&config) {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Declined);
-                }
-                // Asked after the row is locked: who assigns it locks it first.
-                let users = &statements.administering.config_users;
-                let key = [id.0.simple().to_string().into()];
-                let users = transaction.read_one(users, &key, how_many).await?.unwrap_or(0);
-                if users > 0 {
-                    transaction.roll_back().await;
-                    return Ok(Edited::InUse(users));
-                }
-                transaction.write(statement, &[id.0.into()]).await?;
-                self.done(transaction).await
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }
@@ -165,22 +171,23 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                if let Some(earlier) = self.claim(&mut transaction, claim).await? {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Earlier(earlier));
-                }
-                if !self.may_name(&mut transaction, whose, named(&number.rules)).await? {
-                    transaction.roll_back().await;
-                    return Ok(Edited::ConfigMissing);
-                }
-                let mut values = vec![id.into()];
-                values.extend(new_number(number));
-                values.push(number.caller.number.digits().into());
-                if transaction.write(statement, &values).await? == 0 {
-                    transaction.roll_back().await;
-                    return Err(StoreError::Conflict { taken: crate::store::Taken::Number });
-                }
-                self.done(transaction).await
+                let refused = async {
+                    if let Some(earlier) = self.claim(&mut transaction, claim).await? {
+                        return Ok(Some(Edited::Earlier(earlier)));
+                    }
+                    if !self.may_name(&mut transaction, whose, named(&number.rules)).await? {
+                        return Ok(Some(Edited::ConfigMissing));
+                    }
+                    let mut values = vec![id.into()];
+                    values.extend(new_number(number));
+                    values.push(number.caller.number.digits().into());
+                    if transaction.write(statement, &values).await? == 0 {
+                        return Err(StoreError::Conflict { taken: crate::store::Taken::Number });
+                    }
+                    Ok(None)
+                };
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }
@@ -196,30 +203,31 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
-                let Some(number) = locked.pop() else {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Missing);
+                let refused = async {
+                    let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
+                    let Some(number) = locked.pop() else {
+                        return Ok(Some(Edited::Missing));
+                    };
+                    let Some(new) = decide(&number) else {
+                        return Ok(Some(Edited::Declined));
+                    };
+                    let config =
+                        named(&new.rules).filter(|_| named(&new.rules) != named(&number.rules));
+                    if !self.may_name(&mut transaction, whose, config).await? {
+                        return Ok(Some(Edited::ConfigMissing));
+                    }
+                    let mut values = vec![id.into(), new.provider.as_deref().into()];
+                    if edit.touches_rules() {
+                        values.push(Value::Json(&new.rules));
+                        let statement = &self.statements().editing.update_rules;
+                        transaction.write(statement, &values).await?;
+                    } else {
+                        transaction.write(statement, &values).await?;
+                    }
+                    Ok(None)
                 };
-                let Some(new) = decide(&number) else {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Declined);
-                };
-                let config =
-                    named(&new.rules).filter(|_| named(&new.rules) != named(&number.rules));
-                if !self.may_name(&mut transaction, whose, config).await? {
-                    transaction.roll_back().await;
-                    return Ok(Edited::ConfigMissing);
-                }
-                let mut values = vec![id.into(), new.provider.as_deref().into()];
-                if edit.touches_rules() {
-                    values.push(Value::Json(&new.rules));
-                    let statement = &self.statements().editing.update_rules;
-                    transaction.write(statement, &values).await?;
-                } else {
-                    transaction.write(statement, &values).await?;
-                }
-                self.done(transaction).await
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }
@@ -234,17 +242,19 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
-                let Some(number) = locked.pop() else {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Missing);
+                let refused = async {
+                    let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
+                    let Some(number) = locked.pop() else {
+                        return Ok(Some(Edited::Missing));
+                    };
+                    if !decide(&number) {
+                        return Ok(Some(Edited::Declined));
+                    }
+                    transaction.write(statement, &[id.into()]).await?;
+                    Ok(None)
                 };
-                if !decide(&number) {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Declined);
-                }
-                transaction.write(statement, &[id.into()]).await?;
-                self.done(transaction).await
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }
@@ -261,21 +271,23 @@ impl<S: SqlStore> EditStore for S {
         self.pool()
             .asking(statement.name, async {
                 let mut transaction = self.pool().begin(statement.name).await?;
-                if !self.may_name(&mut transaction, whose, config).await? {
-                    transaction.roll_back().await;
-                    return Ok(Edited::ConfigMissing);
-                }
-                let numbers = self.locked_numbers(&mut transaction, whose, ids).await?;
-                let is_whole = numbers.len() == ids.len();
-                tell(numbers);
-                if !is_whole {
-                    transaction.roll_back().await;
-                    return Ok(Edited::Missing);
-                }
-                let mut values = vec![list(ids)];
-                values.extend(config.map(|id| id.to_string().into()));
-                transaction.write(statement, &values).await?;
-                self.done(transaction).await
+                let refused = async {
+                    if !self.may_name(&mut transaction, whose, config).await? {
+                        return Ok(Some(Edited::ConfigMissing));
+                    }
+                    let numbers = self.locked_numbers(&mut transaction, whose, ids).await?;
+                    let is_whole = numbers.len() == ids.len();
+                    tell(numbers);
+                    if !is_whole {
+                        return Ok(Some(Edited::Missing));
+                    }
+                    let mut values = vec![list(ids)];
+                    values.extend(config.map(|id| id.to_string().into()));
+                    transaction.write(statement, &values).await?;
+                    Ok(None)
+                };
+                let refused = refused.await;
+                self.end(transaction, refused).await
             })
             .await
     }

@@ -60,6 +60,8 @@ async fn to_a_client_of_a_tenant_the_configs_of_others_are_unknown_issuers() {
         let client = site.client("of-b", &[&["--tenant", OTHER_TENANT], &may[..]].concat());
         let narrow = ["--tenant", TENANT, "--number", "+97152"];
         let narrow = site.client("narrow", &[&narrow[..], &may].concat());
+        let elsewhere = ["--all-tenants", "--number", "+1"];
+        let elsewhere = site.client("elsewhere", &[&elsewhere[..], &may].concat());
         let owner =
             ["--tenant", OTHER_TENANT, "--tenant", TENANT, "--number", "+1", "--number", "+97150"];
         let owner = site.client("of-a", &[&owner[..], &may].concat());
@@ -68,7 +70,7 @@ async fn to_a_client_of_a_tenant_the_configs_of_others_are_unknown_issuers() {
         assert_eq!(said(&daemon, &owner, &good).await.0, 200, "{kind:?}");
         let unknown = said(&daemon, &client, &token("APInobody", "x")).await;
         assert_eq!((unknown.0, &unknown.1["code"]), (422, &json!("issuer_unknown")));
-        for client in [&client, &narrow] {
+        for client in [&client, &narrow, &elsewhere] {
             for token in [good.clone(), token("APIeu", "wrong")] {
                 assert_eq!(said(&daemon, client, &token).await, unknown, "{kind:?}");
             }

@@ -72,11 +72,17 @@ pub(super) trait Steps: SqlStore {
         Ok(found.await?.is_some())
     }
 
-    /// Commits, and says which change it was.
-    async fn done(
+    /// Ends the transaction of an edit: keeps what its steps did and says which change it was, or nothing
+    /// of it where one of them says why.
+    async fn end(
         &self,
         mut transaction: Transaction<Self::Session>,
+        refused: Result<Option<Edited>, StoreError>,
     ) -> Result<Edited, StoreError> {
+        if let Some(refused) = refused? {
+            transaction.roll_back().await;
+            return Ok(refused);
+        }
         let statement = &self.statements().editing.own_written;
         let written = transaction.read_one(statement, &[], read_written).await?;
         transaction.commit().await?;
