@@ -161,3 +161,47 @@ const END: &str = "
     where id = $1 and claim = $2 and (state <> 'ended' or outcome = 'in_doubt' and $3 <> 'in_doubt')";
 
 const FORGET: &str = "delete from {schema}.trunkline_calls where created_at < {ago_1}";
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use sqlx::{Connection, SqliteConnection};
+
+    use super::*;
+    use crate::number::Caller;
+    use crate::settings::Settings;
+    use crate::store::{Migrations, OpenStore};
+
+    /// Of calls and of answers to keys, what is older than it is kept goes, and nothing else.
+    #[tokio::test]
+    async fn what_is_old_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("calls.db").display());
+        let settings = Settings::builder().database_url(&url).build().unwrap();
+        let database = OpenStore::new(settings.database.as_ref().unwrap(), &settings.tuning);
+        database.migrate(Migrations::Up).await.unwrap();
+        let rows = database.call_rows();
+        let client = Uuid::from_u128(1);
+        let caller =
+            Caller::parse("00000000-0000-0000-0000-000000000002", "+971500000001").unwrap();
+        for key in ["old", "new"] {
+            let attempt =
+                CallAttempt { claim: Uuid::new_v4(), node: None, within: Duration::from_secs(1) };
+            let id = Uuid::new_v4();
+            let call = NewCall { id, client, key, body: "b", caller, attempt };
+            assert!(rows.begin_call(&call).await.unwrap());
+            assert!(!rows.begin_call(&call).await.unwrap(), "there is one");
+        }
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        let age = "update trunkline_calls set created_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-61 seconds')
+            where idempotency_key = 'old'";
+        sqlx::raw_sql(age).execute(&mut connection).await.unwrap();
+        assert_eq!(rows.forget_calls(Duration::from_secs(60)).await.unwrap(), 1);
+        assert!(rows.call_by_key(client, "old").await.unwrap().is_none());
+        assert!(rows.call_by_key(client, "new").await.unwrap().is_some());
+        let answers = "insert into trunkline_idempotency (client_id, key, asked, answer, answered_at)
+            values (randomblob(16), 'old', 'a', 'b', strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-25 hours')),
+                (randomblob(16), 'new', 'a', 'b', strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-23 hours'))";
+        sqlx::raw_sql(answers).execute(&mut connection).await.unwrap();
+        assert_eq!(database.edits().forget_answers().await.unwrap(), 1);
+    }
+}
