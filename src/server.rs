@@ -22,6 +22,7 @@ mod health;
 mod hosts;
 mod socket;
 mod state_log;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,6 +46,7 @@ pub use self::exporter::{Exporter, ExporterError};
 use self::health::Readiness;
 pub use self::health::Unready;
 use self::hosts::Hosts;
+pub use self::tls::TlsError;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::{BatchGauges, CallMetrics};
 use crate::resolver::Resolver;

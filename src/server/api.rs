@@ -36,6 +36,7 @@ mod minting;
 mod numbers;
 mod openapi;
 mod page;
+mod place;
 mod problem;
 mod question;
 mod reply;
@@ -56,7 +57,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
@@ -72,6 +73,7 @@ use self::limits::{Asker, Limits};
 pub(super) use self::metrics::ApiMetrics;
 use self::metrics::Requests;
 pub use self::openapi::openapi;
+use self::place::At;
 use self::problem::Problem;
 use self::question::Question;
 use self::reply::Reply;
@@ -82,6 +84,7 @@ use super::connections::{Connections, Peer};
 use super::exporter::Exporter;
 use super::hosts::Hosts;
 use super::socket::SocketFile;
+use super::tls::{Certificate, TlsError, TlsListener};
 use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::recorded::RecordedCalls;
@@ -94,10 +97,12 @@ pub struct Api {
     listeners: Vec<Bound>,
     shared: Arc<ApiShared>,
     hosts: Vec<String>,
+    behind_proxy: bool,
 }
 
 enum Bound {
     Address(TcpListener, SocketAddr),
+    Secure(TcpListener, SocketAddr, Arc<Certificate>),
     Socket(UnixListener, SocketFile),
 }
 
@@ -121,6 +126,9 @@ pub enum ApiError {
         /// In the words of the system, or ours.
         why: std::io::Error,
     },
+    /// There is no certificate for the address.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A user is not known to this machine.
     #[error("HTTP_SOCKET_USERS: /etc/passwd has no user {name:?}; name a number")]
     UnknownUser {
@@ -147,8 +155,7 @@ struct ApiShared {
 #[derive(Clone)]
 struct Place {
     shared: Arc<ApiShared>,
-    /// Which names a request may ask for. `None`: on a socket, any.
-    hosts: Option<Arc<Hosts>>,
+    at: At,
 }
 
 impl Api {
@@ -174,7 +181,12 @@ impl Api {
             let refused = |why| ApiError::Address { address, why };
             let listener = TcpListener::bind(address).await.map_err(refused)?;
             let address = listener.local_addr().map_err(refused)?;
-            listeners.push(Bound::Address(listener, address));
+            listeners.push(match &settings.tls {
+                None => Bound::Address(listener, address),
+                Some(files) => {
+                    Bound::Secure(listener, address, Certificate::read(files.clone()).await?)
+                }
+            });
         }
         if let Some(path) = &settings.socket {
             let refused = |why| ApiError::Socket { path: path.display().to_string(), why };
@@ -196,7 +208,8 @@ impl Api {
             limits,
             keys,
         });
-        Ok(Some(Self { listeners, shared, hosts }))
+        let behind_proxy = settings.behind_proxy;
+        Ok(Some(Self { listeners, shared, hosts, behind_proxy }))
     }
 
     /// Where it is answered: `http://` and an address, or `unix:` and a path.
@@ -204,6 +217,7 @@ impl Api {
     pub fn places(&self) -> Vec<String> {
         let shown = |bound: &Bound| match bound {
             Bound::Address(_, address) => format!("http://{address}"),
+            Bound::Secure(_, address, _) => format!("https://{address}"),
             Bound::Socket(_, file) => format!("unix:{}", file.path().display()),
         };
         self.listeners.iter().map(shown).collect()
@@ -212,21 +226,33 @@ impl Api {
     /// Answers until `stop`, and then until those who are being answered have their answers, for
     /// [`GRACE`] at the most. The file of the socket goes with it.
     pub async fn serve(self, stop: CancellationToken) {
-        let Self { listeners, shared, hosts } = self;
+        let Self { listeners, shared, hosts, behind_proxy } = self;
         let upkeep = Arc::clone(&shared);
         let answering = join_all(listeners.into_iter().map(|bound| {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
-            let hosts = &hosts;
+            let at = |address, has_tls| {
+                let hosts = Hosts::at(address, &hosts);
+                if behind_proxy { At::Proxy { hosts } } else { At::Address { hosts, has_tls } }
+            };
+            let place = match &bound {
+                Bound::Address(_, address) => Place { shared, at: at(*address, false) },
+                Bound::Secure(_, address, _) => Place { shared, at: at(*address, true) },
+                Bound::Socket(..) => Place { shared, at: At::Socket },
+            };
+            let (connections, router) = (Arc::new(Connections::at_most(MOST)), router(place));
             async move {
-                let connections = Arc::new(Connections::at_most(MOST));
                 match bound {
-                    Bound::Address(listener, address) => {
-                        let hosts = Some(Hosts::at(address, hosts));
-                        let router = router(Place { shared, hosts });
+                    Bound::Address(listener, _) => {
                         connections.serve(listener, router, stop, GRACE).await;
                     }
+                    Bound::Secure(listener, _, certificate) => {
+                        let listener = TlsListener::new(listener, Arc::clone(&certificate));
+                        tokio::select! {
+                            () = connections.serve(listener, router, stop, GRACE) => {}
+                            never = certificate.keep() => match never {},
+                        }
+                    }
                     Bound::Socket(listener, _file) => {
-                        let router = router(Place { shared, hosts: None });
                         connections.serve(listener, router, stop, GRACE).await;
                     }
                 }
@@ -258,6 +284,8 @@ impl std::fmt::Debug for Api {
 
 /// How many connections of clients are open at the most, by address and by socket.
 const MOST: usize = 2048;
+/// What a browser may do with an answer that it was led to: nothing.
+const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
 /// Where a request comes from that is of no connection.
 const NOWHERE: Peer = Peer::Network(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
@@ -270,7 +298,7 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let shared = &*place.shared;
     let (parts, body) = request.into_parts();
     let id = shared.ids.of(&parts.headers);
-    let peer = parts.extensions.get().copied().unwrap_or(NOWHERE);
+    let peer = place.at.peer(parts.extensions.get().copied().unwrap_or(NOWHERE), &parts.headers);
     let mut body = Some(body);
     let (route, outcome) = match routes::find(&parts.method, parts.uri.path()) {
         Ok((route, of)) => {
@@ -292,6 +320,8 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOTHING_RUNS));
+    place.at.add_headers(headers);
     headers.insert(request_id::HEADER, id.value());
     shared.requests.count(route, response.status());
     response
@@ -310,7 +340,7 @@ impl Place {
     ) -> Result<Reply, Problem> {
         let limits = &self.shared.limits;
         let refused = |problem| limits.refused(peer, problem);
-        self.refuse_detours(&parts.headers).map_err(refused)?;
+        self.at.refuse_detours(&parts.headers).map_err(refused)?;
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
             return Ok(openapi::text().into_bytes().into());
@@ -356,16 +386,6 @@ impl Place {
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
             Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
         }
-    }
-
-    /// Over the network a request that a proxy passed on, or that names another host, may be of
-    /// somebody who cannot reach this address himself.
-    fn refuse_detours(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(hosts) = &self.hosts else { return Ok(()) };
-        if ["x-forwarded-for", "forwarded"].iter().any(|name| headers.contains_key(*name)) {
-            return Err(Problem::forwarded());
-        }
-        if hosts.refuses(headers) { Err(Problem::other_host()) } else { Ok(()) }
     }
 
     /// The client that asks. A ticket stands for the one that made it, and for one thing alone.

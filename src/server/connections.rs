@@ -6,6 +6,7 @@
 //! **Invariant:** a new client is always let in, so no number of idle clients keeps a probe out.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -28,10 +29,17 @@ use crate::lifecycle::Lifecycle;
 
 /// What connections come from.
 pub(super) trait Listener: Send + Sync + 'static {
+    type Accepted: Send + 'static;
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
     /// The next connection, and who is at its other end.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Accepted, Peer)>> + Send;
+
+    /// What both sides say before the first request. It takes as long as its client likes.
+    fn open(
+        &self,
+        accepted: Self::Accepted,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send + 'static;
 }
 
 /// Who is at the other end, which each of his requests carries as an extension.
@@ -44,6 +52,7 @@ pub(super) enum Peer {
 }
 
 impl Listener for TcpListener {
+    type Accepted = TcpStream;
     type Stream = TcpStream;
 
     async fn next(&self) -> io::Result<(TcpStream, Peer)> {
@@ -51,9 +60,14 @@ impl Listener for TcpListener {
         let _ = stream.set_nodelay(true);
         Ok((stream, Peer::Network(address.ip())))
     }
+
+    fn open(&self, stream: TcpStream) -> impl Future<Output = io::Result<TcpStream>> + 'static {
+        ready(Ok(stream))
+    }
 }
 
 impl Listener for UnixListener {
+    type Accepted = UnixStream;
     type Stream = UnixStream;
 
     async fn next(&self) -> io::Result<(UnixStream, Peer)> {
@@ -61,6 +75,10 @@ impl Listener for UnixListener {
         let user = stream.peer_cred().map_err(|_| io::ErrorKind::ConnectionAborted)?;
         let peer = Peer::User(user.uid());
         Ok((stream, peer))
+    }
+
+    fn open(&self, stream: UnixStream) -> impl Future<Output = io::Result<UnixStream>> + 'static {
+        ready(Ok(stream))
     }
 }
 
@@ -88,7 +106,7 @@ struct Connection {
 enum Stage {
     /// Nothing of a request has come, or the last one was answered.
     Idle,
-    /// A part of a request's head has come.
+    /// A connection is being opened, or a part of a request's head has come.
     Asking,
     /// The request is being answered.
     Answered,
@@ -119,11 +137,14 @@ impl Connections {
                 () = stop.cancelled() => break,
                 _ = look.tick() => self.end_the_late(),
                 accepted = listener.next() => match accepted {
-                    Ok((stream, peer)) => {
+                    Ok((accepted, peer)) => {
                         let (number, connection) = self.admit();
+                        let opening = listener.open(accepted);
                         let (all, router, stop) = (Arc::clone(&self), router.clone(), stop.clone());
                         tasks.spawn("http", async move {
-                            connection.run(stream, peer, router, stop).await;
+                            if let Some(stream) = connection.open(opening, &stop).await {
+                                connection.run(stream, peer, router, stop).await;
+                            }
                             all.open().by_number.remove(&number);
                         });
                     }
@@ -191,6 +212,22 @@ impl Open {
 }
 
 impl Connection {
+    /// What there is to read from, unless its client says nothing that is understood, or too slowly.
+    async fn open<S>(
+        &self,
+        opening: impl Future<Output = io::Result<S>>,
+        stop: &CancellationToken,
+    ) -> Option<S> {
+        self.enter(Stage::Asking);
+        let stream = tokio::select! {
+            stream = opening => stream.ok(),
+            () = stop.cancelled() => None,
+            () = self.ended.cancelled() => None,
+        };
+        self.enter(Stage::Idle);
+        stream
+    }
+
     /// Answers one request after the other.
     async fn run(
         self: Arc<Self>,

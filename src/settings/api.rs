@@ -7,8 +7,12 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiSettings {
-    /// `API_LISTEN`: an address of this machine alone.
+    /// `API_LISTEN`: an address of this machine alone, unless there is TLS or a proxy before it.
     pub listen: Option<SocketAddr>,
+    /// `HTTP_TLS_CERT` and `HTTP_TLS_KEY`: what proves to clients who answers at the address.
+    pub tls: Option<TlsFiles>,
+    /// `HTTP_BEHIND_PROXY`: whether a proxy that is trusted sends every request to the address.
+    pub behind_proxy: bool,
     /// `HTTP_SOCKET`: the path of a Unix socket.
     pub socket: Option<PathBuf>,
     /// `HTTP_SOCKET_USERS`: a local user, and the name of the client that he is.
@@ -25,6 +29,16 @@ impl ApiSettings {
     }
 }
 
+/// Files in PEM, which are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFiles {
+    /// The certificate, and after it those that vouch for it.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// A user of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,16 +49,25 @@ pub enum SocketUser {
     Name(String),
 }
 
-pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+/// `has_cover`: what crosses the network is encrypted, by us or by a proxy.
+pub(super) fn listen(text: &str, has_cover: bool) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.trim().parse().map_err(|_| {
         "must be an address with its port, such as 127.0.0.1:9465 or [::1]:9465".to_owned()
     })?;
-    if address.ip().to_canonical().is_loopback() {
+    if has_cover || address.ip().to_canonical().is_loopback() {
         return Ok(address);
     }
-    Err("must be an address of this machine alone, such as 127.0.0.1:9465: tokens would cross the \
-         network in the clear, and there is no TLS yet"
+    Err("must be an address of this machine alone, such as 127.0.0.1:9465, since tokens would cross \
+         the network in the clear; or set HTTP_TLS_CERT and HTTP_TLS_KEY, or HTTP_BEHIND_PROXY if a \
+         proxy has TLS"
         .to_owned())
+}
+
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    match PathBuf::from(text) {
+        path if path.is_absolute() => Ok(path),
+        _ => Err("must be the whole path of a file in PEM".to_owned()),
+    }
 }
 
 pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
@@ -91,13 +114,15 @@ mod tests {
     #[test]
     fn only_an_address_of_this_machine_alone_is_listened_at() {
         for address in ["127.0.0.1:9465", "127.0.0.9:1", "[::1]:9465", "[::ffff:127.0.0.1]:1"] {
-            assert!(listen(address).is_ok(), "{address}");
+            assert!(listen(address, false).is_ok(), "{address}");
         }
         for address in ["0.0.0.0:9465", "[::]:9465", "10.0.0.7:9465", "192.0.2.1:1"] {
-            assert!(listen(address).unwrap_err().contains("this machine alone"), "{address}");
+            assert!(listen(address, true).is_ok(), "{address}");
+            let refused = listen(address, false).unwrap_err();
+            assert!(refused.contains("this machine alone"), "{address}: {refused}");
         }
         for address in ["9465", "localhost:9465", ""] {
-            assert!(listen(address).unwrap_err().contains("with its port"), "{address}");
+            assert!(listen(address, true).unwrap_err().contains("with its port"), "{address}");
         }
     }
 

@@ -138,7 +138,13 @@ variables! {
     }
     "API": {
         API_LISTEN = ""
-            "Where `trunkline serve` answers /v1/tokens and the rest of the API to clients with a token: an address of this machine alone, such as 127.0.0.1:9465. Make clients with `trunkline client add`. Not set: nowhere."
+            "Where `trunkline serve` answers /v1/tokens and the rest of the API to clients with a token: an address of this machine alone, such as 127.0.0.1:9465, unless there is TLS. Make clients with `trunkline client add`. Not set: nowhere."
+        HTTP_TLS_CERT = ""
+            "The path of a certificate in PEM, with those that vouch for it: what is answered at API_LISTEN is then encrypted, by TLS 1.2 or 1.3. Read again when it changes."
+        HTTP_TLS_KEY = ""
+            "The path of its private key, in PEM."
+        HTTP_BEHIND_PROXY = "false"
+            "A proxy that you trust has the TLS, and passes on what comes to API_LISTEN. Who asks is then who the last address in X-Forwarded-For says, so nobody else may reach API_LISTEN."
         HTTP_SOCKET = ""
             "The path of a Unix socket where it answers the same. Its mode is 0660."
         HTTP_SOCKET_USERS = ""

@@ -52,7 +52,7 @@ impl FileStamp {
     }
 
     /// Of what stands there now, whatever it is.
-    pub(super) fn now(path: &Path) -> Option<Self> {
+    pub(crate) fn now(path: &Path) -> Option<Self> {
         Some(Self::of(&std::fs::metadata(path).ok()?))
     }
 }

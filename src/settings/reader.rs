@@ -80,12 +80,35 @@ impl<'a> SettingsReader<'a> {
 
     #[cfg(feature = "server")]
     pub(super) fn api(&mut self) -> super::ApiSettings {
+        let tls = self.tls();
+        let behind_proxy = self.with("HTTP_BEHIND_PROXY", switch).unwrap_or(false);
+        let has_cover = tls.is_some() || behind_proxy;
         super::ApiSettings {
-            listen: self.with("API_LISTEN", super::api::listen),
+            listen: self.with("API_LISTEN", |text| super::api::listen(text, has_cover)),
+            tls,
+            behind_proxy,
             socket: self.with("HTTP_SOCKET", super::api::socket),
             users: self.with("HTTP_SOCKET_USERS", super::api::users).unwrap_or_default(),
             rate: self.number("API_RATE", 0..=1_000_000),
         }
+    }
+
+    /// Both files, or neither.
+    #[cfg(feature = "server")]
+    fn tls(&mut self) -> Option<super::TlsFiles> {
+        let names = ["HTTP_TLS_CERT", "HTTP_TLS_KEY"];
+        let given = names.map(|name| self.values.get(name).is_some());
+        let files = names.map(|name| self.with(name, super::api::file));
+        if let [true, false] | [false, true] = given {
+            let missing = names[usize::from(given[0])];
+            self.problem(
+                missing,
+                "must be set, too: a certificate and its key go together".into(),
+                None,
+            );
+        }
+        let [Some(cert), Some(key)] = files else { return None };
+        Some(super::TlsFiles { cert, key })
     }
 
     #[cfg(feature = "server")]

@@ -18,6 +18,7 @@ mod seen;
 mod sidecar;
 mod socket;
 mod tenants;
+mod tls;
 mod tokens;
 mod verify;
 
@@ -117,7 +118,9 @@ impl Daemon {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--json"];
         let mut process = Process::start(program.command(&serve));
         let told: Value = process.line(|line| serde_json::from_str(line).ok());
-        let port = |place: &str| place.strip_prefix("http://127.0.0.1:")?.parse().ok();
+        let port = |place: &str| {
+            place.strip_prefix("http")?.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
+        };
         let places: Vec<_> =
             told["api"].as_array().unwrap().iter().map(|p| p.as_str().unwrap()).collect();
         Self {

@@ -38,6 +38,14 @@ impl Process {
         (self.child.wait().unwrap().code(), err)
     }
 
+    /// The next line on stderr that says this, which it waits for.
+    #[track_caller]
+    pub fn said(&mut self, words: &str) -> String {
+        let err = self.child.stderr.as_mut().unwrap();
+        let lines = BufReader::new(err).lines().map_while(Result::ok);
+        lines.into_iter().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}"))
+    }
+
     fn err(&mut self) -> String {
         let mut err = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
