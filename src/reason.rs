@@ -46,6 +46,8 @@ reasons! {
     RulesMalformed = "rules_malformed",
     /// The rules name a LiveKit config that does not exist.
     ConfigMissing = "config_missing",
+    /// The LiveKit config is disabled.
+    ConfigDisabled = "config_disabled",
     /// The LiveKit config has a malformed URL or an empty key.
     ConfigInvalid = "config_invalid",
     /// The host of the LiveKit config's URL is not in `LIVEKIT_HOSTS`.

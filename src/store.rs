@@ -148,6 +148,10 @@ pub trait AdminStore: Store {
     /// secret is not what it must be.
     async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError>;
 
+    /// Disables a config, so that its numbers fall back, or enables it again. `false`: there is no such
+    /// config.
+    async fn disable_config(&self, id: ConfigId, is_disabled: bool) -> Result<bool, StoreError>;
+
     /// Puts the same secret in its place, sealed anew. `false`: secret, URL or API key are not what
     /// was read any more, and nothing is changed.
     async fn reseal(&self, read: &Config, sealed: &Sealed) -> Result<bool, StoreError>;

@@ -31,6 +31,7 @@ impl Store for Rows {
             agent: None,
             created_at: None,
             updated_at: None,
+            disabled_at: None,
         };
         let rules = json!({ "livekit_config": id });
         Ok(Some(Route { rules, provider: None, config: Some(config) }))

@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) name: Arc<str>,
     pub(crate) trunk: Option<Box<str>>,
     pub(crate) agent: Option<Box<str>>,
+    /// Then no call begins with it; those that began go on.
+    pub(crate) is_disabled: bool,
 }
 
 impl SharedCredentials {
@@ -187,7 +189,8 @@ mod tests {
                 let secret = Arc::new(Box::new(String::from("a secret")).into());
                 Ok::<_, ()>(Credentials::held(url, "APIeu", secret, Arc::clone(&self.clock)))
             };
-            let facts = Arc::new(Facts { name: name.into(), trunk: None, agent: None });
+            let facts =
+                Arc::new(Facts { name: name.into(), trunk: None, agent: None, is_disabled: false });
             let joined = self.shared.join(id(at), born, &facts, &self.fence, |_| same, make);
             joined.unwrap().0
         }

@@ -33,8 +33,8 @@ struct Used {
 }
 
 impl Resolver {
-    /// The credentials of one config, whatever the flag says: for work that began with this config
-    /// and must go on with it, such as a call that is to be ended.
+    /// The credentials of one config, whatever the flag says, and disabled or not: for work that began
+    /// with this config and must go on with it, such as a call that is to be ended.
     ///
     /// Credentials in memory are returned at once. Otherwise callers wait together for one statement,
     /// for `RESOLVE_DEADLINE` at the most.
@@ -152,6 +152,9 @@ impl Loader {
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let stamp = part.stamp;
         let (born, credentials, facts) = self.cache.shared.current(part.config, is_current)?;
+        if facts.is_disabled {
+            return None;
+        }
         let running = self.live.running();
         let outcome = Ok(answer(
             credentials,
@@ -193,7 +196,7 @@ impl Loader {
         let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
         let config = store.config(id).await.map_err(|error| reason_of(&error))?;
         self.watch_url(config.as_ref(), asked);
-        let chosen = running.choose(id, config).map_err(|why| why.reason())?;
+        let chosen = running.choose_begun(id, config).map_err(|why| why.reason())?;
         let (credentials, born) =
             chosen.credentials(asked.born, &self.cache, &self.clock).map_err(|why| why.reason())?;
         Ok((HeldCredentials(credentials), chosen.facts(), born))

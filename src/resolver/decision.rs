@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use secrecy::ExposeSecret;
 
 use crate::answer::{Answer, AnswerOrigin, KnownRules};
@@ -50,6 +51,8 @@ pub(super) enum Unusable {
     Unassigned,
     #[error("the rules name LiveKit config {0}, which does not exist")]
     ConfigMissing(ConfigId),
+    #[error("the LiveKit config {name:?} is disabled since {}", since.to_rfc3339_opts(SecondsFormat::Secs, true))]
+    ConfigDisabled { name: String, since: DateTime<Utc> },
     #[error("the URL of the LiveKit config is malformed: {0}")]
     Url(#[from] ServerUrlError),
     #[error("the host of the LiveKit config's URL is not in LIVEKIT_HOSTS")]
@@ -69,6 +72,7 @@ impl Unusable {
             Self::Rules(_) => Reason::RulesMalformed,
             Self::Unassigned => Reason::ConfigUnassigned,
             Self::ConfigMissing(_) => Reason::ConfigMissing,
+            Self::ConfigDisabled { .. } => Reason::ConfigDisabled,
             Self::Url(_) | Self::NoApiKey => Reason::ConfigInvalid,
             Self::Secret(KeyError::BoundElsewhere { .. }) => Reason::SecretBoundElsewhere,
             Self::Secret(KeyError::NotBound) => Reason::SecretNotBound,
@@ -104,6 +108,18 @@ pub(super) fn choose(
     hosts: &AllowedHosts,
 ) -> Result<Chosen, Unusable> {
     let config = config.ok_or(Unusable::ConfigMissing(id))?;
+    if let Some(since) = config.disabled_at {
+        return Err(Unusable::ConfigDisabled { name: config.name, since });
+    }
+    choose_disabled_or_not(config, ring, hosts)
+}
+
+/// The same of one that may be disabled: for what began with it.
+pub(super) fn choose_disabled_or_not(
+    config: Config,
+    ring: Option<&Arc<KeyRing>>,
+    hosts: &AllowedHosts,
+) -> Result<Chosen, Unusable> {
     let url = config.url.parse()?;
     if !hosts.allow(&url) {
         return Err(Unusable::HostNotAllowed);
@@ -172,6 +188,7 @@ impl Chosen {
             name: self.config.name.as_str().into(),
             trunk: given(self.config.trunk_id.as_ref()),
             agent: given(self.config.agent.as_ref()),
+            is_disabled: self.config.disabled_at.is_some(),
         })
     }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::decision::{Chosen, Decision, Unusable, choose, decide};
+use super::decision::{Chosen, Decision, Unusable, choose, choose_disabled_or_not, decide};
 use crate::answer::KnownRules;
 use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
@@ -272,6 +272,16 @@ impl Running {
     /// The same for a config alone.
     pub(super) fn choose(&self, id: ConfigId, config: Option<Config>) -> Result<Chosen, Unusable> {
         choose(id, config, self.ring.as_ref(), self.environment.hosts())
+    }
+
+    /// The same for what began with it, disabled or not.
+    pub(super) fn choose_begun(
+        &self,
+        id: ConfigId,
+        config: Option<Config>,
+    ) -> Result<Chosen, Unusable> {
+        let config = config.ok_or(Unusable::ConfigMissing(id))?;
+        choose_disabled_or_not(config, self.ring.as_ref(), self.environment.hosts())
     }
 
     /// The environment's answer when the database gives none, for a reason, by the rules as far as

@@ -124,6 +124,7 @@ mod tests {
             agent: None,
             created_at: None,
             updated_at: None,
+            disabled_at: None,
         }
     }
 

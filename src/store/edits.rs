@@ -151,6 +151,14 @@ pub(crate) trait EditStore: Send + Sync + 'static {
         decide: Deciding<'_, Config, Option<ConfigEdit>>,
     ) -> Result<Edited, StoreError>;
 
+    /// Disables a config or enables it, if `decide` agrees.
+    async fn switch_config(
+        &self,
+        id: ConfigId,
+        is_disabled: bool,
+        decide: Deciding<'_, Config, bool>,
+    ) -> Result<Edited, StoreError>;
+
     /// Removes a config that no number uses, if `decide` agrees.
     async fn drop_config(
         &self,

@@ -182,7 +182,8 @@ fn of_server(error: &dyn DatabaseError, statement: &'static str) -> StoreError {
     }
     let words = words(error, &code);
     // No such table, column, schema. SQLite has one code for all.
-    if matches!(&*code, "42P01" | "42703" | "3F000") || error.message().starts_with("no such table")
+    if matches!(&*code, "42P01" | "42703" | "3F000")
+        || ["no such table", "no such column"].iter().any(|said| error.message().starts_with(said))
     {
         return StoreError::NotMigrated { statement, words };
     }

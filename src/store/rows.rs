@@ -62,6 +62,8 @@ pub struct Config {
     pub created_at: Option<DateTime<Utc>>,
     /// When it was last changed. `None` where an adopted table does not say.
     pub updated_at: Option<DateTime<Utc>>,
+    /// Since when it places no calls. `None`: it is not disabled.
+    pub disabled_at: Option<DateTime<Utc>>,
 }
 
 impl Config {

@@ -119,7 +119,21 @@ const PARTS: &[(&str, &str)] = &[
         case when octet_length(c.livekit_api_key) <= 4096 then c.livekit_api_key else '' end as api_key,
         {sealed} as api_secret,
         case when octet_length(c.trunk_id) <= 4096 then c.trunk_id end as trunk_id,
-        case when octet_length(c.worker_name) <= 4096 then c.worker_name end as worker_name",
+        case when octet_length(c.worker_name) <= 4096 then c.worker_name end as worker_name,
+        {disabled_at} as disabled_at",
+    ),
+    // The table has this column since step 9. Before that the name is one of the query outside, where it
+    // is null: a program that is newer than the database goes on answering.
+    (
+        "{disabled_at}",
+        "(select (
+            select case
+                when trunkline_disabled_at between '1900-01-01' and '9999-01-01'
+                then trunkline_disabled_at
+                when trunkline_disabled_at is not null then '1970-01-01T00:00:00Z'
+            end
+            from {schema}.voice_agent_livekit as own where own.id = c.id
+        ) from (select cast(null as timestamptz) as trunkline_disabled_at) as absent)",
     ),
     (
         "{sealed}",

@@ -284,12 +284,13 @@ const NODES_AND_CHANGE: &str = "
     where {counts}
     order by n.name, n.id limit 10000";
 
-/// Every trigger that the steps make: its name and its text.
+/// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 3] = [
+    const STEPS: [&str; 4] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
+        include_str!("../../migrations/sqlite/0009_disabled_configs.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));

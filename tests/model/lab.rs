@@ -119,7 +119,8 @@ impl Lab {
 
     fn answer(&self, born: Generation, rows: Rows) -> (ResolveOutcome, Generation) {
         let (key, sealed) = (rows.config.to_string(), format!("sealed {}", rows.config));
-        let facts = Arc::new(Facts { name: "config".into(), trunk: None, agent: None });
+        let facts =
+            Arc::new(Facts { name: "config".into(), trunk: None, agent: None, is_disabled: false });
         let joined = self.cache.shared.join::<ResolveError>(
             CONFIG,
             born,

@@ -33,6 +33,16 @@ pub(crate) enum Livekit {
     Edit(Edit),
     /// Check whether a config would place calls: URL, network, key, secret, clocks, trunk
     Check(check::Check),
+    /// Disable a config: its numbers fall back, until it is enabled again
+    Disable {
+        /// Its id or name
+        config: String,
+    },
+    /// Let a config that was disabled place calls again
+    Enable {
+        /// Its id or name
+        config: String,
+    },
     /// Remove a config that no number uses
     Remove {
         /// Its id or name
@@ -116,7 +126,7 @@ pub(crate) struct Edit {
 
 impl Livekit {
     pub(crate) async fn run(self, context: &Context) -> Done {
-        let writes = matches!(self, Self::Add(_) | Self::Edit(_) | Self::Remove { .. });
+        let writes = !matches!(self, Self::List | Self::Show { .. } | Self::Check(_));
         self.carry_out(context).await?;
         if writes {
             tell_seen(context).await;
@@ -131,6 +141,8 @@ impl Livekit {
             Self::Check(check) => check.run(context).await,
             Self::List => list(context).await,
             Self::Show { config } => show(context, &find(&*context.store()?, &config).await?),
+            Self::Disable { config } => switch(context, &config, true).await,
+            Self::Enable { config } => switch(context, &config, false).await,
             Self::Remove { config, force } => remove(context, &config, force).await,
         }
     }
@@ -235,12 +247,14 @@ async fn list(context: &Context) -> Done {
         return Ok(());
     }
     table(
-        &["id", "name", "url", "api key", "trunk", "agent"],
+        &["id", "name", "state", "url", "api key", "trunk", "agent"],
         configs.iter().map(|config| {
             let trunk = or_dash(config.trunk_id.as_deref());
             let agent = or_dash(config.agent.as_deref());
             let (name, url, key) = (&config.name, &config.url, &config.api_key);
-            vec![config.id.to_string(), name.clone(), url.clone(), key.clone(), trunk, agent]
+            let state = if config.disabled_at.is_some() { "disabled" } else { "enabled" };
+            let id = config.id.to_string();
+            vec![id, name.clone(), state.into(), url.clone(), key.clone(), trunk, agent]
         }),
     )
 }
@@ -251,6 +265,10 @@ fn show(context: &Context, config: &Config) -> Done {
     }
     let time = |at: Option<chrono::DateTime<chrono::Utc>>| {
         or_dash(at.map(|at| at.to_rfc3339()).as_deref())
+    };
+    let state = match config.disabled_at {
+        Some(since) => format!("disabled since {}", since.to_rfc3339()),
+        None => "enabled".to_owned(),
     };
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     table(
@@ -263,10 +281,21 @@ fn show(context: &Context, config: &Config) -> Done {
             row("api key", config.api_key.clone()),
             row("trunk", or_dash(config.trunk_id.as_deref())),
             row("agent", or_dash(config.agent.as_deref())),
+            row("state", state),
             row("created", time(config.created_at)),
             row("updated", time(config.updated_at)),
         ],
     )
+}
+
+/// Disables a config, or enables it again.
+async fn switch(context: &Context, config: &str, is_disabled: bool) -> Done {
+    let store = context.store()?;
+    let id = find(&*store, config).await?.id;
+    if !store.disable_config(id, is_disabled).await? {
+        return Err(not_found(config));
+    }
+    show(context, &find(&*store, &id.to_string()).await?)
 }
 
 async fn remove(context: &Context, config: &str, force: bool) -> Done {

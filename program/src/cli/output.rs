@@ -61,6 +61,7 @@ pub(crate) fn config_json(config: &Config) -> Value {
         "agent_name": config.agent,
         "created_at": config.created_at,
         "updated_at": config.updated_at,
+        "disabled_at": config.disabled_at,
     })
 }
 

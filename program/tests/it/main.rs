@@ -11,6 +11,7 @@ mod api;
 mod calls;
 mod catch_up;
 mod cli;
+mod disabled;
 mod embed;
 mod faults;
 mod freshness;

@@ -74,14 +74,14 @@ const EXISTING: &str = "
 /// Everything that the deployment owns: its rows, columns, indexes, triggers, functions, tables.
 const OWNED: &str = "
     set search_path = lad_dev;
-    select 'row', to_jsonb(v) - 'worker_name' from voice_agent_livekit v
+    select 'row', to_jsonb(v) - 'worker_name' - 'trunkline_disabled_at' from voice_agent_livekit v
     union all select 'row', to_jsonb(v) from voice_agent_numbers v
     union all select 'row', to_jsonb(v) from _sqlx_migrations v
     union all select 'column', to_jsonb(c) from (
         select table_name, column_name, data_type, character_maximum_length, is_nullable, column_default
         from information_schema.columns where table_schema = 'lad_dev'
             and table_name in ('voice_agent_livekit', 'voice_agent_numbers', '_sqlx_migrations')
-            and column_name <> 'worker_name') c
+            and column_name not in ('worker_name', 'trunkline_disabled_at')) c
     union all select 'index', to_jsonb(i.indexdef) from pg_indexes i
         where schemaname = 'lad_dev' and indexname not like 'trunkline%'
             and tablename <> 'voice_agent_changes' and tablename <> 'trunkline_migrations'
@@ -107,7 +107,7 @@ async fn tables_of_an_existing_deployment_are_adopted_with_their_rows_and_left_a
         database.migrate(Migrations::DownTo(0)).await.unwrap();
         assert_eq!(psql(&url, OWNED), before, "the way down takes only what the way up brought");
         let added = "select count(*) from information_schema.columns
-                     where table_schema = 'lad_dev' and column_name = 'worker_name'";
+                     where table_schema = 'lad_dev' and column_name in ('worker_name', 'trunkline_disabled_at')";
         assert_eq!(psql(&url, added), "0");
     }
     database.migrate(Migrations::Up).await.unwrap();

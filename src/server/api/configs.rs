@@ -5,6 +5,7 @@
 
 mod table;
 
+use chrono::DateTime;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -63,6 +64,10 @@ struct Patch {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Duplication {
     name: String,
 }
@@ -79,6 +84,8 @@ pub(super) async fn answer(
         Operation::Create => create(asking, question, keys).await,
         Operation::Duplicate => duplicate(asking, question, keys).await,
         Operation::Change => change(asking, question).await,
+        Operation::Disable => switch(asking, question, true).await,
+        Operation::Enable => switch(asking, question, false).await,
         Operation::Remove => remove(asking, question).await,
     }
 }
@@ -209,6 +216,36 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
     }
 }
 
+/// Disables a config, or enables it again.
+async fn switch(
+    asking: &Asking<'_>,
+    question: &Question<'_>,
+    is_disabled: bool,
+) -> Result<Reply, Problem> {
+    asking.needs_all()?;
+    let (expected, ring) = (question.expected()?, asking.resolver.ring());
+    let Nothing {} = question.body()?;
+    let id: ConfigId = question.id().ok_or_else(missing)?;
+    let mut version = String::new();
+    let mut decide = |config: &Config| {
+        if !expected.is(&version::of_config(config, ring.as_deref())) {
+            return false;
+        }
+        let disabled_at = is_disabled.then(DateTime::default);
+        let new = Config { disabled_at, ..config.clone() };
+        version = version::of_config(&new, ring.as_deref());
+        true
+    };
+    match asking.rows()?.switch_config(id, is_disabled, &mut decide).await? {
+        Edited::Done(written) => {
+            let answer = json!({"id": id, "version": version});
+            Ok(asking.written(answer, written).await.version(&version))
+        }
+        Edited::Declined => Err(other_version()),
+        _ => Err(missing()),
+    }
+}
+
 async fn remove(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
     asking.needs_all()?;
     let (expected, ring) = (question.expected()?, asking.resolver.ring());
@@ -248,6 +285,7 @@ fn shown(asking: &Asking<'_>, config: &Config) -> Value {
         "agent_name": config.agent,
         "created_at": config.created_at,
         "updated_at": config.updated_at,
+        "disabled_at": config.disabled_at,
         "version": version::of_config(config, ring.as_deref()),
     })
 }
@@ -285,6 +323,7 @@ fn row(id: ConfigId, new: &NewConfig) -> Config {
         agent: new.agent.clone(),
         created_at: None,
         updated_at: None,
+        disabled_at: None,
     }
 }
 

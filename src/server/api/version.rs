@@ -23,19 +23,19 @@ pub(super) fn of_config(config: &Config, ring: Option<&KeyRing>) -> String {
         |opened| opened.secret.expose_secret().as_str(),
     );
     let text = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
-    version(
-        secret.as_bytes(),
-        &[
-            Some(b"config".to_vec()),
-            Some(config.id.0.as_bytes().to_vec()),
-            Some(config.name.as_bytes().to_vec()),
-            text(&config.description),
-            Some(config.url.as_bytes().to_vec()),
-            Some(config.api_key.as_bytes().to_vec()),
-            text(&config.trunk_id),
-            text(&config.agent),
-        ],
-    )
+    let mut parts = vec![
+        Some(b"config".to_vec()),
+        Some(config.id.0.as_bytes().to_vec()),
+        Some(config.name.as_bytes().to_vec()),
+        text(&config.description),
+        Some(config.url.as_bytes().to_vec()),
+        Some(config.api_key.as_bytes().to_vec()),
+        text(&config.trunk_id),
+        text(&config.agent),
+    ];
+    // An enabled one has the version that it had before configs could be disabled.
+    parts.extend(config.disabled_at.map(|_| Some(b"disabled".to_vec())));
+    version(secret.as_bytes(), &parts)
 }
 
 /// The version of a number.
@@ -86,6 +86,7 @@ mod tests {
             agent: None,
             created_at: None,
             updated_at: None,
+            disabled_at: None,
         }
     }
 
@@ -108,12 +109,13 @@ mod tests {
             Config { api_key: "APIus".into(), ..first.clone() },
             Config { trunk_id: Some("ST".into()), ..first.clone() },
             Config { agent: Some("ST".into()), ..first.clone() },
+            Config { disabled_at: Some(chrono::DateTime::UNIX_EPOCH), ..first.clone() },
         ];
         let mut versions: Vec<_> = edits.iter().map(|edit| of_config(edit, Some(&ring))).collect();
         versions.push(version);
         versions.sort_unstable();
         versions.dedup();
-        assert_eq!(versions.len(), 8);
+        assert_eq!(versions.len(), 9);
     }
 
     #[test]

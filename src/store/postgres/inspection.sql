@@ -8,7 +8,8 @@ with ours as (
         'trunkline_idempotency', 'trunkline_calls')
 ), columns (name) as (
     select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
-        'livekit_api_secret', 'trunk_id', 'worker_name', 'created_at', 'updated_at', 'tenant_id',
+        'livekit_api_secret', 'trunk_id', 'worker_name', 'created_at', 'updated_at',
+        'trunkline_disabled_at', 'tenant_id',
         'country_code', 'base_number', 'provider', 'rules', 'seq', 'xact', 'changed_at', 'entity',
         'operation', 'fields', 'config_id', 'digits', 'version', 'host', 'program', 'keys', 'settings',
         'hearing', 'lease', 'max_stale', 'applied', 'cached', 'refreshes', 'started_at', 'refreshed_at',

@@ -6,7 +6,7 @@ with ours as (
     ('voice_agent_livekit', array['id'], 'uuid'),
     ('voice_agent_livekit', array['name', 'description', 'livekit_url', 'livekit_api_key',
         'livekit_api_secret', 'trunk_id', 'worker_name'], 'text'),
-    ('voice_agent_livekit', array['created_at', 'updated_at'], 'timestamptz'),
+    ('voice_agent_livekit', array['created_at', 'updated_at', 'trunkline_disabled_at'], 'timestamptz'),
     ('voice_agent_numbers', array['id', 'tenant_id'], 'uuid'),
     ('voice_agent_numbers', array['country_code', 'provider'], 'text'),
     ('voice_agent_numbers', array['base_number'], 'bigint'),

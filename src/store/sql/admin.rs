@@ -20,6 +20,7 @@ pub(super) struct Administering {
     create_config: Statement,
     config_named: Statement,
     pub(super) update_config: Statement,
+    pub(super) disable_config: Statement,
     reseal: Statement,
     pub(super) delete_config: Statement,
     pub(super) config_users: Statement,
@@ -40,6 +41,7 @@ impl Administering {
             create_config: templates.statement("create_config", CREATE_CONFIG),
             config_named: templates.statement("config_named", CONFIG_NAMED),
             update_config: templates.statement("update_config", UPDATE_CONFIG),
+            disable_config: templates.statement("disable_config", DISABLE_CONFIG),
             reseal: templates.statement("reseal", RESEAL),
             delete_config: templates.statement("delete_config", DELETE_CONFIG),
             config_users: templates.statement("config_users", CONFIG_USERS),
@@ -72,6 +74,11 @@ impl<S: SqlStore> AdminStore for S {
     async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError> {
         let statement = &self.statements().administering.update_config;
         Ok(self.pool().write(statement, &edit_values(id, edit)).await? > 0)
+    }
+
+    async fn disable_config(&self, id: ConfigId, is_disabled: bool) -> Result<bool, StoreError> {
+        let statement = &self.statements().administering.disable_config;
+        Ok(self.pool().write(statement, &[id.0.into(), is_disabled.into()]).await? > 0)
     }
 
     async fn reseal(&self, read: &Config, sealed: &Sealed) -> Result<bool, StoreError> {
@@ -237,6 +244,12 @@ const UPDATE_CONFIG: &str = "
         trunk_id = case when $8 then $9 else trunk_id end,
         worker_name = case when $10 then $11 else worker_name end
     where id = $1 and ($12 is null or livekit_api_secret = $12)";
+
+/// One that is disabled already keeps its time.
+const DISABLE_CONFIG: &str = "
+    update {schema}.voice_agent_livekit
+    set trunkline_disabled_at = case when $2 then coalesce(trunkline_disabled_at, {now}) end
+    where id = $1";
 
 const RESEAL: &str = "
     update {schema}.voice_agent_livekit set livekit_api_secret = $2

@@ -18,7 +18,7 @@ use crate::store::{Config, Number, Route, Store, StoreError};
 pub(super) struct Answering {
     route: Statement,
     routes: Statement,
-    config: Statement,
+    pub(super) config: Statement,
     configs: Statement,
     owners: Statement,
     numbers_after: Statement,

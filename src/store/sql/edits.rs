@@ -2,22 +2,21 @@
 
 mod statements;
 mod steps;
+mod values;
 
 use async_trait::async_trait;
-use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 pub(super) use self::statements::{EDIT_PARTS, EditingStatements};
 use self::steps::{Steps, read_written};
+use self::values::{end_of, list, named, pattern, read_change_row, seen_by};
 use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};
 use super::read::{read_config, read_number};
-use crate::number::{ConfigId, TenantId};
-use crate::rules::Rules;
+use crate::number::ConfigId;
 use crate::store::edits::{
     ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose, Written,
 };
-use crate::store::record::Record;
 use crate::store::statement::Value;
 use crate::store::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
 
@@ -119,6 +118,32 @@ impl<S: SqlStore> EditStore for S {
                         return Ok(Some(Edited::Declined));
                     };
                     transaction.write(statement, &edit_values(id, &edit)).await?;
+                    Ok(None)
+                };
+                let refused = refused.await;
+                self.end(transaction, refused).await
+            })
+            .await
+    }
+
+    async fn switch_config(
+        &self,
+        id: ConfigId,
+        is_disabled: bool,
+        decide: Deciding<'_, Config, bool>,
+    ) -> Result<Edited, StoreError> {
+        let statement = &self.statements().administering.disable_config;
+        self.pool()
+            .asking(statement.name, async {
+                let mut transaction = self.pool().begin(statement.name).await?;
+                let refused = async {
+                    let Some(config) = self.locked_config(&mut transaction, id).await? else {
+                        return Ok(Some(Edited::Missing));
+                    };
+                    if !decide(&config) {
+                        return Ok(Some(Edited::Declined));
+                    }
+                    transaction.write(statement, &[id.0.into(), is_disabled.into()]).await?;
                     Ok(None)
                 };
                 let refused = refused.await;
@@ -307,78 +332,5 @@ impl<S: SqlStore> EditStore for S {
 
     async fn forget_answers(&self) -> Result<u64, StoreError> {
         self.pool().write(&self.statements().editing.forget_answers, &[]).await
-    }
-}
-
-fn read_change_row(row: &impl Record) -> Result<ChangeRow, sqlx::Error> {
-    Ok(ChangeRow {
-        seq: row.own_int("seq")?,
-        at: row.time("changed_at")?,
-        actor: row.own_text("actor")?,
-        login: row.text("login")?,
-        entity: row.own_text("entity")?,
-        operation: row.own_text("operation")?,
-        fields: row.own_text("fields")?,
-        config: row.id("config_id")?,
-        tenant: row.id("tenant_id")?,
-        digits: row.text("digits")?,
-    })
-}
-
-/// The config that rules name, as the databases read it.
-fn named(rules: &Json) -> Option<ConfigId> {
-    Rules::read(None, rules).config
-}
-
-/// The values of `{seen}`.
-fn seen_by(whose: &Whose) -> [Value<'static>; 2] {
-    let simple = |id: &TenantId| id.0.simple().to_string();
-    let tenants = whose.tenants.as_ref().map(|ids| ids.iter().map(simple).collect::<Vec<_>>());
-    let prefixes = (!whose.prefixes.is_empty()).then(|| json!(whose.prefixes).to_string());
-    [
-        Value::Text(tenants.map(|tenants| json!(tenants).to_string().into())),
-        Value::Text(prefixes.map(Into::into)),
-    ]
-}
-
-/// The value of `{listed_…}`.
-fn list(ids: &[Uuid]) -> Value<'static> {
-    json!(ids.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()).to_string().into()
-}
-
-/// What is found by a part of it. `\` stands before what `like` would read otherwise.
-fn pattern(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in part.to_lowercase().chars() {
-        if ['%', '_', '\\'].contains(&character) {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern + "%"
-}
-
-/// The first text of digits after all that begin with these. `None`: nothing comes after them.
-fn end_of(prefix: &str) -> Option<String> {
-    let kept = prefix.trim_end_matches('9');
-    let last = kept.bytes().last()?;
-    Some(format!("{}{}", &kept[..kept.len() - 1], char::from(last + 1)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_prefix_comes_after_all_that_begin_with_it() {
-        for (prefix, end) in [("97150", Some("97151")), ("971", Some("972")), ("1999", Some("2"))] {
-            assert_eq!(end_of(prefix).as_deref(), end, "{prefix}");
-        }
-        assert_eq!(end_of("99"), None);
-    }
-
-    #[test]
-    fn what_like_would_read_otherwise_is_escaped() {
-        assert_eq!(pattern("50%_\\A"), "%50\\%\\_\\\\a%");
     }
 }

@@ -1,5 +1,6 @@
 //! Rows read: what a record's columns come to.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::Error;
 
@@ -48,7 +49,16 @@ fn read_credential(row: &impl Record, id: ConfigId) -> Result<Config, Error> {
         agent: row.text("worker_name")?,
         created_at: None,
         updated_at: None,
+        disabled_at: read_disabled_at(row)?,
     })
+}
+
+/// What is there and no time disables a config, too.
+fn read_disabled_at(row: &impl Record) -> Result<Option<DateTime<Utc>>, Error> {
+    match row.time("disabled_at") {
+        Err(Error::ColumnDecode { .. }) => Ok(Some(DateTime::UNIX_EPOCH)),
+        time => time,
+    }
 }
 
 /// JSON that cannot be held (a number beyond all bounds) becomes a text, which is no object and so

@@ -1,10 +1,12 @@
 //! The LiveKit configs: what is edited, which version it has, and that no secret comes out.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use trunkline::ExposeSecret;
 
 use super::{Daemon, NUMBER, Site, TENANT, refused};
 use crate::support::database::{BOTH, Kind};
+use crate::support::eventually;
 
 const EDITS: [&str; 3] = ["--all-tenants", "--may", "configs,edit_configs,resolve,secret"];
 const CANARY: &str = "canary-of-a-new-config";
@@ -124,6 +126,80 @@ async fn an_edit_moves_the_version_and_a_reseal_under_another_key_does_not() {
         assert_eq!((status, &resolved["api_secret"]), (200, &json!("another-secret-of-eu")));
         assert_eq!(resolved["url"], "wss://elsewhere.example");
     }
+}
+
+#[tokio::test]
+async fn a_config_is_disabled_and_enabled_and_either_moves_its_version() {
+    for kind in BOTH {
+        let site = Site::new(kind).await;
+        let token = site.client("editor", &EDITS);
+        let limited = ["--tenant", TENANT, "--may", "configs,edit_configs"];
+        let limited = site.client("limited", &limited);
+        let daemon = site.daemon();
+        daemon.is_ready().await;
+        let id = site.database.store().configs().await.unwrap()[0].id;
+        let path = format!("/v1/configs/{id}");
+        let (disable, enable) = (format!("{path}/disable"), format!("{path}/enable"));
+        let version = async || {
+            let read = daemon.call(&token, "GET", &path, &Value::Null).await;
+            read.header("etag").unwrap().to_owned()
+        };
+        let ask = json!({"tenant": TENANT, "from": NUMBER});
+        let first = version().await;
+        let switched = daemon.call_if(&token, "POST", &disable, &json!({}), &first).await;
+        assert_eq!(switched.word(), "200", "{switched:?}");
+        assert!(switched.body.contains("\"applied\":true"), "{switched:?}");
+        let second = version().await;
+        assert_eq!(switched.header("etag"), Some(&*second));
+        assert_ne!(first, second);
+        let (_, config) = daemon.get(&token, &path).await;
+        assert!(config["disabled_at"].is_string(), "{config}");
+        let (status, problem) = daemon.answer(&token, "/v1/resolve", &ask).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("environment_incomplete")));
+        assert!(problem["detail"].as_str().unwrap().contains("config_disabled"), "{problem}");
+
+        let late = daemon.call_if(&token, "POST", &enable, &json!({}), &first).await;
+        refused(&late, 412, "version_mismatch");
+        for path in [&disable, &enable] {
+            let answer = daemon.ask(&limited, path, &json!({})).await;
+            refused(&answer, 403, "client_limited");
+            let answer = daemon.ask(&token, path, &json!({"at": 1})).await;
+            refused(&answer, 400, "field_unknown");
+            let elsewhere = path.replace(&id.to_string(), &uuid::Uuid::nil().to_string());
+            refused(&daemon.ask(&token, &elsewhere, &json!({})).await, 404, "config_not_found");
+        }
+        let switched = daemon.call_if(&token, "POST", &enable, &json!({}), &second).await;
+        assert_eq!((switched.word(), switched.header("etag")), ("200", Some(&*first)));
+        assert_eq!(daemon.answer(&token, "/v1/resolve", &ask).await.0, 200);
+        assert_eq!(version().await, first);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_held_against_what_is_there_once_nobody_else_writes_it() {
+    let site = Site::new(Kind::Postgres).await;
+    let token = site.client("editor", &EDITS);
+    let daemon = site.daemon();
+    let id = site.database.store().configs().await.unwrap()[0].id;
+    let path = format!("/v1/configs/{id}");
+    let read = daemon.call(&token, "GET", &path, &Value::Null).await;
+    let version = read.header("etag").unwrap().to_owned();
+    let url = site.database.url.clone();
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    let disables = "begin; update voice_agent_livekit set trunkline_disabled_at = now()";
+    sqlx::raw_sql(disables).execute(&mut other).await.unwrap();
+    let edit = json!({"trunk_id": "ST_late"});
+    let edits = daemon.call_if(&token, "PATCH", &path, &edit, &version);
+    let commits = async {
+        eventually("the edit waits for the row", async || {
+            let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+            crate::support::postgres::psql(&url, waits) == "1"
+        })
+        .await;
+        sqlx::raw_sql("commit").execute(&mut other).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(edits, commits);
+    refused(&answer, 412, "version_mismatch");
 }
 
 #[tokio::test]

@@ -76,6 +76,31 @@ fn config_missing_after_a_forced_removal() {
 }
 
 #[test]
+fn config_disabled_until_it_is_enabled() {
+    for kind in BOTH {
+        let (site, id) = Site::with_route(kind);
+        let shown: Value = site.run(&["livekit", "disable", "eu", "--json"]).json();
+        assert!(shown["disabled_at"].is_string(), "{shown}");
+        falls_back(&site, "config_disabled", 1);
+        let list = site.run(&["livekit", "list"]).ok();
+        assert!(list.contains("disabled"), "{list}");
+        assert!(site.run(&["livekit", "show", "eu"]).ok().contains("disabled since 20"));
+        let explained = with_environment(site.program.clone());
+        let ask = ["resolve", "--explain", "--tenant", TENANT, "--from", NUMBER];
+        let explained = explained.run(&ask).ok();
+        assert!(
+            explained.contains("the LiveKit config \"eu\" is disabled since 20"),
+            "{explained}"
+        );
+        let edited: Value = site.run(&["livekit", "edit", "eu", "--agent", "a", "--json"]).json();
+        assert_eq!(edited["disabled_at"], shown["disabled_at"], "an edit enables nothing");
+        site.run(&["livekit", "enable", &id]).ok();
+        assert_eq!(resolve(&site).json()["source"], "database");
+        refused(site.run(&["livekit", "disable", "us", "--json"]), 1, "config_not_found");
+    }
+}
+
+#[test]
 fn secret_unopenable_with_another_key_or_none() {
     for kind in BOTH {
         let (site, _) = Site::with_route(kind);

@@ -15,6 +15,8 @@ pub(in crate::server::api) enum Operation {
     Create,
     Duplicate,
     Change,
+    Disable,
+    Enable,
     Remove,
 }
 
@@ -76,6 +78,32 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         ..BARE
     },
     Route {
+        path: "/v1/configs/{id}/disable",
+        method: "POST",
+        name: "disableConfig",
+        summary: "Disables a LiveKit config: its numbers fall back, until it is enabled again.",
+        scope: Some(Scope::EditConfigs),
+        headers: &[IF_MATCH],
+        answered: &[ID, VERSION, APPLIED, SEEN_BY],
+        answered_headers: &[ETAG],
+        codes: SWITCHES,
+        operation: Of::Configs(Operation::Disable),
+        ..BARE
+    },
+    Route {
+        path: "/v1/configs/{id}/enable",
+        method: "POST",
+        name: "enableConfig",
+        summary: "Lets a LiveKit config that was disabled place calls again.",
+        scope: Some(Scope::EditConfigs),
+        headers: &[IF_MATCH],
+        answered: &[ID, VERSION, APPLIED, SEEN_BY],
+        answered_headers: &[ETAG],
+        codes: SWITCHES,
+        operation: Of::Configs(Operation::Enable),
+        ..BARE
+    },
+    Route {
         path: "/v1/configs/{id}",
         method: "DELETE",
         name: "deleteConfig",
@@ -104,6 +132,7 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
 ];
 
 const CREATES: &[u16] = &[201, 400, 401, 403, 408, 409, 413, 415, 422, 429, 503, 504];
+const SWITCHES: &[u16] = &[200, 400, 401, 403, 404, 408, 412, 413, 415, 429, 503, 504];
 const CREATED: &[Field] = &[ID, VERSION, APPLIED, SEEN_BY];
 const ID: Field = required("id", Kind::Id, "Its id.");
 
@@ -129,6 +158,7 @@ const CONFIG: &[Field] = &[
     optional("agent_name", Kind::Text, "The LiveKit agent that takes its calls."),
     optional("created_at", Kind::Time, "When it was added."),
     optional("updated_at", Kind::Time, "When it was changed last, a reseal included."),
+    optional("disabled_at", Kind::Time, "Since when it is disabled; null: it is not."),
     optional("version", Kind::Text, "Its version; a reseal leaves it as it is."),
 ];
 

@@ -11,7 +11,7 @@ pub(in crate::store::sql) struct EditingStatements {
     pub(super) config_page: Statement,
     pub(super) config_seen: Statement,
     pub(super) named_config: Statement,
-    pub(super) locked_config: Statement,
+    pub(super) lock_config: Statement,
     pub(super) insert_config: Statement,
     pub(super) insert_number: Statement,
     pub(super) update_number: Statement,
@@ -42,7 +42,7 @@ impl EditingStatements {
             config_page: templates.statement("config_page", CONFIG_PAGE),
             config_seen: templates.statement("config_seen", CONFIG_SEEN),
             named_config: templates.statement("config_seen", &named),
-            locked_config: templates.statement("locked_config", LOCKED_CONFIG),
+            lock_config: templates.statement("lock_config", LOCK_CONFIG),
             insert_config: templates.statement("create_config", INSERT_CONFIG),
             insert_number: templates.statement("add_number", INSERT_NUMBER),
             update_number: templates.statement("update_number", UPDATE_NUMBER),
@@ -115,10 +115,8 @@ const CONFIG_SEEN: &str = "
     from {schema}.voice_agent_livekit as c
     where c.id = $3 and {config_seen}";
 
-const LOCKED_CONFIG: &str = "
-    select {config_columns}
-    from {schema}.voice_agent_livekit as c
-    where c.id = $1 {to_write_config}";
+const LOCK_CONFIG: &str = "
+    select c.id from {schema}.voice_agent_livekit as c where c.id = $1 {to_write_config}";
 
 const INSERT_CONFIG: &str = "
     insert into {schema}.voice_agent_livekit

@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::{list, seen_by};
+use super::values::{list, seen_by};
 use crate::number::ConfigId;
 use crate::store::edits::{Claim, EarlierAnswer, Edited, Whose, Written};
 use crate::store::record::Record;
-use crate::store::sql::SqlStore;
 use crate::store::sql::read::{read_config, read_number};
+use crate::store::sql::{SqlStore, Statements};
 use crate::store::transaction::Transaction;
 use crate::store::{Config, Number, StoreError};
 
@@ -41,8 +41,12 @@ pub(super) trait Steps: SqlStore {
         transaction: &mut Transaction<Self::Session>,
         id: ConfigId,
     ) -> Result<Option<Config>, StoreError> {
-        let statement = &self.statements().editing.locked_config;
-        transaction.read_one(statement, &[id.0.into()], read_config).await
+        let key = [id.0.into()];
+        let Statements { editing, answering, .. } = self.statements();
+        let id = |row: &_| Record::own_id(row, "id");
+        transaction.read_one(&editing.lock_config, &key, id).await?;
+        // Read after that: what a locking statement joins is from before it waited.
+        transaction.read_one(&answering.config, &key, read_config).await
     }
 
     async fn locked_numbers(
