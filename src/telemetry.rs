@@ -143,6 +143,8 @@ metrics! {
         "1, for the version that runs and the kind of its database";
     REQUESTS: Kind::Counter, "trunkline_http_requests_total" ["route" "code"]
         "HTTP requests answered";
+    API_TIME: Kind::Histogram(API_BUCKETS), "trunkline_api_request_duration_seconds" ["work"]
+        "Time until a client had the head of its answer, by what kind of work it was";
     API_TOKENS: Kind::Counter, "trunkline_api_tokens_total" ["outcome"]
         "LiveKit access tokens that clients asked for, by whose credentials signed them, or that there were none";
     API_REFUSALS: Kind::Counter, "trunkline_api_refusals_total" ["reason"]
@@ -182,5 +184,6 @@ const COLD_BUCKETS: &[f64] =
 const QUERY_BUCKETS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
 const DELAY_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const API_BUCKETS: &[f64] = &[0.0001, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 const CALL_BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 90.0];

@@ -21,6 +21,7 @@
 
 mod asking;
 mod body;
+mod bound;
 #[cfg(feature = "dispatch")]
 mod calls;
 mod configs;
@@ -51,7 +52,7 @@ mod verify;
 mod version;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -62,11 +63,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures_util::future::join_all;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use self::asking::Asking;
+pub use self::bound::ApiError;
+use self::bound::Bound;
 use self::idempotency::KeysInUse;
 use self::identify::Users;
 use self::limits::{Asker, Limits};
@@ -83,8 +86,7 @@ use super::GRACE;
 use super::connections::{Connections, Peer};
 use super::exporter::Exporter;
 use super::hosts::Hosts;
-use super::socket::SocketFile;
-use super::tls::{Certificate, TlsError, TlsListener};
+use super::tls::TlsListener;
 use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::recorded::RecordedCalls;
@@ -98,43 +100,6 @@ pub struct Api {
     shared: Arc<ApiShared>,
     hosts: Vec<String>,
     behind_proxy: bool,
-}
-
-enum Bound {
-    Address(TcpListener, SocketAddr),
-    Secure(TcpListener, SocketAddr, Arc<Certificate>),
-    Socket(UnixListener, SocketFile),
-}
-
-/// Why clients cannot be answered.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ApiError {
-    /// The address cannot be had.
-    #[error("API_LISTEN={address}: {why}")]
-    Address {
-        /// Which one.
-        address: SocketAddr,
-        /// In the words of the system.
-        why: std::io::Error,
-    },
-    /// The socket cannot be had.
-    #[error("HTTP_SOCKET={path}: {why}")]
-    Socket {
-        /// Its path.
-        path: String,
-        /// In the words of the system, or ours.
-        why: std::io::Error,
-    },
-    /// There is no certificate for the address.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A user is not known to this machine.
-    #[error("HTTP_SOCKET_USERS: /etc/passwd has no user {name:?}; name a number")]
-    UnknownUser {
-        /// Whom it named.
-        name: String,
-    },
 }
 
 /// What all answers are made of.
@@ -176,24 +141,7 @@ impl Api {
             return Ok(None);
         }
         let users = Users::read(&settings.users)?;
-        let mut listeners = Vec::new();
-        if let Some(address) = settings.listen {
-            let refused = |why| ApiError::Address { address, why };
-            let listener = TcpListener::bind(address).await.map_err(refused)?;
-            let address = listener.local_addr().map_err(refused)?;
-            listeners.push(match &settings.tls {
-                None => Bound::Address(listener, address),
-                Some(files) => {
-                    Bound::Secure(listener, address, Certificate::read(files.clone()).await?)
-                }
-            });
-        }
-        if let Some(path) = &settings.socket {
-            let refused = |why| ApiError::Socket { path: path.display().to_string(), why };
-            let (listener, file) = SocketFile::bind(path).map_err(refused)?;
-            let listener = UnixListener::from_std(listener).map_err(refused)?;
-            listeners.push(Bound::Socket(listener, file));
-        }
+        let listeners = Bound::all(settings).await?;
         let (requests, metrics) = exporter.record(|| (Requests::new(), ApiMetrics::new()));
         let ids = RequestIds::new();
         let (limits, keys) = (Limits::new(settings.rate), KeysInUse::default());
@@ -215,12 +163,7 @@ impl Api {
     /// Where it is answered: `http://` and an address, or `unix:` and a path.
     #[must_use]
     pub fn places(&self) -> Vec<String> {
-        let shown = |bound: &Bound| match bound {
-            Bound::Address(_, address) => format!("http://{address}"),
-            Bound::Secure(_, address, _) => format!("https://{address}"),
-            Bound::Socket(_, file) => format!("unix:{}", file.path().display()),
-        };
-        self.listeners.iter().map(shown).collect()
+        self.listeners.iter().map(Bound::shown).collect()
     }
 
     /// Answers until `stop`, and then until those who are being answered have their answers, for
@@ -295,6 +238,7 @@ fn router(place: Place) -> Router {
 
 /// Answers one request: whatever comes of it is counted, and has an id and the headers of all.
 async fn answer(State(place): State<Place>, request: Request) -> Response {
+    let begun = Instant::now();
     let shared = &*place.shared;
     let (parts, body) = request.into_parts();
     let id = shared.ids.of(&parts.headers);
@@ -323,7 +267,7 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOTHING_RUNS));
     place.at.add_headers(headers);
     headers.insert(request_id::HEADER, id.value());
-    shared.requests.count(route, response.status());
+    shared.requests.count(route, response.status(), begun);
     response
 }
 

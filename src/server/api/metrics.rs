@@ -3,15 +3,40 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use metrics::{Counter, counter};
+use metrics::{Counter, Histogram, counter, histogram};
+use tokio::time::Instant;
 
 use super::routes::{Route, all};
+use crate::access::Scope;
 use crate::answer::{Answer, Source};
 use crate::server::{OTHER, OTHERS};
-use crate::telemetry::{API_REFUSALS, API_TOKENS, REQUESTS, at_zero};
+use crate::telemetry::{API_REFUSALS, API_TIME, API_TOKENS, REQUESTS, at_zero};
 
-/// How often each route was answered with each of its codes.
-pub(super) struct Requests(Vec<(&'static str, u16, Counter)>);
+/// How often each route was answered with each of its codes, and how long that took.
+pub(super) struct Requests {
+    codes: Vec<(&'static str, u16, Counter)>,
+    times: [Histogram; 4],
+}
+
+/// Kinds of work that take times of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Answer,
+    Read,
+    Edit,
+    Call,
+}
+
+impl Work {
+    fn of(route: &Route) -> Self {
+        match route.scope {
+            Some(Scope::Calls) if route.takes_body() => Self::Call,
+            _ if route.method == "GET" => Self::Read,
+            Some(Scope::EditConfigs | Scope::EditNumbers) => Self::Edit,
+            _ => Self::Answer,
+        }
+    }
+}
 
 impl Requests {
     pub(super) fn new() -> Self {
@@ -24,13 +49,19 @@ impl Requests {
             let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
             (route, code, at_zero(counter))
         });
-        Self(counted.collect())
+        let times = ["answer", "read", "edit", "call"];
+        let times = times.map(|work| histogram!(API_TIME, "work" => work));
+        Self { codes: counted.collect(), times }
     }
 
-    pub(super) fn count(&self, route: Option<&Route>, status: StatusCode) {
+    /// Counts one that was begun at this time, and is answered now.
+    pub(super) fn count(&self, route: Option<&Route>, status: StatusCode, begun: Instant) {
+        if let Some(route) = route {
+            self.times[Work::of(route) as usize].record(begun.elapsed());
+        }
         let code = status.as_u16();
         let path = route.filter(|_| !is_other(code)).map_or(OTHER, |route| route.path);
-        let known = self.0.iter().find(|(at, with, _)| (*at, *with) == (path, code));
+        let known = self.codes.iter().find(|(at, with, _)| (*at, *with) == (path, code));
         if let Some((_, _, counter)) = known {
             counter.increment(1);
         }

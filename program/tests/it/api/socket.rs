@@ -135,7 +135,7 @@ fn an_address_beyond_this_machine_a_short_path_and_half_a_user_are_refused() {
     let program = Program::new().with("DATABASE_URL", "sqlite:/nowhere/x.db");
     for (name, value, told) in [
         ("API_LISTEN", "0.0.0.0:9465", "this machine alone"),
-        ("API_LISTEN", "[::]:9465", "no TLS yet"),
+        ("API_LISTEN", "[::]:9465", "HTTP_TLS_CERT"),
         ("API_LISTEN", "9465", "with its port"),
         ("HTTP_SOCKET", "api.sock", "whole path"),
         ("HTTP_SOCKET_USERS", "dialler", "user:client"),

@@ -72,6 +72,7 @@ async fn each_right_of_a_token_is_the_client_s_or_refused() {
     for line in [
         "trunkline_api_tokens_total{outcome=\"database\"} 1",
         "trunkline_api_tokens_total{outcome=\"environment\"} 0",
+        "trunkline_api_request_duration_seconds_count{work=\"call\"} 0",
         "trunkline_api_refusals_total{reason=\"grant_not_allowed\"} 3",
         "trunkline_api_refusals_total{reason=\"ttl_too_long\"} 1",
         "trunkline_api_refusals_total{reason=\"scope_missing\"} 2",
