@@ -12,10 +12,12 @@ use std::str::FromStr;
 use url::{Host, Url};
 
 pub use self::hosts::{AllowedHosts, AllowedHostsError};
-#[cfg(feature = "dispatch")]
-pub(crate) use self::off_limits::is_off_limits;
+#[cfg(feature = "server")]
+pub(crate) use self::off_limits::leads_into_private;
 #[cfg(any(feature = "dispatch", feature = "server"))]
 pub use self::off_limits::leads_off_limits;
+#[cfg(feature = "dispatch")]
+pub(crate) use self::off_limits::{is_off_limits, is_public};
 
 /// A `ws`, `wss`, `http` or `https` URL with a host, and without user name, query or fragment.
 ///

@@ -2,9 +2,10 @@
 //! the secret, the clocks, the trunk, the SIP service. Each failure says what is wrong and what to
 //! do. The layers behind a failed one are not checked.
 //!
-//! **Invariant:** a URL may come from anybody. Nothing is sent to an address where no LiveKit
-//! server can be, each token is valid for one method, and of an answer only LiveKit's own errors
-//! are repeated.
+//! **Invariant:** a URL may come from anybody. A name is looked up once, and what is sent goes to the
+//! addresses that were found then. Nothing is sent to an address where no LiveKit server can be, each
+//! token is valid for one method, and of an answer only LiveKit's own errors are repeated; of one that
+//! somebody else asked for, nothing.
 
 mod key;
 mod network;
@@ -12,15 +13,18 @@ mod shape;
 mod sip;
 mod trunk;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 pub use crate::server_url::leads_off_limits;
 
-use super::livekit::LiveKit;
+use super::livekit::{LiveKit, LiveKitError, Timeouts};
 use crate::clock::Clock;
 use crate::keyring::{KeyError, Secret};
 use crate::reason::Reason;
 use crate::routing::CallerId;
+use crate::server_url::AllowedHosts;
 
 /// A credential to be looked at.
 pub struct Subject<'a> {
@@ -58,6 +62,20 @@ impl Finding {
         Self { step: "sealed", verdict, code: error.code(), message, hint: error.hint() }
     }
 
+    /// Not all trunks and numbers were looked at.
+    #[cfg(feature = "server")]
+    pub(crate) fn of_too_many(trunks: usize, numbers: usize) -> Self {
+        Self {
+            step: "trunk",
+            verdict: Verdict::Warning,
+            code: "not_all",
+            message: format!(
+                "only {trunks} trunks and {numbers} numbers of the config were looked at"
+            ),
+            hint: Some("`trunkline livekit check` looks at all of them"),
+        }
+    }
+
     /// A URL whose host `LIVEKIT_HOSTS` refuses, so that no call uses it.
     #[must_use]
     pub fn of_refused_host() -> Self {
@@ -83,24 +101,55 @@ pub enum Verdict {
     Failed,
 }
 
+/// How far a check goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Reach<'a> {
+    /// Wherever a LiveKit server can be, with the patience of the client: for whoever could go there
+    /// himself.
+    Anywhere,
+    /// For somebody elsewhere, who must not look into this network: over the internet, or to hosts of
+    /// this list. Each answer has 3 s and 64 KiB, and its words are not repeated.
+    OnlyTo(&'a AllowedHosts),
+}
+
 /// Looks at a credential. Changes nothing on the server, but for a room that it makes and closes to
 /// see whether a SIP service runs.
 pub async fn check(livekit: &LiveKit, clock: &impl Clock, subject: &Subject<'_>) -> Vec<Finding> {
-    let mut findings = Findings(Vec::new());
+    let timeouts = livekit.timeouts();
+    check_telling(timeouts, clock, subject, Reach::Anywhere, &mut |_| {}).await
+}
+
+/// The same, and tells each finding when it is made.
+pub async fn check_telling(
+    timeouts: Timeouts,
+    clock: &impl Clock,
+    subject: &Subject<'_>,
+    reach: Reach<'_>,
+    tell: &mut (dyn FnMut(&Finding) + Send),
+) -> Vec<Finding> {
+    let repeats = matches!(reach, Reach::Anywhere);
+    let mut findings = Findings { said: Vec::new(), tell, repeats };
+    let timeouts = if repeats { timeouts } else { OF_OTHERS };
     // What fails has said so; nothing behind it is looked at.
-    let _ = look(&livekit.for_checks(), clock, subject, &mut findings).await;
-    findings.0
+    let _ = look(timeouts, clock, subject, reach, &mut findings).await;
+    findings.said
 }
 
 /// The layers, until one fails.
 async fn look(
-    livekit: &LiveKit,
+    timeouts: Timeouts,
     clock: &impl Clock,
     subject: &Subject<'_>,
-    findings: &mut Findings,
+    reach: Reach<'_>,
+    findings: &mut Findings<'_>,
 ) -> Result<(), Stop> {
     let (url, credentials) = shape::look(subject, findings)?;
-    network::look(livekit, &url, findings).await?;
+    if let Reach::OnlyTo(hosts) = reach
+        && !hosts.allow(&url)
+    {
+        return Err(findings.say(Finding::of_refused_host()));
+    }
+    let livekit = &network::look(timeouts, &url, reach, findings).await?;
     key::look(livekit, clock, &credentials, findings).await?;
     if subject.trunks.is_empty() {
         trunk::none(findings);
@@ -118,12 +167,39 @@ struct Stop;
 /// What to do about an address where no LiveKit server is.
 const NO_SERVER: &str = "no LiveKit server is there: take the URL that your server is reached by";
 
-struct Findings(Vec<Finding>);
+/// How long servers may take that somebody else asks for.
+const OF_OTHERS: Timeouts =
+    Timeouts { connect: Duration::from_secs(3), answer: Duration::from_secs(3) };
+/// How much of their answers is read.
+const LONGEST_OF_OTHERS: usize = 64 << 10;
 
-impl Findings {
+struct Findings<'t> {
+    said: Vec<Finding>,
+    tell: &'t mut (dyn FnMut(&Finding) + Send),
+    /// Whether the words of servers are repeated.
+    repeats: bool,
+}
+
+impl Findings<'_> {
+    fn say(&mut self, finding: Finding) -> Stop {
+        (self.tell)(&finding);
+        self.said.push(finding);
+        Stop
+    }
+
+    /// What a server answered, or that it did not.
+    fn words(&self, error: &LiveKitError) -> String {
+        match error {
+            LiveKitError::Answered(answer) if !self.repeats => {
+                format!("the server answered {}", answer.status)
+            }
+            error => error.of_livekit(),
+        }
+    }
+
     fn ok(&mut self, step: &'static str, message: impl Into<String>) {
         let (verdict, code, message) = (Verdict::Ok, "ok", message.into());
-        self.0.push(Finding { step, verdict, code, message, hint: None });
+        self.say(Finding { step, verdict, code, message, hint: None });
     }
 
     fn warn(
@@ -134,7 +210,7 @@ impl Findings {
         hint: &'static str,
     ) {
         let (verdict, message) = (Verdict::Warning, message.into());
-        self.0.push(Finding { step, verdict, code, message, hint: Some(hint) });
+        self.say(Finding { step, verdict, code, message, hint: Some(hint) });
     }
 
     fn fail(
@@ -145,7 +221,6 @@ impl Findings {
         hint: &'static str,
     ) -> Stop {
         let (verdict, message) = (Verdict::Failed, message.into());
-        self.0.push(Finding { step, verdict, code, message, hint: Some(hint) });
-        Stop
+        self.say(Finding { step, verdict, code, message, hint: Some(hint) })
     }
 }

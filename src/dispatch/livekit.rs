@@ -14,6 +14,7 @@ mod lookup;
 mod rooms;
 mod sip;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
@@ -37,6 +38,8 @@ use crate::token::{TokenRequest, VideoGrant};
 pub struct LiveKit {
     http: reqwest::Client,
     timeouts: Timeouts,
+    /// How many bytes an answer may have.
+    longest: usize,
 }
 
 /// How long a server may take.
@@ -70,15 +73,20 @@ impl LiveKit {
         Self::looking_up(timeouts, Lookup::warning())
     }
 
-    /// One with the same patience that goes nowhere where no LiveKit server is, and over no proxy,
-    /// which would look names up itself.
-    pub(in crate::dispatch) fn for_checks(&self) -> Self {
-        Self::looking_up(self.timeouts, Lookup::refusing())
+    /// One that takes every name for these addresses, which were looked at before, and goes over no
+    /// proxy, which would look names up itself. The name stays the one that TLS asks for.
+    pub(in crate::dispatch) fn pinned(timeouts: Timeouts, addresses: Vec<SocketAddr>) -> Self {
+        Self::looking_up(timeouts, Lookup::pinned(addresses))
+    }
+
+    /// The same, with answers of so many bytes at the most.
+    pub(in crate::dispatch) fn taking(self, longest: usize) -> Self {
+        Self { longest, ..self }
     }
 
     fn looking_up(timeouts: Timeouts, lookup: Lookup) -> Self {
         let builder = reqwest::Client::builder();
-        let builder = if lookup.refuses() { builder.no_proxy() } else { builder };
+        let builder = if lookup.is_pinned() { builder.no_proxy() } else { builder };
         let http = builder
             .tls_backend_preconfigured(tls())
             .dns_resolver(lookup)
@@ -88,7 +96,12 @@ impl LiveKit {
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .build()
             .expect("the TLS configuration is complete");
-        Self { http, timeouts }
+        Self { http, timeouts, longest: LONGEST_ANSWER }
+    }
+
+    /// How long its requests may take.
+    pub(in crate::dispatch) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// How long a request may take.
@@ -103,7 +116,7 @@ impl LiveKit {
         let rights = VideoGrant::list();
         let asked = serde_json::json!({"names": ["__probe__"]});
         let request = self.request(on, "RoomService/ListRooms", &rights.into(), &asked)?;
-        let (date, body) = bytes_of(request.timeout(self.timeouts.answer)).await?;
+        let (date, body) = bytes_of(request.timeout(self.timeouts.answer), self.longest).await?;
         match serde_json::from_slice::<serde_json::Value>(&body) {
             Ok(answer) if answer.is_object() => Ok(date),
             _ => Err(LiveKitError::NotLiveKit { status: 200 }),
@@ -112,7 +125,8 @@ impl LiveKit {
 
     /// What answers at the URL itself, whatever it says.
     pub(super) async fn greet(&self, url: &ServerUrl) -> Result<String, LiveKitError> {
-        match bytes_of(self.http.get(http_base(url)).timeout(self.timeouts.answer)).await {
+        let request = self.http.get(http_base(url)).timeout(self.timeouts.answer);
+        match bytes_of(request, self.longest).await {
             Ok((_, body)) => Ok(String::from_utf8_lossy(&body).into_owned()),
             Err(LiveKitError::Answered(answer)) => Ok(answer.message),
             Err(error) => Err(error),
@@ -127,7 +141,7 @@ impl LiveKit {
         body: &impl Serialize,
     ) -> Result<A, LiveKitError> {
         let request = self.request(on, method, rights, body)?.timeout(self.timeouts.answer);
-        answer_to(request).instrument(tracing::debug_span!("livekit", method)).await
+        answer_to(request, self.longest).instrument(tracing::debug_span!("livekit", method)).await
     }
 
     fn request(
@@ -154,14 +168,16 @@ impl LiveKit {
 /// Sends a request and reads its answer.
 async fn answer_to<A: DeserializeOwned>(
     request: reqwest::RequestBuilder,
+    longest: usize,
 ) -> Result<A, LiveKitError> {
-    let (_, body) = bytes_of(request).await?;
+    let (_, body) = bytes_of(request, longest).await?;
     serde_json::from_slice(&body).map_err(|_| LiveKitError::NotLiveKit { status: 200 })
 }
 
-/// Sends a request and reads its date and its body, of which no more than [`LONGEST_ANSWER`].
+/// Sends a request and reads its date and its body, of which no more than that.
 async fn bytes_of(
     request: reqwest::RequestBuilder,
+    longest: usize,
 ) -> Result<(Option<String>, Vec<u8>), LiveKitError> {
     let mut response = request.send().await.map_err(LiveKitError::of_transport)?;
     let status = response.status().as_u16();
@@ -173,7 +189,7 @@ async fn bytes_of(
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(LiveKitError::of_transport)? {
         body.extend_from_slice(&piece);
-        if body.len() > LONGEST_ANSWER {
+        if body.len() > longest {
             return Err(LiveKitError::NotLiveKit { status });
         }
     }

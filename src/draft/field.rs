@@ -34,6 +34,12 @@ impl FieldError {
     pub fn off_limits() -> Self {
         Self::new("url", FieldProblem::OffLimits)
     }
+
+    /// The URL of a config, which came over the API and leads into a private network.
+    #[must_use]
+    pub fn address_private() -> Self {
+        Self::new("url", FieldProblem::AddressPrivate)
+    }
 }
 
 /// What is wrong with a field.
@@ -70,6 +76,9 @@ pub enum FieldProblem {
          themselves; no LiveKit server is there"
     )]
     OffLimits,
+    /// It came from elsewhere, and leads into a network that nobody named for that.
+    #[error("its host is, or leads to, an address of a private network or of this machine")]
+    AddressPrivate,
     /// The secret cannot be sealed, or does not open.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -138,6 +147,7 @@ impl FieldProblem {
             Self::Url(_) => "url_malformed",
             Self::HostNotAllowed => "host_not_allowed",
             Self::OffLimits => "off_limits",
+            Self::AddressPrivate => "address_private",
             Self::Key(error) => error.code(),
             Self::Tenant(_) => "tenant_malformed",
             Self::Number(_) => "number_malformed",

@@ -45,6 +45,13 @@ impl Resolver {
         self.engine.live.running().environment.hosts().clone()
     }
 
+    /// `OUTBOUND_TRUNK_ID`: the trunk where neither a config nor rules name one.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn outbound_trunk(&self) -> Option<String> {
+        let running = self.engine.live.running();
+        running.environment.trunk(None, None).map(|(trunk, _)| trunk.into())
+    }
+
     /// The settings in force, without secrets.
     pub(crate) fn shown_settings(&self) -> Arc<[ShownSetting]> {
         Arc::clone(&self.engine.live.running().shown)

@@ -9,6 +9,7 @@
 //! POST /v1/tickets         what a browser asks for that with
 //! POST /v1/livekit/verify  which LiveKit config signed a token
 //! POST /v1/calls           a call, placed once
+//! POST /v1/checks          whether credentials would place calls, step by step
 //! GET  /v1/openapi.json    all of that, for machines
 //!      /v1/configs …       what operators edit and read; routes.rs has the tables
 //! ```
@@ -24,8 +25,11 @@ mod body;
 mod bound;
 #[cfg(feature = "dispatch")]
 mod calls;
+#[cfg(feature = "dispatch")]
+mod checks;
 mod configs;
 mod editing;
+mod events;
 mod fields;
 mod fleet;
 mod idempotency;
@@ -70,6 +74,7 @@ use zeroize::Zeroizing;
 use self::asking::Asking;
 pub use self::bound::ApiError;
 use self::bound::Bound;
+use self::events::Streams;
 use self::idempotency::KeysInUse;
 use self::identify::Users;
 use self::limits::{Asker, Limits};
@@ -111,6 +116,7 @@ struct ApiShared {
     ids: RequestIds,
     limits: Limits,
     keys: KeysInUse,
+    streams: Streams,
     /// `None`: no database keeps them.
     #[cfg(feature = "dispatch")]
     calls: Option<RecordedCalls>,
@@ -121,6 +127,8 @@ struct ApiShared {
 struct Place {
     shared: Arc<ApiShared>,
     at: At,
+    /// Ends the answers that go on.
+    stop: CancellationToken,
 }
 
 impl Api {
@@ -155,6 +163,7 @@ impl Api {
             ids,
             limits,
             keys,
+            streams: Streams::default(),
         });
         let behind_proxy = settings.behind_proxy;
         Ok(Some(Self { listeners, shared, hosts, behind_proxy }))
@@ -178,9 +187,13 @@ impl Api {
                 if behind_proxy { At::Proxy { hosts } } else { At::Address { hosts, has_tls } }
             };
             let place = match &bound {
-                Bound::Address(_, address) => Place { shared, at: at(*address, false) },
-                Bound::Secure(_, address, _) => Place { shared, at: at(*address, true) },
-                Bound::Socket(..) => Place { shared, at: At::Socket },
+                Bound::Address(_, address) => {
+                    Place { shared, at: at(*address, false), stop: stop.clone() }
+                }
+                Bound::Secure(_, address, _) => {
+                    Place { shared, at: at(*address, true), stop: stop.clone() }
+                }
+                Bound::Socket(..) => Place { shared, at: At::Socket, stop: stop.clone() },
             };
             let (connections, router) = (Arc::new(Connections::at_most(MOST)), router(place));
             async move {
@@ -250,7 +263,8 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
         }
         Err(problem) => (None, Err(shared.limits.refused(peer, problem))),
     };
-    if let (Err(_), Some(unread)) = (&outcome, body) {
+    let unread = body.filter(|_| outcome.is_err());
+    if let Some(unread) = unread {
         body::drain(unread).await;
     }
     let mut response = match outcome {
@@ -323,6 +337,11 @@ impl Place {
             Operation::Calls(operation) => {
                 let (keys, calls) = (&self.shared.keys, self.shared.calls.as_ref());
                 calls::answer(operation, &asking, &question, keys, calls).await
+            }
+            #[cfg(feature = "dispatch")]
+            Operation::Checks(operation) => {
+                let goes_on = (&self.shared.streams, &self.stop);
+                checks::answer(operation, &asking, &question, goes_on).await
             }
             Operation::Numbers(operation) => {
                 numbers::answer(operation, &asking, &question, &self.shared.keys).await

@@ -54,7 +54,7 @@ variables! {
         FALLBACK_DENY = "" [hot]
             "Reasons for which the environment must not answer, separated by commas: the call gets an error instead of another account's key. For example secret_unopenable,config_invalid. With rules_unknown, a number whose rules are unknown calls nobody."
         LIVEKIT_HOSTS = "" [hot]
-            "Allowed hosts of LiveKit servers, separated by commas: hosts (calls.example), all hosts below one (*.livekit.cloud), and networks for URLs with an address (10.0.0.0/8). A config, or LIVEKIT_URL, with another host is refused: host_not_allowed. Not set: any host."
+            "Allowed hosts of LiveKit servers, separated by commas: hosts (calls.example), all hosts below one (*.livekit.cloud), and networks for URLs with an address (10.0.0.0/8). A config, or LIVEKIT_URL, with another host is refused: host_not_allowed. Not set: any host; but a URL that comes over the API must not lead into a private network."
     }
     "Calls": {
         ROUTING = "region" [hot]

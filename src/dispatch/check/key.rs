@@ -14,7 +14,7 @@ pub(super) async fn look(
     livekit: &LiveKit,
     clock: &impl Clock,
     credentials: &Resolution,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<(), Stop> {
     let asked = livekit.probe(credentials).await;
     let date = match &asked {
@@ -31,11 +31,11 @@ pub(super) async fn look(
             Ok(())
         }
         Err(LiveKitError::Answered(answer)) if answer.status == 401 => {
-            Err(refused(&answer, ahead, findings))
+            Err(refused(*answer, ahead, findings))
         }
         Err(error @ (LiveKitError::Answered(_) | LiveKitError::NotLiveKit { .. })) => {
             let hint = "is the path right, and does the proxy pass /twirp on?";
-            Err(findings.fail("livekit", "not_livekit", error.of_livekit(), hint))
+            Err(findings.fail("livekit", "not_livekit", findings.words(&error), hint))
         }
         Err(error) => {
             let hint = "the server accepts connections and does not answer in time";
@@ -45,7 +45,7 @@ pub(super) async fn look(
 }
 
 /// What the server refuses: the key, the time, or the secret.
-fn refused(answer: &Answered, ahead: Ahead, findings: &mut Findings) -> Stop {
+fn refused(answer: Answered, ahead: Ahead, findings: &mut Findings<'_>) -> Stop {
     let says = |words| answer.message.contains(words);
     if says("invalid API key") {
         let message = "the server does not know this API key";
@@ -63,11 +63,12 @@ fn refused(answer: &Answered, ahead: Ahead, findings: &mut Findings) -> Stop {
         return findings.fail("secret", "secret_wrong", message, hint);
     }
     let hint = "the server refuses a token that is good; it may be of another project";
-    findings.fail("secret", "refused", answer.of_livekit(), hint)
+    let message = findings.words(&answer.into());
+    findings.fail("secret", "refused", message, hint)
 }
 
 /// Clocks that differ by less than what servers allow for.
-fn clocks(ahead: Ahead, findings: &mut Findings) {
+fn clocks(ahead: Ahead, findings: &mut Findings<'_>) {
     let Ahead(Some(seconds)) = ahead else { return };
     match ahead.in_words() {
         Some(message) if seconds.abs() > MUCH => {

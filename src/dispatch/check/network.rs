@@ -3,29 +3,53 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Findings, NO_SERVER, Stop};
-use crate::dispatch::livekit::{LiveKit, LiveKitError, OFF_LIMITS};
-use crate::server_url::{ServerUrl, is_off_limits};
+use super::{Findings, LONGEST_OF_OTHERS, NO_SERVER, Reach, Stop};
+use crate::dispatch::livekit::{LiveKit, LiveKitError, OFF_LIMITS, Timeouts};
+use crate::server_url::{ServerUrl, is_off_limits, is_public};
 
 /// Looks at each layer of the network.
+///
+/// Returns a client that goes to the addresses which were found, and to no other.
 pub(super) async fn look(
-    livekit: &LiveKit,
+    timeouts: Timeouts,
     url: &ServerUrl,
-    findings: &mut Findings,
-) -> Result<(), Stop> {
+    reach: Reach<'_>,
+    findings: &mut Findings<'_>,
+) -> Result<LiveKit, Stop> {
     let (host, port) = url.address();
-    let addresses = name(&host, port, findings).await?;
+    let addresses = name(&host, port, reach, findings).await?;
     connection(&host, port, &addresses, findings).await?;
-    greeting(livekit, url, findings).await
+    let livekit = LiveKit::pinned(timeouts, addresses);
+    let livekit = match reach {
+        Reach::Anywhere => livekit,
+        Reach::OnlyTo(_) => livekit.taking(LONGEST_OF_OTHERS),
+    };
+    greeting(&livekit, url, findings).await?;
+    Ok(livekit)
 }
 
 /// Whether the name is found.
-async fn name(host: &str, port: u16, findings: &mut Findings) -> Result<Vec<SocketAddr>, Stop> {
+async fn name(
+    host: &str,
+    port: u16,
+    reach: Reach<'_>,
+    findings: &mut Findings<'_>,
+) -> Result<Vec<SocketAddr>, Stop> {
     match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(addresses)) => {
             let addresses: Vec<_> = addresses.collect();
             if addresses.iter().any(|found| is_off_limits(found.ip())) {
                 return Err(off_limits(host, findings));
+            }
+            let is_private = |found: &SocketAddr| !is_public(found.ip());
+            if let Reach::OnlyTo(hosts) = reach
+                && hosts.are_all()
+                && addresses.iter().any(is_private)
+            {
+                let message = format!("{host} leads into a private network");
+                let hint =
+                    "LIVEKIT_HOSTS must name the host, so that what comes over the API goes there";
+                return Err(findings.fail("dns", "address_private", message, hint));
             }
             let many = if addresses.len() == 1 { "address" } else { "addresses" };
             findings.ok("dns", format!("{host} has {} {many}", addresses.len()));
@@ -43,7 +67,7 @@ async fn name(host: &str, port: u16, findings: &mut Findings) -> Result<Vec<Sock
     }
 }
 
-fn off_limits(host: &str, findings: &mut Findings) -> Stop {
+fn off_limits(host: &str, findings: &mut Findings<'_>) -> Stop {
     let message = format!("{host} leads to {OFF_LIMITS}");
     findings.fail("dns", "off_limits", message, NO_SERVER)
 }
@@ -53,7 +77,7 @@ async fn connection(
     host: &str,
     port: u16,
     addresses: &[SocketAddr],
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<(), Stop> {
     let connect = tokio::net::TcpStream::connect(addresses);
     match tokio::time::timeout(PATIENCE, connect).await {
@@ -75,7 +99,11 @@ async fn connection(
 }
 
 /// Whether TLS and HTTP are spoken there.
-async fn greeting(livekit: &LiveKit, url: &ServerUrl, findings: &mut Findings) -> Result<(), Stop> {
+async fn greeting(
+    livekit: &LiveKit,
+    url: &ServerUrl,
+    findings: &mut Findings<'_>,
+) -> Result<(), Stop> {
     match livekit.greet(url).await {
         Ok(greeting) if greeting.contains("HTTP request to an HTTPS server") => {
             let message = "the port wants TLS, and the URL says none";
@@ -87,10 +115,6 @@ async fn greeting(livekit: &LiveKit, url: &ServerUrl, findings: &mut Findings) -
             }
             Ok(())
         }
-        // It was looked up once more.
-        Err(LiveKitError::NotConnected { why }) if why == OFF_LIMITS => {
-            Err(off_limits(&url.address().0, findings))
-        }
         Err(LiveKitError::NotConnected { why }) if url.is_secure() => Err(no_tls(&why, findings)),
         Err(error) => {
             let hint = "something listens there that does not speak HTTP, or not in time";
@@ -99,7 +123,7 @@ async fn greeting(livekit: &LiveKit, url: &ServerUrl, findings: &mut Findings) -
     }
 }
 
-fn no_tls(why: &str, findings: &mut Findings) -> Stop {
+fn no_tls(why: &str, findings: &mut Findings<'_>) -> Stop {
     let hint = if why.contains("InvalidContentType") || why.contains("corrupt message") {
         "the port speaks plain HTTP: use ws://, or the port that has TLS"
     } else {

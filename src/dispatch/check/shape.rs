@@ -15,7 +15,7 @@ use crate::server_url::{ServerUrl, ServerUrlError};
 /// Looks at how URL, key, secret and trunks are written. Yields what is asked with.
 pub(super) fn look(
     subject: &Subject<'_>,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<(ServerUrl, Resolution), Stop> {
     let Subject { url, api_key: key, api_secret, trunks } = subject;
     let secret = api_secret.expose_secret().as_str();
@@ -29,14 +29,14 @@ pub(super) fn look(
     there(key, secret, findings)?;
     without_white_space(key, secret, findings)?;
     not_swapped(key, secret, findings)?;
-    let before = findings.0.len();
+    let before = findings.said.len();
     long_enough(secret, findings);
     for (trunk, _) in *trunks {
         of_livekit(trunk, findings)?;
     }
     not_of_sip(&url, findings)?;
     encrypted(&url, findings);
-    if findings.0.len() == before {
+    if findings.said.len() == before {
         findings.ok(STEP, "URL, key, secret and trunk look like themselves");
     }
     let credentials = credentials(&url, key, secret, findings)?;
@@ -44,7 +44,7 @@ pub(super) fn look(
 }
 
 /// Neither key nor secret is empty.
-fn there(key: &str, secret: &str, findings: &mut Findings) -> Result<(), Stop> {
+fn there(key: &str, secret: &str, findings: &mut Findings<'_>) -> Result<(), Stop> {
     let what = match (secret.is_empty(), key.is_empty()) {
         (true, _) => "the API secret is empty",
         (_, true) => "the API key is empty",
@@ -54,7 +54,7 @@ fn there(key: &str, secret: &str, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 /// Nothing was pasted with a line break.
-fn without_white_space(key: &str, secret: &str, findings: &mut Findings) -> Result<(), Stop> {
+fn without_white_space(key: &str, secret: &str, findings: &mut Findings<'_>) -> Result<(), Stop> {
     let what = if secret.trim() != secret {
         "the API secret"
     } else if key.trim() != key {
@@ -67,7 +67,7 @@ fn without_white_space(key: &str, secret: &str, findings: &mut Findings) -> Resu
 }
 
 /// The key is not where the secret belongs.
-fn not_swapped(key: &str, secret: &str, findings: &mut Findings) -> Result<(), Stop> {
+fn not_swapped(key: &str, secret: &str, findings: &mut Findings<'_>) -> Result<(), Stop> {
     if !secret.starts_with("API") || key.starts_with("API") {
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn not_swapped(key: &str, secret: &str, findings: &mut Findings) -> Result<(), S
 }
 
 /// The secret is as long as LiveKit wants it.
-fn long_enough(secret: &str, findings: &mut Findings) {
+fn long_enough(secret: &str, findings: &mut Findings<'_>) {
     if secret.len() < SHORT_SECRET {
         let message = format!("the API secret has {} characters", secret.len());
         findings.warn(STEP, "secret_short", message, "LiveKit asks for at least 32");
@@ -84,7 +84,7 @@ fn long_enough(secret: &str, findings: &mut Findings) {
 }
 
 /// The trunk is one of LiveKit's own.
-fn of_livekit(trunk: &str, findings: &mut Findings) -> Result<(), Stop> {
+fn of_livekit(trunk: &str, findings: &mut Findings<'_>) -> Result<(), Stop> {
     if trunk.starts_with("TK") && trunk.len() == 34 {
         let message = "the trunk is a Twilio SID (TK…), which LiveKit does not know";
         let hint = "make an outbound trunk on the LiveKit server for it, and take that one's ST_…";
@@ -98,7 +98,7 @@ fn of_livekit(trunk: &str, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 /// The host is that of the API.
-fn not_of_sip(url: &ServerUrl, findings: &mut Findings) -> Result<(), Stop> {
+fn not_of_sip(url: &ServerUrl, findings: &mut Findings<'_>) -> Result<(), Stop> {
     if !url.address().0.ends_with(".sip.livekit.cloud") {
         return Ok(());
     }
@@ -107,7 +107,7 @@ fn not_of_sip(url: &ServerUrl, findings: &mut Findings) -> Result<(), Stop> {
 }
 
 /// Tokens do not cross a network in the clear.
-fn encrypted(url: &ServerUrl, findings: &mut Findings) {
+fn encrypted(url: &ServerUrl, findings: &mut Findings<'_>) {
     if !url.is_secure() && !url.is_loopback() {
         let message = "tokens cross the network in the clear";
         findings.warn(STEP, "plain_text", message, "use wss:// unless the network is your own");
@@ -119,7 +119,7 @@ fn credentials(
     url: &ServerUrl,
     key: &str,
     secret: &str,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<Resolution, Stop> {
     let values = EnvironmentValues {
         url: Some(url.clone()),

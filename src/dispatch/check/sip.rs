@@ -8,7 +8,7 @@ use crate::dispatch::livekit::{LiveKit, LiveKitError};
 pub(super) async fn look(
     livekit: &LiveKit,
     credentials: &Resolution,
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<(), Stop> {
     let answer = match livekit.probe_sip(credentials).await {
         Err(LiveKitError::Answered(answer)) => answer,
@@ -18,7 +18,7 @@ pub(super) async fn look(
             return Ok(());
         }
         Err(error) => {
-            untold(&error.of_livekit(), findings);
+            untold(&findings.words(&error), findings);
             return Ok(());
         }
     };
@@ -34,12 +34,12 @@ pub(super) async fn look(
     } else if OF_SERVICES.iter().any(|words| says(words)) {
         findings.ok(STEP, RUNS);
     } else {
-        untold(&answer.of_livekit(), findings);
+        untold(&findings.words(&LiveKitError::Answered(answer)), findings);
     }
     Ok(())
 }
 
-fn untold(why: &str, findings: &mut Findings) {
+fn untold(why: &str, findings: &mut Findings<'_>) {
     let message = format!("this server does not tell whether a SIP service runs: {why}");
     let hint = "only a call tells: `trunkline call --engine-dials` to a phone of your own";
     findings.warn(STEP, "sip_untold", message, hint);

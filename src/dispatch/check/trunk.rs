@@ -8,7 +8,7 @@ use crate::routing::CallerId;
 use crate::rules::CallerCheck;
 
 /// No trunk is named, so none is looked at.
-pub(super) fn none(findings: &mut Findings) {
+pub(super) fn none(findings: &mut Findings<'_>) {
     let hint = "the rules of a number or OUTBOUND_TRUNK_ID may name one";
     findings.warn(TRUNK, "no_trunk", "no trunk is named", hint);
 }
@@ -18,7 +18,7 @@ pub(super) async fn look(
     livekit: &LiveKit,
     credentials: &Resolution,
     (id, numbers): (&str, &[CallerId]),
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<(), Stop> {
     let trunk = match livekit.sip_trunk(credentials, id).await {
         Ok(Some(trunk)) => trunk,
@@ -34,7 +34,7 @@ pub(super) async fn look(
         }
         Err(error) => {
             let hint = "the trunk could not be looked up";
-            return Err(findings.fail(TRUNK, "trunk_unasked", error.of_livekit(), hint));
+            return Err(findings.fail(TRUNK, "trunk_unasked", findings.words(&error), hint));
         }
     };
     numbers_of(&trunk, id, numbers, findings)
@@ -45,7 +45,7 @@ fn numbers_of(
     trunk: &SipTrunk,
     id: &str,
     numbers: &[CallerId],
-    findings: &mut Findings,
+    findings: &mut Findings<'_>,
 ) -> Result<(), Stop> {
     let missing = missing(trunk, numbers);
     if missing.is_empty() {

@@ -1,5 +1,5 @@
-//! Looks names up when a connection is made, and checks the addresses then: a name may lead to
-//! another address than a moment ago.
+//! Looks names up when a connection is made, and minds those that lead where no LiveKit server is. A
+//! check looks a name up once, before it connects: then the addresses are pinned.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,53 +12,55 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use crate::server_url::is_off_limits;
 
 /// Looks names up, and minds those that lead where no LiveKit server is.
-pub(super) struct Lookup {
-    find: Find,
-    host_policy: HostPolicy,
-}
+pub(super) struct Lookup(Found);
 
 /// The addresses of a name.
 type Find = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// What becomes of a name that leads there.
-#[derive(Clone)]
-enum HostPolicy {
-    Refuses,
-    /// The first one is told of.
-    Warns(Arc<AtomicBool>),
+/// What a name leads to.
+enum Found {
+    /// What the system says. The first name that leads where no server is is told of.
+    Sought(Find, Arc<AtomicBool>),
+    /// These, whatever the name.
+    Pinned(Vec<SocketAddr>),
 }
 
 impl Lookup {
     /// For calls, which have been placed so far wherever a name led.
     pub(super) fn warning() -> Self {
-        Self { find: by_system, host_policy: HostPolicy::Warns(Arc::default()) }
+        Self(Found::Sought(by_system, Arc::default()))
     }
 
-    /// For checks.
-    pub(super) fn refusing() -> Self {
-        Self { find: by_system, host_policy: HostPolicy::Refuses }
+    /// For checks, which have looked the name up.
+    pub(super) fn pinned(addresses: Vec<SocketAddr>) -> Self {
+        Self(Found::Pinned(addresses))
     }
 
-    pub(super) fn refuses(&self) -> bool {
-        matches!(self.host_policy, HostPolicy::Refuses)
+    pub(super) fn is_pinned(&self) -> bool {
+        matches!(self.0, Found::Pinned(_))
     }
 }
 
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
-        let (found, host_policy) =
-            ((self.find)(name.as_str().to_owned()), self.host_policy.clone());
-        Box::pin(async move {
-            let found = found.await?;
-            if found.iter().any(|found| is_off_limits(found.ip())) {
-                match host_policy {
-                    HostPolicy::Refuses => return Err(OFF_LIMITS.into()),
-                    HostPolicy::Warns(warned) if warned.swap(true, Ordering::Relaxed) => {}
-                    HostPolicy::Warns(_) => tracing::warn!(host = name.as_str(), "{WARNING}"),
-                }
+        match &self.0 {
+            Found::Pinned(addresses) => {
+                let addresses: Addrs = Box::new(addresses.clone().into_iter());
+                Box::pin(std::future::ready(Ok(addresses)))
             }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
+            Found::Sought(find, warned) => {
+                let (found, warned) = (find(name.as_str().to_owned()), Arc::clone(warned));
+                Box::pin(async move {
+                    let found = found.await?;
+                    if found.iter().any(|found| is_off_limits(found.ip()))
+                        && !warned.swap(true, Ordering::Relaxed)
+                    {
+                        tracing::warn!(host = name.as_str(), "{WARNING}");
+                    }
+                    Ok(Box::new(found.into_iter()) as Addrs)
+                })
+            }
+        }
     }
 }
 
@@ -74,7 +76,7 @@ const WARNING: &str = "the host of a LiveKit URL leads to a link-local or metada
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
+    use std::time::Duration;
 
     use super::super::{LiveKit, Timeouts};
     use super::*;
@@ -84,25 +86,27 @@ mod tests {
         Box::pin(async move { Ok(found.to_vec()) })
     }
 
-    async fn asked(lookup: Lookup) -> Result<usize, Box<dyn Error + Send + Sync>> {
-        Ok(lookup.resolve("calls.example".parse().unwrap()).await?.count())
+    #[tokio::test]
+    async fn a_call_goes_wherever_a_name_leads_and_that_is_told_once() {
+        let warned = Arc::<AtomicBool>::default();
+        let lookup = Lookup(Found::Sought(metadata, Arc::clone(&warned)));
+        let found = lookup.resolve("calls.example".parse().unwrap()).await.unwrap();
+        assert_eq!((found.count(), warned.load(Ordering::Relaxed)), (2, true));
+        let warning = Lookup::warning().resolve("localhost".parse().unwrap()).await.unwrap();
+        assert!(warning.count() > 0);
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_to_such_an_address_is_refused_when_a_check_connects() {
-        let refused = asked(Lookup { find: metadata, ..Lookup::refusing() }).await.unwrap_err();
-        assert_eq!(refused.to_string(), OFF_LIMITS);
-        assert_eq!(asked(Lookup { find: metadata, ..Lookup::warning() }).await.unwrap(), 2);
-        let other = "localhost".parse().unwrap();
-        assert!(Lookup::refusing().resolve(other).await.unwrap().count() > 0);
-    }
-
-    #[tokio::test]
-    async fn what_a_client_of_checks_says_of_it_is_told_apart() {
-        let lookup = Lookup { find: metadata, ..Lookup::refusing() };
-        let timeout = std::time::Duration::from_secs(10);
-        let client = LiveKit::looking_up(Timeouts { connect: timeout, answer: timeout }, lookup);
-        let error = client.greet(&"ws://calls.example:7880".parse().unwrap()).await.unwrap_err();
-        assert!(error.to_string().ends_with(OFF_LIMITS), "{error}");
+    async fn a_pinned_client_goes_to_its_addresses_whatever_the_name_leads_to() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let pinned: SocketAddr = nobody.local_addr().unwrap();
+        drop(nobody);
+        let timeout = Duration::from_secs(10);
+        let timeouts = Timeouts { connect: timeout, answer: timeout };
+        let client = LiveKit::pinned(timeouts, vec![pinned]);
+        // A name that no DNS knows is not asked of it.
+        let url = format!("ws://calls.invalid:{}", pinned.port()).parse().unwrap();
+        let error = client.greet(&url).await.unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("refused"), "{error}");
     }
 }

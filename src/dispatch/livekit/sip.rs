@@ -110,7 +110,7 @@ impl LiveKit {
             )
             .timeout(self.timeouts.answer.saturating_add(patience));
         let span = tracing::debug_span!("livekit", method = "SIP/CreateSIPParticipant");
-        answer_to(request).instrument(span).await
+        answer_to(request, self.longest).instrument(span).await
     }
 
     /// Asks for a call to a host that cannot exist, over no trunk, into a room of its own which is

@@ -23,7 +23,7 @@ use super::version;
 use crate::draft::{ConfigDraft, ConfigEditDraft, FieldError, FieldErrors};
 use crate::keyring::{KeyError, KeyRing, Sealed, Secret};
 use crate::number::ConfigId;
-use crate::server_url::{ServerUrl, leads_off_limits};
+use crate::server_url::{ServerUrl, leads_into_private, leads_off_limits};
 use crate::store::{Config, ConfigEdit, ConfigFilter, Edited, NewConfig, Whose};
 
 #[derive(Deserialize)]
@@ -127,7 +127,7 @@ async fn create(
         trunk_id: body.trunk_id,
         agent: body.agent_name,
     };
-    insert(asking, &draft, key.as_ref()).await
+    insert(asking, &draft, true, key.as_ref()).await
 }
 
 async fn duplicate(
@@ -150,17 +150,22 @@ async fn duplicate(
         trunk_id: config.trunk_id,
         agent: config.agent,
     };
-    insert(asking, &draft, key.as_ref()).await
+    insert(asking, &draft, false, key.as_ref()).await
 }
 
 async fn insert(
     asking: &Asking<'_>,
     draft: &ConfigDraft,
+    is_url_new: bool,
     key: Option<&Key<'_>>,
 ) -> Result<Reply, Problem> {
     let (ring, now) = (asking.ring()?, asking.resolver.unix_time().as_secs());
     let mut config = draft.check(&ring, &asking.resolver.hosts(), now)?;
-    refuse_off_limits(&config.url).await?;
+    if is_url_new {
+        refuse_elsewhere(asking, &config.url).await?;
+    } else {
+        refuse_off_limits(&config.url).await?;
+    }
     let id = ConfigId(Uuid::new_v4());
     if ring.is_bound_only() {
         config.api_secret = bound(id, &config, &ring, now)?;
@@ -194,7 +199,7 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
         (None, None) => draft.check_all_but_secret(&hosts)?,
     };
     if let Some(url) = &edit.url {
-        refuse_off_limits(url).await?;
+        refuse_elsewhere(asking, url).await?;
     }
     let (mut refused, mut version) = (None, String::new());
     let mut decide = |config: &Config| {
@@ -345,6 +350,15 @@ fn edited(config: &Config, edit: &ConfigEdit) -> Config {
 async fn refuse_off_limits(url: &ServerUrl) -> Result<(), Problem> {
     if leads_off_limits(url).await {
         return Err(FieldErrors::from(FieldError::off_limits()).into());
+    }
+    Ok(())
+}
+
+/// The same of a URL that came over the API: it leads over the internet, or where `LIVEKIT_HOSTS` says.
+async fn refuse_elsewhere(asking: &Asking<'_>, url: &ServerUrl) -> Result<(), Problem> {
+    refuse_off_limits(url).await?;
+    if asking.resolver.hosts().are_all() && leads_into_private(url).await {
+        return Err(FieldErrors::from(FieldError::address_private()).into());
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::events::KIND;
 use super::fields::{Field, Kind, Side, schema};
-use super::routes::{Header, Route, all};
+use super::routes::{EventKind, Header, Route, all};
 
 /// The document that `/v1/openapi.json` answers with, and that `docs/openapi.json` is.
 #[must_use]
@@ -116,6 +117,12 @@ fn response(route: &Route, code: u16) -> Value {
         _ => ("application/problem+json", json!({"$ref": "#/components/schemas/Problem"})),
     };
     let mut response = json!({"description": meaning, "content": {kind: {"schema": schema}}});
+    if code == 200 && !route.events.is_empty() {
+        response["content"][KIND] = json!({"schema": events(route)});
+        if route.answered.is_empty() {
+            response["content"].as_object_mut().map(|content| content.remove("application/json"));
+        }
+    }
     if matches!(code, 200 | 201) && !route.answered_headers.is_empty() {
         let header = |Header { name, help }: &Header| {
             ((*name).to_owned(), json!({"description": help, "schema": {"type": "string"}}))
@@ -123,6 +130,21 @@ fn response(route: &Route, code: u16) -> Value {
         response["headers"] = route.answered_headers.iter().map(header).collect();
     }
     response
+}
+
+/// What a stream of events holds. The text of each is the JSON of one of these.
+fn events(route: &Route) -> Value {
+    let kinds = route.events.iter().map(|EventKind { name, help, holds }| {
+        let mut kind = schema(holds, Side::Answered);
+        kind["title"] = json!(name);
+        kind["description"] = json!(help);
+        kind
+    });
+    json!({
+        "type": "string",
+        "description": "Server-sent events. `x-events` has the data of each kind, by the name of the event.",
+        "x-events": kinds.collect::<Vec<_>>(),
+    })
 }
 
 fn problem() -> Value {

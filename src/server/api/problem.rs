@@ -106,6 +106,13 @@ impl Problem {
         Self { more: Some(More::After(seconds)), ..problem }
     }
 
+    /// The client has so many answers of this kind that go on.
+    pub(super) fn too_many_at_once(kind: &str, most: u32) -> Self {
+        let message = format!("a client may have {most} {kind} at once");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        Self { more: Some(More::After(1)), ..problem }.hint("end one, or wait until one has ended")
+    }
+
     /// The daemon has no database.
     pub(super) fn no_database() -> Self {
         let message = "this daemon has no database";
@@ -227,6 +234,9 @@ impl From<FieldErrors> for Problem {
     fn from(errors: FieldErrors) -> Self {
         let hint = |problem: &FieldProblem| match problem {
             FieldProblem::HostNotAllowed => Some("LIVEKIT_HOSTS of the daemon must name it first"),
+            FieldProblem::AddressPrivate => {
+                Some("LIVEKIT_HOSTS of the daemon must name the host, or its network")
+            }
             FieldProblem::Key(error) => error.hint(),
             _ => None,
         };

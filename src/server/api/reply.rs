@@ -1,21 +1,30 @@
 //! What a request is answered with when it is answered.
 
+use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
 
-/// A status, a body of JSON, and what headers say besides.
+use super::events;
+
+/// A status, a body of JSON or of events, and what headers say besides.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: StatusCode,
+    kind: &'static str,
     headers: Vec<(HeaderName, HeaderValue)>,
-    body: Vec<u8>,
+    body: Body,
 }
 
 impl Reply {
     pub(super) fn json(value: &Value) -> Self {
         value.to_string().into_bytes().into()
+    }
+
+    /// An answer that goes on.
+    pub(super) fn events(body: Body) -> Self {
+        Self { status: StatusCode::OK, kind: events::KIND, headers: Vec::new(), body }
     }
 
     /// The same with another status.
@@ -40,10 +49,10 @@ impl Reply {
     }
 
     pub(super) fn response(self) -> Response {
-        let mut response = Response::new(self.body.into());
+        let mut response = Response::new(self.body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
         headers.extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
         response
     }
@@ -51,6 +60,8 @@ impl Reply {
 
 impl From<Vec<u8>> for Reply {
     fn from(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, headers: Vec::new(), body }
+        Self { status: StatusCode::OK, kind: JSON, headers: Vec::new(), body: body.into() }
     }
 }
+
+const JSON: &str = "application/json";

@@ -24,6 +24,8 @@ pub(super) struct Route {
     pub(super) headers: &'static [Header],
     pub(super) asked: &'static [Field],
     pub(super) answered: &'static [Field],
+    /// The events of an answer that goes on: the name of each, what it tells and what it holds.
+    pub(super) events: &'static [EventKind],
     /// What headers of an answer say.
     pub(super) answered_headers: &'static [Header],
     /// Every code that it answers with, that of success first. Each is counted from zero.
@@ -36,6 +38,15 @@ pub(super) struct Header {
     pub(super) name: &'static str,
     /// What it is. A sentence.
     pub(super) help: &'static str,
+}
+
+/// One kind of event.
+pub(super) struct EventKind {
+    pub(super) name: &'static str,
+    /// What it tells. A sentence.
+    pub(super) help: &'static str,
+    /// What its data holds.
+    pub(super) holds: &'static [Field],
 }
 
 impl Route {
@@ -73,6 +84,8 @@ pub(super) enum Operation {
     Numbers(numbers::Operation),
     #[cfg(feature = "dispatch")]
     Calls(super::calls::Operation),
+    #[cfg(feature = "dispatch")]
+    Checks(super::checks::Operation),
     Fleet(fleet::Operation),
 }
 
@@ -112,6 +125,8 @@ const TABLES: &[&[Route]] = &[
     fleet::ROUTES,
     #[cfg(feature = "dispatch")]
     super::calls::ROUTES,
+    #[cfg(feature = "dispatch")]
+    super::checks::ROUTES,
 ];
 
 /// What of a template stands for a segment.
@@ -128,6 +143,7 @@ pub(super) const BARE: Route = Route {
     headers: &[],
     asked: &[],
     answered: &[],
+    events: &[],
     answered_headers: &[],
     codes: &[],
     operation: Operation::OpenApi,

@@ -79,6 +79,25 @@ async fn every_answer_is_what_the_document_says() {
         let answer = daemon.call(&token, method, path, &body).await;
         is_documented(&document, &method.to_lowercase(), template, &answer);
     }
+    for (template, path, body) in [
+        (
+            "/v1/checks",
+            "/v1/checks",
+            json!({"url": "wss://x.invalid", "api_key": "K", "api_secret": "s", "trunk_id": "ST"}),
+        ),
+        ("/v1/configs/{id}/check", &format!("{configs}/check"), json!({})),
+    ] {
+        let request = Request::new("POST", path, &body, &token);
+        let answer = daemon.send(request.clone().with("accept", "application/json")).await;
+        is_documented(&document, "post", template, &answer);
+        let mut events = daemon.events(request).await;
+        for event in events.rest().await {
+            let content = &document["paths"][template]["post"]["responses"]["200"]["content"];
+            let kinds = content["text/event-stream"]["schema"]["x-events"].as_array().unwrap();
+            let kind = kinds.iter().find(|kind| kind["title"] == event.name.as_str()).unwrap();
+            fits(&event.data, kind, template);
+        }
+    }
     for path in ["/v1/nodes", "/v1/keys", "/v1/settings", "/v1/changes"] {
         let answer = daemon.call(&token, "GET", path, &Value::Null).await;
         is_documented(&document, "get", path, &answer);

@@ -2,6 +2,7 @@
 
 pub mod counters;
 pub mod database;
+pub mod events;
 pub mod harm;
 pub mod http;
 pub mod live;
