@@ -15,6 +15,8 @@ mod metrics;
 pub(crate) mod poller;
 #[cfg(feature = "postgres")]
 pub(crate) mod reader;
+#[cfg(feature = "server")]
+mod told;
 mod watch;
 
 use serde::Serialize;
@@ -23,6 +25,8 @@ use serde::Serialize;
 pub(crate) use self::applied::reaches;
 pub(crate) use self::feed::ChangeFeed;
 pub(crate) use self::metrics::ChangesCounted;
+#[cfg(feature = "server")]
+pub(crate) use self::told::Told;
 
 /// By which way a resolver learns of changes at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

@@ -40,11 +40,13 @@ pub enum Scope {
     Fleet,
     /// Placing calls, and what became of those that it placed.
     Calls,
+    /// Hearing of changes of what it may see.
+    Changes,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Tokens,
         Self::Resolve,
         Self::Route,
@@ -57,6 +59,7 @@ impl Scope {
         Self::EditNumbers,
         Self::Fleet,
         Self::Calls,
+        Self::Changes,
     ];
 
     /// Its name in rows, on the command line and in errors.
@@ -75,6 +78,7 @@ impl Scope {
             Self::EditNumbers => "edit_numbers",
             Self::Fleet => "fleet",
             Self::Calls => "calls",
+            Self::Changes => "changes",
         }
     }
 
@@ -101,7 +105,7 @@ impl fmt::Display for Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be one or more of tokens, resolve, route, secret, join, verify, configs, edit_configs, numbers, \
-     edit_numbers, fleet and calls, separated by commas"
+     edit_numbers, fleet, calls and changes, separated by commas"
 )]
 pub struct UnknownScope;
 

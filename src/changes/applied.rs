@@ -7,12 +7,17 @@ use tokio::sync::watch;
 
 /// The snapshot of the last look on Postgres, the place in the log of an SQLite file.
 #[derive(Clone, Default)]
-pub(crate) struct Applied(watch::Sender<Option<String>>);
+pub(crate) struct Applied {
+    position: watch::Sender<Option<String>>,
+    /// Those who are told what it was.
+    #[cfg(feature = "server")]
+    pub(crate) listeners: super::told::Listeners,
+}
 
 impl Applied {
     /// Notes up to where changes have been applied. Who waits is woken only for `news`.
     pub(super) fn note(&self, position: &str, news: bool) {
-        self.0.send_if_modified(|applied| {
+        self.position.send_if_modified(|applied| {
             if applied.as_deref() != Some(position) {
                 *applied = Some(position.to_owned());
             }
@@ -22,7 +27,7 @@ impl Applied {
 
     /// It, and when there was news.
     pub(crate) fn watch(&self) -> watch::Receiver<Option<String>> {
-        self.0.subscribe()
+        self.position.subscribe()
     }
 }
 

@@ -19,7 +19,7 @@ use super::watch::Watcher;
 use crate::cache::Cache;
 use crate::change::Change;
 use crate::clock::Clock;
-use crate::store::{ChangeLog, SqliteStore, StoreError};
+use crate::store::{ChangeLog, LoggedChange, SqliteStore, StoreError};
 
 /// What a life needs.
 pub(crate) struct Poller {
@@ -47,6 +47,7 @@ impl Watcher for Poller {
         self.cache.fence.doubt();
         self.counted.doubted();
         self.applied.note(&newest.to_string(), true);
+        self.tell(Vec::new(), false, newest);
         tracing::debug!(newest, "looking for changes");
 
         let mut look = tokio::time::interval(self.interval);
@@ -82,19 +83,31 @@ impl Poller {
         if let Some(logged) = self.store.changes_after(since).await? {
             let newest = logged.last().map_or(since, |last| last.seq);
             let (changes, ages): (Vec<_>, Vec<_>) =
-                logged.into_iter().map(|logged| (logged.change, logged.age)).unzip();
+                logged.iter().map(|logged| (logged.change, logged.age)).unzip();
             let many = changes.len();
             tracing::debug_span!("apply changes", changes = many)
                 .in_scope(|| self.cache.apply_all(&changes));
             self.counted.applied(&ages, newest);
+            self.tell(logged, true, newest);
             return Ok(newest);
         }
         // Too many to go through, or the log no longer reaches back, or the file is another one.
         let newest = self.store.newest_change().await?;
         self.cache.apply_all(&[Change::All]);
         self.counted.doubted();
+        self.tell(Vec::new(), false, newest);
         Ok(newest)
     }
+
+    /// Tells those who listen.
+    #[cfg(feature = "server")]
+    fn tell(&self, changes: Vec<LoggedChange>, is_whole: bool, newest: i64) {
+        self.applied.listeners.tell(changes, is_whole, || Some(newest.to_string()));
+    }
+
+    #[cfg(not(feature = "server"))]
+    #[expect(clippy::unused_self, reason = "nobody listens")]
+    fn tell(&self, _: Vec<LoggedChange>, _: bool, _: i64) {}
 }
 
 async fn data_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {

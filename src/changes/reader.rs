@@ -64,6 +64,10 @@ impl Reader {
                     if let Some(snapshot) = log.snapshot_read() {
                         self.applied.note(snapshot, found || news.reach != Reach::Complete);
                     }
+                    #[cfg(feature = "server")]
+                    self.applied
+                        .listeners
+                        .tell(news.logged, news.reach == Reach::Complete, || log.position());
                     self.doorbell.looked(asked_at);
                     let (by_now, now) = (self.doorbell.heard(), self.clock.now());
                     let should_be_heard = found && !self.doorbell.is_muted();

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use super::Resolver;
+use crate::changes::Told;
 use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
 use crate::server_url::AllowedHosts;
 use crate::settings::{ShownSetting, Tuning};
-use crate::store::{EditStore, OpenStore, Written};
+use crate::store::{EditStore, LoggedChange, OpenStore, StoreError, Written};
 
 impl Resolver {
     /// The rows of its database. `None`: no database is named, or another store was given.
@@ -55,6 +57,23 @@ impl Resolver {
     /// The settings in force, without secrets.
     pub(crate) fn shown_settings(&self) -> Arc<[ShownSetting]> {
         Arc::clone(&self.engine.live.running().shown)
+    }
+
+    /// What the change feed applies from now on. `None`: there is no change feed.
+    pub(crate) fn listen(&self) -> Option<broadcast::Receiver<Arc<Told>>> {
+        self.engine.feed.as_ref().map(|feed| feed.applied().listeners.listen())
+    }
+
+    /// What has been committed since a position of the change feed, and the position after it. `None`:
+    /// that is not known.
+    pub(crate) async fn changes_since(
+        &self,
+        position: &str,
+    ) -> Result<Option<(Vec<LoggedChange>, String)>, StoreError> {
+        match &self.engine.database {
+            Some(database) => database.changes_since(position).await,
+            None => Ok(None),
+        }
     }
 
     /// Waits until this node and every other live one answers by what was written, for `LEASE` at the

@@ -36,6 +36,7 @@ mod idempotency;
 mod identify;
 mod join;
 mod limits;
+mod listening;
 mod metrics;
 mod minting;
 mod numbers;
@@ -345,6 +346,10 @@ impl Place {
             }
             Operation::Numbers(operation) => {
                 numbers::answer(operation, &asking, &question, &self.shared.keys).await
+            }
+            Operation::Listen => {
+                let goes_on = (&self.shared.streams, &self.stop);
+                listening::answer(&asking, &question, goes_on).await
             }
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
             Operation::OpenApi => unreachable!("it needs no scope, and was answered"),

@@ -9,6 +9,9 @@
 //! **Invariant:** a horizon only moves forward together with the changes that lie between, and one
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
 
+mod news;
+#[cfg(feature = "server")]
+mod resumed;
 mod stillness;
 
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+pub(crate) use self::news::{News, Reach};
 use self::stillness::{SNAPSHOT, Snapshot, Stillness};
 use super::error::{may_be_the_connection, typed};
 use super::hedged::Hedged;
@@ -105,32 +109,6 @@ struct LogState {
     notify: Option<bool>,
     /// A table that hides rows from this role, if that was asked and there is one.
     hiding: Option<String>,
-}
-
-/// What a look found.
-#[derive(Debug)]
-pub(crate) struct News {
-    /// What changed. Of a log that could not be followed, only what is still in it.
-    pub(crate) changes: Vec<Change>,
-    /// Whether that is all that changed since the look before.
-    pub(crate) reach: Reach,
-    /// How long ago each row was written.
-    pub(crate) ages: Vec<Duration>,
-    /// The newest place in the log; zero if it had no rows.
-    pub(crate) newest: i64,
-    /// Whether edits notify, if that was looked for.
-    pub(crate) notify: Option<bool>,
-}
-
-/// How far back a look could see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// To the look before.
-    Complete,
-    /// There was none before.
-    First,
-    /// Not so far: the log was pruned or emptied, or it is another one.
-    Gap,
 }
 
 impl LogCursor {
@@ -281,18 +259,24 @@ impl LogCursor {
             Some(_) => Reach::Gap,
         };
         let mut read = self.horizon.take().map(|horizon| horizon.read).unwrap_or_default();
-        let (mut changes, mut ages) = (Vec::new(), Vec::new());
-        for (place, logged) in logged {
-            read.push(place);
-            changes.push(logged.change);
-            ages.push(logged.age);
-        }
+        let (places, logged): (Vec<_>, Vec<_>) = logged.into_iter().unzip();
+        read.extend(places);
+        let mut changes: Vec<_> = logged.iter().map(|logged| logged.change).collect();
+        let ages = logged.iter().map(|logged| logged.age).collect();
         read.retain(|place| oldest.is_some_and(|oldest| place.xact >= oldest));
         if changes.len() > MOST_CHANGES {
             changes = vec![Change::All];
         }
         self.horizon = Some(Horizon { snapshot: snapshot.text, incarnation, read, newest });
-        News { changes, reach, ages, newest, notify }
+        News {
+            changes,
+            #[cfg(feature = "server")]
+            logged,
+            reach,
+            ages,
+            newest,
+            notify,
+        }
     }
 }
 
@@ -321,13 +305,6 @@ impl LogState {
             notify: row.bool("notify")?,
             hiding: row.text("hiding")?,
         })
-    }
-}
-
-impl News {
-    /// Nothing is new.
-    fn none(newest: i64, notify: Option<bool>) -> Self {
-        Self { changes: Vec::new(), reach: Reach::Complete, ages: Vec::new(), newest, notify }
     }
 }
 

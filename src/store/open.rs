@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 #[cfg(all(feature = "dispatch", feature = "server"))]
 use super::CallRows;
-#[cfg(feature = "server")]
-use super::EditStore;
 #[cfg(feature = "postgres")]
 use super::PostgresStore;
 #[cfg(feature = "sqlite")]
@@ -14,6 +12,8 @@ use super::{
     AdminStore, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
     MigrationStatus, Migrations, Misfit, NodeRows, Store, StoreError, Trial, UnlistedNode,
 };
+#[cfg(feature = "server")]
+use super::{EditStore, LoggedChange};
 use crate::settings::{Database, DatabaseTarget, Tuning};
 
 /// A database that the settings name, as a store of its kind. Cloning shares its connections.
@@ -311,6 +311,28 @@ impl OpenStore {
             Self::Sqlite(_) => {
                 let _ = on;
                 Ok(false)
+            }
+        }
+    }
+
+    /// What has been committed since a position of the change feed, and where the log was read to. `None`:
+    /// the log does not reach back to that, or it is too much to go through.
+    #[cfg(feature = "server")]
+    pub(crate) async fn changes_since(
+        &self,
+        position: &str,
+    ) -> Result<Option<(Vec<LoggedChange>, String)>, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.changes_since(position).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => {
+                let Ok(seq) = position.parse() else { return Ok(None) };
+                let found = store.changes_after(seq).await?;
+                Ok(found.map(|changes| {
+                    let newest = changes.last().map_or(seq, |last| last.seq);
+                    (changes, newest.to_string())
+                }))
             }
         }
     }

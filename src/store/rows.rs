@@ -26,6 +26,10 @@ pub struct LoggedChange {
     pub change: Change,
     /// How long ago it was written when it was read, by the clock of the database.
     pub age: Duration,
+    /// What was done, such as `insert` or `update`.
+    pub operation: String,
+    /// The names of the columns that changed, or of the table, with commas between them.
+    pub fields: String,
 }
 
 /// A number joined with its config: what a cold resolve reads.

@@ -11,6 +11,7 @@ mod idempotency;
 mod isolation;
 mod join;
 mod limits;
+mod listening;
 mod numbers;
 mod on_livekit;
 mod refusals;
@@ -41,7 +42,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,calls",
+    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,calls,changes",
     "--room",
     "*",
     "--sip-call",

@@ -86,6 +86,7 @@ pub(super) enum Operation {
     Calls(super::calls::Operation),
     #[cfg(feature = "dispatch")]
     Checks(super::checks::Operation),
+    Listen,
     Fleet(fleet::Operation),
 }
 
@@ -123,6 +124,7 @@ const TABLES: &[&[Route]] = &[
     configs::ROUTES,
     numbers::ROUTES,
     fleet::ROUTES,
+    super::listening::ROUTES,
     #[cfg(feature = "dispatch")]
     super::calls::ROUTES,
     #[cfg(feature = "dispatch")]

@@ -57,20 +57,22 @@ impl<S: SqlStore> ChangeLog for S {
 
 /// A row of the log as `{change_columns}` tell it.
 pub(in crate::store) fn read_change(row: &impl Record) -> Result<LoggedChange, sqlx::Error> {
+    let (operation, fields) = (row.own_text("operation")?, row.own_text("fields")?);
     let change = change(
         &row.own_text("entity")?,
-        &row.own_text("fields")?,
+        &fields,
         row.id("config_id")?,
         row.id("tenant_id")?,
         row.text("digits")?.as_deref(),
     );
     let age = Duration::try_from_secs_f64(row.real("age")?.unwrap_or(0.0));
-    Ok(LoggedChange { seq: row.own_int("seq")?, change, age: age.unwrap_or_default() })
+    let (seq, age) = (row.own_int("seq")?, age.unwrap_or_default());
+    Ok(LoggedChange { seq, change, age, operation, fields })
 }
 
 /// The columns of a change; how its age is told is the dialect's.
 pub(super) const CHANGE_COLUMNS: &str =
-    "seq, entity, substr(fields, 1, 1024) as fields, config_id, tenant_id, substr(digits, 1, 64) as digits,
+    "seq, entity, substr(operation, 1, 64) as operation, substr(fields, 1, 1024) as fields, config_id, tenant_id, substr(digits, 1, 64) as digits,
         {age} as age";
 
 /// From the row that was read last, which shows that the log reaches back to it.

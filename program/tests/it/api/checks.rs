@@ -236,7 +236,10 @@ async fn ends(mut stream: TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::disallowed_methods, reason = "the end of a daemon is waited for beside its events")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the end of a daemon is waited for beside its events"
+)]
 async fn a_check_ends_with_who_asked_or_with_the_daemon() {
     let mut site = Site::new(Kind::Sqlite).await;
     site.program = site.program.with("LIVEKIT_HOSTS", "127.0.0.1");

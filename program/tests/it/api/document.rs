@@ -79,25 +79,6 @@ async fn every_answer_is_what_the_document_says() {
         let answer = daemon.call(&token, method, path, &body).await;
         is_documented(&document, &method.to_lowercase(), template, &answer);
     }
-    for (template, path, body) in [
-        (
-            "/v1/checks",
-            "/v1/checks",
-            json!({"url": "wss://x.invalid", "api_key": "K", "api_secret": "s", "trunk_id": "ST"}),
-        ),
-        ("/v1/configs/{id}/check", &format!("{configs}/check"), json!({})),
-    ] {
-        let request = Request::new("POST", path, &body, &token);
-        let answer = daemon.send(request.clone().with("accept", "application/json")).await;
-        is_documented(&document, "post", template, &answer);
-        let mut events = daemon.events(request).await;
-        for event in events.rest().await {
-            let content = &document["paths"][template]["post"]["responses"]["200"]["content"];
-            let kinds = content["text/event-stream"]["schema"]["x-events"].as_array().unwrap();
-            let kind = kinds.iter().find(|kind| kind["title"] == event.name.as_str()).unwrap();
-            fits(&event.data, kind, template);
-        }
-    }
     for path in ["/v1/nodes", "/v1/keys", "/v1/settings", "/v1/changes"] {
         let answer = daemon.call(&token, "GET", path, &Value::Null).await;
         is_documented(&document, "get", path, &answer);
@@ -118,6 +99,44 @@ async fn every_answer_is_what_the_document_says() {
         let answer = daemon.ask(&token, path, &body).await;
         is_documented(&document, "post", path, &answer);
     }
+}
+
+#[tokio::test]
+async fn every_event_is_what_the_document_says() {
+    let site = Site::new(Kind::Sqlite).await;
+    let token = site.client("all", &ALL);
+    let daemon = site.daemon();
+    daemon.is_ready().await;
+    let document = trunkline::server::openapi();
+    let config = site.database.store().configs().await.unwrap()[0].id;
+    let configs = format!("/v1/configs/{config}");
+    for (template, path, body) in [
+        (
+            "/v1/checks",
+            "/v1/checks",
+            json!({"url": "wss://x.invalid", "api_key": "K", "api_secret": "s", "trunk_id": "ST"}),
+        ),
+        ("/v1/configs/{id}/check", &format!("{configs}/check"), json!({})),
+    ] {
+        let request = Request::new("POST", path, &body, &token);
+        let answer = daemon.send(request.clone().with("accept", "application/json")).await;
+        is_documented(&document, "post", template, &answer);
+        let mut events = daemon.events(request).await;
+        for event in events.rest().await {
+            let content = &document["paths"][template]["post"]["responses"]["200"]["content"];
+            let kinds = content["text/event-stream"]["schema"]["x-events"].as_array().unwrap();
+            let kind = kinds.iter().find(|kind| kind["title"] == event.name.as_str()).unwrap();
+            fits(&event.data, kind, template);
+        }
+    }
+    let mut listening =
+        daemon.events(Request::new("GET", "/v1/changes/events", &Value::Null, &token)).await;
+    let ready = listening.next().await.unwrap();
+    let content = &document["paths"]["/v1/changes/events"]["get"]["responses"]["200"]["content"];
+    let kinds = &content["text/event-stream"]["schema"]["x-events"];
+    fits(&ready.data, &kinds[0], "ready");
+    site.database.sql("update voice_agent_numbers set provider = 'x'").await;
+    fits(&listening.next().await.unwrap().data, &kinds[1], "change");
 }
 
 /// Checks an answer against what the document says of the route.

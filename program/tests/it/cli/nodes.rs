@@ -4,9 +4,10 @@
 use std::process::Command;
 
 use serde_json::Value;
+use trunkline::store::Migrations;
 
 use super::{KEY, NUMBER, Running, Site, TENANT, new_key, refused};
-use crate::support::database::{BOTH, Kind};
+use crate::support::database::{BOTH, Kind, TestDatabase};
 use crate::support::eventually;
 use crate::support::http::get;
 use crate::support::postgres::psql;
@@ -186,7 +187,9 @@ async fn the_doctor_names_nodes_that_are_silent_and_what_they_do_not_have_in_com
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_that_cannot_be_listed_says_why() {
     let site = Site::migrated(Kind::Postgres);
-    site.run(&["db", "rollback", "--steps", "4", "--yes"]).ok();
+    // Without the table of nodes.
+    let database = TestDatabase::on(&site.variable("DATABASE_URL"));
+    database.open.migrate(Migrations::DownTo(4)).await.unwrap();
     let (old, port) = daemon(&site.program, "old").await;
     eventually("it says so", async || {
         let report = readiness(port).await;
