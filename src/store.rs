@@ -46,7 +46,7 @@ use uuid::Uuid;
 
 pub use self::access::{Access, Grants, Inspection, MissingGrant};
 #[cfg(all(feature = "dispatch", feature = "server"))]
-pub(crate) use self::calls::{CallAttempt, CallRow, CallRows, CallState, NewCall};
+pub(crate) use self::calls::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall};
 #[cfg(feature = "server")]
 pub(crate) use self::edits::{
     ChangeRow, Claim, ConfigFilter, EarlierAnswer, EditStore, Edited, NumberFilter, Whose, Written,

@@ -149,6 +149,10 @@ metrics! {
         "LiveKit access tokens that clients asked for, by whose credentials signed them, or that there were none";
     API_REFUSALS: Kind::Counter, "trunkline_api_refusals_total" ["reason"]
         "Requests of clients that were refused, by what was not allowed";
+    WEBHOOKS: Kind::Counter, "trunkline_webhooks_total" ["outcome"]
+        "Webhooks of LiveKit servers, by what came of them";
+    CALLS_LEFT: Kind::Counter, "trunkline_calls_left_total" ["reason"]
+        "Calls of clients whose phone left, as webhooks told, by LiveKit's reason";
 }
 
 /// Buckets for every histogram, for the recorder of an embedder. A recorder that is told of none

@@ -13,6 +13,8 @@ mod error;
 mod lookup;
 mod rooms;
 mod sip;
+#[cfg(feature = "server")]
+pub(crate) mod webhook;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -17,12 +17,13 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::livekit::LiveKit;
+use super::livekit::webhook::CallEnd;
 use super::{Call, CallRequest, Dial, DialGate, Dispatcher, HangUpError, Outcome};
 use crate::backoff::{Backoff, dice};
 use crate::lifecycle::Lifecycle;
 use crate::number::{ConfigId, E164};
 use crate::resolver::Resolver;
-use crate::store::{CallAttempt, CallRow, CallRows, CallState, NewCall, StoreError};
+use crate::store::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall, StoreError};
 
 /// Places calls and keeps a record of them. Cloning shares it.
 #[derive(Clone)]
@@ -130,8 +131,26 @@ impl RecordedCalls {
     /// How a call of a client stands. `None`: it has none of this id.
     pub(crate) async fn look(&self, client: Uuid, id: Uuid) -> Result<Option<Value>, StoreError> {
         let Some(row) = self.0.rows.call(client, id).await? else { return Ok(None) };
-        let (Standing::Ended(answer) | Standing::Running(answer)) = self.0.standing(row).await?;
+        let (left, ended_at) = (row.left.clone(), row.ended_at);
+        let (Standing::Ended(mut answer) | Standing::Running(mut answer)) =
+            self.0.standing(row).await?;
+        if let Some(CallLeft { at, reason, sip_status }) = left {
+            // Where the engine waited, its outcome was known when the phone was answered.
+            let answered_at = ended_at.filter(|_| answer["answered"] == true);
+            let seconds = answered_at.map(|answered| (at - answered).num_seconds().max(0));
+            answer["left_at"] = json!(at);
+            answer["disconnect_reason"] = json!(reason);
+            answer["sip_call_status"] = json!(sip_status);
+            answer["seconds"] = json!(seconds);
+        }
         Ok(Some(answer))
+    }
+
+    /// Writes down what the webhook of a server tells of a call. `false`: it is not of ours, or known.
+    pub(crate) async fn heard(&self, config: ConfigId, end: &CallEnd) -> Result<bool, StoreError> {
+        let CallEnd { room, reason, sip_status } = end;
+        let (reason, sip_status) = (reason.as_deref(), sip_status.as_deref());
+        self.0.rows.leave_call(room, config, reason, sip_status).await
     }
 
     /// Hangs up on a call of a client.
@@ -193,6 +212,8 @@ impl Shared {
         let mut answer = json!(report);
         answer["id"] = json!(id);
         answer["state"] = json!(CallState::Ended.as_str());
+        let waits = matches!(request.dial, Dial::Engine(how) if how.wait_until_answered);
+        answer["answered"] = json!(waits.then_some(report.outcome == Outcome::Placed));
         let (outcome, text) = (report.outcome.as_str(), answer.to_string());
         let (mut tell, mut backoff) = (Some((tell, answer)), Backoff::default());
         loop {

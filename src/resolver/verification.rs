@@ -58,6 +58,16 @@ impl fmt::Debug for Verified {
     }
 }
 
+impl Verified {
+    /// Whether the token is that of a webhook with this body, byte for byte.
+    #[must_use]
+    pub fn is_about(&self, body: &[u8]) -> bool {
+        let said = self.claims.get("sha256").and_then(Value::as_str).unwrap_or_default();
+        let is = STANDARD.encode(Sha256::digest(body));
+        is.as_bytes().ct_eq(said.as_bytes()).into()
+    }
+}
+
 impl Resolver {
     /// Which LiveKit config signed an access token, and what the token says.
     ///
@@ -96,13 +106,7 @@ impl Resolver {
     ) -> Result<Verified, VerifyError> {
         let token = authorization.strip_prefix("Bearer ").unwrap_or(authorization);
         let verified = self.verify(token.trim()).await?;
-        let said = verified.claims.get("sha256").and_then(Value::as_str).unwrap_or_default();
-        let is = STANDARD.encode(Sha256::digest(body));
-        if is.as_bytes().ct_eq(said.as_bytes()).into() {
-            Ok(verified)
-        } else {
-            Err(VerifyError::OtherBody)
-        }
+        if verified.is_about(body) { Ok(verified) } else { Err(VerifyError::OtherBody) }
     }
 
     /// The same for a client that may know of the configs that its own numbers use. To it the others

@@ -10,6 +10,7 @@
 //! POST /v1/livekit/verify  which LiveKit config signed a token
 //! POST /v1/calls           a call, placed once
 //! POST /v1/checks          whether credentials would place calls, step by step
+//! POST /v1/livekit/webhook what a server tells of its end
 //! GET  /v1/openapi.json    all of that, for machines
 //!      /v1/configs …       what operators edit and read; routes.rs has the tables
 //! ```
@@ -55,6 +56,8 @@ mod tickets;
 mod tokens;
 mod verify;
 mod version;
+#[cfg(feature = "dispatch")]
+mod webhook;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -88,6 +91,8 @@ use self::question::Question;
 use self::reply::Reply;
 use self::request_id::{RequestId, RequestIds};
 use self::routes::{Operation, Route};
+#[cfg(feature = "dispatch")]
+use self::webhook::WebhookMetrics;
 use super::GRACE;
 use super::connections::{Connections, Peer};
 use super::exporter::Exporter;
@@ -121,6 +126,8 @@ struct ApiShared {
     /// `None`: no database keeps them.
     #[cfg(feature = "dispatch")]
     calls: Option<RecordedCalls>,
+    #[cfg(feature = "dispatch")]
+    webhooks: WebhookMetrics,
 }
 
 /// One of the places where it is answered.
@@ -157,6 +164,8 @@ impl Api {
         let shared = Arc::new(ApiShared {
             #[cfg(feature = "dispatch")]
             calls: RecordedCalls::of(&resolver),
+            #[cfg(feature = "dispatch")]
+            webhooks: exporter.record(WebhookMetrics::new),
             resolver,
             users,
             requests,
@@ -300,6 +309,12 @@ impl Place {
         let limits = &self.shared.limits;
         let refused = |problem| limits.refused(peer, problem);
         self.at.refuse_detours(&parts.headers).map_err(refused)?;
+        #[cfg(feature = "dispatch")]
+        if let Operation::Webhook = route.operation {
+            let ApiShared { resolver, calls, webhooks, .. } = &*self.shared;
+            let told = webhook::answer(resolver, calls.as_ref(), webhooks, &parts.headers, body);
+            return told.await.map_err(refused);
+        }
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
             return Ok(openapi::text().into_bytes().into());
@@ -352,6 +367,8 @@ impl Place {
                 listening::answer(&asking, &question, goes_on).await
             }
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
+            #[cfg(feature = "dispatch")]
+            Operation::Webhook => unreachable!("it has no client, and was answered"),
             Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
         }
     }

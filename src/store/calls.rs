@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -54,6 +55,19 @@ pub(crate) struct CallRow {
     pub(crate) config: Option<ConfigId>,
     /// What was answered, as JSON.
     pub(crate) answer: Option<String>,
+    /// When its outcome was known.
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    /// What its server told of its end.
+    pub(crate) left: Option<CallLeft>,
+}
+
+/// When the phone of a call left, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct CallLeft {
+    pub(crate) at: DateTime<Utc>,
+    /// In LiveKit's words.
+    pub(crate) reason: Option<String>,
+    pub(crate) sip_status: Option<String>,
 }
 
 /// How far a call has come.
@@ -125,6 +139,16 @@ pub(crate) trait CallRows: Send + Sync + 'static {
         claim: Uuid,
         outcome: &str,
         answer: &str,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes down that the phone has left the room of a call of this config, unless that is known.
+    /// `false`: it is, or there is no such call.
+    async fn leave_call(
+        &self,
+        room: &str,
+        config: ConfigId,
+        reason: Option<&str>,
+        sip_status: Option<&str>,
     ) -> Result<bool, StoreError>;
 
     /// Removes the rows of calls that are older than this.

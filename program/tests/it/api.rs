@@ -23,6 +23,7 @@ mod tenants;
 mod tls;
 mod tokens;
 mod verify;
+mod webhook;
 
 use std::path::PathBuf;
 

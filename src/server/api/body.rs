@@ -27,17 +27,26 @@ pub(super) fn refuse_other_types(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads all of it.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    read_up_to(LARGEST, headers, body).await
+}
+
+/// Reads all of it, if it has no more bytes than this.
+pub(super) async fn read_up_to(
+    most: usize,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Vec<u8>, Problem> {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > LARGEST) {
-        return Err(too_large());
+    if length.is_some_and(|length: usize| length > most) {
+        return Err(too_large(most));
     }
     let reading = async {
         let mut chunks = body.into_data_stream();
         let mut whole = Vec::with_capacity(length.unwrap_or(0));
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| malformed("the body broke off"))?;
-            if whole.len() + chunk.len() > LARGEST {
-                return Err(too_large());
+            if whole.len() + chunk.len() > most {
+                return Err(too_large(most));
             }
             whole.extend_from_slice(&chunk);
         }
@@ -99,8 +108,8 @@ pub(super) fn parse_respelled<T: DeserializeOwned>(
     }
 }
 
-fn too_large() -> Problem {
-    let message = format!("the body has more than {} KiB", LARGEST >> 10);
+fn too_large(most: usize) -> Problem {
+    let message = format!("the body has more than {} KiB", most >> 10);
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
 }
 

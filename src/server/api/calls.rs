@@ -280,6 +280,15 @@ const CALL: &[Field] = &[
     optional("message", Kind::Text, "Why it was not placed."),
     optional("room", Kind::Text, "Its room."),
     optional("config_id", Kind::Id, "The LiveKit config that placed it; null for the environment."),
+    optional(
+        "answered",
+        Kind::Flag,
+        "Whether the phone was answered; null where the daemon did not wait for that.",
+    ),
+    optional("left_at", Kind::Time, "When the phone left, if a webhook told that."),
+    optional("disconnect_reason", Kind::Text, "Why, in LiveKit's words."),
+    optional("sip_call_status", Kind::Text, "The last state of the SIP call."),
+    optional("seconds", Kind::Number, "How long it was answered."),
 ];
 
 const OUTCOMES: [&str; Outcome::ALL.len()] = {

@@ -59,10 +59,13 @@ fn operation(route: &Route) -> Value {
         operation["security"] = json!([{"token": []}]);
     }
     if route.takes_body() {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": {"application/json": {"schema": schema(route.asked, Side::Asked)}},
-        });
+        let (kind, schema) = match route.scope {
+            Some(_) => ("application/json", schema(route.asked, Side::Asked)),
+            // LiveKit's, and so LiveKit's to describe.
+            None => ("application/webhook+json", json!({"type": "object"})),
+        };
+        let content = json!({kind: {"schema": schema}});
+        operation["requestBody"] = json!({"required": true, "content": content});
     }
     let parameters: Vec<_> = parameters(route).collect();
     if !parameters.is_empty() {
@@ -104,7 +107,7 @@ fn response(route: &Route, code: u16) -> Value {
         408 => "The body did not come in time",
         409 => "What is there does not go with this",
         412 => "It has another version by now than If-Match names",
-        413 => "The body has more than 64 KiB",
+        413 => "The body is too large",
         415 => "The body is not JSON",
         422 => "It is understood and cannot be given, and asking again does not help",
         429 => "More is asked than this client or address may ask; ask again after Retry-After",

@@ -79,6 +79,8 @@ pub(super) enum Operation {
     Join,
     Tickets,
     Verify,
+    #[cfg(feature = "dispatch")]
+    Webhook,
     OpenApi,
     Configs(configs::Operation),
     Numbers(numbers::Operation),
@@ -129,6 +131,8 @@ const TABLES: &[&[Route]] = &[
     super::calls::ROUTES,
     #[cfg(feature = "dispatch")]
     super::checks::ROUTES,
+    #[cfg(feature = "dispatch")]
+    WEBHOOK,
 ];
 
 /// What of a template stands for a segment.
@@ -150,6 +154,20 @@ pub(super) const BARE: Route = Route {
     codes: &[],
     operation: Operation::OpenApi,
 };
+
+#[cfg(feature = "dispatch")]
+const WEBHOOK: &[Route] = &[Route {
+    path: "/v1/livekit/webhook",
+    name: "webhook",
+    method: "POST",
+    summary: "Takes the webhooks of LiveKit servers, and writes down when and why the phone of a call \
+              left. The server's signature is the login.",
+    headers: &[Header { name: "Authorization", help: "The token that LiveKit sends, as it is." }],
+    answered: super::webhook::ANSWERED,
+    codes: &[200, 400, 401, 408, 413, 429, 500, 503],
+    operation: Operation::Webhook,
+    ..BARE
+}];
 
 const ROUTES: &[Route] = &[
     Route {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::SqlStore;
 use crate::number::{ConfigId, E164};
 use crate::store::StoreError;
-use crate::store::calls::{CallAttempt, CallRow, CallRows, CallState, NewCall};
+use crate::store::calls::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall};
 use crate::store::record::Record;
 use crate::store::statement::{Statement, Templates, Value};
 
@@ -21,6 +21,7 @@ pub(super) struct Calls {
     take_over: Statement,
     dial: Statement,
     end: Statement,
+    leave: Statement,
     forget: Statement,
 }
 
@@ -33,6 +34,7 @@ impl Calls {
             take_over: templates.statement("take_over_call", TAKE_OVER),
             dial: templates.statement("dial_call", DIAL),
             end: templates.statement("end_call", END),
+            leave: templates.statement("leave_call", LEAVE),
             forget: templates.statement("forget_calls", FORGET).in_passing(),
         }
     }
@@ -101,6 +103,17 @@ impl<S: SqlStore> CallRows for S {
         Ok(self.pool().write(&self.statements().calls.end, &values).await? > 0)
     }
 
+    async fn leave_call(
+        &self,
+        room: &str,
+        config: ConfigId,
+        reason: Option<&str>,
+        sip_status: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let values = [room.into(), config.0.into(), reason.into(), sip_status.into()];
+        Ok(self.pool().write(&self.statements().calls.leave, &values).await? > 0)
+    }
+
     async fn forget_calls(&self, older_than: Duration) -> Result<u64, StoreError> {
         let values = [Value::Real(older_than.as_secs_f64())];
         self.pool().write(&self.statements().calls.forget, &values).await
@@ -117,6 +130,15 @@ fn read_call(row: &impl Record) -> Result<CallRow, Error> {
         room: row.text("room")?,
         config: row.id("config_id")?.map(ConfigId),
         answer: row.text("answer")?,
+        ended_at: row.time("ended_at")?,
+        left: match row.time("left_at")? {
+            Some(at) => {
+                let (reason, sip_status) =
+                    (row.text("disconnect_reason")?, row.text("sip_call_status")?);
+                Some(CallLeft { at, reason, sip_status })
+            }
+            None => None,
+        },
     })
 }
 
@@ -131,6 +153,8 @@ const CALL: &str = "
     select c.id, substr(c.body_hash, 1, 64) as body_hash, substr(c.state, 1, 16) as state, c.claim,
         substr(c.room, 1, 255) as room, c.config_id,
         case when octet_length(c.answer) <= 262144 then c.answer end as answer,
+        c.ended_at, c.left_at, substr(c.disconnect_reason, 1, 64) as disconnect_reason,
+        substr(c.sip_call_status, 1, 64) as sip_call_status,
         cast(case
             when c.state = 'ended' then 0
             when c.expires_at < {now} then 1
@@ -159,6 +183,12 @@ const DIAL: &str = "
 const END: &str = "
     update {schema}.trunkline_calls set state = 'ended', outcome = $3, answer = $4, ended_at = {now}
     where id = $1 and claim = $2 and (state <> 'ended' or outcome = 'in_doubt' and $3 <> 'in_doubt')";
+
+/// The phone leaves before the room is closed, so the first one tells more.
+const LEAVE: &str = "
+    update {schema}.trunkline_calls
+    set left_at = {now}, disconnect_reason = substr($3, 1, 64), sip_call_status = substr($4, 1, 64)
+    where room = $1 and config_id = $2 and left_at is null";
 
 const FORGET: &str = "delete from {schema}.trunkline_calls where created_at < {ago_1}";
 

@@ -35,16 +35,22 @@ impl Server {
     /// The server that tests share.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(KEYS, true))
+        SHARED.get_or_init(|| Self::start(KEYS, true, ""))
     }
 
     /// Another one, with other keys and without Redis, and so without SIP.
     pub fn other() -> &'static Self {
         static OTHER: OnceLock<Server> = OnceLock::new();
-        OTHER.get_or_init(|| Self::start(OTHER_KEYS, false))
+        OTHER.get_or_init(|| Self::start(OTHER_KEYS, false, ""))
     }
 
-    fn start(keys: [(&'static str, &'static str); 2], redis: bool) -> Self {
+    /// One of its own, which tells what happens at this URL, signed by its first key.
+    pub fn with_webhook(url: &str) -> Self {
+        let key = OTHER_KEYS[0].0;
+        Self::start(OTHER_KEYS, true, &format!("webhook: {{api_key: {key}, urls: [\"{url}\"]}}"))
+    }
+
+    fn start(keys: [(&'static str, &'static str); 2], redis: bool, more: &str) -> Self {
         let program = std::env::var_os("TRUNKLINE_TEST_LIVEKIT").map(PathBuf::from);
         let program =
             program.expect("TRUNKLINE_TEST_LIVEKIT names no server; `scripts/test` builds one");
@@ -59,6 +65,7 @@ impl Server {
             .replace("@program", program.to_str().expect("a path of ASCII"))
             .replace("@redis_lines", &redis_lines)
             .replace("@redis", &redis_port.to_string())
+            .replace("@more", more)
             .replace("@keys", &format!("{key}: {secret}, {second}: {second_secret}"))
             .replace("@folder", folder.to_str().expect("a path of ASCII"))
             .replace("@port", &port.to_string())
@@ -173,6 +180,7 @@ rtc: {tcp_port: @tcp, udp_port: @udp, use_external_ip: false, node_ip: 127.0.0.1
 keys: {@keys}
 logging: {level: warn}
 @redis_lines
+@more
 end
 @program --config config.yaml >log 2>&1 &
 server=$!
