@@ -11,7 +11,7 @@
 //! POST /v1/calls           a call, placed once
 //! POST /v1/checks          whether credentials would place calls, step by step
 //! POST /v1/livekit/webhook what a server tells of its end
-//! GET  /v1/openapi.json    all of that, for machines
+//! GET  /v1/openapi.json    all of that, for machines; /v1/docs for people
 //!      /v1/configs …       what operators edit and read; routes.rs has the tables
 //! ```
 //!
@@ -56,6 +56,7 @@ mod tickets;
 mod tokens;
 mod verify;
 mod version;
+mod viewer;
 #[cfg(feature = "dispatch")]
 mod webhook;
 
@@ -288,7 +289,8 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOTHING_RUNS));
+    let policy = headers.entry(CONTENT_SECURITY_POLICY);
+    policy.or_insert(HeaderValue::from_static(NOTHING_RUNS));
     place.at.add_headers(headers);
     headers.insert(request_id::HEADER, id.value());
     shared.requests.count(route, response.status(), begun);
@@ -317,7 +319,10 @@ impl Place {
         }
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
-            return Ok(openapi::text().into_bytes().into());
+            return Ok(match route.operation {
+                Operation::Viewer => viewer::answer(),
+                _ => openapi::text().into_bytes().into(),
+            });
         };
         let known = self.who(route, peer, &parts.headers).await;
         let (client, ticket) = known.map_err(refused)?;
@@ -369,7 +374,9 @@ impl Place {
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),
-            Operation::OpenApi => unreachable!("it needs no scope, and was answered"),
+            Operation::OpenApi | Operation::Viewer => {
+                unreachable!("it needs no scope, and was answered")
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::events::KIND;
 use super::fields::{Field, Kind, Side, schema};
-use super::routes::{EventKind, Header, Route, all};
+use super::routes::{EventKind, Header, Operation, Route, all};
 
 /// The document that `/v1/openapi.json` answers with, and that `docs/openapi.json` is.
 #[must_use]
@@ -115,6 +115,9 @@ fn response(route: &Route, code: u16) -> Value {
         _ => "It cannot be told at present; ask again",
     };
     let (kind, schema) = match code {
+        200 if matches!(route.operation, Operation::Viewer) => {
+            ("text/html", json!({"type": "string"}))
+        }
         200 if route.answered.is_empty() => ("application/json", json!({"type": "object"})),
         200 | 201 => ("application/json", schema(route.answered, Side::Answered)),
         _ => ("application/problem+json", json!({"$ref": "#/components/schemas/Problem"})),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::events;
 
-/// A status, a body of JSON or of events, and what headers say besides.
+/// A status, a body of JSON, of events or for people, and what headers say besides.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: StatusCode,
@@ -20,6 +20,12 @@ pub(super) struct Reply {
 impl Reply {
     pub(super) fn json(value: &Value) -> Self {
         value.to_string().into_bytes().into()
+    }
+
+    /// A page for people.
+    pub(super) fn page(html: String) -> Self {
+        let kind = "text/html; charset=utf-8";
+        Self { status: StatusCode::OK, kind, headers: Vec::new(), body: html.into() }
     }
 
     /// An answer that goes on.

@@ -82,6 +82,7 @@ pub(super) enum Operation {
     #[cfg(feature = "dispatch")]
     Webhook,
     OpenApi,
+    Viewer,
     Configs(configs::Operation),
     Numbers(numbers::Operation),
     #[cfg(feature = "dispatch")]
@@ -248,6 +249,14 @@ const ROUTES: &[Route] = &[
         name: "openapi",
         summary: "This document.",
         codes: &[200, 400, 429],
+        ..BARE
+    },
+    Route {
+        path: "/v1/docs",
+        name: "docs",
+        summary: "The same for people, as a page.",
+        codes: &[200, 400, 429],
+        operation: Operation::Viewer,
         ..BARE
     },
 ];

@@ -20,6 +20,22 @@ async fn the_document_in_the_repository_is_what_the_daemon_serves_to_everybody()
 }
 
 #[tokio::test]
+async fn the_document_is_a_page_for_people_that_runs_nothing() {
+    let site = Site::new(Kind::Sqlite).await;
+    let page = site.daemon().send(Request::get("/v1/docs")).await;
+    assert_eq!(page.word(), "200");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(page.body.contains("<b>POST</b> /v1/tokens</h2>"), "{}", page.body);
+    let tags = page.body.split('<').filter_map(|tag| tag.split('>').next());
+    for tag in tags {
+        let active = ["script", "img", "iframe", "link"].iter().any(|name| tag.starts_with(name));
+        assert!(!active && !tag.contains(" on") && !tag.contains("//"), "{tag}");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_is_what_the_document_says() {
     let site = Site::new(Kind::Sqlite).await;
     let token = site.client("all", &ALL);

@@ -11,7 +11,7 @@ use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use trunkline::dispatch::{CallRequest, Dispatcher};
-use trunkline::server::{Exporter, Server};
+use trunkline::server::{Api, Exporter, Server};
 use trunkline::store::Migrations;
 
 use crate::support::database::TestDatabase;
@@ -144,13 +144,16 @@ async fn a_database_that_stops_is_alarmed_and_the_alarm_ends_after_it_is_back() 
         ("MAX_STALE", "1s"),
         ("RESOLVE_DEADLINE", "500ms"),
         ("STORE_DEADLINE", "1s"),
+        ("API_LISTEN", "127.0.0.1:0"),
     ]);
-    let exporter = Exporter::new().unwrap();
+    let (exporter, places) = (Exporter::new().unwrap(), settings.api.clone());
     let (resolver, dispatcher) = exporter.record(|| {
         let resolver = trunkline::Resolver::builder(settings).start();
         (resolver.clone(), Dispatcher::new(resolver, crate::support::livekit::client()))
     });
     let any = ([127, 0, 0, 1], 0).into();
+    // Nobody asks it, but what it counts is there.
+    let _api = Api::bind(&places, Vec::new(), resolver.clone(), &exporter).await.unwrap();
     let server = Server::builder(resolver.clone(), exporter).database(Some(database.open.clone()));
     let server = server.bind(any).await.unwrap();
     let port = server.address().unwrap().port();
