@@ -14,6 +14,5 @@ pub use self::limits::{NumberPrefix, NumberPrefixError, RoomPattern, RoomPattern
 pub use self::permissions::{Permissions, Scope, TokenLimits, UnknownScope};
 #[cfg(feature = "server")]
 pub(crate) use self::ticket::{TICKET_PREFIX, Ticket, TicketError};
-#[cfg(feature = "server")]
 pub(crate) use self::token::hex;
 pub use self::token::{CLIENT_TOKEN_PREFIX, ClientToken, TokenHash};

@@ -61,6 +61,8 @@ mod reason;
 mod token;
 // Who may ask.
 pub mod access;
+// Who changed what.
+pub mod audit;
 // How one becomes the other.
 mod cache;
 mod change;

@@ -25,6 +25,7 @@ mod reload;
 #[cfg(feature = "dispatch")]
 mod route;
 mod route_batcher;
+mod sealing;
 mod self_check;
 mod source_log;
 mod tasks;

@@ -234,6 +234,8 @@ pub struct Tuning {
     pub poll: Duration,
     /// `SELF_CHECK_INTERVAL`; `None` is never.
     pub self_check: Option<Duration>,
+    /// `AUDIT_KEEP`; `None` is for ever.
+    pub keep_audit: Option<Duration>,
     /// `CHANGE_LOG_KEEP`; `None` is for ever.
     pub keep_changes: Option<Duration>,
     /// `LIVEKIT_CONNECT_TIMEOUT`.

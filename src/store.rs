@@ -5,6 +5,7 @@
 
 mod access;
 mod asking;
+mod audit;
 #[cfg(all(feature = "dispatch", feature = "server"))]
 mod calls;
 #[cfg(feature = "server")]
@@ -33,7 +34,6 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 mod statement;
-#[cfg(feature = "server")]
 mod transaction;
 mod trial;
 
@@ -45,11 +45,13 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use self::access::{Access, Grants, Inspection, MissingGrant};
+pub use self::audit::{AuditEntry, AuditFilter, AuditLog, ChainLink, Seal};
 #[cfg(all(feature = "dispatch", feature = "server"))]
 pub(crate) use self::calls::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall};
 #[cfg(feature = "server")]
 pub(crate) use self::edits::{
-    ChangeRow, Claim, ConfigFilter, EarlierAnswer, EditStore, Edited, NumberFilter, Whose, Written,
+    Behalf, ChangeRow, Claim, ConfigFilter, EarlierAnswer, EditStore, Edited, NumberFilter, Whose,
+    Written,
 };
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};

@@ -128,6 +128,12 @@ metrics! {
         "How many different key rings, settings and versions the live nodes have: 1 where all agree";
     NODE_LISTED: Kind::Gauge, "trunkline_node_listed" []
         "1 while this node is listed among the nodes";
+    AUDIT_UNSEALED: Kind::Gauge, "trunkline_audit_unsealed_rows" []
+        "Rows of the audit that are not chained yet, as this node saw when it last looked";
+    AUDIT_SEALED: Kind::Counter, "trunkline_audit_sealed_rows_total" []
+        "Rows of the audit that this node chained";
+    AUDIT_SEAL_FAILURES: Kind::Counter, "trunkline_audit_seal_failures_total" []
+        "Attempts of this node to seal the audit that failed";
     CALLS: Kind::Counter, "trunkline_calls_total" ["outcome"]
         "Calls, by what became of them";
     CALL_TIME: Kind::Histogram(CALL_BUCKETS), "trunkline_call_duration_seconds" ["part"]

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. `--json` makes both readable by scripts: one
 //! object a line on stdout, and on failure exactly one object on stderr, after the log of a daemon.
 
+mod audit;
 mod batch;
 mod bench;
 mod call;
@@ -95,6 +96,9 @@ enum Command {
     /// Manage the programs that may ask a daemon over HTTP
     #[command(subcommand)]
     Client(client::Client),
+    /// Read, seal, verify and export the audit of who changed what
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Print the credentials that a number gets, and why
     Resolve(resolve::Resolve),
     /// Print whether a number may call another one, and what is dialled
@@ -254,6 +258,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Number(number) => number.run(context).await,
         Command::Nodes(nodes) => nodes.run(context).await,
         Command::Client(client) => client.run(context).await,
+        Command::Audit(audit) => audit.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,
         Command::Call(call) => call.run(context).await,

@@ -38,6 +38,8 @@ pub enum Scope {
     EditNumbers,
     /// Reading of the fleet: nodes, keys, settings, changes.
     Fleet,
+    /// Reading the audit: who changed what.
+    Audit,
     /// Placing calls, and what became of those that it placed.
     Calls,
     /// Hearing of changes of what it may see.
@@ -46,7 +48,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tokens,
         Self::Resolve,
         Self::Route,
@@ -58,6 +60,7 @@ impl Scope {
         Self::Numbers,
         Self::EditNumbers,
         Self::Fleet,
+        Self::Audit,
         Self::Calls,
         Self::Changes,
     ];
@@ -77,6 +80,7 @@ impl Scope {
             Self::Numbers => "numbers",
             Self::EditNumbers => "edit_numbers",
             Self::Fleet => "fleet",
+            Self::Audit => "audit",
             Self::Calls => "calls",
             Self::Changes => "changes",
         }

@@ -12,7 +12,7 @@ use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
 use crate::server_url::AllowedHosts;
 use crate::settings::{ShownSetting, Tuning};
-use crate::store::{EditStore, LoggedChange, OpenStore, StoreError, Written};
+use crate::store::{AuditLog, EditStore, LoggedChange, OpenStore, StoreError, Written};
 
 impl Resolver {
     /// The rows of its database. `None`: no database is named, or another store was given.
@@ -30,6 +30,11 @@ impl Resolver {
     #[cfg(feature = "dispatch")]
     pub(crate) fn tuning(&self) -> &Tuning {
         &self.engine.tuning
+    }
+
+    /// The audit of its database. `None`: none is named, or another store was given.
+    pub(crate) fn audit(&self) -> Option<Arc<dyn AuditLog>> {
+        self.engine.database.as_ref().map(OpenStore::audit)
     }
 
     /// The row of this node among the nodes, while it has one.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::sealing::SealsCounted;
 use crate::answer::{Answer, Source};
 use crate::cache::Evicted;
 use crate::changes::{ChangeSource, ChangesCounted};
@@ -60,6 +61,7 @@ pub(super) struct Telemetry {
     reloaded: Gauge,
     reloaded_at: Gauge,
     pub(super) changes: ChangesCounted,
+    pub(super) seals: SealsCounted,
 }
 
 /// The warm answers of one thread, which nobody else counts.
@@ -151,6 +153,7 @@ impl Telemetry {
             reloaded: gauge!(RELOADED),
             reloaded_at: gauge!(RELOADED_AT),
             changes: ChangesCounted::new(),
+            seals: SealsCounted::new(),
         };
         for gauge in [&telemetry.staleness, &telemetry.in_flight] {
             gauge.set(0.0);

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Engine;
 use super::live::Switches;
+use super::sealing::seal_now_and_then;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
 use crate::cache::{EntryId, SWEEP};
@@ -37,6 +38,9 @@ impl Engine {
             });
             self.start("self-check", asked, check_now_and_then);
             self.start("prune", asked, prune_now_and_then);
+            if self.registration.is_some() {
+                self.start("seal audit", asked, seal_now_and_then);
+            }
         }
         if self.tuning.warm != Warm::None && self.loader.store.is_some() {
             self.start("warm-up", |switches| switches.configs, warm_up);
@@ -150,6 +154,7 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         let Some(feed) = &engine.feed else { return };
         #[cfg(feature = "server")]
         engine.forget_answers().await;
+        engine.prune_audit().await;
         let Some(keep) = engine.tuning.keep_changes else { continue };
         match feed.prune(keep).await {
             Ok(0) => {}
@@ -158,6 +163,27 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
                 tracing::debug!("the change log is not pruned from here");
             }
             Err(error) => tracing::warn!(%error, "the change log could not be pruned"),
+        }
+    }
+}
+
+impl Engine {
+    /// Removes what of the audit is old enough, if it is sealed.
+    async fn prune_audit(&self) {
+        let (Some(database), Some(keep)) = (&self.database, self.tuning.keep_audit) else { return };
+        let (audit, mut pruned) = (database.audit(), 0);
+        loop {
+            match audit.prune_audit(keep, PRUNED_AT_ONCE).await {
+                Ok(0) => break,
+                Ok(rows) => pruned += rows,
+                Err(error) => {
+                    tracing::debug!(%error, "the audit is not pruned from here");
+                    break;
+                }
+            }
+        }
+        if pruned > 0 {
+            tracing::info!(rows = pruned, "the audit was pruned");
         }
     }
 }
@@ -176,6 +202,8 @@ impl Engine {
 
 /// A role without the right to delete, and a replica.
 const MAY_NOT_WRITE: [&str; 2] = ["42501", "25006"];
+/// Rows of the audit in one transaction.
+const PRUNED_AT_ONCE: usize = 5000;
 const REFRESHES_WAITING: usize = 4096;
 /// Callers come first: they have the other connections.
 const REFRESHES_AT_ONCE: usize = 2;

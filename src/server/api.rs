@@ -22,6 +22,7 @@
 //! asks and which route it is.
 
 mod asking;
+mod audit;
 mod body;
 mod bound;
 #[cfg(feature = "dispatch")]
@@ -328,7 +329,7 @@ impl Place {
         let (client, ticket) = known.map_err(refused)?;
         let asker = Asker::of(&client, ticket.as_ref());
         let _running = limits.admit(asker)?;
-        let asking = Asking::new(&self.shared.resolver, &client, scope, id)?;
+        let asking = Asking::new(&self.shared.resolver, &client, scope, id, peer)?;
         let body = if route.takes_body() {
             body::refuse_other_types(&parts.headers)?;
             Zeroizing::new(body::read(&parts.headers, body.take().unwrap_or_default()).await?)
@@ -371,6 +372,7 @@ impl Place {
                 let goes_on = (&self.shared.streams, &self.stop);
                 listening::answer(&asking, &question, goes_on).await
             }
+            Operation::Audit(operation) => audit::answer(operation, &asking, &question).await,
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),

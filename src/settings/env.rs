@@ -130,6 +130,10 @@ variables! {
         CHANGE_LOG_KEEP = "30d"
             "How long rows stay in the change log. Every process that may delete from it prunes it; a reader that was away for longer loads everything again. 0s: for ever."
     }
+    "Audit": {
+        AUDIT_KEEP = "400d"
+            "How long rows stay in the audit. Every process that may delete from it prunes it, from its sealed beginning, and leaves a checkpoint. 0s: for ever."
+    }
     "Daemon": {
         HTTP_LISTEN = "127.0.0.1:9464"
             "Where `trunkline serve` answers /metrics, /livez, /readyz and /version. They hold no secret, and anybody who reaches the address can read them."

@@ -183,6 +183,7 @@ impl<'a> SettingsReader<'a> {
             log_poll: self.duration("LOG_POLL_INTERVAL", "5ms", "30s"),
             poll: self.duration("POLL_INTERVAL", "1ms", "10s"),
             self_check: self.duration_or_none("SELF_CHECK_INTERVAL", "10ms", "1d"),
+            keep_audit: self.duration_or_none("AUDIT_KEEP", "30d", "36500d"),
             keep_changes: self.duration_or_none("CHANGE_LOG_KEEP", "1h", "3650d"),
             livekit_connect: self.duration("LIVEKIT_CONNECT_TIMEOUT", "10ms", "1m"),
             livekit: self.duration("LIVEKIT_TIMEOUT", "10ms", "10m"),

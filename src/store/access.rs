@@ -14,6 +14,8 @@ pub enum Access {
     EditingService,
     /// Places calls for clients of the API, beside what a service does.
     CallingService,
+    /// Reads and seals the audit. Beside a service, or by itself.
+    Sealer,
 }
 
 impl Access {
@@ -31,6 +33,7 @@ impl Access {
             Self::CallingService => {
                 &[("select", CALLS), ("insert", CALLS), ("update", CALLS), ("delete", CALLS)]
             }
+            Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
                 ("insert", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
                 ("update", &[CONFIGS, NUMBERS]),
@@ -57,6 +60,8 @@ pub struct Grants {
     pub edit: bool,
     /// Whether the service is to place calls for clients of the API, too.
     pub calls: bool,
+    /// Whether the service is to read and seal the audit, too; and with `prune`, to prune it.
+    pub audit: bool,
 }
 
 /// How the tables look to the role that asks, by the catalogue of Postgres.
@@ -143,6 +148,8 @@ pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
+const AUDIT: &[&str] = &["trunkline_audit", CHAIN];
+const CHAIN: &str = "trunkline_audit_chain";
 const CALLS: &[&str] = &["trunkline_calls"];
 pub(super) const CHANGES: &str = "voice_agent_changes";
 const NODES: &[&str] = &["trunkline_nodes"];

@@ -24,6 +24,18 @@ impl Whose {
     pub(crate) const ALL: Self = Self { tenants: None, prefixes: Vec::new() };
 }
 
+/// On whose behalf an edit is made: what its transaction claims, in the change log and in the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Behalf {
+    /// The client, by id and by name.
+    pub(crate) client: Uuid,
+    pub(crate) client_name: String,
+    /// The id of the request.
+    pub(crate) request: String,
+    /// Where it came from: an address, or a user of the machine.
+    pub(crate) from: String,
+}
+
 /// Which numbers are wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NumberFilter {
@@ -139,6 +151,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// Adds a config with this id.
     async fn insert_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         config: &NewConfig,
         claim: Option<Claim<'_>>,
@@ -147,6 +160,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// Changes a config as `decide` says with the row before it; `None` leaves it as it is.
     async fn change_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         decide: Deciding<'_, Config, Option<ConfigEdit>>,
     ) -> Result<Edited, StoreError>;
@@ -154,6 +168,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// Disables a config or enables it, if `decide` agrees.
     async fn switch_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         is_disabled: bool,
         decide: Deciding<'_, Config, bool>,
@@ -162,6 +177,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// Removes a config that no number uses, if `decide` agrees.
     async fn drop_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         decide: Deciding<'_, Config, bool>,
     ) -> Result<Edited, StoreError>;
@@ -169,6 +185,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// Adds a number with this id. The config that its rules name must be one that `whose` sees.
     async fn insert_number(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         id: Uuid,
         number: &NewNumber,
@@ -179,6 +196,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// not name before must be one that `whose` sees.
     async fn change_number(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         id: Uuid,
         edit: &NumberEdit,
@@ -188,6 +206,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// Removes a number, if `decide` agrees.
     async fn drop_number(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         id: Uuid,
         decide: Deciding<'_, Number, bool>,
@@ -197,6 +216,7 @@ pub(crate) trait EditStore: Send + Sync + 'static {
     /// them as they were. The other rules stay as they are.
     async fn assign_numbers(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         ids: &[Uuid],
         config: Option<ConfigId>,

@@ -9,7 +9,7 @@ use super::PostgresStore;
 #[cfg(feature = "sqlite")]
 use super::SqliteStore;
 use super::{
-    AdminStore, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
+    AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
     MigrationStatus, Migrations, Misfit, NodeRows, Store, StoreError, Trial, UnlistedNode,
 };
 #[cfg(feature = "server")]
@@ -115,6 +115,17 @@ impl OpenStore {
     /// Its change log.
     #[must_use]
     pub fn change_log(&self) -> Arc<dyn ChangeLog> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Its audit.
+    #[must_use]
+    pub fn audit(&self) -> Arc<dyn AuditLog> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Arc::clone(store) as _,

@@ -205,6 +205,16 @@ const DIALECT: Dialect = Dialect {
         ("{time_of_5}", "to_timestamp($5)"),
         ("{after_5}", "clock_timestamp() + make_interval(secs => $5)"),
         ("{after_9}", "clock_timestamp() + make_interval(secs => $9)"),
+        ("{audit_at}", "to_char(a.at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"),
+        ("{audit_xact}", "cast(a.xact as text)"),
+        ("{audit_login}", "a.login"),
+        ("{audit_address}", "a.address"),
+        ("{audit_time_2}", "to_timestamp($2)"),
+        ("{audit_time_3}", "to_timestamp($3)"),
+        ("{audit_horizon}", "cast(pg_snapshot_xmin(pg_current_snapshot()) as text)"),
+        ("{may_be_new}", MAY_BE_NEW),
+        ("{audit_listed_1}", "json_array_elements_text(cast($1 as json)) as t (value)"),
+        ("{audit_links_1}", "json_array_elements(cast($1 as json)) as t (value)"),
         ("{ago_1}", "clock_timestamp() - make_interval(secs => $1)"),
     ],
     route: ROUTE,
@@ -213,6 +223,13 @@ const DIALECT: Dialect = Dialect {
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
     nodes_and_change: NODES_AND_CHANGE,
+    audit_lock: AUDIT_LOCK,
+    prune_audit: Some(PRUNE_AUDIT),
+    unaudited: UNAUDITED,
+    #[cfg(feature = "server")]
+    say_behalf: SAY_BEHALF,
+    #[cfg(feature = "server")]
+    unsay_behalf: None,
     #[cfg(feature = "server")]
     own_written: OWN_WRITTEN,
     #[cfg(feature = "server")]
@@ -323,3 +340,40 @@ const NODES_AND_CHANGE: &str = "
     ) as oldest on true
     where {counts}
     order by n.name, n.id limit 10000";
+
+/// Of transactions that had not all ended when the chain was written last, or beyond its newest row. A
+/// horizon that is yet to come is of another server; then any row may be new.
+const MAY_BE_NEW: &str = "(a.xact >= coalesce((
+            select case when cast(horizon as xid8) <= pg_snapshot_xmax(pg_current_snapshot())
+                then cast(horizon as xid8) else cast('0' as xid8) end
+            from {schema}.trunkline_audit_chain order by position desc limit 1
+        ), cast('0' as xid8))
+        or a.id > (select coalesce(max(audit_id), 0) from {schema}.trunkline_audit_chain))";
+
+/// For the transaction, so that a pooler may stand before the server. Nobody waits for it.
+const AUDIT_LOCK: &str = "
+    select cast(cast(pg_try_advisory_xact_lock(
+        hashtextextended('trunkline audit ' || {schema_text}, 0)) as int) as bigint) as got";
+
+/// Who may prune has no right but on this function.
+const PRUNE_AUDIT: &str = "select {schema}.trunkline_prune_audit({schema_text}, $1, $2) as many";
+
+/// One that is disabled, or fires for replicas alone, audits nothing.
+const UNAUDITED: &str = "
+    select watched.name as place, happening.name as what
+    from unnest(array['voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients'])
+        as watched (name)
+    cross join unnest(array['insert', 'update', 'delete', 'truncate']) as happening (name)
+    where to_regclass(format('%I.trunkline_audit', {schema_text})) is not null
+        and to_regclass(format('%I.%I', {schema_text}, watched.name)) is not null
+        and not exists (
+            select from pg_trigger
+            where tgrelid = to_regclass(format('%I.%I', {schema_text}, watched.name))
+                and tgname = 'trunkline_audit_' || happening.name and tgenabled in ('O', 'A')
+        )
+    order by 1, 2";
+
+/// For this transaction alone.
+#[cfg(feature = "server")]
+const SAY_BEHALF: &str = "
+    select set_config('trunkline.' || key, value, true) from json_each_text(cast($1 as json))";

@@ -36,15 +36,12 @@ pub(super) trait Session: Send + Sized + 'static {
 
     /// Begins a transaction, in which statements are asked until it is ended. One that writes holds off
     /// other writers of an SQLite file from here on.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the API alone edits so"))]
     fn begin(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Ends the transaction, and keeps what was done in it.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the API alone edits so"))]
     fn commit(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Ends the transaction, and keeps nothing of it.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "the API alone edits so"))]
     fn roll_back(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Finds out whether it is alive.

@@ -7,6 +7,7 @@
 
 mod admin;
 mod answering;
+mod audit;
 #[cfg(all(feature = "dispatch", feature = "server"))]
 mod calls;
 mod change_log;
@@ -21,6 +22,7 @@ pub(super) use self::change_log::read_change;
 
 use self::admin::Administering;
 use self::answering::Answering;
+use self::audit::{AUDIT_PARTS, Auditing};
 #[cfg(all(feature = "dispatch", feature = "server"))]
 use self::calls::Calls;
 use self::change_log::{CHANGE_COLUMNS, Logging};
@@ -54,6 +56,17 @@ pub(super) struct Dialect {
     pub(super) unassign: &'static str,
     pub(super) prune_changes: &'static str,
     pub(super) nodes_and_change: &'static str,
+    /// Says whether the lock of the audit was got, in the transaction that asks.
+    pub(super) audit_lock: &'static str,
+    /// Prunes the audit by itself, and says how many rows. `None`: the statements of both do.
+    pub(super) prune_audit: Option<&'static str>,
+    /// Which triggers of the audit are missing.
+    pub(super) unaudited: &'static str,
+    /// Says on whose behalf a transaction edits, from JSON; and what is done about that at its end.
+    #[cfg(feature = "server")]
+    pub(super) say_behalf: &'static str,
+    #[cfg(feature = "server")]
+    pub(super) unsay_behalf: Option<&'static str>,
     #[cfg(feature = "server")]
     pub(super) own_written: &'static str,
     #[cfg(feature = "server")]
@@ -64,9 +77,9 @@ impl Dialect {
     /// What templates in this dialect are filled in with, `{schema}` being these.
     pub(super) fn templates(&self, schema: &[(&'static str, &str)]) -> Templates {
         #[cfg(feature = "server")]
-        let parts = EDIT_PARTS.iter().chain(PARTS);
+        let parts = EDIT_PARTS.iter().chain(AUDIT_PARTS).chain(PARTS);
         #[cfg(not(feature = "server"))]
-        let parts = PARTS.iter();
+        let parts = AUDIT_PARTS.iter().chain(PARTS);
         Templates::new(parts.chain(self.parts).chain(schema).copied())
     }
 }
@@ -75,6 +88,7 @@ impl Dialect {
 pub(super) struct Statements {
     answering: Answering,
     administering: Administering,
+    auditing: Auditing,
     logging: Logging,
     listing: Listing,
     clients: Clients,
@@ -90,6 +104,7 @@ impl Statements {
         Self {
             answering: Answering::new(templates, dialect),
             administering: Administering::new(templates, dialect),
+            auditing: Auditing::new(templates, dialect),
             logging: Logging::new(templates, dialect),
             listing: Listing::new(templates, dialect),
             clients: Clients::new(templates),

@@ -19,7 +19,7 @@ use super::record::Record;
 use super::session::Session;
 use super::sql::{Dialect, SqlStore, Statements};
 use super::statement::{Statement, Templates, Value};
-use super::{MigrateError, MigrationStatus, Migrations, StoreError, sqlite_file};
+use super::{AuditLog, MigrateError, MigrationStatus, Migrations, StoreError, sqlite_file};
 use crate::number::Caller;
 
 /// The tables in an SQLite file.
@@ -66,7 +66,8 @@ impl SqliteStore {
     ) -> Result<(), MigrateError> {
         match self.audit().await {
             Err(StoreError::TriggersMissing) => {}
-            audited => return Ok(audited?),
+            Ok(()) if self.unaudited().await?.is_empty() => return Ok(()),
+            audited => audited?,
         }
         let again =
             triggers().map(|(name, text)| format!("drop trigger if exists {name};\n{text}\n"));
@@ -212,6 +213,20 @@ const DIALECT: Dialect = Dialect {
         ("{time_of_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', $5, 'unixepoch')"),
         ("{after_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $5 || ' seconds')"),
         ("{after_9}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $9 || ' seconds')"),
+        ("{audit_at}", "a.at"),
+        ("{audit_xact}", "cast(null as text)"),
+        ("{audit_login}", "cast(null as text)"),
+        ("{audit_address}", "cast(null as text)"),
+        ("{audit_time_2}", "strftime('%Y-%m-%dT%H:%M:%fZ', $2, 'unixepoch')"),
+        ("{audit_time_3}", "strftime('%Y-%m-%dT%H:%M:%fZ', $3, 'unixepoch')"),
+        ("{audit_horizon}", "cast(null as text)"),
+        // One writer at a time makes the order of numbers that of commits.
+        (
+            "{may_be_new}",
+            "a.id > (select coalesce(max(audit_id), 0) from {schema}.trunkline_audit_chain)",
+        ),
+        ("{audit_listed_1}", "json_each($1) as t"),
+        ("{audit_links_1}", "json_each($1) as t"),
         ("{ago_1}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', -$1 || ' seconds')"),
     ],
     route: ROUTE,
@@ -220,6 +235,14 @@ const DIALECT: Dialect = Dialect {
     unassign: UNASSIGN,
     prune_changes: PRUNE_CHANGES,
     nodes_and_change: NODES_AND_CHANGE,
+    // The transaction is the lock.
+    audit_lock: "select 1 as got",
+    prune_audit: None,
+    unaudited: UNAUDITED,
+    #[cfg(feature = "server")]
+    say_behalf: "insert into {schema}.trunkline_audit_session (claimed) values ($1)",
+    #[cfg(feature = "server")]
+    unsay_behalf: Some("delete from {schema}.trunkline_audit_session"),
     #[cfg(feature = "server")]
     own_written: NEWEST_WRITTEN,
     #[cfg(feature = "server")]
@@ -286,11 +309,12 @@ const NODES_AND_CHANGE: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 4] = [
+    const STEPS: [&str; 5] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
         include_str!("../../migrations/sqlite/0009_disabled_configs.up.sql"),
+        include_str!("../../migrations/sqlite/0011_audit.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));
@@ -299,6 +323,29 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
         Some((name, text.split_inclusive("\nend;").next()?))
     })
 }
+
+/// Those that write the audit, and those that keep it as it was written.
+const UNAUDITED: &str = "
+    select watched.column2 as place, happening.column1 as what
+    from (values ('config', 'voice_agent_livekit'), ('number', 'voice_agent_numbers'),
+        ('client', 'trunkline_clients')) as watched
+    cross join (values ('insert'), ('replace'), ('update'), ('delete')) as happening
+    where exists (select 1 from {schema}.sqlite_master where name = 'trunkline_audit')
+        and not exists (
+            select 1 from {schema}.sqlite_master
+            where type = 'trigger' and tbl_name = watched.column2
+                and name = 'trunkline_audit_' || watched.column1 || '_' || happening.column1
+        )
+    union all
+    select kept.column1, 'keeping'
+    from (values ('trunkline_audit'), ('trunkline_audit_chain')) as kept
+    where exists (select 1 from {schema}.sqlite_master where name = 'trunkline_audit')
+        and 3 > (
+            select count(*) from {schema}.sqlite_master
+            where type = 'trigger' and tbl_name = kept.column1
+                and substr(name, 1, 16) = 'trunkline_audit_'
+        )
+    order by 1, 2";
 
 const MADE: &str = "create trigger ";
 

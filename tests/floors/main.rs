@@ -34,7 +34,7 @@ const FLOORS: &[&[&str]] = &[
         "token",
     ],
     &["access", "change", "credentials", "rules"],
-    &["answer", "routing"],
+    &["answer", "audit", "routing"],
     &["cache", "environment"],
     &["settings"],
     &["store"],

@@ -85,7 +85,7 @@ impl Db {
                 let status = database.migrate(Migrations::Status).await?;
                 show(context, &status)?;
                 if status.is_current() {
-                    return Ok(());
+                    return refuse_unaudited(&database).await;
                 }
                 Err(Failure::new("not_migrated", "the tables are not up to date", Exit::Failed)
                     .hint("run `trunkline db migrate`"))
@@ -122,6 +122,22 @@ impl Db {
         }
     }
 }
+
+/// Fails where changes would be missing in the audit.
+async fn refuse_unaudited(database: &OpenStore) -> Done {
+    let missing = database.audit().unaudited().await?;
+    let Some((place, what)) = missing.first() else { return Ok(()) };
+    let message = match missing.len() {
+        1 => format!("{what} of {place} is not audited: its trigger is missing or disabled"),
+        many => {
+            format!("{many} triggers of the audit are missing or disabled: {what} of {place}, …")
+        }
+    };
+    Err(Failure::new("not_audited", message, Exit::Failed).hint(AUDITED_AGAIN))
+}
+
+pub(crate) const AUDITED_AGAIN: &str = "`trunkline db migrate` makes those that are missing; `alter table … \
+    enable trigger user` turns those on that are disabled";
 
 /// Who but its owner may create in the schema of the tables, and what to do about it.
 pub(crate) async fn other_creators(

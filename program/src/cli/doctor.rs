@@ -1,6 +1,7 @@
 //! `trunkline doctor`: looks at everything that a resolution depends on, or an edit, and says what to
 //! do. It changes nothing, and never says that the doctor should be asked.
 
+mod audit;
 mod configs;
 mod database;
 mod edits;

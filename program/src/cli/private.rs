@@ -1,19 +1,51 @@
 //! Files and folders that only their owner may look into, whatever the umask.
 
-use std::io::Write;
-use std::path::Path;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 /// Writes a new file that only its owner may read: whole, on the disk, or not at all. What stands
 /// there, a link included, is never written over.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    // Of mode 0600, and removed again unless it gets its name.
-    let mut file = tempfile::Builder::new().prefix(".trunkline-").tempfile_in(folder)?;
+    let mut file = PrivateFile::begin(path)?;
     file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    std::fs::File::open(folder)?.sync_all()
+    file.finish()
+}
+
+/// The same, written piece by piece. It is there once it is finished.
+pub(crate) struct PrivateFile {
+    file: BufWriter<tempfile::NamedTempFile>,
+    path: PathBuf,
+}
+
+impl PrivateFile {
+    pub(crate) fn begin(path: &Path) -> std::io::Result<Self> {
+        // Of mode 0600, and removed again unless it gets its name.
+        let file = tempfile::Builder::new().prefix(".trunkline-").tempfile_in(folder_of(path))?;
+        Ok(Self { file: BufWriter::new(file), path: path.to_owned() })
+    }
+
+    pub(crate) fn finish(self) -> std::io::Result<()> {
+        let Self { file, path } = self;
+        let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(&path)?;
+        std::fs::File::open(folder_of(&path))?.sync_all()
+    }
+}
+
+impl Write for PrivateFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// A temporary folder that only its owner may look into, whatever the umask.

@@ -1,5 +1,6 @@
 //! The API as programs in other languages meet it: a real daemon, over TCP and over its socket.
 
+mod audit;
 mod calls;
 mod checks;
 mod clients;
@@ -43,7 +44,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,calls,changes",
+    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,audit,calls,changes",
     "--room",
     "*",
     "--sip-call",

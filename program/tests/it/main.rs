@@ -8,6 +8,7 @@
 mod support;
 
 mod api;
+mod audit;
 mod calls;
 mod catch_up;
 mod cli;

@@ -8,7 +8,8 @@ use crate::access::{Permissions, Scope};
 use crate::cache::Resolution;
 use crate::number::{Caller, E164, TenantId};
 use crate::resolver::Resolver;
-use crate::store::Client;
+use crate::server::connections::Peer;
+use crate::store::{Behalf, Client};
 
 /// A client that may ask what it asks.
 pub(super) struct Asking<'a> {
@@ -16,6 +17,7 @@ pub(super) struct Asking<'a> {
     pub(super) client: &'a Client,
     pub(super) permissions: &'a Permissions,
     pub(super) request_id: &'a RequestId,
+    peer: Peer,
 }
 
 /// Who calls, as far as the request and the client say.
@@ -30,15 +32,29 @@ impl<'a> Asking<'a> {
         client: &'a Client,
         scope: Scope,
         request_id: &'a RequestId,
+        peer: Peer,
     ) -> Result<Self, Problem> {
         let permissions = client.permissions.as_ref().ok_or_else(|| {
             let message = "this version does not understand what the client may ask";
             Problem::forbidden("client_unreadable", message)
                 .hint("run the version that made the client, or make it anew")
         })?;
-        let asking = Self { resolver, client, permissions, request_id };
+        let asking = Self { resolver, client, permissions, request_id, peer };
         asking.needs(scope)?;
         Ok(asking)
+    }
+
+    /// On whose behalf an edit is made.
+    pub(super) fn behalf(&self) -> Behalf {
+        Behalf {
+            client: self.client.id,
+            client_name: self.client.name.clone(),
+            request: self.request_id.to_string(),
+            from: match self.peer {
+                Peer::Network(address) => address.to_string(),
+                Peer::User(user) => format!("user {user}"),
+            },
+        }
     }
 
     /// Whether the client may ask this, too.

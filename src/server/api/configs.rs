@@ -173,7 +173,7 @@ async fn insert(
     let version = version::of_config(&row(id, &config), Some(&ring));
     let answer = json!({"id": id, "version": version}).to_string();
     let claim = key.map(|key| key.claim(&answer));
-    let edited = asking.rows()?.insert_config(id, &config, claim).await?;
+    let edited = asking.rows()?.insert_config(&asking.behalf(), id, &config, claim).await?;
     asking.created(edited, answer.clone(), FOLDER, key).await
 }
 
@@ -212,7 +212,7 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
         version = version::of_config(&edited(config, &edit), ring.as_deref());
         Some(edit)
     };
-    match asking.rows()?.change_config(id, &mut decide).await? {
+    match asking.rows()?.change_config(&asking.behalf(), id, &mut decide).await? {
         Edited::Done(written) => {
             let answer = json!({"id": id, "version": version});
             Ok(asking.written(answer, written).await.version(&version))
@@ -241,7 +241,7 @@ async fn switch(
         version = version::of_config(&new, ring.as_deref());
         true
     };
-    match asking.rows()?.switch_config(id, is_disabled, &mut decide).await? {
+    match asking.rows()?.switch_config(&asking.behalf(), id, is_disabled, &mut decide).await? {
         Edited::Done(written) => {
             let answer = json!({"id": id, "version": version});
             Ok(asking.written(answer, written).await.version(&version))
@@ -256,7 +256,7 @@ async fn remove(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
     let (expected, ring) = (question.expected()?, asking.resolver.ring());
     let id: ConfigId = question.id().ok_or_else(missing)?;
     let mut decide = |config: &Config| expected.is(&version::of_config(config, ring.as_deref()));
-    match asking.rows()?.drop_config(id, &mut decide).await? {
+    match asking.rows()?.drop_config(&asking.behalf(), id, &mut decide).await? {
         Edited::Done(written) => Ok(asking.written(json!({"id": id}), written).await),
         Edited::Declined => Err(other_version()),
         Edited::Missing => Err(missing()),

@@ -126,7 +126,10 @@ async fn create(
     };
     let answer = json!({"id": row.id, "version": version::of_number(&row)}).to_string();
     let claim = key.as_ref().map(|key| key.claim(&answer));
-    let edited = asking.rows()?.insert_number(&asking.whose(), row.id, &new, claim).await?;
+    let edited = asking
+        .rows()?
+        .insert_number(&asking.behalf(), &asking.whose(), row.id, &new, claim)
+        .await?;
     asking.created(edited, answer.clone(), FOLDER, key.as_ref()).await
 }
 
@@ -149,7 +152,11 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
         version = version::of_number(&new);
         Some(new)
     };
-    match asking.rows()?.change_number(&asking.whose(), id, &edit, &mut decide).await? {
+    match asking
+        .rows()?
+        .change_number(&asking.behalf(), &asking.whose(), id, &edit, &mut decide)
+        .await?
+    {
         Edited::Done(written) => {
             let answer = json!({"id": id, "version": version});
             Ok(asking.written(answer, written).await.version(&version))
@@ -164,7 +171,7 @@ async fn remove(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
     let expected = question.expected()?;
     let id: Uuid = question.id().ok_or_else(missing)?;
     let mut decide = |number: &Number| expected.is(&version::of_number(number));
-    match asking.rows()?.drop_number(&asking.whose(), id, &mut decide).await? {
+    match asking.rows()?.drop_number(&asking.behalf(), &asking.whose(), id, &mut decide).await? {
         Edited::Done(written) => Ok(asking.written(json!({"id": id}), written).await),
         Edited::Declined => Err(other_version()),
         _ => Err(missing()),

@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 
 use super::fields::Field;
 use super::problem::Problem;
-use super::{configs, fleet, join, numbers, resolve, tickets, tokens, verify};
+use super::{audit, configs, fleet, join, numbers, resolve, tickets, tokens, verify};
 use crate::access::Scope;
 
 /// One method of a path that is answered.
@@ -91,6 +91,7 @@ pub(super) enum Operation {
     Checks(super::checks::Operation),
     Listen,
     Fleet(fleet::Operation),
+    Audit(audit::Operation),
 }
 
 /// The route of a request, and what its path has for `{id}`. A path without one goes before.
@@ -128,6 +129,7 @@ const TABLES: &[&[Route]] = &[
     numbers::ROUTES,
     fleet::ROUTES,
     super::listening::ROUTES,
+    audit::ROUTES,
     #[cfg(feature = "dispatch")]
     super::calls::ROUTES,
     #[cfg(feature = "dispatch")]

@@ -10,7 +10,7 @@ impl PostgresStore {
     /// need. Each may be repeated.
     #[must_use]
     pub fn grants(&self, grants: &Grants) -> String {
-        let Grants { service, editor, prune, edit, calls } = grants;
+        let Grants { service, editor, prune, edit, calls, audit } = grants;
         let missing: String = [service, editor].map(|role| role_unless_there(role)).concat();
         let service_may = self.granted(service, Access::Service);
         let listed = self.granted_on_tables(service, Access::Node);
@@ -29,14 +29,25 @@ impl PostgresStore {
         };
         let editing = also(*edit, "edits", Access::EditingService).unwrap_or_default();
         let calling = also(*calls, "places calls", Access::CallingService).unwrap_or_default();
+        let auditing = if *audit {
+            let sealing = self.granted_on_tables(service, Access::Sealer);
+            let pruned = prune.then(|| {
+                let (schema, role) = (quoted(&self.schema), quoted(service));
+                format!("grant execute on function {schema}.{PRUNES}\n    to {role};\n")
+            });
+            let pruning = pruned.map(|granted| format!("-- It prunes the audit.\n{granted}"));
+            format!("-- It reads and seals the audit.\n{sealing}{}", pruning.unwrap_or_default())
+        } else {
+            String::new()
+        };
         let editor_may = self.granted(editor, Access::Editor);
         format!(
             "-- A role that is made here cannot log in yet: alter role … login password '…'\n\
              do $trunkline$ begin\n{missing}end $trunkline$;\n\
              \n-- The service: it resolves, and hears changes. LISTEN takes no right.\n{service_may}\
              -- It is listed among the nodes.\n{listed}\
-             {pruning}{editing}{calling}\
-             \n-- Who edits. The triggers write the change log as their owner.\n{editor_may}"
+             {pruning}{editing}{calling}{auditing}\
+             \n-- Who edits. The triggers write the change log and the audit as their owner.\n{editor_may}"
         )
     }
 
@@ -86,6 +97,8 @@ impl PostgresStore {
         grants.collect()
     }
 }
+
+const PRUNES: &str = "trunkline_prune_audit(text, double precision, bigint)";
 
 fn role_unless_there(role: &str) -> String {
     let (name, text) = (quoted(role), literal(role));

@@ -75,7 +75,9 @@ impl PostgresStore {
         ];
         let editing = grants.edit.then_some((&grants.service, Access::EditingService));
         let calling = grants.calls.then_some((&grants.service, Access::CallingService));
-        for (role, access) in roles.into_iter().chain(editing).chain(calling) {
+        let auditing = grants.audit.then_some((&grants.service, Access::Sealer));
+        let more = editing.into_iter().chain(calling).chain(auditing);
+        for (role, access) in roles.into_iter().chain(more) {
             let inspection = Inspection {
                 role: quoted(role),
                 encrypted: None,

@@ -51,5 +51,29 @@ begin
                 {schema_text}, case when quiet then '''quiet''' else '' end);
         end if;
     end if;
+    -- Those of the audit never ring. One that is disabled stays so.
+    if to_regprocedure(format('%I.trunkline_write_audit()', {schema_text})) is null then
+        return;
+    end if;
+    foreach watched in array array['voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients'] loop
+        for happening, rows in
+            select * from (values
+                ('insert', 'referencing new table as new_rows'),
+                ('update', 'referencing old table as old_rows new table as new_rows'),
+                ('delete', 'referencing old table as old_rows'),
+                ('truncate', '')
+            ) as kinds
+        loop
+            continue when exists (
+                select from pg_trigger
+                where tgrelid = to_regclass(format('%I.%I', {schema_text}, watched))
+                    and tgname = 'trunkline_audit_' || happening
+            ) or to_regclass(format('%I.%I', {schema_text}, watched)) is null;
+            execute format(
+                'create trigger trunkline_audit_%1$s after %1$s on %2$I.%3$I %4$s
+                 for each statement execute function %2$I.trunkline_write_audit()',
+                happening, {schema_text}, watched, rows);
+        end loop;
+    end loop;
 end
 $do$

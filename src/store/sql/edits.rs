@@ -15,7 +15,8 @@ use super::admin::{config_values, edit_values, how_many, new_number};
 use super::read::{read_config, read_number};
 use crate::number::ConfigId;
 use crate::store::edits::{
-    ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose, Written,
+    Behalf, ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose,
+    Written,
 };
 use crate::store::statement::Value;
 use crate::store::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
@@ -78,6 +79,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn insert_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         config: &NewConfig,
         claim: Option<Claim<'_>>,
@@ -85,7 +87,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = &self.statements().editing.insert_config;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     if let Some(earlier) = self.claim(&mut transaction, claim).await? {
                         return Ok(Some(Edited::Earlier(earlier)));
@@ -103,13 +105,14 @@ impl<S: SqlStore> EditStore for S {
 
     async fn change_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         decide: Deciding<'_, Config, Option<ConfigEdit>>,
     ) -> Result<Edited, StoreError> {
         let statement = &self.statements().administering.update_config;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     let Some(config) = self.locked_config(&mut transaction, id).await? else {
                         return Ok(Some(Edited::Missing));
@@ -128,6 +131,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn switch_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         is_disabled: bool,
         decide: Deciding<'_, Config, bool>,
@@ -135,7 +139,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = &self.statements().administering.disable_config;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     let Some(config) = self.locked_config(&mut transaction, id).await? else {
                         return Ok(Some(Edited::Missing));
@@ -154,6 +158,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn drop_config(
         &self,
+        behalf: &Behalf,
         id: ConfigId,
         decide: Deciding<'_, Config, bool>,
     ) -> Result<Edited, StoreError> {
@@ -161,7 +166,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = &statements.administering.delete_config;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     let Some(config) = self.locked_config(&mut transaction, id).await? else {
                         return Ok(Some(Edited::Missing));
@@ -187,6 +192,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn insert_number(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         id: Uuid,
         number: &NewNumber,
@@ -195,7 +201,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = &self.statements().editing.insert_number;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     if let Some(earlier) = self.claim(&mut transaction, claim).await? {
                         return Ok(Some(Edited::Earlier(earlier)));
@@ -219,6 +225,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn change_number(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         id: Uuid,
         edit: &NumberEdit,
@@ -227,7 +234,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = &self.statements().editing.update_number;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
                     let Some(number) = locked.pop() else {
@@ -259,6 +266,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn drop_number(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         id: Uuid,
         decide: Deciding<'_, Number, bool>,
@@ -266,7 +274,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = &self.statements().editing.delete_number;
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     let mut locked = self.locked_numbers(&mut transaction, whose, &[id]).await?;
                     let Some(number) = locked.pop() else {
@@ -286,6 +294,7 @@ impl<S: SqlStore> EditStore for S {
 
     async fn assign_numbers(
         &self,
+        behalf: &Behalf,
         whose: &Whose,
         ids: &[Uuid],
         config: Option<ConfigId>,
@@ -295,7 +304,7 @@ impl<S: SqlStore> EditStore for S {
         let statement = if config.is_some() { &statements.assign } else { &statements.unassign };
         self.pool()
             .asking(statement.name, async {
-                let mut transaction = self.pool().begin(statement.name).await?;
+                let mut transaction = self.begin(statement.name, behalf).await?;
                 let refused = async {
                     if !self.may_name(&mut transaction, whose, config).await? {
                         return Ok(Some(Edited::ConfigMissing));

@@ -8,7 +8,7 @@ use super::{Daemon, NUMBER, OTHER_TENANT, Request, Site, TENANT};
 use crate::support::database::{BOTH, Kind};
 use crate::support::{caller, config, number};
 
-const EVERYTHING: &str = "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,calls,changes";
+const EVERYTHING: &str = "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,audit,calls,changes";
 const THEIRS: &str = "+971500000002";
 
 /// What there is of the other tenant, and what a request may name.

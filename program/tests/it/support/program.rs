@@ -92,4 +92,18 @@ impl Run {
         let object = serde_json::from_str(&self.err);
         (self.code, object.unwrap_or_else(|error| panic!("{error}: {}", self.err)))
     }
+    /// What it said on stderr and the exit code, after it failed.
+    #[track_caller]
+    pub fn failed_words(self) -> (i32, String) {
+        assert_ne!(self.code, 0, "stdout: {}", self.out);
+        (self.code, self.err)
+    }
+
+    /// The last JSON object on stderr and the exit code, after it failed.
+    #[track_caller]
+    pub fn failed_last(self) -> (i32, serde_json::Value) {
+        assert_ne!(self.code, 0, "stdout: {}", self.out);
+        let last = self.err.lines().last().unwrap_or_default();
+        (self.code, serde_json::from_str(last).unwrap())
+    }
 }

@@ -70,7 +70,9 @@ async fn carry_out(
         };
     }
     let mut found = Vec::new();
-    let edited = rows.assign_numbers(&whose, &ids, to, &mut |numbers| found = numbers).await?;
+    let behalf = asking.behalf();
+    let edited =
+        rows.assign_numbers(&behalf, &whose, &ids, to, &mut |numbers| found = numbers).await?;
     match edited {
         Edited::Done(written) => Ok(asking.written(moves(&found, to, false), written).await),
         Edited::Missing => Err(missing(named, &found)),

@@ -20,6 +20,8 @@ pub(in crate::store::sql) struct EditingStatements {
     pub(super) assign: Statement,
     pub(super) unassign: Statement,
     pub(super) change_page: Statement,
+    pub(super) say_behalf: Statement,
+    pub(super) unsay_behalf: Option<Statement>,
     pub(super) own_written: Statement,
     pub(super) newest_written: Statement,
     pub(super) claim: Statement,
@@ -51,6 +53,10 @@ impl EditingStatements {
             assign: templates.statement("assign", ASSIGN),
             unassign: templates.statement("unassign", UNASSIGN),
             change_page: templates.statement("change_page", CHANGE_PAGE),
+            say_behalf: templates.statement("say_behalf", dialect.say_behalf),
+            unsay_behalf: dialect
+                .unsay_behalf
+                .map(|text| templates.statement("unsay_behalf", text)),
             own_written: templates.statement("own_change", dialect.own_written),
             newest_written: templates.statement("newest_change", dialect.newest_written),
             claim: templates.statement("claim_key", CLAIM),

@@ -1,10 +1,11 @@
 //! The steps that edits are made of, each in the transaction of its edit.
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::values::{list, seen_by};
 use crate::number::ConfigId;
-use crate::store::edits::{Claim, EarlierAnswer, Edited, Whose, Written};
+use crate::store::edits::{Behalf, Claim, EarlierAnswer, Edited, Whose, Written};
 use crate::store::record::Record;
 use crate::store::sql::read::{read_config, read_number};
 use crate::store::sql::{SqlStore, Statements};
@@ -13,6 +14,29 @@ use crate::store::{Config, Number, StoreError};
 
 /// The steps that edits are made of.
 pub(super) trait Steps: SqlStore {
+    /// Begins the transaction of an edit, which says on whose behalf.
+    async fn begin(
+        &self,
+        name: &'static str,
+        behalf: &Behalf,
+    ) -> Result<Transaction<Self::Session>, StoreError> {
+        let mut transaction = self.pool().begin(name).await?;
+        let Behalf { client, client_name, request, from } = behalf;
+        let claimed = json!({
+            "actor": format!("client {client_name}"),
+            "client": client,
+            "client_name": client_name,
+            "request": request,
+            "from": from,
+        });
+        let values = [claimed.to_string().into()];
+        match transaction.write(&self.statements().editing.say_behalf, &values).await {
+            // An SQLite file without the audit has no place for it; the edit needs none.
+            Ok(_) | Err(StoreError::NotMigrated { .. }) => Ok(transaction),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes a key, or tells what was answered to it before.
     async fn claim(
         &self,
@@ -86,6 +110,12 @@ pub(super) trait Steps: SqlStore {
         if let Some(refused) = refused? {
             transaction.roll_back().await;
             return Ok(refused);
+        }
+        if let Some(unsay) = &self.statements().editing.unsay_behalf {
+            match transaction.write(unsay, &[]).await {
+                Ok(_) | Err(StoreError::NotMigrated { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         let statement = &self.statements().editing.own_written;
         let written = transaction.read_one(statement, &[], read_written).await?;
