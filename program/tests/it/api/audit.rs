@@ -165,7 +165,7 @@ async fn on_a_database_without_the_audit_clients_edit_as_before() {
     for kind in BOTH {
         let site = Site::new(kind).await;
         let token = site.client("console", &EDITS);
-        site.database.open.migrate(Migrations::DownTo(9)).await.unwrap();
+        site.database.open.migrate(Migrations::DownTo(10)).await.unwrap();
         let daemon = site.daemon();
         let made = daemon.call(&token, "POST", "/v1/configs", &new("us")).await;
         assert_eq!(made.word(), "201", "{made:?}");

@@ -9,7 +9,7 @@ use crate::support::postgres::{Cluster, psql};
 use crate::support::{caller, config, eventually, number, ring};
 
 /// The step before the audit.
-const BEFORE: i64 = 9;
+const BEFORE: i64 = 10;
 
 #[tokio::test]
 async fn the_step_goes_up_under_programs_that_run_and_down_with_its_rows() {
