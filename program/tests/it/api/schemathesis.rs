@@ -22,7 +22,8 @@ fn program() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_error_and_no_answer_that_is_not_in_the_document() {
     let mut site = Site::new(Kind::Sqlite).await;
-    site.program = site.program.with("API_RATE", "0");
+    // Nobody reads what it says, and thousands of refusals fill a pipe.
+    site.program = site.program.with("API_RATE", "0").with("RUST_LOG", "error");
     let token = site.client("all", &ALL);
     let daemon = site.daemon();
     let folder = tempfile::tempdir().unwrap();
@@ -49,7 +50,7 @@ async fn schemathesis_finds_no_error_and_no_answer_that_is_not_in_the_document()
         let is_asked = lines.into_iter().any(|line| !line.ends_with(" 0"));
         let is_left_out = ["/check", "/checks", "/events"].iter().any(|end| path.ends_with(end));
         assert!(
-            is_asked || is_left_out || path == "/v1/openapi.json",
+            is_asked || is_left_out || ["/v1/openapi.json", "/v1/docs"].contains(&path.as_str()),
             "{path} was not asked: {told}"
         );
     }
