@@ -24,9 +24,7 @@ struct Lab {
 
 impl Lab {
     async fn new(kind: Kind) -> Self {
-        let mut site = Site::new(kind).await;
-        // Nobody reads what it says, and a thousand refusals fill a pipe.
-        site.program = site.program.with("RUST_LOG", "error");
+        let site = Site::new(kind).await;
         let store = site.database.store();
         let key = site.program.variable("LIVEKIT_SECRET_ENCRYPTION_KEY");
         let ring = trunkline::KeyRing::parse(&key).unwrap();
