@@ -2,8 +2,8 @@
 //!
 //! Every listed node that may does it; whoever comes first does it for all. A node that found nothing to
 //! do looks ever less often, up to once in ten seconds, until the change feed hears of an edit; and while
-//! the database stands still it asks nothing at all. What it asks goes over the connection of the looks,
-//! and one of its own is opened only for many rows at once.
+//! the database stands still it asks nothing at all. It counts over the
+//! connection of the looks, and chains over one for statements.
 //!
 //! **Invariant:** the head that is logged was committed.
 
@@ -96,14 +96,14 @@ async fn seal(
     counted: &SealsCounted,
     heads: &mut Heads,
 ) -> Result<Option<usize>, StoreError> {
-    let waiting = audit.count_unsealed(FEW + 1).await?;
+    let waiting = audit.count_unsealed(MOST_COUNTED).await?;
     if waiting == 0 {
         counted.unsealed(0);
         return Ok(Some(0));
     }
-    let (few, mut all) = (waiting <= FEW as u64, 0);
+    let mut all = 0;
     loop {
-        match audit.seal(BATCH, few).await? {
+        match audit.seal(BATCH).await? {
             Seal::Busy => {
                 counted.unsealed(waiting);
                 return Ok(None);
@@ -223,8 +223,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const LAZY: Duration = Duration::from_secs(10);
 const FORBIDDEN: Duration = Duration::from_secs(60);
 const SAY_EVERY: Duration = Duration::from_secs(60);
-/// As many as do not keep a look waiting.
-const FEW: usize = 20;
 const BATCH: usize = 500;
 const MOST_COUNTED: usize = 10_000;
 

@@ -131,9 +131,8 @@ pub trait AuditLog: Send + Sync + 'static {
     /// most.
     async fn count_unsealed(&self, most: usize) -> Result<u64, StoreError>;
 
-    /// Chains so many rows that are committed and not chained yet, in one transaction. `few`: there are
-    /// few, so a connection is borrowed for it if one can be.
-    async fn seal(&self, most: usize, few: bool) -> Result<Seal, StoreError>;
+    /// Chains so many rows that are committed and not chained yet, in one transaction.
+    async fn seal(&self, most: usize) -> Result<Seal, StoreError>;
 
     /// Chains these rows, as far as they are not chained.
     async fn seal_rows(&self, ids: &[i64]) -> Result<Seal, StoreError>;

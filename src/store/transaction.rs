@@ -23,23 +23,7 @@ pub(super) struct Transaction<S: Session> {
 impl<S: Session> Pool<S> {
     /// Begins one.
     pub(super) async fn begin(&self, name: &'static str) -> Result<Transaction<S>, StoreError> {
-        self.begin_over(name, false).await
-    }
-
-    /// Begins one that is short, and is upkeep.
-    pub(super) async fn begin_in_passing(
-        &self,
-        name: &'static str,
-    ) -> Result<Transaction<S>, StoreError> {
-        self.begin_over(name, true).await
-    }
-
-    async fn begin_over(
-        &self,
-        name: &'static str,
-        in_passing: bool,
-    ) -> Result<Transaction<S>, StoreError> {
-        let mut connection = self.acquire_alive(name, in_passing, self.until()).await?;
+        let mut connection = self.acquire_alive(name, false, self.until()).await?;
         let until = connection.until();
         let begun = timeout_at(until, connection.session().begin()).await;
         let begun = begun.map_err(|_| connection.late())?;

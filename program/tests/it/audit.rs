@@ -35,7 +35,7 @@ async fn newest(database: &TestDatabase) -> AuditEntry {
 async fn seal_all(database: &TestDatabase) -> usize {
     let mut all = 0;
     loop {
-        match database.open.audit().seal(100, false).await.unwrap() {
+        match database.open.audit().seal(100).await.unwrap() {
             Seal::Sealed { rows, more, .. } => {
                 all += rows;
                 if !more {

@@ -93,14 +93,14 @@ impl<S: SqlStore> AuditLog for S {
         Ok(self.pool().read_one(statement, &[most.into()], many).await?.unwrap_or(0))
     }
 
-    async fn seal(&self, most: usize, few: bool) -> Result<Seal, StoreError> {
+    async fn seal(&self, most: usize) -> Result<Seal, StoreError> {
         let statement = &self.statements().auditing.new_rows;
-        self.seal_what(statement, &[most.into()], Some(most), few).await
+        self.seal_what(statement, &[most.into()], Some(most)).await
     }
 
     async fn seal_rows(&self, ids: &[i64]) -> Result<Seal, StoreError> {
         let statement = &self.statements().auditing.these_rows;
-        self.seal_what(statement, &[json!(ids).to_string().into()], None, false).await
+        self.seal_what(statement, &[json!(ids).to_string().into()], None).await
     }
 
     async fn prune_audit(&self, older_than: Duration, most: usize) -> Result<u64, StoreError> {

@@ -86,7 +86,7 @@ async fn a_service_reads_and_seals_where_that_was_granted_and_alters_nothing() {
         psql(&lab.database.url, "update trunkline_audit set at = at - interval '31 days'");
         let service = lab.url("service");
         let as_service = TestDatabase::at(Kind::Postgres, &service).open.audit();
-        let sealed = as_service.seal(10, true).await;
+        let sealed = as_service.seal(10).await;
         if audit {
             assert!(matches!(sealed, Ok(Seal::Sealed { rows: 1, .. })), "{sealed:?}");
         } else {

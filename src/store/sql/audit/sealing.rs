@@ -25,16 +25,12 @@ pub(super) trait Sealing: SqlStore {
         statement: &Statement,
         values: &[Value<'_>],
         most: Option<usize>,
-        few: bool,
     ) -> Result<Seal, StoreError> {
         let name = statement.name;
         self.pool()
             .asking(name, async {
-                let mut transaction = if few {
-                    self.pool().begin_in_passing(name).await?
-                } else {
-                    self.pool().begin(name).await?
-                };
+                // Not over the connection of the looks: its steps would keep them waiting.
+                let mut transaction = self.pool().begin(name).await?;
                 match self.chain(&mut transaction, statement, values, most).await {
                     Ok(sealed @ Seal::Sealed { rows: 1.., .. }) => {
                         transaction.commit().await?;
@@ -93,7 +89,7 @@ pub(super) trait Sealing: SqlStore {
         let name = statements.prunable.name;
         self.pool()
             .asking(name, async {
-                let mut transaction = self.pool().begin_in_passing(name).await?;
+                let mut transaction = self.pool().begin(name).await?;
                 let pruned = async {
                     let got = transaction.read_one(&statements.lock, &[], |row| row.own_int("got"));
                     if got.await? != Some(1) {
