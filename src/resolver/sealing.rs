@@ -2,8 +2,8 @@
 //!
 //! Every listed node that may does it; whoever comes first does it for all. A node that found nothing to
 //! do looks ever less often, up to once in ten seconds, until the change feed hears of an edit; and while
-//! the database stands still it asks nothing at all. It counts over the
-//! connection of the looks, and chains over one for statements.
+//! the database stands still it asks nothing at all. It asks over a connection
+//! for statements, which the looks do not wait for.
 //!
 //! **Invariant:** the head that is logged was committed.
 
@@ -72,7 +72,9 @@ pub(super) async fn seal_now_and_then(engine: Weak<Engine>) {
         let Some(engine) = engine.upgrade() else { return };
         let Some(database) = &engine.database else { return };
         let (audit, counted) = (database.audit(), &engine.telemetry.seals);
+        let asked = Instant::now();
         let outcome = seal(&*audit, counted, &mut heads).await;
+        let is_far = matches!(outcome, Ok(None)) && asked.elapsed() > FAR;
         match &outcome {
             Ok(_) => {}
             Err(error) if may_not(error) => {
@@ -87,6 +89,9 @@ pub(super) async fn seal_now_and_then(engine: Weak<Engine>) {
             }
         }
         pace.went(outcome);
+        if is_far {
+            (pace.wait, pace.hears) = (FORBIDDEN, false);
+        }
     }
 }
 
@@ -96,10 +101,17 @@ async fn seal(
     counted: &SealsCounted,
     heads: &mut Heads,
 ) -> Result<Option<usize>, StoreError> {
+    let asked = Instant::now();
     let waiting = audit.count_unsealed(MOST_COUNTED).await?;
     if waiting == 0 {
         counted.unsealed(0);
         return Ok(Some(0));
+    }
+    // Chaining takes several round trips of a connection. Over a slow network those who wait for an answer
+    // need it more; a node that is nearer seals, or this one later.
+    if asked.elapsed() > FAR {
+        counted.unsealed(waiting);
+        return Ok(None);
     }
     let mut all = 0;
     loop {
@@ -223,6 +235,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const LAZY: Duration = Duration::from_secs(10);
 const FORBIDDEN: Duration = Duration::from_secs(60);
 const SAY_EVERY: Duration = Duration::from_secs(60);
+/// A round trip that takes longer is of a slow network.
+const FAR: Duration = Duration::from_millis(150);
 const BATCH: usize = 500;
 const MOST_COUNTED: usize = 10_000;
 

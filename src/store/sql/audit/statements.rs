@@ -31,7 +31,7 @@ impl Auditing {
             page: statement("audit_page", PAGE),
             chain: statement("audit_chain", CHAIN),
             walk: statement("audit_unsealed", WALK),
-            count_new: statement("count_unsealed", COUNT_NEW).in_passing(),
+            count_new: statement("count_unsealed", COUNT_NEW),
             lock: statement("seal_audit", dialect.audit_lock),
             end: statement("seal_audit", END),
             new_rows: statement("seal_audit", NEW_ROWS),
