@@ -2,8 +2,11 @@
 //!
 //! Every listed node that may does it; whoever comes first does it for all. A node that found nothing to
 //! do looks ever less often, up to once in ten seconds, until the change feed hears of an edit; and while
-//! the database stands still it asks nothing at all. It asks over a connection
-//! for statements, which the looks do not wait for.
+//! the database stands still it asks nothing at all.
+//!
+//! A few rows are chained over the connection of the looks, a statement at a time, since no look may wait
+//! for more than one answer; many take a connection for statements. Over a slow network it does neither:
+//! those who wait for an answer need the connections more.
 //!
 //! **Invariant:** the head that is logged was committed.
 
@@ -72,9 +75,7 @@ pub(super) async fn seal_now_and_then(engine: Weak<Engine>) {
         let Some(engine) = engine.upgrade() else { return };
         let Some(database) = &engine.database else { return };
         let (audit, counted) = (database.audit(), &engine.telemetry.seals);
-        let asked = Instant::now();
         let outcome = seal(&*audit, counted, &mut heads).await;
-        let is_far = matches!(outcome, Ok(None)) && asked.elapsed() > FAR;
         match &outcome {
             Ok(_) => {}
             Err(error) if may_not(error) => {
@@ -89,49 +90,38 @@ pub(super) async fn seal_now_and_then(engine: Weak<Engine>) {
             }
         }
         pace.went(outcome);
-        if is_far {
-            (pace.wait, pace.hears) = (FORBIDDEN, false);
-        }
     }
 }
 
-/// Chains what there is to chain, and says how many rows; `None`: another process is at it.
+/// What came of a look at what there is to chain.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Nothing,
+    Chained,
+    /// Another process is at it, or the network is slow.
+    Busy,
+}
+
+/// Chains what there is to chain.
 async fn seal(
     audit: &dyn AuditLog,
     counted: &SealsCounted,
     heads: &mut Heads,
-) -> Result<Option<usize>, StoreError> {
-    let asked = Instant::now();
-    let waiting = audit.count_unsealed(MOST_COUNTED).await?;
-    if waiting == 0 {
-        counted.unsealed(0);
-        return Ok(Some(0));
-    }
-    // Chaining takes several round trips of a connection. Over a slow network those who wait for an answer
-    // need it more; a node that is nearer seals, or this one later.
-    if asked.elapsed() > FAR {
-        counted.unsealed(waiting);
-        return Ok(None);
-    }
-    let mut all = 0;
+) -> Result<Look, StoreError> {
+    let (mut chained, mut sealed) = (0, audit.seal_few(FEW).await?);
     loop {
-        match audit.seal(BATCH).await? {
-            Seal::Busy => {
-                counted.unsealed(waiting);
-                return Ok(None);
-            }
-            Seal::Sealed { rows, more, head } => {
-                all += rows;
-                counted.sealed.increment(rows as u64);
-                if rows > 0 {
-                    heads.moved(head);
-                }
-                if !more {
-                    counted.unsealed(0);
-                    return Ok(Some(all));
-                }
-            }
+        let Seal::Sealed { rows, more, head } = sealed else { return Ok(Look::Busy) };
+        counted.sealed.increment(rows as u64);
+        chained += rows;
+        if rows > 0 {
+            heads.moved(head);
         }
+        if !more {
+            counted.unsealed(0);
+            return Ok(if chained == 0 { Look::Nothing } else { Look::Chained });
+        }
+        counted.unsealed(audit.count_unsealed(MOST_COUNTED).await?);
+        sealed = audit.seal(BATCH).await?;
     }
 }
 
@@ -173,15 +163,15 @@ impl Pace {
         !stands_still
     }
 
-    fn went(&mut self, outcome: Result<Option<usize>, StoreError>) {
+    fn went(&mut self, outcome: Result<Look, StoreError>) {
         self.done_at = None;
         self.hears = true;
         match outcome {
-            Ok(Some(0)) => {
+            Ok(Look::Nothing) => {
                 self.done_at = self.at.take();
                 self.wait = (self.wait * 2).min(LAZY);
             }
-            Ok(_) => self.wait = EVERY,
+            Ok(Look::Chained | Look::Busy) => self.wait = EVERY,
             Err(error) if may_not(&error) => (self.wait, self.hears) = (FORBIDDEN, false),
             Err(_) => (self.wait, self.hears) = (LAZY, false),
         }
@@ -235,8 +225,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const LAZY: Duration = Duration::from_secs(10);
 const FORBIDDEN: Duration = Duration::from_secs(60);
 const SAY_EVERY: Duration = Duration::from_secs(60);
-/// A round trip that takes longer is of a slow network.
-const FAR: Duration = Duration::from_millis(150);
+/// As many rows as are chained in passing.
+const FEW: usize = 20;
 const BATCH: usize = 500;
 const MOST_COUNTED: usize = 10_000;
 
@@ -248,22 +238,22 @@ mod tests {
     fn a_database_that_stands_still_is_asked_once_and_one_that_moves_ever_less_often() {
         let mut pace = Pace::new(true);
         assert!(pace.is_due(Some("7:7:".into())));
-        pace.went(Ok(Some(0)));
+        pace.went(Ok(Look::Nothing));
         assert!(!pace.is_due(Some("7:7:".into())));
         for (at, seconds) in [4, 8, 10, 10].into_iter().enumerate() {
             assert!(pace.is_due(Some(at.to_string())));
-            pace.went(Ok(Some(0)));
+            pace.went(Ok(Look::Nothing));
             assert_eq!(pace.wait, Duration::from_secs(seconds));
         }
         assert!(pace.is_due(Some("9:9:".into())));
-        pace.went(Ok(Some(3)));
+        pace.went(Ok(Look::Chained));
         assert_eq!(pace.wait, EVERY);
         assert!(pace.is_due(Some("9:9:".into())), "what it wrote itself moves the position");
     }
 
     #[test]
     fn what_another_is_at_or_what_failed_is_looked_at_again_though_nothing_moves() {
-        for outcome in [Ok(None), Err(StoreError::MayBeSaved)] {
+        for outcome in [Ok(Look::Busy), Err(StoreError::MayBeSaved)] {
             let mut pace = Pace::new(true);
             assert!(pace.is_due(Some("7:7:".into())));
             pace.went(outcome);
@@ -275,7 +265,7 @@ mod tests {
     fn a_file_is_looked_at_though_its_log_stands_still() {
         let mut pace = Pace::new(false);
         assert!(pace.is_due(Some("7".into())));
-        pace.went(Ok(Some(0)));
+        pace.went(Ok(Look::Nothing));
         assert!(pace.is_due(Some("7".into())), "not every edit is in the change log");
     }
 

@@ -181,7 +181,7 @@ impl Api {
         Ok(Some(Self { listeners, shared, hosts, behind_proxy }))
     }
 
-    /// Where it is answered: `http://` and an address, or `unix:` and a path.
+    /// Where it is answered: `https://` or `http://` and an address, or `unix:` and a path.
     #[must_use]
     pub fn places(&self) -> Vec<String> {
         self.listeners.iter().map(Bound::shown).collect()
@@ -198,15 +198,12 @@ impl Api {
                 let hosts = Hosts::at(address, &hosts);
                 if behind_proxy { At::Proxy { hosts } } else { At::Address { hosts, has_tls } }
             };
-            let place = match &bound {
-                Bound::Address(_, address) => {
-                    Place { shared, at: at(*address, false), stop: stop.clone() }
-                }
-                Bound::Secure(_, address, _) => {
-                    Place { shared, at: at(*address, true), stop: stop.clone() }
-                }
-                Bound::Socket(..) => Place { shared, at: At::Socket, stop: stop.clone() },
+            let at = match &bound {
+                Bound::Address(_, address) => at(*address, false),
+                Bound::Secure(_, address, _) => at(*address, true),
+                Bound::Socket(..) => At::Socket,
             };
+            let place = Place { shared, at, stop: stop.clone() };
             let (connections, router) = (Arc::new(Connections::at_most(MOST)), router(place));
             async move {
                 match bound {

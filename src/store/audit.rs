@@ -89,7 +89,7 @@ pub struct ChainLink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seal {
-    /// Another process is at it.
+    /// Another process is at it, or the connection is not to be borrowed now.
     Busy,
     /// So many rows were chained.
     Sealed {
@@ -133,6 +133,11 @@ pub trait AuditLog: Send + Sync + 'static {
 
     /// Chains so many rows that are committed and not chained yet, in one transaction.
     async fn seal(&self, most: usize) -> Result<Seal, StoreError>;
+
+    /// Chains what is committed and not chained yet if that is no more than so many rows, by two statements
+    /// over a connection that is open anyway, if one can be borrowed. If there is more, it chains nothing
+    /// and says so.
+    async fn seal_few(&self, most: usize) -> Result<Seal, StoreError>;
 
     /// Chains these rows, as far as they are not chained.
     async fn seal_rows(&self, ids: &[i64]) -> Result<Seal, StoreError>;

@@ -35,7 +35,8 @@ pub(super) struct HedgedAnswer<T> {
 impl<S> Hedged<S> {
     /// Asks again after `least` at first, and never later than after `most`.
     pub(super) fn new(least: Duration, most: Duration) -> Self {
-        Self { held: Arc::default(), least, most, patience: least }
+        // Upkeep takes several round trips, and a question is not to wait for them for long.
+        Self { held: Arc::new(Lendable::new(least / 2)), least, most, patience: least }
     }
 
     /// Whether a connection is held, and so may turn out to be dead.
@@ -58,13 +59,18 @@ impl<S> Hedged<S> {
     where
         F: Future<Output = Result<(S, T), StoreError>>,
     {
-        let taken = self.held.take(self.patience).await;
-        let (is_overdue, began) = (taken.is_err(), Instant::now());
-        let Ok(Some(held)) = taken else {
+        let (held, began) = (Arc::clone(&self.held), Instant::now());
+        if !held.is_there() {
             // One attempt alone: a server that many nodes come to at once must not get two from each.
-            return self.hold(ask(None).await, is_overdue, began);
-        };
-        let mut first = pin!(ask(Some(held)));
+            return self.hold(ask(None).await, false, began);
+        }
+        // One that is lent comes back in a moment, or is as good as silent.
+        let mut first = pin!(async {
+            match held.take().await {
+                Some(session) => ask(Some(session)).await,
+                None => Err(StoreError::Unreachable { why: "it broke while it was lent".into() }),
+            }
+        });
         let (outcome, first_lost) = match timeout(self.patience, &mut first).await {
             Ok(Err(error)) if may_be_the_connection(&error) => (ask(None).await, true),
             Ok(outcome) => {
@@ -94,8 +100,7 @@ impl<S> Hedged<S> {
             Ok((session, answer)) => (Some(session), Ok(answer)),
             Err(error) => (None, Err(error)),
         };
-        // Upkeep takes several round trips, and the next question is not to wait for them for long.
-        self.held.put(session, began.elapsed() < self.least / 2);
+        self.held.put(session, began.elapsed());
         outcome.map(|answer| HedgedAnswer { answer, held_one_is_dead })
     }
 
@@ -184,6 +189,30 @@ mod tests {
         asked(&mut hedged, &server).await;
         let _out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
         assert_eq!(asked(&mut hedged, &server).await, (1, 120, true));
+    }
+
+    /// A network may become slow while it is out: then a new connection takes longest of all.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_lent_and_comes_back_late_is_asked_if_no_other_answers_before() {
+        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(5000)]));
+        asked(&mut hedged, &server).await;
+        let out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
+        server.becomes(0, Ok(50));
+        let back = async {
+            sleep(Duration::from_millis(150)).await;
+            out.give_back();
+        };
+        let (answered, ()) = tokio::join!(asked(&mut hedged, &server), back);
+        assert_eq!(answered, (0, 200, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_broke_while_it_was_lent_is_asked_again_at_once_over_a_new_one() {
+        let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(20)]));
+        asked(&mut hedged, &server).await;
+        let out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
+        let (answered, ()) = tokio::join!(asked(&mut hedged, &server), async { drop(out) });
+        assert_eq!(answered, (1, 20, true));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,18 +3,20 @@
 //! What a node writes and counts now and then is not worth a connection of its own: opening one takes
 //! the server longer than all that is asked over it.
 //!
-//! **Invariant:** whoever holds it waits no longer for it than he says. What comes back after that is
-//! closed.
+//! **Invariant:** it is lent only where the last use of it was quick, so that whoever holds it waits for
+//! moments. He need not wait: what comes back after he has put another one in its place is closed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A place for one connection.
 pub(super) struct Lendable<S> {
     state: Mutex<State<S>>,
+    /// What takes as long is slow: it would be out for too long.
+    slow: Duration,
     /// Notified whenever it is not in use any more.
     settled: Notify,
 }
@@ -30,61 +32,55 @@ enum State<S> {
     Lent,
 }
 
-/// A connection that was lent and has not come back in time.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Overdue;
-
 /// A connection that was borrowed. Dropped before it is given back, it is closed.
 pub(super) struct Borrowed<S> {
     session: Option<S>,
     from: Arc<Lendable<S>>,
-}
-
-impl<S> Default for Lendable<S> {
-    fn default() -> Self {
-        Self { state: Mutex::new(State::None), settled: Notify::new() }
-    }
+    since: Instant,
 }
 
 impl<S> Lendable<S> {
+    /// None yet. One that takes as long as `slow` is not lent.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
+    pub(super) fn new(slow: Duration) -> Self {
+        Self { state: Mutex::new(State::None), slow, settled: Notify::new() }
+    }
+
     /// Whether there is one, here or lent.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
     pub(super) fn is_there(&self) -> bool {
         matches!(*self.state(), State::Here { .. } | State::Lent)
     }
 
-    /// Takes it to use it; one that is lent is waited for so long. For the one who holds it.
-    ///
-    /// # Errors
-    ///
-    /// [`Overdue`]: it did not come back, and may be dead.
+    /// Takes it to use it, once it is not lent. `None`: there is none, or it broke while it was out. For
+    /// the one who holds it.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
-    pub(super) async fn take(&self, patience: Duration) -> Result<Option<S>, Overdue> {
-        if matches!(*self.state(), State::Lent) {
-            let back = self.until(|state| !matches!(state, State::Lent));
-            timeout(patience, back).await.ok();
-        }
+    pub(super) async fn take(&self) -> Option<S> {
+        self.until(|state| !matches!(state, State::Lent)).await;
         match std::mem::replace(&mut *self.state(), State::InUse) {
-            State::Here { session, .. } => Ok(Some(session)),
-            State::None | State::InUse => Ok(None),
-            State::Lent => Err(Overdue),
+            State::Here { session, .. } => Some(session),
+            State::None | State::InUse | State::Lent => None,
         }
     }
 
-    /// Puts it where it can be taken again; `None` where it broke. For the one who holds it, and who says
-    /// whether it may be lent: where it is slow, it would be out for too long.
+    /// Puts it where it can be taken again, after a use of so long; `None` where it broke. For the one who
+    /// holds it.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
-    pub(super) fn put(&self, session: Option<S>, may_be_lent: bool) {
+    pub(super) fn put(&self, session: Option<S>, took: Duration) {
+        let may_be_lent = took < self.slow;
         *self.state() = session.map_or(State::None, |session| State::Here { session, may_be_lent });
         self.settled.notify_waiters();
     }
 
+    /// Whether it would be lent now; one that is in use is waited for so long.
+    pub(super) async fn lends(&self, patience: Duration) -> bool {
+        self.until_free(patience).await;
+        matches!(*self.state(), State::Here { may_be_lent: true, .. })
+    }
+
     /// Borrows it, if it is there; one that is in use is waited for so long.
     pub(super) async fn borrow(self: Arc<Self>, patience: Duration) -> Option<Borrowed<S>> {
-        if matches!(*self.state(), State::InUse) {
-            let free = self.until(|state| !matches!(state, State::InUse));
-            timeout(patience, free).await.ok();
-        }
+        self.until_free(patience).await;
         let session = {
             let mut state = self.state();
             match std::mem::replace(&mut *state, State::Lent) {
@@ -95,7 +91,12 @@ impl<S> Lendable<S> {
                 }
             }
         };
-        Some(Borrowed { session: Some(session), from: self })
+        Some(Borrowed { session: Some(session), from: self, since: Instant::now() })
+    }
+
+    async fn until_free(&self, patience: Duration) {
+        let free = self.until(|state| !matches!(state, State::InUse));
+        timeout(patience, free).await.ok();
     }
 
     async fn until(&self, is_so: impl Fn(&State<S>) -> bool) {
@@ -128,8 +129,8 @@ impl<S> Borrowed<S> {
     fn end(&self, session: Option<S>) {
         let mut state = self.from.state();
         if matches!(*state, State::Lent) {
-            *state =
-                session.map_or(State::None, |session| State::Here { session, may_be_lent: true });
+            let may_be_lent = self.since.elapsed() < self.from.slow;
+            *state = session.map_or(State::None, |session| State::Here { session, may_be_lent });
             drop(state);
             self.from.settled.notify_waiters();
         }
@@ -146,48 +147,58 @@ impl<S> Drop for Borrowed<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
+    use tokio::time::sleep;
 
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(100);
 
     fn with(session: u8) -> Arc<Lendable<u8>> {
-        let held = Arc::new(Lendable::default());
-        held.put(Some(session), true);
+        let held = Arc::new(Lendable::new(SHORT));
+        held.put(Some(session), Duration::ZERO);
         held
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_borrowed_while_nobody_uses_it_and_taken_once_it_is_back() {
         let held = with(1);
+        assert!(held.lends(SHORT).await);
         let mut borrowed = Arc::clone(&held).borrow(SHORT).await.unwrap();
         assert_eq!(*borrowed.session(), 1);
-        assert!(held.is_there());
+        assert!(held.is_there() && !held.lends(SHORT).await);
         assert!(Arc::clone(&held).borrow(SHORT).await.is_none(), "it is lent once");
-        let (taken, ()) = tokio::join!(held.take(SHORT), async { borrowed.give_back() });
-        assert_eq!(taken, Ok(Some(1)));
+        let (taken, ()) = tokio::join!(held.take(), async { borrowed.give_back() });
+        assert_eq!(taken, Some(1));
         assert!(!held.is_there());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_does_not_come_back_is_not_waited_for_and_closed_when_it_does() {
+    async fn one_that_comes_back_after_another_was_put_there_is_closed() {
         let held = with(1);
         let late = Arc::clone(&held).borrow(SHORT).await.unwrap();
-        let began = Instant::now();
-        assert_eq!(held.take(SHORT).await, Err(Overdue));
-        assert_eq!(began.elapsed(), SHORT);
-        held.put(Some(2), true);
+        assert!(timeout(SHORT, held.take()).await.is_err(), "it is out");
+        held.put(Some(2), Duration::ZERO);
         late.give_back();
-        assert_eq!(held.take(SHORT).await, Ok(Some(2)));
+        assert_eq!(held.take().await, Some(2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_slow_is_not_lent_and_stays_where_it_is() {
-        let held = Arc::new(Lendable::default());
-        held.put(Some(1), false);
+        let held = with(1);
+        held.put(Some(1), SHORT);
+        assert!(!held.lends(SHORT).await);
         assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
-        assert_eq!(held.take(SHORT).await, Ok(Some(1)));
+        assert_eq!(held.take().await, Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_became_slow_while_it_was_lent_is_not_lent_again() {
+        let held = with(1);
+        let borrowed = Arc::clone(&held).borrow(SHORT).await.unwrap();
+        sleep(SHORT).await;
+        borrowed.give_back();
+        assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
+        assert_eq!(held.take().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -195,20 +206,18 @@ mod tests {
         let held = with(1);
         drop(Arc::clone(&held).borrow(SHORT).await.unwrap());
         assert!(!held.is_there());
-        let began = Instant::now();
-        assert_eq!(held.take(SHORT).await, Ok(None));
-        assert_eq!(began.elapsed(), Duration::ZERO, "nobody has it");
+        assert_eq!(timeout(Duration::ZERO, held.take()).await, Ok(None), "nobody has it");
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_in_use_is_waited_for_and_none_is_not() {
         let held = with(1);
-        let session = held.take(SHORT).await.unwrap();
-        let (borrowed, ()) =
-            tokio::join!(Arc::clone(&held).borrow(SHORT), async { held.put(session, true) });
+        let session = held.take().await;
+        let put = async { held.put(session, Duration::ZERO) };
+        let (borrowed, ()) = tokio::join!(Arc::clone(&held).borrow(SHORT), put);
         assert!(borrowed.is_some());
         drop(borrowed);
-        held.put(None, true);
+        held.put(None, Duration::ZERO);
         let began = Instant::now();
         assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
         assert_eq!(began.elapsed(), Duration::ZERO);

@@ -195,6 +195,15 @@ impl<S: Session> Pool<S> {
         Ok(Pooled { session, until, deadline: self.deadline, statement, in_passing, given_up })
     }
 
+    /// Whether upkeep that can wait is welcome: where nobody lends a connection, or one is lent now.
+    pub(super) async fn lends(&self) -> bool {
+        let lendable = self.lendable.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        match lendable {
+            Some(lendable) => lendable.lends(SLOW_TO_OPEN).await,
+            None => true,
+        }
+    }
+
     /// A connection that is lent, if it is free by the time that opening one would take.
     pub(super) async fn borrow(&self) -> Option<Borrowed<S>> {
         let lendable = self.lendable.lock().unwrap_or_else(PoisonError::into_inner).upgrade();

@@ -1,5 +1,6 @@
 //! What kind of place a request came to: what it may say of itself there, and who sent it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::http::header::{FORWARDED, STRICT_TRANSPORT_SECURITY};
@@ -42,9 +43,8 @@ impl At {
     pub(super) fn peer(&self, connected: Peer, headers: &HeaderMap) -> Peer {
         let Self::Proxy { .. } = self else { return connected };
         let last = headers.get_all(FORWARDED_FOR).iter().next_back();
-        let last =
-            last.and_then(|value| value.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-        last.map_or(connected, Peer::Network)
+        let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+        last.and_then(address).map_or(connected, Peer::Network)
     }
 
     /// What answers say beside what all of them do.
@@ -55,6 +55,47 @@ impl At {
     }
 }
 
+/// With or without a port, as some proxies write it.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    text.parse().ok().or_else(with_port)
+}
+
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// For how long a browser must come back by TLS alone.
 const A_YEAR: &str = "max-age=31536000";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_proxy_the_last_address_asks_and_elsewhere_who_is_connected() {
+        let hosts = Hosts::at(([10, 0, 0, 1], 1).into(), &[]);
+        let connected = Peer::Network([10, 0, 0, 9].into());
+        let peer = |at: &At, values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(FORWARDED_FOR, HeaderValue::from_static(value));
+            }
+            at.peer(connected, &headers)
+        };
+        let proxy = At::Proxy { hosts: Arc::clone(&hosts) };
+        let of = |text: &str| Peer::Network(text.parse().unwrap());
+        for (values, expected) in [
+            (&["198.51.100.1, 203.0.113.7"][..], of("203.0.113.7")),
+            (&["198.51.100.1", "203.0.113.7"], of("203.0.113.7")),
+            (&["203.0.113.7:4711"], of("203.0.113.7")),
+            (&["[2001:db8::7]:4711"], of("2001:db8::7")),
+            (&["2001:db8::7"], of("2001:db8::7")),
+            (&[], connected),
+            (&["203.0.113.7, unknown"], connected),
+        ] {
+            assert_eq!(peer(&proxy, values), expected, "{values:?}");
+        }
+        for at in [At::Address { hosts, has_tls: true }, At::Socket] {
+            assert_eq!(peer(&at, &["203.0.113.7"]), connected);
+        }
+    }
+}

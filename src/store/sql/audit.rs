@@ -98,6 +98,10 @@ impl<S: SqlStore> AuditLog for S {
         self.seal_what(statement, &[most.into()], Some(most)).await
     }
 
+    async fn seal_few(&self, most: usize) -> Result<Seal, StoreError> {
+        Sealing::seal_few(self, most).await
+    }
+
     async fn seal_rows(&self, ids: &[i64]) -> Result<Seal, StoreError> {
         let statement = &self.statements().auditing.these_rows;
         self.seal_what(statement, &[json!(ids).to_string().into()], None).await

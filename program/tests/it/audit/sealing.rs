@@ -25,16 +25,17 @@ async fn two_sealers_at_once_make_one_chain() {
         let database = TestDatabase::migrated(kind).await;
         let numbers: Vec<_> = (1..=400).map(|at| number(caller(1, at), None)).collect();
         database.store().import(&numbers).await.unwrap();
-        let seal = async || {
+        let seal = async |few: bool| {
             let (audit, mut rows) = (database.open.audit(), 0);
             while rows < 400 && audit.count_unsealed(1).await.unwrap() > 0 {
-                if let Seal::Sealed { rows: sealed, .. } = audit.seal(7).await.unwrap() {
+                let sealed = if few { audit.seal_few(400).await } else { audit.seal(7).await };
+                if let Seal::Sealed { rows: sealed, .. } = sealed.unwrap() {
                     rows += sealed;
                 }
             }
             rows
         };
-        let (one, two, three) = tokio::join!(seal(), seal(), seal());
+        let (one, two, three) = tokio::join!(seal(true), seal(false), seal(true));
         assert_eq!(one + two + three, 400, "each row once");
         assert_eq!(verify(&database, &[]).json()["verified"], 400);
     }

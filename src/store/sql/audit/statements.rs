@@ -14,6 +14,8 @@ pub(in crate::store::sql) struct Auditing {
     pub(super) new_rows: Statement,
     pub(super) these_rows: Statement,
     pub(super) link: Statement,
+    pub(super) few_rows: Statement,
+    pub(super) few_links: Statement,
     pub(super) prunable: Statement,
     pub(super) prune: Option<Statement>,
     pub(super) begin_pruning: Statement,
@@ -31,12 +33,14 @@ impl Auditing {
             page: statement("audit_page", PAGE),
             chain: statement("audit_chain", CHAIN),
             walk: statement("audit_unsealed", WALK),
-            count_new: statement("count_unsealed", COUNT_NEW),
+            count_new: statement("count_unsealed", COUNT_NEW).in_passing(),
             lock: statement("seal_audit", dialect.audit_lock),
             end: statement("seal_audit", END),
             new_rows: statement("seal_audit", NEW_ROWS),
             these_rows: statement("seal_audit", THESE_ROWS),
             link: statement("seal_audit", LINK),
+            few_rows: statement("seal_audit", FEW_ROWS).in_passing(),
+            few_links: statement("seal_audit", LINK).in_passing(),
             prunable: statement("prune_audit", PRUNABLE),
             prune: dialect.prune_audit.map(|text| statement("prune_audit", text)),
             begin_pruning: statement("prune_audit", BEGIN_PRUNING),
@@ -122,6 +126,24 @@ const THESE_ROWS: &str = "
     select {audit_columns}, cast(null as text) as horizon
     from {schema}.trunkline_audit as a
     where a.id in (select cast(t.value as bigint) from {audit_listed_1}) and {not_chained}
+    order by a.id";
+
+/// The end of the chain beside each, or alone where there are none.
+const FEW_ROWS: &str = "
+    select e.position as end_position, e.hash as end_hash, e.horizon as end_horizon,
+        {audit_horizon} as horizon, {audit_columns}
+    from (select 1 as one) as always
+    left join (
+        select position, hash, horizon
+        from {schema}.trunkline_audit_chain
+        order by position desc limit 1
+    ) as e on true
+    left join (
+        select a.* from {schema}.trunkline_audit as a
+        where {may_be_new} and {not_chained}
+        order by a.id
+        limit $1
+    ) as a on true
     order by a.id";
 
 const LINK: &str = "
