@@ -215,9 +215,9 @@ impl Answer {
         }
     }
 
-    /// Whether this is the answer that the row and the flag ask for, and not a fallback.
+    /// Whether this is the answer that the row, the flag and the rollout ask for, and not a fallback.
     pub(crate) fn is_as_the_row_wants(&self) -> bool {
-        !matches!(self.reason(), Some(reason) if reason != Reason::FlagOff)
+        self.reason().is_none_or(|reason| reason == Reason::FlagOff || reason.is_by_rollout())
     }
 
     /// Why the environment answered. `None` if the database did.

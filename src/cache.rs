@@ -325,16 +325,17 @@ impl Cache {
         if changes.contains(&Change::All) {
             return self.apply(Change::All);
         }
-        let all_numbers = changes.contains(&Change::Numbers);
-        if all_numbers {
-            self.apply(Change::Numbers);
+        let all_numbers = [Change::Rollout, Change::Numbers];
+        let all_numbers = all_numbers.into_iter().find(|change| changes.contains(change));
+        if let Some(change) = all_numbers {
+            self.apply(change);
         }
         let mut seen = HashSet::new();
         for &change in changes {
             let covered = match change {
-                Change::Number(_) => all_numbers,
+                Change::Number(_) => all_numbers.is_some(),
                 Change::Config(_) | Change::Clients => false,
-                Change::Numbers | Change::All => true,
+                Change::Numbers | Change::Rollout | Change::All => true,
             };
             if !covered && seen.insert(change) {
                 self.apply(change);
@@ -353,7 +354,7 @@ impl Cache {
                 self.table.remove(caller);
                 self.eviction.invalidate(&caller);
             }
-            Change::Numbers => {
+            Change::Numbers | Change::Rollout => {
                 bump();
                 self.clear();
             }

@@ -15,6 +15,8 @@ pub enum Change {
     Numbers,
     /// A client was added, changed or removed. No answer depends on it.
     Clients,
+    /// The rollout: every answer depends on it.
+    Rollout,
     /// Many configs at once, or something that cannot be told apart: everything.
     All,
 }
@@ -40,6 +42,7 @@ pub(crate) fn change(
         ("all", ..) if fields == "voice_agent_numbers" => Change::Numbers,
         // Each edit of a client is one of these: versions that know no clients read it as everything.
         ("all", ..) if fields == "trunkline_clients" => Change::Clients,
+        ("all", ..) if fields == "trunkline_rollout" => Change::Rollout,
         _ => Change::All,
     }
 }
@@ -54,7 +57,7 @@ mod tests {
         #[test]
         fn only_a_row_that_says_so_is_less_than_everything(
             entity in "[a-z]{0,8}|config|number|all",
-            fields in ".*|voice_agent_numbers|trunkline_clients",
+            fields in ".*|voice_agent_numbers|trunkline_clients|trunkline_rollout",
             ids in (any::<Option<u128>>(), any::<Option<u128>>()),
             digits in proptest::option::of(".*|[1-9][0-9]{6,14}"),
         ) {
@@ -75,6 +78,9 @@ mod tests {
                 }
                 Change::Clients => {
                     prop_assert!(entity == "all" && fields == "trunkline_clients");
+                }
+                Change::Rollout => {
+                    prop_assert!(entity == "all" && fields == "trunkline_rollout");
                 }
                 Change::All => {
                     let a_number = entity == "number";

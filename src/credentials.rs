@@ -104,6 +104,11 @@ impl Credentials {
         same && self.url == other.url && self.api_key == other.api_key
     }
 
+    /// Whether their secret is this one, as far as they keep the text.
+    pub(crate) fn has_secret(&self, text: &str) -> bool {
+        matches!(&self.text, SecretText::Held(secret) if secret.expose_secret() == text)
+    }
+
     /// Takes part in them. `false`: they are wiped, and new ones must be made.
     pub(crate) fn acquire(&self) -> bool {
         let mut held = self.lock();

@@ -30,10 +30,12 @@ pub struct FallbackPolicy {
 }
 
 impl FallbackPolicy {
-    /// Denies these reasons: then they are an error instead of another account's key.
+    /// Denies these reasons: then they are an error instead of another account's key. Those that the
+    /// rollout gives are no faults, and are left out.
     #[must_use]
     pub fn denying(denied: impl IntoIterator<Item = Reason>) -> Self {
-        Self { denied: denied.into_iter().collect(), unknown_rules: false }
+        let denied = denied.into_iter().filter(|reason| !reason.is_by_rollout());
+        Self { denied: denied.collect(), unknown_rules: false }
     }
 
     /// Denies calls from a number of whose rules nothing is known, too. Resolving it stays possible.
@@ -166,6 +168,11 @@ impl Environment {
         let trunk = self.trunk(None, rules_trunk);
         let agent = self.agent.clone();
         Ok(Answer::of_environment(credentials, trunk, agent, reason, &rules, now))
+    }
+
+    /// Its credentials, where they are complete.
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_deref().ok()
     }
 
     /// The trunk by precedence: the config's, else the rules', else `OUTBOUND_TRUNK_ID`.

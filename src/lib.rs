@@ -69,6 +69,7 @@ mod change;
 mod changes;
 pub mod nodes;
 mod resolver;
+pub mod rollout;
 pub mod store;
 // What people enter.
 pub mod draft;
@@ -103,8 +104,8 @@ pub use self::number::{
 };
 pub use self::reason::{Reason, UnknownReason};
 pub use self::resolver::{
-    Explanation, Health, NotReady, ReloadError, Resolver, ResolverBuilder, Step, Verified,
-    VerifyError,
+    Compared, Explanation, Health, Moving, NotReady, ReloadError, Resolver, ResolverBuilder,
+    RolloutSurvey, Step, Verified, VerifyError,
 };
 pub use self::rules::{
     CallRules, CallerCheck, Country, Destinations, NoCountry, Phone, PhoneError, Piece, Rules,

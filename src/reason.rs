@@ -36,6 +36,10 @@ reasons! {
     FlagOff = "flag_off",
     /// `DATABASE_OFF` is set.
     DatabaseOff = "database_off",
+    /// The rollout has not come to this caller yet.
+    OutsideRollout = "outside_rollout",
+    /// The rollout is at its stage `shadow`: what the database would have answered is compared.
+    Shadow = "shadow",
     /// No `DATABASE_URL` is set.
     DatabaseNotConfigured = "database_not_configured",
     /// The tenant has no such number.
@@ -87,6 +91,12 @@ impl Reason {
     /// Whether a setting wants it so.
     pub(crate) fn is_by_settings(self) -> bool {
         matches!(self, Self::FlagOff | Self::DatabaseOff)
+    }
+
+    /// Whether the rollout wants it so, which is no fault and cannot be denied.
+    #[must_use]
+    pub fn is_by_rollout(self) -> bool {
+        matches!(self, Self::OutsideRollout | Self::Shadow)
     }
 }
 

@@ -22,6 +22,7 @@ mod loader;
 mod metrics;
 mod owners;
 mod reload;
+mod rollout;
 #[cfg(feature = "dispatch")]
 mod route;
 mod route_batcher;
@@ -50,6 +51,7 @@ pub use self::live::ReloadError;
 use self::loader::Loader;
 use self::metrics::{Hits, Telemetry};
 use self::owners::Owners;
+pub use self::rollout::{Compared, Moving, RolloutSurvey};
 pub use self::verification::{Verified, VerifyError};
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
 use crate::cache::{Cache, CacheEntry, Resolution, ResolveOutcome, ThreadCache};

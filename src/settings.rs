@@ -86,6 +86,8 @@ pub struct Settings {
     pub environment: EnvironmentValues,
     /// `NODE_NAME`, else the name of the machine: how people tell this process from others.
     pub node_name: String,
+    /// `DATA_DIR`: where what must outlast a restart is kept. `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
     /// Where configs and numbers are. `None`: the environment serves.
     pub database: Option<Database>,
     /// How destinations without a country code are read.
@@ -318,6 +320,7 @@ impl Settings {
             routing: reader.routing(),
             ring: reader.ring(),
             environment: reader.environment(),
+            data_dir: reader.data_dir(),
             database: reader.database(&node_name),
             node_name,
             #[cfg(feature = "server")]

@@ -73,6 +73,7 @@ pub use self::trial::{Seen, Trial};
 use crate::access::TokenHash;
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};
+use crate::rollout::Rollout;
 
 /// Where LiveKit configs and numbers are read: all that answering takes, and what an embedder with
 /// a database of its own implements.
@@ -209,6 +210,17 @@ pub trait ClientStore: Send + Sync + 'static {
 
     /// Removes a client. `false`: there is none of this name.
     async fn remove_client(&self, name: &str) -> Result<bool, StoreError>;
+}
+
+/// The rollout: one row that says whom the database answers. Each method is one statement.
+#[async_trait]
+pub trait RolloutStore: Send + Sync + 'static {
+    /// What it says. `None`: nothing, so the database answers everybody.
+    async fn rollout(&self) -> Result<Option<Rollout>, StoreError>;
+
+    /// Replaces the row of this version, and counts it up; version 0 is no row. `false`: somebody has
+    /// changed it meanwhile, and nothing is done.
+    async fn set_rollout(&self, new: &Rollout) -> Result<bool, StoreError>;
 }
 
 /// The log of what was changed, which the database writes by itself.

@@ -17,7 +17,7 @@
 //! There are no summaries, because they cannot be added up over processes.
 //!
 //! **Invariants.** Every series is there from the start, at zero. No label carries a tenant, a
-//! number, a config or a URL. A process has fewer than 300 series, and those of its routes if it answers
+//! number, a config or a URL. A process has fewer than 350 series, and those of its routes if it answers
 //! clients.
 
 use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogram};
@@ -82,6 +82,14 @@ metrics! {
         "Statements that failed, by kind of failure";
     CONNECTIONS: Kind::Gauge, "trunkline_store_connections" ["state"]
         "Connections to the database: in use, idle, and the most there may be";
+    ROLLOUT_STAGE: Kind::Gauge, "trunkline_rollout_stage" ["stage"]
+        "The stage of the rollout that this node obeys";
+    ROLLOUT_PERCENT: Kind::Gauge, "trunkline_rollout_percent" []
+        "The share that the database answers by the rollout, in per cent";
+    SHADOWED: Kind::Counter, "trunkline_rollout_shadow_total" ["outcome"]
+        "Loads at the stage shadow, by what the database would have had: an answer, or a reason why not";
+    SHADOW_FIELDS: Kind::Counter, "trunkline_rollout_shadow_fields_total" ["field" "found"]
+        "Answers that the database would have had, by field, and whether the environment's was the same";
     ENTRIES: Kind::Gauge, "trunkline_cache_entries" []
         "Answers in memory";
     EVICTIONS: Kind::Counter, "trunkline_cache_evictions_total" ["cause"]

@@ -44,6 +44,7 @@ fuzz_target!(|input: Input| {
             assert_eq!(caller.number.digits().to_string(), digits);
         }
         change::Change::Numbers => assert!(matches!(entity, "number" | "all")),
+        change::Change::Rollout => assert!(entity == "all" && input.fields == "trunkline_rollout"),
         change::Change::Clients => assert!(entity == "all" && input.fields == "trunkline_clients"),
         change::Change::All => assert_ne!(entity, "number"),
     }

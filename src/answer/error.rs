@@ -13,6 +13,14 @@ pub enum ResolveError {
         /// Why the database did not answer.
         reason: Reason,
     },
+    /// The database had no answer, and the rollout is complete: the environment answers nobody.
+    #[error(
+        "no credentials: {reason}, and the rollout is complete, so the environment answers nobody"
+    )]
+    RolloutComplete {
+        /// Why the database did not answer.
+        reason: Reason,
+    },
     /// The database had no answer and the environment is not complete.
     #[error(
         "no credentials: {reason}, and the environment lacks {}; it needs LIVEKIT_URL, \
@@ -49,6 +57,7 @@ impl ResolveError {
         match self {
             Self::HostNotAllowed { .. } => Some(Reason::HostNotAllowed),
             Self::FallbackDenied { reason }
+            | Self::RolloutComplete { reason }
             | Self::EnvironmentIncomplete { reason, .. }
             | Self::ConfigUnusable { reason } => Some(*reason),
             Self::TenantNeeded => None,
@@ -60,6 +69,7 @@ impl ResolveError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::FallbackDenied { .. } => "fallback_denied",
+            Self::RolloutComplete { .. } => "rollout_complete",
             Self::EnvironmentIncomplete { .. } => "environment_incomplete",
             Self::HostNotAllowed { .. } => "host_not_allowed",
             Self::ConfigUnusable { .. } => "config_unusable",
@@ -74,6 +84,10 @@ impl ResolveError {
             Self::TenantNeeded => "say --tenant; `trunkline number list` shows who owns it",
             Self::ConfigUnusable { .. } => "`trunkline livekit list` shows what there is",
             Self::HostNotAllowed { .. } => "add the host of LIVEKIT_URL to LIVEKIT_HOSTS",
+            Self::RolloutComplete { .. } => {
+                "`trunkline resolve --explain` tells each step; `trunkline rollout set live` lets the \
+                 environment answer again"
+            }
             Self::FallbackDenied { .. } | Self::EnvironmentIncomplete { .. } => {
                 "`trunkline resolve --explain` tells each step"
             }

@@ -68,6 +68,7 @@ pub(crate) enum List {
     #[cfg(feature = "server")]
     Clients,
     Configs,
+    Rollout,
 }
 
 impl List {
@@ -77,6 +78,7 @@ impl List {
             #[cfg(feature = "server")]
             Self::Clients => "clients",
             Self::Configs => "LiveKit configs",
+            Self::Rollout => "rollout",
         }
     }
 }
@@ -90,6 +92,8 @@ pub(crate) struct Fence {
     clients: AtomicU64,
     /// The last change of any config, or of everything.
     any_config: AtomicU64,
+    /// The last change of the rollout, or of everything.
+    rollout: AtomicU64,
     /// The last time that changes may have been missed.
     doubt: AtomicU64,
     /// The last switch between the database's credentials and the environment's.
@@ -108,6 +112,7 @@ impl Fence {
             all: AtomicU64::new(0),
             clients: AtomicU64::new(0),
             any_config: AtomicU64::new(0),
+            rollout: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
             switched: AtomicU64::new(0),
             numbers: slots(SLOTS),
@@ -134,7 +139,12 @@ impl Fence {
             Change::Number(caller) => &self.numbers[usize::from(slot_of(caller.number))],
             Change::Numbers => &self.all,
             Change::Clients => &self.clients,
+            Change::Rollout => {
+                self.rollout.fetch_max(generation, Ordering::SeqCst);
+                &self.all
+            }
             Change::All => {
+                self.rollout.fetch_max(generation, Ordering::SeqCst);
                 self.clients.fetch_max(generation, Ordering::SeqCst);
                 self.any_config.fetch_max(generation, Ordering::SeqCst);
                 &self.all
@@ -204,6 +214,7 @@ impl Fence {
             #[cfg(feature = "server")]
             List::Clients => &self.clients,
             List::Configs => &self.any_config,
+            List::Rollout => &self.rollout,
         };
         changed.load(Ordering::Acquire) > born.0
     }
@@ -327,20 +338,21 @@ mod tests {
     fn a_change_ends_the_list_that_it_is_about_and_no_other_one() {
         let fence = Fence::new();
         let id = ConfigId(Uuid::from_u128(9));
-        let lists = [List::Clients, List::Configs];
+        let lists = [List::Clients, List::Configs, List::Rollout];
         for (change, ended) in [
-            (Change::Clients, [true, false]),
-            (Change::Config(id), [false, true]),
-            (Change::Numbers, [false, false]),
-            (Change::Number(caller(1_000_002)), [false, false]),
-            (Change::All, [true, true]),
+            (Change::Clients, [true, false, false]),
+            (Change::Config(id), [false, true, false]),
+            (Change::Rollout, [false, false, true]),
+            (Change::Numbers, [false, false, false]),
+            (Change::Number(caller(1_000_002)), [false, false, false]),
+            (Change::All, [true, true, true]),
         ] {
             let (answer, born) =
                 (Stamp::new(fence.generation(), caller(1_000_001), None), fence.generation());
             fence.bump(change);
             assert_eq!(lists.map(|list| !fence.admits_list(list, born)), ended, "{change:?}");
             assert_eq!(lists.map(|list| fence.knows_better_list(list, born)), ended, "{change:?}");
-            let is_of_answers = matches!(change, Change::Numbers | Change::All);
+            let is_of_answers = matches!(change, Change::Numbers | Change::Rollout | Change::All);
             assert_eq!(fence.admits(answer), !is_of_answers, "{change:?}");
         }
         let born = fence.generation();

@@ -12,10 +12,12 @@ use super::live::Live;
 use super::loader::Loader;
 use super::metrics::Telemetry;
 use super::owners::Owners;
+use super::rollout::{KeptRollout, RolloutInForce};
 use super::route_batcher::RouteBatcher;
 use super::source_log::SourceLog;
 use super::url_watch::UrlWatch;
 use super::verification::Issuers;
+use super::whole::Around;
 use super::{Engine, Resolver};
 use crate::cache::single_flight::SingleFlight;
 use crate::cache::{Cache, Lifetimes};
@@ -111,12 +113,23 @@ impl ResolverBuilder {
             Arc::new(Registration::new(database, identity))
         });
         let store = given.or_else(|| database.as_ref().map(OpenStore::store));
+        let kept = settings.data_dir.as_deref().zip(settings.database.as_ref());
+        let kept = kept.map(|(folder, database)| KeptRollout::new(folder, database));
         let (live, lifecycle) =
             (Arc::new(Live::new(settings, store.is_some(), &clock)), Lifecycle::new());
+        let around = Around {
+            live: Arc::clone(&live),
+            cache: Arc::clone(&cache),
+            clock: Arc::clone(&clock),
+            lifecycle: lifecycle.clone(),
+            tuning: Arc::clone(&tuning),
+        };
+        let rollouts = database.as_ref().map(OpenStore::rollouts);
         let loader = Arc::new(Loader {
             store,
             has_feed: feed.is_some(),
             live: Arc::clone(&live),
+            rollout: RolloutInForce::new(rollouts, kept, &around),
             cache: Arc::clone(&cache),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),

@@ -68,7 +68,7 @@ impl Resolver {
 
 impl Clients {
     pub(super) fn new(store: Option<Arc<dyn ClientStore>>, loader: &Arc<Loader>) -> Self {
-        Self { store, all: Whole::new(List::Clients, loader) }
+        Self { store, all: Whole::new(List::Clients, &loader.around()) }
     }
 
     async fn known(&self) -> Result<Arc<Known<Lookup>>, Reason> {

@@ -9,8 +9,8 @@ use tracing::Instrument;
 
 use super::Resolver;
 use super::decision::answer;
-use super::loaded::{Asked, HeldCredentials, LoadResult, Loaded, LoadedConfig};
-use super::loader::{Loader, reason_of};
+use super::loaded::{Asked, HeldCredentials, LoadResult, Loaded, LoadedConfig, reason_of};
+use super::loader::Loader;
 use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::Generation;
@@ -77,11 +77,8 @@ impl Resolver {
     /// [`ResolveError::EnvironmentIncomplete`], [`ResolveError::FallbackDenied`].
     pub fn resolve_environment(&self) -> Result<Resolution, ResolveError> {
         let running = self.engine.live.running();
-        Ok(running.without_database(
-            Reason::FlagOff,
-            KnownRules::Unknown,
-            self.engine.clock.now(),
-        )?)
+        let now = self.engine.clock.now();
+        Ok(running.fall_back(Reason::FlagOff, true, KnownRules::Unknown, now)?)
     }
 
     /// The ids of all configs.

@@ -27,6 +27,10 @@ pub(super) struct Decision {
     /// What the number's row says, where it has one.
     pub(super) rules: KnownRules,
     pub(super) verdict: Result<Chosen, Unusable>,
+    /// Whether the environment answers where the verdict is no config.
+    pub(super) falls_back: bool,
+    /// What it would be without the rollout, where that is to be compared.
+    pub(super) shadow: Option<Box<Decision>>,
 }
 
 /// A config that can be used once its secret is opened.
@@ -41,6 +45,12 @@ pub(super) struct Chosen {
 pub(super) enum Unusable {
     #[error("USE_SELFHOST_ROUTING_TABLE is off: the environment's credentials place the call")]
     FlagOff,
+    #[error(
+        "the rollout has not come to this caller: the environment's credentials place the call"
+    )]
+    OutsideRollout,
+    #[error("the rollout is at its stage shadow: the environment's credentials place the call")]
+    Shadow,
     #[error("no DATABASE_URL is set")]
     NoDatabase,
     #[error("the tenant has no such number")]
@@ -67,6 +77,8 @@ impl Unusable {
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::FlagOff => Reason::FlagOff,
+            Self::OutsideRollout => Reason::OutsideRollout,
+            Self::Shadow => Reason::Shadow,
             Self::NoDatabase => Reason::DatabaseNotConfigured,
             Self::NumberUnknown => Reason::NumberUnknown,
             Self::Rules(_) => Reason::RulesMalformed,
@@ -97,7 +109,8 @@ pub(super) fn decide(
         (None, None) => (None, Err(Unusable::Unassigned)),
         (None, Some(id)) => (Some(id), choose(id, route.config, ring, hosts)),
     };
-    Decision { depends_on, rules: KnownRules::Rules(Arc::new(rules)), verdict }
+    let rules = KnownRules::Rules(Arc::new(rules));
+    Decision { depends_on, verdict, ..Decision::refused(rules, Unusable::NumberUnknown) }
 }
 
 /// Checks a config, part by part.
@@ -136,16 +149,23 @@ impl Decision {
         Self::refused(KnownRules::Unknown, Unusable::NoDatabase)
     }
 
-    /// With the flag off the rules of a row hold none the less. No secret is opened.
-    pub(super) fn with_flag_off(route: Option<&Route>) -> Self {
+    /// With the flag off, or outside of the rollout, the rules of a row hold none the less. No secret is
+    /// opened.
+    pub(super) fn by_rules_alone(route: Option<&Route>, why: Unusable) -> Self {
         let rules = route.map_or(KnownRules::NoRow, |route| {
             KnownRules::Rules(Arc::new(Rules::read(route.provider.as_deref(), &route.rules)))
         });
-        Self::refused(rules, Unusable::FlagOff)
+        Self::refused(rules, why)
+    }
+
+    /// The same while the rollout is at its stage `shadow`: what this decides is compared.
+    pub(super) fn shadowed(self) -> Self {
+        let rules = self.rules.clone();
+        Self { shadow: Some(Box::new(self)), ..Self::refused(rules, Unusable::Shadow) }
     }
 
     fn refused(rules: KnownRules, why: Unusable) -> Self {
-        Self { depends_on: None, rules, verdict: Err(why) }
+        Self { depends_on: None, rules, verdict: Err(why), falls_back: true, shadow: None }
     }
 
     /// Whether an earlier outcome is the one that this decision would give.

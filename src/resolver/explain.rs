@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::Resolver;
 use super::decision::{Chosen, Decision, given};
 use super::live::Running;
-use super::loader::reason_of;
+use super::loader::Loader;
 use crate::answer::ResolveError;
 use crate::cache::{Resolution, ResolveOutcome, ThreadCache};
 use crate::number::Caller;
+use crate::rollout::{Rollout, Share, Side, Stage};
 use crate::rules::RulesStatus;
 
 /// One step.
@@ -41,6 +42,7 @@ impl Resolver {
         if let Some(entry) = running.without_asking() {
             return Explanation { steps, outcome: entry.outcome().map_err(Into::into) };
         }
+        steps.extend(loader.rollout_step(caller, &running).await);
         let asked = loader.question_now();
         let hit = engine.cache.hit(caller, asked.at, false, &ThreadCache::default(), |_| ());
         let cached = if hit.is_ok() { "would answer" } else { "has none" };
@@ -55,12 +57,46 @@ impl Resolver {
             }
             Err(error) => {
                 steps.push(Step::new("database", error.to_string()));
-                loader.note_failure(caller, &error);
-                loader.without_database(caller, last, reason_of(&error))
+                loader.note_undecided(caller, &error);
+                loader.without_database(caller, last, error.reason())
             }
         };
         steps.extend(last_steps(&outcome, &running));
         Explanation { steps, outcome: outcome.map_err(Into::into) }
+    }
+}
+
+impl Loader {
+    /// What the rollout makes of a caller. `None`: nothing that needs a word, as nobody rolls anything out.
+    async fn rollout_step(&self, caller: Caller, running: &Running) -> Option<Step> {
+        if !running.uses_configs() || self.store.is_none() {
+            return None;
+        }
+        let rollout = match self.rollout.known().await {
+            Ok(rollout) if rollout.version == 0 => return None,
+            Ok(rollout) => rollout,
+            Err(reason) => return Some(Step::new("rollout", format!("cannot be read: {reason}"))),
+        };
+        let Rollout { stage, percent, unit, .. } = &*rollout;
+        let side = match rollout.side(caller) {
+            Side::Inside => "the database answers",
+            Side::Outside => "the environment answers",
+            Side::Shadow => "the environment answers, and the database's answer is compared",
+        };
+        let place = match stage {
+            Stage::Percent if rollout.deny.contains(&caller.tenant) => {
+                " the tenant is denied;".to_owned()
+            }
+            Stage::Percent if rollout.allow.contains(&caller.tenant) => {
+                " the tenant is allowed;".to_owned()
+            }
+            Stage::Percent => {
+                let bucket = Share::of_thousandths(rollout.bucket(caller)).unwrap_or_default();
+                format!(" {percent} % of the {unit}s, and this one is at {bucket} %;")
+            }
+            _ => String::new(),
+        };
+        Some(Step::new("rollout", format!("stage {stage};{place} {side}")))
     }
 }
 

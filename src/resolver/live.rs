@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::decision::{Chosen, Decision, Unusable, choose, choose_disabled_or_not, decide};
-use crate::answer::KnownRules;
+use crate::answer::{KnownRules, ResolveError, Unanswered};
 use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
@@ -22,6 +22,7 @@ use crate::environment::Environment;
 use crate::keyring::KeyRing;
 use crate::number::ConfigId;
 use crate::reason::Reason;
+use crate::rollout::{Side, Standing};
 use crate::settings::{Settings, SettingsError, StartupSettings};
 use crate::store::{Config, Route};
 
@@ -260,13 +261,22 @@ impl Running {
         self.flag.enabled
     }
 
-    /// The decision for a row, or for the lack of one.
-    pub(super) fn decide(&self, route: Option<Route>) -> Decision {
-        if self.uses_configs() {
-            decide(route, self.ring.as_ref(), self.environment.hosts())
-        } else {
-            Decision::with_flag_off(route.as_ref())
+    /// The decision for a row, or for the lack of one, by where its caller stands in the rollout.
+    pub(super) fn decide(&self, standing: Standing, route: Option<Route>) -> Decision {
+        if !self.uses_configs() {
+            return Decision::by_rules_alone(route.as_ref(), Unusable::FlagOff);
         }
+        let Standing { side, falls_back } = standing;
+        match side {
+            Side::Inside => Decision { falls_back, ..self.decide_inside(route) },
+            Side::Shadow => self.decide_inside(route).shadowed(),
+            Side::Outside => Decision::by_rules_alone(route.as_ref(), Unusable::OutsideRollout),
+        }
+    }
+
+    /// The same of whom the database answers, whatever flag and rollout say.
+    pub(super) fn decide_inside(&self, route: Option<Route>) -> Decision {
+        decide(route, self.ring.as_ref(), self.environment.hosts())
     }
 
     /// The same for a config alone.
@@ -286,14 +296,29 @@ impl Running {
 
     /// The environment's answer when the database gives none, for a reason, by the rules as far as
     /// they are known.
-    pub(super) fn without_database(
+    pub(super) fn fall_back(
         &self,
         reason: Reason,
+        falls_back: bool,
         rules: KnownRules,
         now: Moment,
     ) -> ResolveOutcome {
+        if self.uses_configs() && !falls_back {
+            return Err(Unanswered { error: ResolveError::RolloutComplete { reason }, rules });
+        }
         let reason = if self.uses_configs() { reason } else { Reason::FlagOff };
         self.environment.answer(reason, rules, now).map(Resolution::new)
+    }
+
+    /// The same when the database cannot be asked. Who is outside of the rollout misses nothing by that.
+    pub(super) fn without_database(
+        &self,
+        reason: Reason,
+        Standing { side, falls_back }: Standing,
+        rules: KnownRules,
+        now: Moment,
+    ) -> ResolveOutcome {
+        self.fall_back(side.reason().unwrap_or(reason), falls_back, rules, now)
     }
 
     /// The effect of the switches, in words.

@@ -10,6 +10,7 @@ use crate::clock::Moment;
 use crate::credentials::Credentials;
 use crate::number::ConfigId;
 use crate::reason::Reason;
+use crate::store::StoreError;
 
 /// When a question was asked, and the generation at that moment.
 #[derive(Clone, Copy)]
@@ -81,6 +82,15 @@ pub(super) struct HeldCredentials(pub(super) Arc<Credentials>);
 impl Drop for HeldCredentials {
     fn drop(&mut self) {
         self.0.release();
+    }
+}
+
+/// Why a store gave no answer.
+pub(super) fn reason_of(error: &StoreError) -> Reason {
+    match error {
+        StoreError::Unreachable { .. } => Reason::DatabaseUnreachable,
+        StoreError::Timeout { .. } => Reason::DatabaseTimeout,
+        _ => Reason::DatabaseError,
     }
 }
 

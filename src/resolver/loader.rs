@@ -1,6 +1,7 @@
 //! The cold path: one load asks the database, decides, and caches the answer. If the database fails,
 //! the last good answer serves, or the environment.
 
+use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,21 +11,22 @@ use tracing::Instrument;
 
 use super::decision::{Decision, Unusable, answer};
 use super::live::{Live, Running};
-use super::loaded::{Asked, LoadResult, Loaded, LoadedConfig};
+use super::loaded::{Asked, LoadResult, Loaded, LoadedConfig, reason_of};
 use super::metrics::Telemetry;
+use super::rollout::RolloutInForce;
 use super::route_batcher::RouteBatcher;
 use super::source_log::{SourceLog, Topic};
 use super::url_watch::UrlWatch;
+use super::whole::Around;
 use crate::answer::KnownRules;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::single_flight::{Crashed, SingleFlight};
-use crate::cache::{
-    Cache, EntryId, Fresh, LastGood, Lifetimes, Resolution, ResolveOutcome, jitter_fraction,
-};
+use crate::cache::{Cache, EntryId, Fresh, LastGood, Lifetimes, ResolveOutcome, jitter_fraction};
 use crate::clock::{Clock, Moment};
 use crate::lifecycle::Lifecycle;
 use crate::number::{Caller, ConfigId};
 use crate::reason::Reason;
+use crate::rollout::{Side, Standing};
 use crate::settings::Tuning;
 use crate::store::{Config, Store, StoreError};
 
@@ -34,6 +36,7 @@ pub(super) struct Loader {
     /// Whether there is a change feed: then a live lease proves that the database answers.
     pub(super) has_feed: bool,
     pub(super) live: Arc<Live>,
+    pub(super) rollout: RolloutInForce,
     pub(super) cache: Arc<Cache>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) telemetry: Arc<Telemetry>,
@@ -47,6 +50,33 @@ pub(super) struct Loader {
     pub(super) url_watch: UrlWatch,
     /// Until when callers that have a last good answer do not ask the database.
     pub(super) pause_until: AtomicU64,
+}
+
+/// Why a load came to no decision.
+#[derive(Clone)]
+pub(super) enum Undecided {
+    /// The database was asked in vain.
+    Unasked(Arc<StoreError>),
+    /// It has told, and not what the rollout makes of it.
+    RolloutUnknown(Reason),
+}
+
+impl Undecided {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Unasked(error) => reason_of(error),
+            Self::RolloutUnknown(reason) => *reason,
+        }
+    }
+}
+
+impl fmt::Display for Undecided {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unasked(error) => error.fmt(out),
+            Self::RolloutUnknown(reason) => write!(out, "the rollout cannot be read: {reason}"),
+        }
+    }
 }
 
 /// What a load is for.
@@ -150,7 +180,7 @@ impl Loader {
             Ok(decision) => self.keep_decision(caller, asked, used_at, &running, decision),
             Err(error) => {
                 tracing::debug!(caller = ?caller.number, %error, "the database was asked in vain");
-                self.note_failure(caller, &error);
+                self.note_undecided(caller, &error);
                 // An answer that still counts is better than what there is without the database.
                 let proven = match purpose {
                     Purpose::Refresh { .. } => self.cache.proven(caller, self.clock.now()),
@@ -158,7 +188,7 @@ impl Loader {
                 };
                 let outcome = match proven {
                     Some((outcome, _)) => outcome,
-                    None => self.without_database(caller, last, reason_of(&error)),
+                    None => self.without_database(caller, last, error.reason()),
                 };
                 Loaded { outcome, stamp: Stamp::new(born, caller, None), asked_at: asked.at }
             }
@@ -183,12 +213,37 @@ impl Loader {
         caller: Caller,
         asked: Asked,
         running: &Running,
-    ) -> Result<Decision, Arc<StoreError>> {
+    ) -> Result<Decision, Undecided> {
         let Some(store) = &self.store else { return Ok(Decision::no_database()) };
-        let route = self.route_batcher.route(&**store, caller).await?;
+        let route = self.route_batcher.route(&**store, caller).await.map_err(Undecided::Unasked)?;
         self.pause_until.store(0, Ordering::Release);
         self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
-        Ok(running.decide(route))
+        let standing = self.standing(caller, running).await.map_err(Undecided::RolloutUnknown)?;
+        Ok(running.decide(standing, route))
+    }
+
+    /// What the rollout makes of a caller. A change of it that comes after this outdates what was asked
+    /// for before.
+    pub(super) async fn standing(
+        &self,
+        caller: Caller,
+        running: &Running,
+    ) -> Result<Standing, Reason> {
+        if !running.uses_configs() {
+            return Ok(Standing::UNKNOWN);
+        }
+        Ok(Standing::of(&*self.rollout.known().await?, caller))
+    }
+
+    /// What a list depends on.
+    pub(super) fn around(&self) -> Around {
+        Around {
+            live: Arc::clone(&self.live),
+            cache: Arc::clone(&self.cache),
+            clock: Arc::clone(&self.clock),
+            lifecycle: self.lifecycle.clone(),
+            tuning: Arc::clone(&self.tuning),
+        }
     }
 
     /// Makes an answer of a decision, and caches it.
@@ -218,7 +273,7 @@ impl Loader {
         asked: Asked,
         running: &Running,
     ) -> (ResolveOutcome, Generation) {
-        let Decision { depends_on, rules, verdict } = decision;
+        let Decision { depends_on, rules, verdict, falls_back, shadow } = decision;
         let environment = &running.environment;
         let opened = verdict.and_then(|chosen| {
             let opened = chosen.credentials(asked.born, &self.cache, &self.clock)?;
@@ -233,8 +288,11 @@ impl Loader {
             }
             Err(why) => {
                 self.note_refusal(&why, depends_on, asked.at);
-                let answer = environment.answer(why.reason(), rules, asked.at);
-                (answer.map(Resolution::new), asked.born)
+                let outcome = running.fall_back(why.reason(), falls_back, rules, asked.at);
+                if let Some(wanted) = shadow {
+                    self.telemetry.comparisons.compare(&wanted, environment);
+                }
+                (outcome, asked.born)
             }
         }
     }
@@ -267,7 +325,9 @@ impl Loader {
         // Before the settings are read: what a reload makes of them must outrank this answer.
         let born = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
-        let outcome = self.live.running().without_database(reason, KnownRules::Unknown, now);
+        let standing = self.rollout.last_standing(caller);
+        let running = self.live.running();
+        let outcome = running.without_database(reason, standing, KnownRules::Unknown, now);
         self.log_source(caller, &outcome);
         let stamp = Stamp::new(born, caller, None);
         self.cache.keep(caller, Fresh::substitute(outcome.clone(), stamp, now, until), now);
@@ -281,7 +341,9 @@ impl Loader {
         let made = self.cache.fence.generation();
         let (now, until) = (self.clock.now(), self.error_until(caller));
         let running = self.live.running();
+        let standing = self.rollout.last_standing(caller);
         if running.uses_configs()
+            && standing.side == Side::Inside
             && let Some(stale) = self.cache.keep_last_good(caller, last, made, now, until)
         {
             return Some(stale);
@@ -289,11 +351,18 @@ impl Loader {
         if !self.cache.last_rules_hold(last) {
             return None;
         }
-        let outcome = running.without_database(reason, last.rules.clone(), now);
+        let outcome = running.without_database(reason, standing, last.rules.clone(), now);
         self.log_source(caller, &outcome);
         let fresh = Fresh::by_last_rules(outcome.clone(), last, made, now, until);
         self.cache.keep(caller, fresh, now);
         Some(outcome)
+    }
+
+    /// Records why a load came to nothing.
+    pub(super) fn note_undecided(&self, caller: Caller, why: &Undecided) {
+        if let Undecided::Unasked(error) = why {
+            self.note_failure(caller, error);
+        }
     }
 
     /// Records a failure of the database, for all callers.
@@ -320,14 +389,6 @@ impl Loader {
         let now = self.clock.now();
         // Half to whole, so that those who failed together do not ask again together.
         now.after(self.tuning.error_ttl.mul_f64(0.5 + 0.5 * jitter_fraction((asked_for, now.0))))
-    }
-}
-
-pub(super) fn reason_of(error: &StoreError) -> Reason {
-    match error {
-        StoreError::Unreachable { .. } => Reason::DatabaseUnreachable,
-        StoreError::Timeout { .. } => Reason::DatabaseTimeout,
-        _ => Reason::DatabaseError,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::rollout::Comparisons;
 use super::sealing::SealsCounted;
 use crate::answer::{Answer, Source};
 use crate::cache::Evicted;
@@ -62,6 +63,7 @@ pub(super) struct Telemetry {
     reloaded_at: Gauge,
     pub(super) changes: ChangesCounted,
     pub(super) seals: SealsCounted,
+    pub(super) comparisons: Comparisons,
 }
 
 /// The warm answers of one thread, which nobody else counts.
@@ -154,6 +156,7 @@ impl Telemetry {
             reloaded_at: gauge!(RELOADED_AT),
             changes: ChangesCounted::new(),
             seals: SealsCounted::new(),
+            comparisons: Comparisons::new(),
         };
         for gauge in [&telemetry.staleness, &telemetry.in_flight] {
             gauge.set(0.0);

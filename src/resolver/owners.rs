@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::Resolver;
-use super::loader::{Loader, reason_of};
+use super::live::Running;
+use super::loaded::reason_of;
+use super::loader::Loader;
 use crate::answer::{KnownRules, ResolveError};
 use crate::cache::Resolution;
 use crate::cache::fence::{Generation, Stamp};
@@ -12,6 +14,7 @@ use crate::cache::single_flight::{Crashed, SingleFlight};
 use crate::clock::Moment;
 use crate::number::{Caller, E164, TenantId};
 use crate::reason::Reason;
+use crate::rollout::{Side, Standing};
 
 /// The owners of numbers, as far as they were asked for.
 pub(super) struct Owners {
@@ -51,17 +54,23 @@ impl Resolver {
         if let Some(off) = running.without_asking() {
             return Ok(engine.count_outcome(off.outcome(), true)?);
         }
-        let (reason, rules) = match engine.owners.owner(number).await {
-            Ok(Owner::One(tenant)) => return self.resolve(Caller::new(tenant, number)).await,
-            // With the flag off the environment's credentials serve any tenant. The rules depend on
-            // the tenant, so they are unknown.
-            Ok(Owner::Several) if !running.uses_configs() => (Reason::FlagOff, KnownRules::Unknown),
-            Ok(Owner::Several) => return Err(ResolveError::TenantNeeded),
+        let owner = engine.owners.owner(number).await;
+        if let Ok(Owner::One(tenant)) = owner {
+            return self.resolve(Caller::new(tenant, number)).await;
+        }
+        let standing = engine.loader.standing_of_nobody(&running).await;
+        let (reason, rules) = match owner {
+            // Where the environment answers everybody, its credentials serve any tenant. The rules depend
+            // on the tenant, so they are unknown.
+            Ok(Owner::Several) if !running.uses_configs() || standing.side != Side::Inside => {
+                (Reason::FlagOff, KnownRules::Unknown)
+            }
+            Ok(Owner::One(_) | Owner::Several) => return Err(ResolveError::TenantNeeded),
             Ok(Owner::Nobody) => (Reason::NumberUnknown, KnownRules::NoRow),
             Err(reason) => (reason, KnownRules::Unknown),
         };
         let now = engine.clock.now();
-        let outcome = running.without_database(reason, rules, now);
+        let outcome = running.without_database(reason, standing, rules, now);
         engine.loader.source_log.log(number, &outcome, now);
         Ok(engine.count_outcome(outcome, false)?)
     }
@@ -142,6 +151,15 @@ impl Owned {
 }
 
 impl Loader {
+    /// What the rollout makes of a number without a tenant.
+    async fn standing_of_nobody(&self, running: &Running) -> Standing {
+        if !running.uses_configs() {
+            return Standing::UNKNOWN;
+        }
+        let known = self.rollout.known().await;
+        known.map_or(Standing::UNKNOWN, |rollout| Standing::of_nobody(&rollout))
+    }
+
     /// Asks the database who owns a number.
     async fn owner(&self, number: E164) -> Result<Owner, Reason> {
         let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;

@@ -49,7 +49,10 @@ impl Engine {
             // Without the database there is nothing to compare with, so an earlier finding ends.
             return found_nothing(&self.health_state);
         };
-        let decision = running.decide(route);
+        let Ok(standing) = self.loader.standing(caller, &running).await else {
+            return found_nothing(&self.health_state);
+        };
+        let decision = running.decide(standing, route);
         let place = (caller, serial);
         let staleness = if decision.says(&outcome, &running.environment) {
             Duration::ZERO

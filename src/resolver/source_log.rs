@@ -104,8 +104,8 @@ impl SourceLog {
                         "Using LiveKit credentials from database"
                     );
                 }
-                // The settings want it so; the metrics count it.
-                Some(reason) if reason.is_by_settings() => {}
+                // Somebody wants it so; the metrics count it.
+                Some(reason) if reason.is_by_settings() || reason.is_by_rollout() => {}
                 Some(reason) => {
                     let topic = Topic::Fallback(reason);
                     let Some(kept_back) = self.admit(topic, now) else { return };

@@ -1,4 +1,4 @@
-//! The background tasks: change feed, the row among the nodes, sweep, refresh, pruning, self-check and
+//! The background tasks: change feed, the row among the nodes, the rollout, sweep, refresh, pruning, self-check and
 //! warm-up. A task that
 //! panics is started again.
 //!
@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Engine;
 use super::live::Switches;
+use super::rollout::keep_up_now_and_then;
 use super::sealing::seal_now_and_then;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
@@ -38,6 +39,7 @@ impl Engine {
             });
             self.start("self-check", asked, check_now_and_then);
             self.start("prune", asked, prune_now_and_then);
+            self.start("rollout", |switches| switches.configs, keep_up_now_and_then);
             if self.registration.is_some() {
                 self.start("seal audit", asked, seal_now_and_then);
             }

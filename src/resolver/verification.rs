@@ -26,9 +26,9 @@ use super::Resolver;
 use super::decision::{Unusable, choose_disabled_or_not};
 #[cfg(feature = "server")]
 use super::loaded::Asked;
-use super::loader::Loader;
 #[cfg(feature = "server")]
-use super::loader::reason_of;
+use super::loaded::reason_of;
+use super::loader::Loader;
 use super::whole::{Known, Whole};
 use crate::cache::fence::List;
 use crate::number::ConfigId;
@@ -170,7 +170,7 @@ type ByKey = HashMap<String, Vec<Config>>;
 impl Issuers {
     pub(super) fn new(loader: &Arc<Loader>) -> Self {
         Self {
-            configs: Whole::new(List::Configs, loader),
+            configs: Whole::new(List::Configs, &loader.around()),
             #[cfg(feature = "server")]
             seen: moka::sync::Cache::builder()
                 .max_capacity(MOST_SEEN)

@@ -22,6 +22,7 @@ use crate::cache::Fresh;
 use crate::cache::fence::{Generation, Stamp};
 use crate::cache::shared::Facts;
 use crate::number::{Caller, ConfigId, E164};
+use crate::rollout::{Rollout, Side, Standing};
 use crate::rules::Rules;
 use crate::settings::Warm;
 use crate::store::{Config, Number, Route, Store, StoreError};
@@ -72,8 +73,10 @@ async fn warm_recent(loader: &Weak<Loader>) -> Result<(), StoreError> {
             routes => routes?,
         };
         let Some(loader) = loader.upgrade() else { return Ok(()) };
+        // After the rows: a change of it that comes later outdates them.
+        let Ok(rollout) = loader.rollout.known().await else { return Ok(()) };
         for (&caller, route) in callers.iter().zip(routes) {
-            loader.warm_route(caller, route, asked);
+            loader.warm_route(caller, route, asked, &rollout);
         }
     }
     Ok(())
@@ -105,12 +108,13 @@ async fn warm_all(loader: &Weak<Loader>) -> Result<(), StoreError> {
         room -= numbers.len().min(room);
         // Read while this page is cached.
         next = loader.page(&store, Some(last.clone()), room.min(PAGE));
+        let Ok(rollout) = loader.rollout.known().await else { return Ok(()) };
         loader.cache.reserve(numbers.len());
         // Of several rows with one number, the first one answers.
         for rows in
             numbers.chunk_by(|one, next| (one.tenant, &one.digits) == (next.tenant, &next.digits))
         {
-            loader.warm(&rows[0], &configs, &running, asked);
+            loader.warm(&rows[0], &configs, &running, asked, &rollout);
         }
     }
 }
@@ -133,10 +137,10 @@ struct Page {
 
 impl Loader {
     /// Caches the answer for a number, if there is one. Whatever else is left to its callers.
-    fn warm_route(&self, caller: Caller, route: Option<Route>, asked: Asked) {
+    fn warm_route(&self, caller: Caller, route: Option<Route>, asked: Asked, rollout: &Rollout) {
         let running = self.live.running();
         self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
-        let decision = running.decide(route);
+        let decision = running.decide(Standing::of(rollout, caller), route);
         if decision.verdict.is_err() || self.is_warm(caller) {
             return;
         }
@@ -196,9 +200,19 @@ impl Loader {
     }
 
     /// Caches the answer of a number's row with one of these configs.
-    fn warm(&self, number: &Number, configs: &Configs, running: &Running, asked: Asked) {
+    fn warm(
+        &self,
+        number: &Number,
+        configs: &Configs,
+        running: &Running,
+        asked: Asked,
+        rollout: &Rollout,
+    ) {
         let Ok(digits) = E164::from_digits(&number.digits) else { return };
         let caller = Caller::new(number.tenant, digits);
+        if rollout.side(caller) != Side::Inside {
+            return;
+        }
         let rules = Rules::read(number.provider.as_deref(), &number.rules);
         let (None, Some(id)) = (rules.credentials_wrong, rules.config) else { return };
         let Some(OpenConfig {

@@ -15,12 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 
-use super::loaded::Asked;
-use super::loader::{Loader, reason_of};
+use super::live::Live;
+use super::loaded::{Asked, reason_of};
+use crate::cache::Cache;
 use crate::cache::fence::{Generation, List};
 use crate::cache::single_flight::{Crashed, SingleFlight};
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
+use crate::lifecycle::Lifecycle;
 use crate::reason::Reason;
+use crate::settings::Tuning;
 use crate::store::StoreError;
 
 /// A list, as far as it was asked for.
@@ -28,9 +31,26 @@ pub(super) struct Whole<T> {
     list: List,
     known: Arc<ArcSwapOption<Known<T>>>,
     loads: SingleFlight<List, Result<Arc<Known<T>>, Reason>>,
-    loader: Arc<Loader>,
+    around: Around,
     /// Until when the database is not asked, having failed.
     pause_until: Arc<AtomicU64>,
+}
+
+/// What of an engine a list depends on.
+#[derive(Clone)]
+pub(super) struct Around {
+    pub(super) live: Arc<Live>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) tuning: Arc<Tuning>,
+}
+
+impl Around {
+    /// A question asked now.
+    fn question_now(&self) -> Asked {
+        Asked { born: self.cache.fence.generation(), at: self.clock.now() }
+    }
 }
 
 /// All rows, as one statement had them.
@@ -48,12 +68,12 @@ impl<T> Deref for Known<T> {
 }
 
 impl<T: Send + Sync + 'static> Whole<T> {
-    pub(super) fn new(list: List, loader: &Arc<Loader>) -> Self {
+    pub(super) fn new(list: List, around: &Around) -> Self {
         Self {
             list,
             known: Arc::default(),
             loads: SingleFlight::new(),
-            loader: Arc::clone(loader),
+            around: around.clone(),
             pause_until: Arc::default(),
         }
     }
@@ -63,24 +83,24 @@ impl<T: Send + Sync + 'static> Whole<T> {
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let loader = &self.loader;
-        let question = loader.question_now();
+        let around = &self.around;
+        let question = around.question_now();
         let known = self.known.load_full();
         if let Some(known) = &known
             && self.holds(known, question.at)
         {
             return Ok(Arc::clone(known));
         }
-        let asked = if !loader.live.asks_database() {
+        let asked = if !around.live.asks_database() {
             Err(Reason::DatabaseOff)
         } else if question.at.0 < self.pause_until.load(Ordering::Acquire) {
             Err(Reason::DatabaseUnreachable)
         } else {
-            let load = timeout(loader.tuning.resolve_deadline, self.load(&ask, question));
+            let load = timeout(around.tuning.resolve_deadline, self.load(&ask, question));
             load.await.unwrap_or(Err(Reason::DatabaseTimeout))
         };
         // Looked at now: a change may have been heard of meanwhile.
-        let now = loader.clock.now();
+        let now = around.clock.now();
         asked.or_else(|reason| known.filter(|last| self.may_serve(last, now)).ok_or(reason))
     }
 
@@ -89,11 +109,11 @@ impl<T: Send + Sync + 'static> Whole<T> {
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let loader = &self.loader;
+        let around = &self.around;
         loop {
             let start = |born| self.load_now(ask(), born);
-            let fence = &loader.cache.fence;
-            let loading = self.loads.join_or_start(self.list, fence, &loader.lifecycle, start);
+            let fence = &around.cache.fence;
+            let loading = self.loads.join_or_start(self.list, fence, &around.lifecycle, start);
             let known = match loading.await {
                 Ok(outcome) => outcome?,
                 Err(Crashed) => return Err(Reason::LoadPanicked),
@@ -110,10 +130,10 @@ impl<T: Send + Sync + 'static> Whole<T> {
         asking: impl Future<Output = Result<T, StoreError>> + Send + 'static,
         born: Generation,
     ) -> impl Future<Output = Result<Arc<Known<T>>, Reason>> + Send + 'static {
-        let (loader, list) = (Arc::clone(&self.loader), self.list);
+        let (around, list) = (self.around.clone(), self.list);
         let (known, pause_until) = (Arc::clone(&self.known), Arc::clone(&self.pause_until));
         async move {
-            let at = loader.clock.now();
+            let at = around.clock.now();
             match asking.await {
                 Ok(rows) => {
                     let new = Arc::new(Known { rows, asked: Asked { born, at } });
@@ -125,7 +145,7 @@ impl<T: Send + Sync + 'static> Whole<T> {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the {} cannot be read", list.name());
-                    let until = loader.clock.now().after(loader.tuning.error_ttl);
+                    let until = around.clock.now().after(around.tuning.error_ttl);
                     pause_until.store(until.0, Ordering::Release);
                     Err(reason_of(&error))
                 }
@@ -135,7 +155,7 @@ impl<T: Send + Sync + 'static> Whole<T> {
 
     /// Whether this is so still: it is proven, or was read less than a lease ago.
     fn holds(&self, known: &Known<T>, now: Moment) -> bool {
-        let (tuning, fence) = (&self.loader.tuning, &self.loader.cache.fence);
+        let (tuning, fence) = (&self.around.tuning, &self.around.cache.fence);
         let proven = fence.lease_is_live(now) && now < known.asked.at.after(tuning.ttl);
         (proven || now < known.asked.at.after(tuning.lease.min(tuning.ttl)))
             && fence.admits_list(self.list, known.asked.born)
@@ -144,18 +164,18 @@ impl<T: Send + Sync + 'static> Whole<T> {
     /// Whether it is new enough for a question that joined its load. Without proof that no change was
     /// missed, the load must have begun less than a lease before the question.
     fn answers(&self, known: &Known<T>, question: Asked) -> bool {
-        let (asked, fence) = (known.asked, &self.loader.cache.fence);
+        let (asked, fence) = (known.asked, &self.around.cache.fence);
         let began_after = asked.at >= question.at && asked.born >= question.born;
-        let is_proven = fence.lease_is_live(self.loader.clock.now())
+        let is_proven = fence.lease_is_live(self.around.clock.now())
             && fence.admits_list(self.list, asked.born);
-        let in_time = asked.at.after(self.loader.tuning.lease) >= question.at
+        let in_time = asked.at.after(self.around.tuning.lease) >= question.at
             && !fence.knows_better_list(self.list, asked.born);
         began_after || is_proven || in_time
     }
 
     /// Whether this may stand in while the database cannot be asked.
     fn may_serve(&self, known: &Known<T>, now: Moment) -> bool {
-        now < known.asked.at.after(self.loader.tuning.max_stale)
-            && !self.loader.cache.fence.knows_better_list(self.list, known.asked.born)
+        now < known.asked.at.after(self.around.tuning.max_stale)
+            && !self.around.cache.fence.knows_better_list(self.list, known.asked.born)
     }
 }

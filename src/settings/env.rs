@@ -98,6 +98,10 @@ variables! {
         NODE_NAME = ""
             "The name by which people know this process among those that share the database: `trunkline nodes list` and the application_name of its sessions (trunkline/NAME) show it. Not set: the name of the machine. 53 characters of ASCII are kept."
     }
+    "Files": {
+        DATA_DIR = ""
+            "A folder of this node alone, where it keeps what must outlast a restart: the stage of the rollout that it knew last, for a start without the database. Not set: nothing is kept, and such a start is as without a rollout."
+    }
     "Cache": {
         CACHE_CAPACITY = "1000000"
             "The greatest number of answers in memory."

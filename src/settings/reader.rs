@@ -1,6 +1,7 @@
 //! From text to typed settings. Every value is checked, and every problem is collected.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,6 +252,15 @@ impl<'a> SettingsReader<'a> {
         self.with("NODE_NAME", super::node::node_name).unwrap_or_else(super::node::host_name)
     }
 
+    pub(super) fn data_dir(&mut self) -> Option<PathBuf> {
+        let folder = |text: &str| {
+            let path = PathBuf::from(text.trim());
+            let is_folder = path.is_dir();
+            is_folder.then_some(path).ok_or("must be a folder that is there".to_owned())
+        };
+        self.with("DATA_DIR", folder)
+    }
+
     pub(super) fn database(&mut self, node_name: &str) -> Option<Database> {
         let schema = self.with("DB_SCHEMA", schema)?;
         let url = self.values.get("DATABASE_URL");
@@ -364,11 +374,16 @@ fn policy(text: &str) -> Result<FallbackPolicy, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let (rules, reasons): (Vec<_>, Vec<_>) = words.partition(|word| *word == RULES_UNKNOWN);
     let reasons = reasons.into_iter().map(Reason::from_str).collect::<Result<Vec<_>, _>>();
-    let policy = FallbackPolicy::denying(reasons.map_err(|_| {
-        let known: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    let reasons = reasons.map_err(|_| {
+        let may_be_denied = Reason::ALL.iter().filter(|reason| !reason.is_by_rollout());
+        let known: Vec<_> = may_be_denied.map(|reason| reason.as_str()).collect();
         let known = known.join(", ");
         format!("holds a word that is no reason; reasons are {known}, and {RULES_UNKNOWN}")
-    })?);
+    })?;
+    if let Some(reason) = reasons.iter().find(|reason| reason.is_by_rollout()) {
+        return Err(format!("must not hold {reason}, which is no fault: the rollout wants it so"));
+    }
+    let policy = FallbackPolicy::denying(reasons);
     Ok(if rules.is_empty() { policy } else { policy.denying_unknown_rules() })
 }
 

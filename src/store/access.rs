@@ -6,7 +6,7 @@
 pub enum Access {
     /// Resolves, and hears changes.
     Service,
-    /// Edits configs and numbers. Not clients: who writes those lets himself in.
+    /// Edits configs, numbers and the rollout. Not clients: who writes those lets himself in.
     Editor,
     /// Is listed among the nodes. A service without it answers as well.
     Node,
@@ -23,11 +23,11 @@ impl Access {
     /// the change log as their owner.
     pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
-            Self::Service => &[("select", &[CONFIGS, NUMBERS, CLIENTS, CHANGES, BOOK])],
+            Self::Service => &[("select", &[CONFIGS, NUMBERS, CLIENTS, ROLLOUT, CHANGES, BOOK])],
             Self::Editor => &[
-                ("select", &[CONFIGS, NUMBERS, BOOK]),
-                ("insert", &[CONFIGS, NUMBERS]),
-                ("update", &[CONFIGS, NUMBERS]),
+                ("select", &[CONFIGS, NUMBERS, ROLLOUT, BOOK]),
+                ("insert", &[CONFIGS, NUMBERS, ROLLOUT]),
+                ("update", &[CONFIGS, NUMBERS, ROLLOUT]),
                 ("delete", &[CONFIGS, NUMBERS]),
             ],
             Self::CallingService => {
@@ -147,6 +147,7 @@ pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
+const ROLLOUT: &str = "trunkline_rollout";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
 const AUDIT: &[&str] = &["trunkline_audit", CHAIN];
 const CHAIN: &str = "trunkline_audit_chain";

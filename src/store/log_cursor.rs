@@ -342,16 +342,20 @@ const AUDIT: [(&str, &str); 2] = [
     (
         "{audit_of_triggers}",
         "cross join (
-            select count(*) filter (where relname <> 'trunkline_clients')
+            select count(*) filter (where relname in ('voice_agent_livekit', 'voice_agent_numbers'))
                 - case when bool_or(relname = 'trunkline_clients')
                     or to_regclass(format('%I.trunkline_clients', {schema_text})) is null
+                    then 0 else 1 end
+                - case when bool_or(relname = 'trunkline_rollout')
+                    or to_regclass(format('%I.trunkline_rollout', {schema_text})) is null
                     then 0 else 1 end as many,
                 bool_and(tgnargs = 0) as notify
             from pg_trigger
             join pg_class on pg_class.oid = tgrelid
             join pg_namespace on pg_namespace.oid = relnamespace
             where nspname = {schema_text} and tgenabled in ('O', 'A')
-                and relname in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients')
+                and relname in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients',
+                    'trunkline_rollout')
                 and starts_with(cast(tgname as text), 'trunkline_log_')
         ) as triggers",
     ),
@@ -367,6 +371,6 @@ const NO_AUDIT: [(&str, &str); 2] = [
 /// What part of a lease a look may take for two of them to be asked in a row. Over a slow network a
 /// snapshot that has changed would cost the lease.
 const QUICK: u32 = 16;
-/// Insert, update, delete and truncate, on two tables. One less where the table of clients lacks its
-/// own.
+/// Insert, update, delete and truncate, on two tables. One less for each of the other tables that is
+/// there and lacks its own.
 const TRIGGERS: i64 = 8;

@@ -10,7 +10,8 @@ use super::PostgresStore;
 use super::SqliteStore;
 use super::{
     AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
-    MigrationStatus, Migrations, Misfit, NodeRows, Store, StoreError, Trial, UnlistedNode,
+    MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError, Trial,
+    UnlistedNode,
 };
 #[cfg(feature = "server")]
 use super::{EditStore, LoggedChange};
@@ -104,6 +105,17 @@ impl OpenStore {
     /// Its clients.
     #[must_use]
     pub fn clients(&self) -> Arc<dyn ClientStore> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Its rollout.
+    #[must_use]
+    pub fn rollouts(&self) -> Arc<dyn RolloutStore> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Arc::clone(store) as _,

@@ -16,6 +16,7 @@ mod clients;
 mod edits;
 mod nodes;
 mod read;
+mod rollout;
 
 #[cfg(feature = "postgres")]
 pub(super) use self::change_log::read_change;
@@ -30,6 +31,7 @@ use self::clients::Clients;
 #[cfg(feature = "server")]
 use self::edits::{EDIT_PARTS, EditingStatements};
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
+use self::rollout::RollingOut;
 use super::pool::Pool;
 use super::session::Session;
 use super::statement::Templates;
@@ -92,6 +94,7 @@ pub(super) struct Statements {
     logging: Logging,
     listing: Listing,
     clients: Clients,
+    rolling_out: RollingOut,
     #[cfg(feature = "server")]
     editing: EditingStatements,
     #[cfg(all(feature = "dispatch", feature = "server"))]
@@ -108,6 +111,7 @@ impl Statements {
             logging: Logging::new(templates, dialect),
             listing: Listing::new(templates, dialect),
             clients: Clients::new(templates),
+            rolling_out: RollingOut::new(templates),
             #[cfg(feature = "server")]
             editing: EditingStatements::new(templates, dialect),
             #[cfg(all(feature = "dispatch", feature = "server"))]

@@ -309,12 +309,13 @@ const NODES_AND_CHANGE: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 5] = [
+    const STEPS: [&str; 6] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
         include_str!("../../migrations/sqlite/0009_disabled_configs.up.sql"),
         include_str!("../../migrations/sqlite/0011_audit.up.sql"),
+        include_str!("../../migrations/sqlite/0014_rollout.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));
@@ -349,14 +350,16 @@ const UNAUDITED: &str = "
 
 const MADE: &str = "create trigger ";
 
-/// Those of the clients count where that table is.
+/// Those of clients and rollout count where these tables are.
 const LOGGING_TRIGGERS: &str = "
     select count(*) filter (where type = 'trigger' and substr(name, 1, 14) = 'trunkline_log_'
-            and tbl_name in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients'))
-        - 3 * count(*) filter (where type = 'table' and name = 'trunkline_clients') as many
+            and tbl_name in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients',
+                'trunkline_rollout'))
+        - 3 * count(*) filter (where type = 'table'
+            and name in ('trunkline_clients', 'trunkline_rollout')) as many
     from {schema}.sqlite_master";
-/// Insert, replace, update and delete, on two tables. (Insert, update and delete on the third one are
-/// taken off.)
+/// Insert, replace, update and delete, on two tables. (Insert, update and delete on the others are taken
+/// off.)
 const TRIGGERS: i64 = 8;
 
 /// As many as any statement of a load returns: the thread that reads them need not wait for room.

@@ -33,7 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "telemetry",
         "token",
     ],
-    &["access", "change", "credentials", "rules"],
+    &["access", "change", "credentials", "rollout", "rules"],
     &["answer", "audit", "routing"],
     &["cache", "environment"],
     &["settings"],

@@ -129,7 +129,7 @@ impl Keeping for Real {
         Some(match self.change {
             Change::Config(_) => rows.config,
             Change::Number(_) | Change::Numbers => rows.number,
-            Change::All => rows.config.min(rows.number),
+            Change::All | Change::Rollout => rows.config.min(rows.number),
             Change::Clients => unreachable!("no answer depends on clients"),
         })
     }

@@ -2,6 +2,7 @@
 
 mod flag;
 mod outage;
+mod rollout;
 mod routing;
 
 use std::sync::Arc;

@@ -205,6 +205,7 @@ fn shown(logged: &LoggedChange, permissions: &Permissions) -> Option<Value> {
         }
         Change::Config(id) => ("config", Some(*id), None),
         Change::Clients => ("clients", None, None),
+        Change::Rollout => ("rollout", None, None),
         Change::Numbers => ("numbers", None, None),
         Change::All => ("all", None, None),
     };

@@ -5,7 +5,7 @@ with ours as (
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname = {schema_text} and relname in ('voice_agent_livekit', 'voice_agent_numbers',
         'voice_agent_changes', 'trunkline_migrations', 'trunkline_nodes', 'trunkline_clients',
-        'trunkline_idempotency', 'trunkline_calls', 'trunkline_audit', 'trunkline_audit_chain')
+        'trunkline_idempotency', 'trunkline_calls', 'trunkline_rollout', 'trunkline_audit', 'trunkline_audit_chain')
 ), columns (name) as (
     select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
         'livekit_api_secret', 'trunk_id', 'worker_name', 'created_at', 'updated_at',
@@ -16,6 +16,7 @@ with ours as (
         'token_hash', 'scopes', 'grants', 'expires_at', 'revoked_at',
         'client_id', 'key', 'asked', 'answer', 'answered_at', 'idempotency_key', 'body_hash', 'caller',
         'state', 'claim', 'node', 'callee', 'room', 'outcome', 'dialled_at', 'ended_at', 'at', 'row_id', 'before', 'after', 'login', 'address', 'claimed',
+        'stage', 'percent', 'unit', 'salt', 'allow', 'deny',
         'position', 'audit_id', 'hash', 'sealed_at', 'horizon'])
 )
 select 'schema' as place, 'usage' as privilege,

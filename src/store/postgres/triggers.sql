@@ -51,6 +51,24 @@ begin
                 {schema_text}, case when quiet then '''quiet''' else '' end);
         end if;
     end if;
+    if to_regclass(format('%I.trunkline_rollout', {schema_text})) is not null then
+        for watched, happening, rows in
+            select * from (values
+                ('trunkline_log_rollout', 'insert or update or delete', 'row'),
+                ('trunkline_log_rollout_truncate', 'truncate', 'statement')
+            ) as triggers
+        loop
+            select tgnargs > 0 into is_quiet from pg_trigger
+            where tgrelid = to_regclass(format('%I.trunkline_rollout', {schema_text}))
+                and tgname = watched;
+            continue when is_quiet = quiet;
+            execute format('drop trigger if exists %I on %I.trunkline_rollout', watched, {schema_text});
+            execute format(
+                'create trigger %1$I after %2$s on %3$I.trunkline_rollout
+                 for each %4$s execute function %3$I.trunkline_log_rollout(%5$s)',
+                watched, happening, {schema_text}, rows, case when quiet then '''quiet''' else '' end);
+        end loop;
+    end if;
     -- Those of the audit never ring. One that is disabled stays so.
     if to_regprocedure(format('%I.trunkline_write_audit()', {schema_text})) is null then
         return;

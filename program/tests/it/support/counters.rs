@@ -13,8 +13,10 @@ use trunkline::{Resolver, ResolverBuilder};
 /// The counters that were made while it was the recorder. Those of one name are summed.
 #[derive(Default)]
 pub struct Counters {
-    by_name: Mutex<HashMap<String, Vec<Arc<AtomicU64>>>>,
+    by_name: Mutex<HashMap<String, Vec<Counted>>>,
 }
+
+type Counted = (Key, Arc<AtomicU64>);
 
 impl Counters {
     /// Starts a resolver whose counters can be read.
@@ -26,9 +28,18 @@ impl Counters {
 
     /// How often the database was asked for an answer.
     pub fn loads(&self) -> u64 {
+        self.of_labels(trunkline::telemetry::LOADS, &[])
+    }
+
+    /// The sum of the counters of a name that have these labels.
+    pub fn of_labels(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        let counters = by_name.get(trunkline::telemetry::LOADS).expect("loads are counted");
-        counters.iter().map(|counter| counter.load(Ordering::SeqCst)).sum()
+        let has = |key: &Key, (label, value): &(&str, &str)| {
+            key.labels().any(|has| has.key() == *label && has.value() == *value)
+        };
+        let counters = by_name.get(name).expect("it is counted").iter();
+        let wanted = counters.filter(|(key, _)| labels.iter().all(|label| has(key, label)));
+        wanted.map(|(_, counter)| counter.load(Ordering::SeqCst)).sum()
     }
 }
 
@@ -40,7 +51,7 @@ impl Recorder for Counters {
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         let counter = Arc::new(AtomicU64::new(0));
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
-        by_name.entry(key.name().to_owned()).or_default().push(Arc::clone(&counter));
+        by_name.entry(key.name().to_owned()).or_default().push((key.clone(), Arc::clone(&counter)));
         Counter::from_arc(counter)
     }
 

@@ -21,7 +21,11 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         query: &[
             optional("since", Kind::Text, "From this moment on, as RFC 3339 writes it."),
             optional("until", Kind::Text, "Before this moment."),
-            optional("entity", Kind::Word(&["config", "number", "client", "audit"]), "Of what."),
+            optional(
+                "entity",
+                Kind::Word(&["config", "number", "client", "rollout", "audit"]),
+                "Of what.",
+            ),
             optional(
                 "operation",
                 Kind::Word(&["insert", "update", "delete", "truncate", "prune"]),
@@ -82,7 +86,7 @@ const POSITION: Field =
 const ENTRY: &[Field] = &[
     required("id", NUMBER, "Its number. Their order is not always that of the commits."),
     AT,
-    required("entity", Kind::Text, "config, number or client; audit where it was pruned."),
+    required("entity", Kind::Text, "config, number, client or rollout; audit where it was pruned."),
     OPERATION,
     optional("row_id", Kind::Text, "The id of the config, number or client."),
     optional("tenant_id", Kind::Text, "Whose number."),
