@@ -23,6 +23,7 @@ mod plain;
 mod private;
 mod process;
 mod resolve;
+mod rollout;
 mod route;
 mod secret;
 mod seen;
@@ -96,6 +97,9 @@ enum Command {
     /// Manage the programs that may ask a daemon over HTTP
     #[command(subcommand)]
     Client(client::Client),
+    /// Let the database answer step by step: nobody, a share of the tenants, everybody
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
     /// Read, seal, verify and export the audit of who changed what
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -258,6 +262,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Number(number) => number.run(context).await,
         Command::Nodes(nodes) => nodes.run(context).await,
         Command::Client(client) => client.run(context).await,
+        Command::Rollout(rollout) => rollout.run(context).await,
         Command::Audit(audit) => audit.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,

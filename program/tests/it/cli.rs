@@ -17,6 +17,7 @@ mod number;
 mod on_livekit;
 mod reasons;
 mod resolve;
+mod rollout;
 mod route;
 mod secret;
 mod settings;
