@@ -13,7 +13,7 @@ pub enum Change {
     Number(Caller),
     /// Many numbers at once.
     Numbers,
-    /// A client was added, changed or removed. No answer depends on it.
+    /// A client, a user or a session was added, changed or removed. No answer depends on it.
     Clients,
     /// The rollout: every answer depends on it.
     Rollout,
@@ -40,7 +40,7 @@ pub(crate) fn change(
         ("number", ..) => Change::Numbers,
         // A statement that touched many rows names its table where others name columns.
         ("all", ..) if fields == "voice_agent_numbers" => Change::Numbers,
-        // Each edit of a client is one of these: versions that know no clients read it as everything.
+        // Each edit of a client, user or session is one of these: versions that know no clients read it as everything.
         ("all", ..) if fields == "trunkline_clients" => Change::Clients,
         ("all", ..) if fields == "trunkline_rollout" => Change::Rollout,
         _ => Change::All,

@@ -21,6 +21,8 @@ mod loaded;
 mod loader;
 mod metrics;
 mod owners;
+#[cfg(feature = "server")]
+mod people;
 mod reload;
 mod rollout;
 #[cfg(feature = "dispatch")]
@@ -51,6 +53,8 @@ pub use self::live::ReloadError;
 use self::loader::Loader;
 use self::metrics::{Hits, Telemetry};
 use self::owners::Owners;
+#[cfg(feature = "server")]
+pub(crate) use self::people::{Person, SignInError, Visit};
 pub use self::rollout::{Compared, Moving, RolloutSurvey};
 pub use self::verification::{Verified, VerifyError};
 use crate::answer::{Answer, ResolveError, Source, Unanswered};
@@ -97,6 +101,8 @@ struct Engine {
     issuers: verification::Issuers,
     #[cfg(feature = "server")]
     clients: clients::Clients,
+    #[cfg(feature = "server")]
+    people: people::People,
     /// What the settings name. `None`: nothing, or another store was given.
     database: Option<OpenStore>,
     /// Where changes come from. `None`: the embedder reports them.

@@ -22,6 +22,7 @@ mod metrics;
 mod migrations;
 mod nodes;
 mod open;
+mod people;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -61,6 +62,9 @@ pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub(crate) use self::nodes::{ChangePlace, NodeCensus, NodeReport, NodeRows, NodeWritten};
 pub use self::nodes::{Node, NodeState, UnlistedNode};
 pub use self::open::OpenStore;
+#[cfg(feature = "server")]
+pub(crate) use self::people::{Attempt, ClientEdit, NewSession, PeopleRows, PersonRow, SessionRow};
+pub use self::people::{NewUser, User, UserEdit, UserEdited, UserSession, UserStore};
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresStore;
 pub use self::rows::{

@@ -164,6 +164,10 @@ metrics! {
         "LiveKit access tokens that clients asked for, by whose credentials signed them, or that there were none";
     API_REFUSALS: Kind::Counter, "trunkline_api_refusals_total" ["reason"]
         "Requests of clients that were refused, by what was not allowed";
+    SIGN_INS: Kind::Counter, "trunkline_sign_ins_total" ["outcome"]
+        "Attempts of people to sign in or to give their password again, by what came of them";
+    PASSWORD_TIME: Kind::Histogram(API_BUCKETS), "trunkline_password_duration_seconds" []
+        "Time that comparing a password took, waiting for a turn included";
     WEBHOOKS: Kind::Counter, "trunkline_webhooks_total" ["outcome"]
         "Webhooks of LiveKit servers, by what came of them";
     CALLS_LEFT: Kind::Counter, "trunkline_calls_left_total" ["reason"]

@@ -31,6 +31,7 @@ mod serve;
 mod settings;
 mod shell;
 mod signals;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,6 +101,9 @@ enum Command {
     /// Let the database answer step by step: nobody, a share of the tenants, everybody
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+    /// Manage the people who may sign in to a daemon
+    #[command(subcommand)]
+    User(user::Users),
     /// Read, seal, verify and export the audit of who changed what
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -263,6 +267,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Nodes(nodes) => nodes.run(context).await,
         Command::Client(client) => client.run(context).await,
         Command::Rollout(rollout) => rollout.run(context).await,
+        Command::User(users) => users.run(context).await,
         Command::Audit(audit) => audit.run(context).await,
         Command::Resolve(resolve) => resolve.run(context).await,
         Command::Route(route) => route.run(context).await,

@@ -44,11 +44,13 @@ pub enum Scope {
     Calls,
     /// Hearing of changes of what it may see.
     Changes,
+    /// Managing people and clients. Whoever may do that may do everything.
+    Users,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tokens,
         Self::Resolve,
         Self::Route,
@@ -63,6 +65,7 @@ impl Scope {
         Self::Audit,
         Self::Calls,
         Self::Changes,
+        Self::Users,
     ];
 
     /// Its name in rows, on the command line and in errors.
@@ -83,6 +86,7 @@ impl Scope {
             Self::Audit => "audit",
             Self::Calls => "calls",
             Self::Changes => "changes",
+            Self::Users => "users",
         }
     }
 
@@ -109,7 +113,7 @@ impl fmt::Display for Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be one or more of tokens, resolve, route, secret, join, verify, configs, edit_configs, numbers, \
-     edit_numbers, fleet, calls and changes, separated by commas"
+     edit_numbers, fleet, audit, calls, changes and users, separated by commas"
 )]
 pub struct UnknownScope;
 

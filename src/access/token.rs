@@ -1,4 +1,5 @@
-//! The token of a client: 256 random bits behind a prefix that scanners for secrets know it by.
+//! The tokens of clients, sessions and links: 256 random bits behind a prefix that scanners for secrets
+//! know them by.
 //!
 //! **Invariant:** only its hash is stored. The token has as many bits as the hash, so a plain SHA-256
 //! is as good as a slow one; it is compared in constant time.
@@ -32,12 +33,7 @@ impl ClientToken {
     ///
     /// [`KeyError::NoRandomness`].
     pub fn generate() -> Result<Self, KeyError> {
-        let mut bits = Zeroizing::new([0; BITS / 8]);
-        getrandom::fill(&mut *bits).map_err(|_| KeyError::NoRandomness)?;
-        let mut text = Zeroizing::new(String::with_capacity(LENGTH));
-        text.push_str(CLIENT_TOKEN_PREFIX);
-        URL_SAFE_NO_PAD.encode_string(*bits, &mut text);
-        Ok(Self(text))
+        random(CLIENT_TOKEN_PREFIX).map(Self)
     }
 
     /// Its text, for an `Authorization: Bearer` header.
@@ -49,7 +45,7 @@ impl ClientToken {
     /// What is stored of it.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.0.as_bytes()).into())
+        TokenHash::sha256(&self.0)
     }
 }
 
@@ -59,16 +55,100 @@ impl fmt::Debug for ClientToken {
     }
 }
 
-/// The SHA-256 of a client's token. Two are compared in constant time.
+/// What a browser shows for as long as somebody is signed in. `Debug` hides it, dropping wipes it.
+pub struct SessionToken(Zeroizing<String>);
+
+impl SessionToken {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoRandomness`].
+    pub fn generate() -> Result<Self, KeyError> {
+        random(SESSION_PREFIX).map(Self)
+    }
+
+    /// Its text, for a cookie.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::sha256(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("SessionToken(hidden)")
+    }
+}
+
+/// What signs somebody in once. `Debug` hides it, dropping wipes it.
+pub struct LinkToken(Zeroizing<String>);
+
+impl LinkToken {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::NoRandomness`].
+    pub fn generate() -> Result<Self, KeyError> {
+        random(LINK_PREFIX).map(Self)
+    }
+
+    /// Its text, for a link.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::sha256(&self.0)
+    }
+}
+
+impl fmt::Debug for LinkToken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("LinkToken(hidden)")
+    }
+}
+
+/// The SHA-256 of a token. Two are compared in constant time.
 #[derive(Clone, Copy, Eq)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of a text that has the form of a token.
+    /// The hash of a text that has the form of a client's token.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
-        let has_form = text.len() == LENGTH && text.starts_with(CLIENT_TOKEN_PREFIX);
-        has_form.then(|| Self(Sha256::digest(text.as_bytes()).into()))
+        Self::of_kind(CLIENT_TOKEN_PREFIX, text)
+    }
+
+    /// The hash of a text that has the form of a session's token.
+    #[must_use]
+    pub fn of_session(text: &str) -> Option<Self> {
+        Self::of_kind(SESSION_PREFIX, text)
+    }
+
+    /// The hash of a text that has the form of a link's token.
+    #[must_use]
+    pub fn of_link(text: &str) -> Option<Self> {
+        Self::of_kind(LINK_PREFIX, text)
+    }
+
+    fn of_kind(prefix: &str, text: &str) -> Option<Self> {
+        let has_form = text.len() == LENGTH && text.starts_with(prefix);
+        has_form.then(|| Self::sha256(text))
+    }
+
+    fn sha256(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
     }
 
     /// Reads what [`to_hex`](Self::to_hex) wrote.
@@ -99,6 +179,16 @@ impl TokenHash {
     }
 }
 
+/// The text of a new token.
+fn random(prefix: &str) -> Result<Zeroizing<String>, KeyError> {
+    let mut bits = Zeroizing::new([0; BITS / 8]);
+    getrandom::fill(&mut *bits).map_err(|_| KeyError::NoRandomness)?;
+    let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+    text.push_str(prefix);
+    URL_SAFE_NO_PAD.encode_string(*bits, &mut text);
+    Ok(text)
+}
+
 /// Bytes as hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
@@ -122,8 +212,11 @@ impl fmt::Debug for TokenHash {
 
 /// What every token of a client begins with.
 pub const CLIENT_TOKEN_PREFIX: &str = "tlc_";
+const SESSION_PREFIX: &str = "tls_";
+/// What the token of every link that signs in begins with.
+pub const LINK_PREFIX: &str = "tll_";
 const BITS: usize = 256;
-/// The prefix, and 32 bytes of base64url.
+/// A prefix, and 32 bytes of base64url.
 const LENGTH: usize = CLIENT_TOKEN_PREFIX.len() + 43;
 
 #[cfg(test)]
@@ -152,9 +245,31 @@ mod tests {
     }
 
     #[test]
-    fn neither_shows_itself() {
+    fn a_token_of_one_kind_is_none_of_another() {
+        let client = ClientToken::generate().unwrap();
+        let session = SessionToken::generate().unwrap();
+        let link = LinkToken::generate().unwrap();
+        assert_eq!(TokenHash::of_session(session.as_str()), Some(session.hash()));
+        assert_eq!(TokenHash::of_link(link.as_str()), Some(link.hash()));
+        for text in [session.as_str(), link.as_str()] {
+            assert_eq!(TokenHash::of(text), None);
+        }
+        for text in [client.as_str(), link.as_str()] {
+            assert_eq!(TokenHash::of_session(text), None);
+        }
+        for text in [client.as_str(), session.as_str()] {
+            assert_eq!(TokenHash::of_link(text), None);
+        }
+    }
+
+    #[test]
+    fn none_shows_itself() {
         let token = ClientToken::generate().unwrap();
-        let shown = format!("{token:?} {:?}", token.hash());
-        assert_eq!(shown, "ClientToken(hidden) TokenHash(hidden)");
+        let (session, link) = (SessionToken::generate(), LinkToken::generate());
+        let shown = format!("{token:?} {:?} {session:?} {link:?}", token.hash());
+        assert_eq!(
+            shown,
+            "ClientToken(hidden) TokenHash(hidden) Ok(SessionToken(hidden)) Ok(LinkToken(hidden))"
+        );
     }
 }

@@ -67,6 +67,8 @@ impl Stamp {
 pub(crate) enum List {
     #[cfg(feature = "server")]
     Clients,
+    #[cfg(feature = "server")]
+    People,
     Configs,
     Rollout,
 }
@@ -77,6 +79,8 @@ impl List {
         match self {
             #[cfg(feature = "server")]
             Self::Clients => "clients",
+            #[cfg(feature = "server")]
+            Self::People => "users",
             Self::Configs => "LiveKit configs",
             Self::Rollout => "rollout",
         }
@@ -88,7 +92,7 @@ pub(crate) struct Fence {
     latest: AtomicU64,
     /// The last change of many numbers at once, or of everything.
     all: AtomicU64,
-    /// The last change of the clients, or of everything.
+    /// The last change of clients or people, or of everything.
     clients: AtomicU64,
     /// The last change of any config, or of everything.
     any_config: AtomicU64,
@@ -212,7 +216,7 @@ impl Fence {
     pub(crate) fn knows_better_list(&self, list: List, born: Generation) -> bool {
         let changed = match list {
             #[cfg(feature = "server")]
-            List::Clients => &self.clients,
+            List::Clients | List::People => &self.clients,
             List::Configs => &self.any_config,
             List::Rollout => &self.rollout,
         };
@@ -338,14 +342,14 @@ mod tests {
     fn a_change_ends_the_list_that_it_is_about_and_no_other_one() {
         let fence = Fence::new();
         let id = ConfigId(Uuid::from_u128(9));
-        let lists = [List::Clients, List::Configs, List::Rollout];
+        let lists = [List::Clients, List::People, List::Configs, List::Rollout];
         for (change, ended) in [
-            (Change::Clients, [true, false, false]),
-            (Change::Config(id), [false, true, false]),
-            (Change::Rollout, [false, false, true]),
-            (Change::Numbers, [false, false, false]),
-            (Change::Number(caller(1_000_002)), [false, false, false]),
-            (Change::All, [true, true, true]),
+            (Change::Clients, [true, true, false, false]),
+            (Change::Config(id), [false, false, true, false]),
+            (Change::Rollout, [false, false, false, true]),
+            (Change::Numbers, [false; 4]),
+            (Change::Number(caller(1_000_002)), [false; 4]),
+            (Change::All, [true; 4]),
         ] {
             let (answer, born) =
                 (Stamp::new(fence.generation(), caller(1_000_001), None), fence.generation());

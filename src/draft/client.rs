@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::field::{FieldError, FieldErrors, FieldProblem, SHORT, text};
-use crate::access::{NumberPrefix, Permissions, RoomPattern, Scope, TokenLimits};
+use crate::access::{NumberPrefix, Permissions, RoomPattern, Scope, TokenLimits, USER_PREFIX};
 use crate::number::TenantId;
 use crate::settings::parse_duration;
 use crate::store::NewClient;
@@ -57,7 +57,11 @@ impl ClientDraft {
     ///
     /// Every field that is wrong.
     pub fn check(&self, unix_seconds: u64) -> Result<NewClient, FieldErrors> {
-        let name = text("name", &self.name, SHORT);
+        let name = text("name", &self.name, SHORT).and_then(|name| {
+            let is_person = name.starts_with(USER_PREFIX);
+            let wrong = || FieldError::new("name", FieldProblem::ClientName);
+            if is_person { Err(wrong()) } else { Ok(name) }
+        });
         let tenants = self.tenants();
         let numbers = each::<NumberPrefix>("numbers", &self.numbers);
         let scopes = self.scopes();
@@ -109,6 +113,10 @@ impl ClientDraft {
         });
         if let Some(lacking) = lacking {
             return Err(FieldError::new("may", lacking));
+        }
+        let is_limited = !self.all_tenants || !self.numbers.is_empty();
+        if is_limited && scopes.contains(&Scope::Users) {
+            return Err(FieldError::new("may", FieldProblem::ScopeOfAll { scope: Scope::Users }));
         }
         Ok(scopes)
     }
@@ -221,6 +229,18 @@ mod tests {
         assert_eq!(wrong(&agent)[0].0, "agent");
         let agent = ClientDraft { room: Some("call-*".into()), ..agent };
         assert!(agent.check(0).unwrap().permissions.tokens.agent);
+    }
+
+    #[test]
+    fn who_manages_users_is_limited_to_nothing_and_is_no_user() {
+        let limited = ClientDraft { may: vec!["users".into()], ..draft() };
+        assert_eq!(wrong(&limited)[0].0, "may");
+        let all = ClientDraft { tenants: Vec::new(), all_tenants: true, ..limited };
+        assert!(all.check(0).is_ok());
+        let narrow = ClientDraft { numbers: vec!["+971".into()], ..all };
+        assert_eq!(wrong(&narrow)[0].0, "may");
+        let named = ClientDraft { name: "user:alice".into(), ..draft() };
+        assert_eq!(wrong(&named)[0].0, "name");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-use crate::access::{NumberPrefixError, RoomPatternError, Scope, UnknownScope};
+use crate::access::{NumberPrefixError, RoomPatternError, Scope, UnknownRole, UnknownScope};
 use crate::keyring::KeyError;
 use crate::number::{IdError, NumberError};
 use crate::rules::RulesError;
@@ -122,6 +122,24 @@ pub enum FieldProblem {
         /// The longest.
         most: &'static str,
     },
+    /// A scope is given to a client that is limited, and is not of its tenants and numbers alone.
+    #[error("must not have {scope} for some tenants or numbers: it is of all")]
+    ScopeOfAll {
+        /// Which scope.
+        scope: Scope,
+    },
+    /// It is not the name of a user.
+    #[error("must be letters, digits and . _ - + @, beginning with a letter or digit")]
+    UserName,
+    /// It is not a name for a client.
+    #[error("must not begin with user:, as the names of people do in the audit")]
+    ClientName,
+    /// It is not a role.
+    #[error(transparent)]
+    Role(#[from] UnknownRole),
+    /// It cannot be a password.
+    #[error("must have 12 characters or more, at most 256 bytes, and no control character")]
+    Password,
     /// It holds a NUL character, which Postgres does not store.
     #[error("must hold no NUL character")]
     Nul,
@@ -142,8 +160,13 @@ impl FieldProblem {
             | Self::ScopeAlone { .. }
             | Self::Room(_)
             | Self::RoomMissing
+            | Self::ScopeOfAll { .. }
+            | Self::UserName
+            | Self::ClientName
+            | Self::Role(_)
             | Self::Time { .. } => "field_malformed",
             Self::Padded => "secret_malformed",
+            Self::Password => "password_malformed",
             Self::Url(_) => "url_malformed",
             Self::HostNotAllowed => "host_not_allowed",
             Self::OffLimits => "off_limits",

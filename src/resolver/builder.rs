@@ -12,6 +12,8 @@ use super::live::Live;
 use super::loader::Loader;
 use super::metrics::Telemetry;
 use super::owners::Owners;
+#[cfg(feature = "server")]
+use super::people::People;
 use super::rollout::{KeptRollout, RolloutInForce};
 use super::route_batcher::RouteBatcher;
 use super::source_log::SourceLog;
@@ -158,6 +160,8 @@ impl ResolverBuilder {
             issuers: Issuers::new(&loader),
             #[cfg(feature = "server")]
             clients: Clients::new(database.as_ref().map(OpenStore::clients), &loader),
+            #[cfg(feature = "server")]
+            people: People::new(database.as_ref().map(OpenStore::people), &loader),
             loader,
             database,
             feed,

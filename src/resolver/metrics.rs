@@ -18,6 +18,8 @@ use crate::cache::Evicted;
 use crate::changes::{ChangeSource, ChangesCounted};
 use crate::keyring::KeyError;
 use crate::reason::Reason;
+#[cfg(feature = "server")]
+use crate::telemetry::PASSWORD_TIME;
 use crate::telemetry::{
     CHECKS, COLD, CONFIG_LOADS, ENTRIES, EVICTIONS, FALLBACKS, HEARING, INVALIDATIONS, LEASE_AGE,
     LEASE_LIVE, LISTENER_UP, LOADS, LOADS_IN_FLIGHT, LOADS_JOINED, REFUSALS, RELOADED, RELOADED_AT,
@@ -64,6 +66,8 @@ pub(super) struct Telemetry {
     pub(super) changes: ChangesCounted,
     pub(super) seals: SealsCounted,
     pub(super) comparisons: Comparisons,
+    #[cfg(feature = "server")]
+    pub(super) passwords: Histogram,
 }
 
 /// The warm answers of one thread, which nobody else counts.
@@ -157,6 +161,8 @@ impl Telemetry {
             changes: ChangesCounted::new(),
             seals: SealsCounted::new(),
             comparisons: Comparisons::new(),
+            #[cfg(feature = "server")]
+            passwords: histogram!(PASSWORD_TIME),
         };
         for gauge in [&telemetry.staleness, &telemetry.in_flight] {
             gauge.set(0.0);

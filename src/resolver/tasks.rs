@@ -156,6 +156,8 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         let Some(feed) = &engine.feed else { return };
         #[cfg(feature = "server")]
         engine.forget_answers().await;
+        #[cfg(feature = "server")]
+        engine.prune_sessions().await;
         engine.prune_audit().await;
         let Some(keep) = engine.tuning.keep_changes else { continue };
         match feed.prune(keep).await {
@@ -198,6 +200,15 @@ impl Engine {
         match database.edits().forget_answers().await {
             Ok(rows) => tracing::debug!(rows, "old answers to clients were forgotten"),
             Err(error) => tracing::debug!(%error, "old answers to clients stay"),
+        }
+    }
+
+    /// Removes sessions that have ended by themselves.
+    async fn prune_sessions(&self) {
+        let Some(database) = &self.database else { return };
+        match database.people().prune_sessions().await {
+            Ok(rows) => tracing::debug!(rows, "sessions that had ended were removed"),
+            Err(error) => tracing::debug!(%error, "sessions that have ended stay"),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! POST /v1/calls           a call, placed once
 //! POST /v1/checks          whether credentials would place calls, step by step
 //! POST /v1/livekit/webhook what a server tells of its end
+//!      /v1/session …       people sign in and out
 //! GET  /v1/openapi.json    all of that, for machines; /v1/docs for people
 //!      /v1/configs …       what operators edit and read; routes.rs has the tables
 //! ```
@@ -22,6 +23,7 @@
 //! asks and which route it is.
 
 mod asking;
+mod attempts;
 mod audit;
 mod body;
 mod bound;
@@ -29,6 +31,7 @@ mod bound;
 mod calls;
 #[cfg(feature = "dispatch")]
 mod checks;
+mod clients;
 mod configs;
 mod editing;
 mod events;
@@ -53,11 +56,14 @@ mod resolve;
 #[cfg(feature = "dispatch")]
 mod route;
 mod routes;
+mod session;
 mod tickets;
 mod tokens;
+mod users;
 mod verify;
 mod version;
 mod viewer;
+mod visitor;
 #[cfg(feature = "dispatch")]
 mod webhook;
 
@@ -68,9 +74,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::HeaderValue;
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -78,6 +86,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use self::asking::Asking;
+use self::attempts::Attempts;
 pub use self::bound::ApiError;
 use self::bound::Bound;
 use self::events::Streams;
@@ -93,6 +102,7 @@ use self::question::Question;
 use self::reply::Reply;
 use self::request_id::{RequestId, RequestIds};
 use self::routes::{Operation, Route};
+use self::visitor::Visitor;
 #[cfg(feature = "dispatch")]
 use self::webhook::WebhookMetrics;
 use super::GRACE;
@@ -103,7 +113,7 @@ use super::tls::TlsListener;
 use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::recorded::RecordedCalls;
-use crate::resolver::Resolver;
+use crate::resolver::{Person, Resolver};
 use crate::settings::ApiSettings;
 use crate::store::Client;
 
@@ -123,6 +133,7 @@ struct ApiShared {
     metrics: ApiMetrics,
     ids: RequestIds,
     limits: Limits,
+    attempts: Attempts,
     keys: KeysInUse,
     streams: Streams,
     /// `None`: no database keeps them.
@@ -130,6 +141,13 @@ struct ApiShared {
     calls: Option<RecordedCalls>,
     #[cfg(feature = "dispatch")]
     webhooks: WebhookMetrics,
+}
+
+/// Who asks: a client, or a person as one, or who shows a ticket of a client.
+struct Known {
+    client: Arc<Client>,
+    person: Option<Arc<Person>>,
+    ticket: Option<Ticket>,
 }
 
 /// One of the places where it is answered.
@@ -174,6 +192,7 @@ impl Api {
             metrics,
             ids,
             limits,
+            attempts: Attempts::default(),
             keys,
             streams: Streams::default(),
         });
@@ -315,24 +334,29 @@ impl Place {
             let told = webhook::answer(resolver, calls.as_ref(), webhooks, &parts.headers, body);
             return told.await.map_err(refused);
         }
+        let visitor = self.visitor(peer, parts);
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
+            if let Operation::Session(operation) = route.operation {
+                let body = self.body(route, parts, body).await?;
+                let (query, headers) = (parts.uri.query(), &parts.headers);
+                let question = Question { route, id: of, query, headers, body: &body };
+                return session::answer(operation, &visitor, &question, id).await;
+            }
             return Ok(match route.operation {
                 Operation::Viewer => viewer::answer(),
                 _ => openapi::text().into_bytes().into(),
             });
         };
-        let known = self.who(route, peer, &parts.headers).await;
-        let (client, ticket) = known.map_err(refused)?;
+        let Known { client, person, ticket } = self.who(route, &visitor).await.map_err(refused)?;
         let asker = Asker::of(&client, ticket.as_ref());
         let _running = limits.admit(asker)?;
-        let asking = Asking::new(&self.shared.resolver, &client, scope, id, peer)?;
-        let body = if route.takes_body() {
-            body::refuse_other_types(&parts.headers)?;
-            Zeroizing::new(body::read(&parts.headers, body.take().unwrap_or_default()).await?)
-        } else {
-            Zeroizing::default()
-        };
+        let who = (&*client, person.as_ref());
+        let asking = Asking::new(&self.shared.resolver, who, scope, id, peer)?;
+        if route.confirm {
+            asking.needs_confirmation()?;
+        }
+        let body = self.body(route, parts, body).await?;
         let (query, headers) = (parts.uri.query(), &parts.headers);
         let question = Question { route, id: of, query, headers, body: &body };
         tracing::debug!(request_id = %id, client = client.name, route = route.path, "asked");
@@ -370,28 +394,54 @@ impl Place {
                 listening::answer(&asking, &question, goes_on).await
             }
             Operation::Audit(operation) => audit::answer(operation, &asking, &question).await,
+            Operation::Users(operation) => users::answer(operation, &asking, &question).await,
+            Operation::Clients(operation) => clients::answer(operation, &asking, &question).await,
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),
-            Operation::OpenApi | Operation::Viewer => {
+            Operation::OpenApi | Operation::Viewer | Operation::Session(_) => {
                 unreachable!("it needs no scope, and was answered")
             }
         }
     }
 
-    /// The client that asks. A ticket stands for the one that made it, and for one thing alone.
-    async fn who(
+    /// Who asks with a browser, if anybody does.
+    fn visitor<'v>(&'v self, peer: Peer, parts: &'v Parts) -> Visitor<'v> {
+        let ApiShared { resolver, attempts, metrics, .. } = &*self.shared;
+        let (method, headers) = (&parts.method, &parts.headers);
+        Visitor { resolver, attempts, metrics, at: &self.at, peer, method, headers }
+    }
+
+    /// The body, where a route takes one. Wiped in the end: it may hold a secret.
+    async fn body(
         &self,
         route: &Route,
-        peer: Peer,
-        headers: &HeaderMap,
-    ) -> Result<(Arc<Client>, Option<Ticket>), Problem> {
+        parts: &Parts,
+        body: &mut Option<Body>,
+    ) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        if !route.takes_body() {
+            return Ok(Zeroizing::default());
+        }
+        body::refuse_other_types(&parts.headers)?;
+        Ok(Zeroizing::new(body::read(&parts.headers, body.take().unwrap_or_default()).await?))
+    }
+
+    /// Who asks. A ticket stands for the client that made it, and for one thing alone; a cookie for a
+    /// person, where no token is sent.
+    async fn who(&self, route: &Route, visitor: &Visitor<'_>) -> Result<Known, Problem> {
         let ApiShared { resolver, users, .. } = &*self.shared;
+        let headers = visitor.headers;
         if let Operation::Join = route.operation
             && let Some((client, ticket)) = identify::ticket(resolver, headers).await?
         {
-            return Ok((client, Some(ticket)));
+            return Ok(Known { client, person: None, ticket: Some(ticket) });
         }
-        Ok((identify::client(resolver, users, peer, headers).await?, None))
+        if !headers.contains_key(AUTHORIZATION) && visitor.shows_session() {
+            let person = visitor.person().await?.ok_or_else(Problem::session_ended)?;
+            let client = Arc::clone(&person.client);
+            return Ok(Known { client, person: Some(person), ticket: None });
+        }
+        let client = identify::client(resolver, users, visitor.peer, headers).await?;
+        Ok(Known { client, person: None, ticket: None })
     }
 }

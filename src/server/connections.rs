@@ -6,6 +6,7 @@
 //! **Invariant:** a new client is always let in, so no number of idle clients keeps a probe out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::ready;
 use std::io;
 use std::net::IpAddr;
@@ -49,6 +50,15 @@ pub(super) enum Peer {
     Network(IpAddr),
     /// A user of this machine, as the system says.
     User(u32),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(out),
+            Self::User(user) => write!(out, "user {user}"),
+        }
+    }
 }
 
 impl Listener for TcpListener {

@@ -16,6 +16,8 @@ pub enum Taken {
     Number,
     /// A client has this name.
     Client,
+    /// A user has this name.
+    User,
 }
 
 /// How a store fails. Carries no value of any row, bound or read.
@@ -27,6 +29,7 @@ pub enum StoreError {
         Taken::Name => "a LiveKit config has this name already",
         Taken::Number => "the tenant has this number already",
         Taken::Client => "a client has this name already",
+        Taken::User => "a user has this name already",
     })]
     Conflict {
         /// Of what.
@@ -117,7 +120,7 @@ impl StoreError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Conflict { taken: Taken::Name | Taken::Client } => "name_taken",
+            Self::Conflict { taken: Taken::Name | Taken::Client | Taken::User } => "name_taken",
             Self::Conflict { taken: Taken::Number } => "number_taken",
             Self::Unreachable { .. } => "database_unreachable",
             Self::Timeout { .. } => "database_timeout",
@@ -224,12 +227,13 @@ fn told(words: Option<&str>) -> String {
 
 /// What there can be only one of, by the statements that write it. Not by what the server calls the
 /// constraint: an adopted table has names of its own, and a server its own language.
-const UNIQUE: [(&str, Taken); 5] = [
+const UNIQUE: [(&str, Taken); 6] = [
     ("create_config", Taken::Name),
     ("update_config", Taken::Name),
     ("add_number", Taken::Number),
     ("import", Taken::Number),
     ("create_client", Taken::Client),
+    ("create_user", Taken::User),
 ];
 
 /// The server's message where it is about connecting, and so speaks of roles and limits only.

@@ -343,6 +343,9 @@ const AUDIT: [(&str, &str); 2] = [
         "{audit_of_triggers}",
         "cross join (
             select count(*) filter (where relname in ('voice_agent_livekit', 'voice_agent_numbers'))
+                - case when to_regclass(format('%I.trunkline_users', {schema_text})) is null then 0
+                    else 5 - count(*) filter (where relname in ('trunkline_users', 'trunkline_sessions'))
+                end
                 - case when bool_or(relname = 'trunkline_clients')
                     or to_regclass(format('%I.trunkline_clients', {schema_text})) is null
                     then 0 else 1 end
@@ -355,7 +358,7 @@ const AUDIT: [(&str, &str); 2] = [
             join pg_namespace on pg_namespace.oid = relnamespace
             where nspname = {schema_text} and tgenabled in ('O', 'A')
                 and relname in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients',
-                    'trunkline_rollout')
+                    'trunkline_rollout', 'trunkline_users', 'trunkline_sessions')
                 and starts_with(cast(tgname as text), 'trunkline_log_')
         ) as triggers",
     ),
@@ -371,6 +374,6 @@ const NO_AUDIT: [(&str, &str); 2] = [
 /// What part of a lease a look may take for two of them to be asked in a row. Over a slow network a
 /// snapshot that has changed would cost the lease.
 const QUICK: u32 = 16;
-/// Insert, update, delete and truncate, on two tables. One less for each of the other tables that is
-/// there and lacks its own.
+/// Insert, update, delete and truncate, on two tables. Less for each of the other tables that is there
+/// and lacks its own.
 const TRIGGERS: i64 = 8;

@@ -11,10 +11,10 @@ use super::SqliteStore;
 use super::{
     AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
     MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError, Trial,
-    UnlistedNode,
+    UnlistedNode, UserStore,
 };
 #[cfg(feature = "server")]
-use super::{EditStore, LoggedChange};
+use super::{EditStore, LoggedChange, PeopleRows};
 use crate::settings::{Database, DatabaseTarget, Tuning};
 
 /// A database that the settings name, as a store of its kind. Cloning shares its connections.
@@ -116,6 +116,28 @@ impl OpenStore {
     /// Its rollout.
     #[must_use]
     pub fn rollouts(&self) -> Arc<dyn RolloutStore> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Its users.
+    #[must_use]
+    pub fn users(&self) -> Arc<dyn UserStore> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// What people who sign in take.
+    #[cfg(feature = "server")]
+    pub(crate) fn people(&self) -> Arc<dyn PeopleRows> {
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => Arc::clone(store) as _,

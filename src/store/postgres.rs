@@ -201,8 +201,11 @@ const DIALECT: Dialect = Dialect {
         ("{counts_for}", "greatest(n.max_stale, 30)"),
         ("{applied}", "cast($11 as pg_snapshot)"),
         ("{now}", "clock_timestamp()"),
+        ("{for_update}", "for update"),
+        ("{locked_until}", LOCKED_UNTIL),
         ("{clock}", "cast(extract(epoch from clock_timestamp()) as double precision)"),
         ("{time_of_5}", "to_timestamp($5)"),
+        ("{after_3}", "clock_timestamp() + make_interval(secs => $3)"),
         ("{after_5}", "clock_timestamp() + make_interval(secs => $5)"),
         ("{after_9}", "clock_timestamp() + make_interval(secs => $9)"),
         ("{audit_at}", "to_char(a.at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"),
@@ -242,6 +245,10 @@ const RULES_OBJECT: &str = "case when jsonb_typeof(cast(rules as jsonb)) = 'obje
 
 /// How long ago a change was written.
 const AGE: &str = "cast(extract(epoch from clock_timestamp() - changed_at) as double precision)";
+
+/// A quarter of an hour, doubled by each further failure, up to sixteen hours.
+const LOCKED_UNTIL: &str =
+    "clock_timestamp() + make_interval(secs => 900 * power(2, least(failures - 9, 6)))";
 
 /// How long ago a node gave its last sign of life.
 const NODE_AGE: &str =
@@ -361,8 +368,8 @@ const PRUNE_AUDIT: &str = "select {schema}.trunkline_prune_audit({schema_text}, 
 /// One that is disabled, or fires for replicas alone, audits nothing.
 const UNAUDITED: &str = "
     select watched.name as place, happening.name as what
-    from unnest(array['voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients'])
-        as watched (name)
+    from unnest(array['voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients',
+        'trunkline_users']) as watched (name)
     cross join unnest(array['insert', 'update', 'delete', 'truncate']) as happening (name)
     where to_regclass(format('%I.trunkline_audit', {schema_text})) is not null
         and to_regclass(format('%I.%I', {schema_text}, watched.name)) is not null

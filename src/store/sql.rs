@@ -1,4 +1,4 @@
-//! SQL stores: the five traits of a store, implemented once for both databases.
+//! SQL stores: the traits of a store, implemented once for both databases.
 //!
 //! Placeholders, `returning`, UUIDs, JSON and time stamps mean the same on both through sqlx. What
 //! differs (casts to a UUID, editing JSON, lists, times) is told by the [`Dialect`]. Columns that an
@@ -15,6 +15,7 @@ mod clients;
 #[cfg(feature = "server")]
 mod edits;
 mod nodes;
+mod people;
 mod read;
 mod rollout;
 
@@ -31,6 +32,7 @@ use self::clients::Clients;
 #[cfg(feature = "server")]
 use self::edits::{EDIT_PARTS, EditingStatements};
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
+use self::people::PeopleStatements;
 use self::rollout::RollingOut;
 use super::pool::Pool;
 use super::session::Session;
@@ -95,6 +97,7 @@ pub(super) struct Statements {
     listing: Listing,
     clients: Clients,
     rolling_out: RollingOut,
+    people: PeopleStatements,
     #[cfg(feature = "server")]
     editing: EditingStatements,
     #[cfg(all(feature = "dispatch", feature = "server"))]
@@ -112,6 +115,7 @@ impl Statements {
             listing: Listing::new(templates, dialect),
             clients: Clients::new(templates),
             rolling_out: RollingOut::new(templates),
+            people: PeopleStatements::new(templates),
             #[cfg(feature = "server")]
             editing: EditingStatements::new(templates, dialect),
             #[cfg(all(feature = "dispatch", feature = "server"))]

@@ -188,6 +188,10 @@ impl SqlStore for SqliteStore {
     }
 }
 
+/// A quarter of an hour, doubled by each further failure, up to sixteen hours.
+const LOCKED_UNTIL: &str =
+    "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', (900 << min(failures - 9, 6)) || ' seconds')";
+
 /// What only SQLite understands.
 const DIALECT: Dialect = Dialect {
     parts: &[
@@ -197,6 +201,8 @@ const DIALECT: Dialect = Dialect {
         ("{counts_for}", "max(n.max_stale, 30)"),
         ("{applied}", "cast($11 as integer)"),
         ("{now}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
+        ("{for_update}", ""),
+        ("{locked_until}", LOCKED_UNTIL),
         ("{clock}", "((julianday('now') - 2440587.5) * 86400.0)"),
         ("{login}", "cast(null as text)"),
         ("{listed_1}", "select unhex(value) from json_each($1)"),
@@ -211,6 +217,7 @@ const DIALECT: Dialect = Dialect {
         ("{rules_object}", "case when json_type(rules) = 'object' then rules else '{}' end"),
         ("{answer_age}", "((julianday('now') - julianday(answered_at)) * 86400.0)"),
         ("{time_of_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', $5, 'unixepoch')"),
+        ("{after_3}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $3 || ' seconds')"),
         ("{after_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $5 || ' seconds')"),
         ("{after_9}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $9 || ' seconds')"),
         ("{audit_at}", "a.at"),
@@ -309,12 +316,13 @@ const NODES_AND_CHANGE: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 6] = [
+    const STEPS: [&str; 7] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
         include_str!("../../migrations/sqlite/0009_disabled_configs.up.sql"),
         include_str!("../../migrations/sqlite/0011_audit.up.sql"),
+        include_str!("../../migrations/sqlite/0012_people.up.sql"),
         include_str!("../../migrations/sqlite/0014_rollout.up.sql"),
     ];
     let made =
@@ -329,9 +337,10 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
 const UNAUDITED: &str = "
     select watched.column2 as place, happening.column1 as what
     from (values ('config', 'voice_agent_livekit'), ('number', 'voice_agent_numbers'),
-        ('client', 'trunkline_clients')) as watched
+        ('client', 'trunkline_clients'), ('user', 'trunkline_users')) as watched
     cross join (values ('insert'), ('replace'), ('update'), ('delete')) as happening
     where exists (select 1 from {schema}.sqlite_master where name = 'trunkline_audit')
+        and exists (select 1 from {schema}.sqlite_master where name = watched.column2)
         and not exists (
             select 1 from {schema}.sqlite_master
             where type = 'trigger' and tbl_name = watched.column2
@@ -350,13 +359,13 @@ const UNAUDITED: &str = "
 
 const MADE: &str = "create trigger ";
 
-/// Those of clients and rollout count where these tables are.
+/// Those of clients, people and rollout count where their tables are.
 const LOGGING_TRIGGERS: &str = "
     select count(*) filter (where type = 'trigger' and substr(name, 1, 14) = 'trunkline_log_'
             and tbl_name in ('voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients',
-                'trunkline_rollout'))
-        - 3 * count(*) filter (where type = 'table'
-            and name in ('trunkline_clients', 'trunkline_rollout')) as many
+                'trunkline_rollout', 'trunkline_users', 'trunkline_sessions'))
+        - 3 * count(*) filter (where type = 'table' and name in ('trunkline_clients',
+            'trunkline_rollout', 'trunkline_users', 'trunkline_sessions')) as many
     from {schema}.sqlite_master";
 /// Insert, replace, update and delete, on two tables. (Insert, update and delete on the others are taken
 /// off.)

@@ -125,6 +125,9 @@ impl From<StoreError> for Failure {
             StoreError::Conflict { taken: Taken::Client } => {
                 (Exit::Conflict, Some("`trunkline client list` shows the names"))
             }
+            StoreError::Conflict { taken: Taken::User } => {
+                (Exit::Conflict, Some("`trunkline user list` shows the names"))
+            }
             StoreError::Conflict { .. } => {
                 (Exit::Conflict, Some("`trunkline number list` shows the numbers"))
             }

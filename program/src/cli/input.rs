@@ -24,6 +24,15 @@ pub(crate) fn secret(file: Option<&Path>, prompt: &str) -> Result<Zeroizing<Stri
     Ok(Zeroizing::new(trimmed.to_owned()))
 }
 
+/// Reads a secret that somebody chooses: from stdin, or twice from a terminal.
+pub(crate) fn new_secret(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    let secret_once = secret(None, prompt)?;
+    if io::stdin().is_terminal() && *secret(None, &format!("{prompt} again"))? != *secret_once {
+        return Err(Failure::new("input_differs", "the two are not the same", Exit::Failed));
+    }
+    Ok(secret_once)
+}
+
 /// Reads a text file; `-` is stdin.
 pub(crate) fn text(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let text = open(path, LARGEST + 1)?;

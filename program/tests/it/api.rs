@@ -15,6 +15,7 @@ mod limits;
 mod listening;
 mod numbers;
 mod on_livekit;
+mod people;
 mod refusals;
 mod schemathesis;
 mod seen;

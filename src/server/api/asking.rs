@@ -1,5 +1,7 @@
 //! A question of a client: what of it the client's permissions let through, and who answers it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::problem::Problem;
@@ -7,7 +9,7 @@ use super::request_id::RequestId;
 use crate::access::{Permissions, Scope};
 use crate::cache::Resolution;
 use crate::number::{Caller, E164, TenantId};
-use crate::resolver::Resolver;
+use crate::resolver::{Person, Resolver};
 use crate::server::connections::Peer;
 use crate::store::{Behalf, Client};
 
@@ -15,6 +17,8 @@ use crate::store::{Behalf, Client};
 pub(super) struct Asking<'a> {
     pub(super) resolver: &'a Resolver,
     pub(super) client: &'a Client,
+    /// Who it is, if it is a person.
+    pub(super) person: Option<&'a Arc<Person>>,
     pub(super) permissions: &'a Permissions,
     pub(super) request_id: &'a RequestId,
     peer: Peer,
@@ -29,7 +33,7 @@ pub(super) struct CallFrom {
 impl<'a> Asking<'a> {
     pub(super) fn new(
         resolver: &'a Resolver,
-        client: &'a Client,
+        (client, person): (&'a Client, Option<&'a Arc<Person>>),
         scope: Scope,
         request_id: &'a RequestId,
         peer: Peer,
@@ -39,22 +43,24 @@ impl<'a> Asking<'a> {
             Problem::forbidden("client_unreadable", message)
                 .hint("run the version that made the client, or make it anew")
         })?;
-        let asking = Self { resolver, client, permissions, request_id, peer };
+        let asking = Self { resolver, client, person, permissions, request_id, peer };
         asking.needs(scope)?;
         Ok(asking)
     }
 
     /// On whose behalf an edit is made.
     pub(super) fn behalf(&self) -> Behalf {
-        Behalf {
-            client: self.client.id,
-            client_name: self.client.name.clone(),
-            request: self.request_id.to_string(),
-            from: match self.peer {
-                Peer::Network(address) => address.to_string(),
-                Peer::User(user) => format!("user {user}"),
-            },
+        behalf(self.client, self.request_id, self.peer)
+    }
+
+    /// Whether a person has given his password a moment ago. Clients have none.
+    pub(super) fn needs_confirmation(&self) -> Result<(), Problem> {
+        if self.person.is_none_or(|person| self.resolver.is_confirmed(person)) {
+            return Ok(());
         }
+        let message = "this takes your password again";
+        Err(Problem::forbidden("confirmation_needed", message)
+            .hint("POST /v1/session/confirm, and ask the same again within five minutes"))
     }
 
     /// Whether the client may ask this, too.
@@ -120,6 +126,16 @@ impl CallFrom {
 
     pub(super) fn number(&self) -> E164 {
         self.number
+    }
+}
+
+/// On whose behalf an edit is made.
+pub(super) fn behalf(client: &Client, id: &RequestId, peer: Peer) -> Behalf {
+    Behalf {
+        client: client.id,
+        client_name: client.name.clone(),
+        request: id.to_string(),
+        from: peer.to_string(),
     }
 }
 

@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::fields::{Field, malformed, respell, wrong};
 use super::problem::Problem;
@@ -23,6 +24,29 @@ pub(super) fn refuse_other_types(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let message = "the body must be JSON, with Content-Type: application/json";
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message))
+}
+
+/// A text that is wiped when it is dropped: a password, or a token.
+pub(super) struct Private(Zeroizing<String>);
+
+impl std::ops::Deref for Private {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Private> for Zeroizing<String> {
+    fn from(private: Private) -> Self {
+        private.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Private {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Zeroizing::new(text)))
+    }
 }
 
 /// Reads all of it.

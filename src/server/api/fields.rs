@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Time,
     /// A number, whole or not; in answers alone.
     Number,
-    /// Texts; in answers alone.
+    /// Texts, as many as [`MOST_IDS`] at the most.
     TextList,
     Object(&'static [Field]),
     /// So many objects with these fields at the most, of what is asked.
@@ -154,6 +154,11 @@ fn camel_case(name: &str) -> String {
 impl Kind {
     fn refuses(&self, value: &Value, place: &str) -> Option<Problem> {
         let what = match (self, value) {
+            (Self::TextList, Value::Array(texts))
+                if texts.len() <= MOST_IDS && texts.iter().all(Value::is_string) =>
+            {
+                return None;
+            }
             (Self::Text, Value::String(_))
             | (Self::Flag, Value::Bool(_))
             | (Self::Anything, Value::Object(_)) => return None,

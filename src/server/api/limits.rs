@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::problem::Problem;
+use super::visitor::SESSION_ENDED;
 use crate::access::Ticket;
 use crate::server::connections::Peer;
 use crate::store::Client;
@@ -97,7 +98,9 @@ impl Limits {
         if problem.status.is_server_error() {
             return problem;
         }
-        let is_login = matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        // Whose session has ended guesses nothing: his browser has shown what it was given.
+        let is_login = matches!(problem.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && problem.code != SESSION_ENDED;
         let time = self.apart * if is_login { FAILED_LOGIN } else { 1 };
         let taken = bucket(&mut self.lock().strangers, peer).take(time);
         taken.map_or_else(too_many, |()| problem)

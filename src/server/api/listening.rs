@@ -28,7 +28,7 @@ use super::problem::Problem;
 use super::question::Question;
 use super::reply::Reply;
 use super::routes::{BARE, EventKind, Header, Operation as Of, Route};
-use crate::access::{Permissions, Scope};
+use crate::access::{Permissions, Scope, TokenHash};
 use crate::change::Change;
 use crate::changes::Told;
 use crate::resolver::Resolver;
@@ -52,7 +52,8 @@ pub(super) async fn answer(
     let live = resolver.listen().ok_or_else(Problem::no_database)?;
     let open = streams.open(id, "listeners", MOST_LISTENERS)?;
     let client = Arc::new(asking.client.clone());
-    let mut listening = Listening::new(resolver.clone(), client, live);
+    let session = asking.person.and_then(|person| person.session);
+    let mut listening = Listening::new(resolver.clone(), (client, session), live);
     let last = question.headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let mut since = None;
     if let Some(place) = last.and_then(|text| Place::open(text, id, resolver)) {
@@ -78,6 +79,8 @@ pub(super) async fn answer(
 struct Listening {
     resolver: Resolver,
     client: Arc<Client>,
+    /// That of a person who listens.
+    session: Option<TokenHash>,
     live: broadcast::Receiver<Arc<Told>>,
     /// What is yet to be written.
     events: VecDeque<Event>,
@@ -88,11 +91,15 @@ struct Listening {
 }
 
 impl Listening {
-    fn new(resolver: Resolver, client: Arc<Client>, live: broadcast::Receiver<Arc<Told>>) -> Self {
+    fn new(
+        resolver: Resolver,
+        (client, session): (Arc<Client>, Option<TokenHash>),
+        live: broadcast::Receiver<Arc<Told>>,
+    ) -> Self {
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (events, told_before) = (VecDeque::new(), HashSet::new());
-        Self { resolver, client, live, events, told_before, look, is_over: false }
+        Self { resolver, client, session, live, events, told_before, look, is_over: false }
     }
 
     fn stream(self) -> impl Stream<Item = Event> + Send + 'static {
@@ -138,8 +145,14 @@ impl Listening {
 
     /// Whether the client may listen still, by what is known of clients now.
     async fn may_still(&mut self) -> Result<(), &'static str> {
-        let client =
-            self.resolver.client_of(self.client.id).await.map_err(|_| "clients_unknown")?;
+        let client = match &self.session {
+            Some(session) => {
+                let person = self.resolver.person_with(session).await;
+                person.map(|person| person.map(|person| Arc::clone(&person.client)))
+            }
+            None => self.resolver.client_of(self.client.id).await,
+        };
+        let client = client.map_err(|_| "clients_unknown")?;
         let may = |client: &Arc<Client>| {
             client.permissions.as_ref().is_some_and(|may| may.may(Scope::Changes))
                 && client.revoked_at.is_none()

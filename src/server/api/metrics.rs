@@ -10,7 +10,7 @@ use super::routes::{Route, all};
 use crate::access::Scope;
 use crate::answer::{Answer, Source};
 use crate::server::{OTHER, OTHERS};
-use crate::telemetry::{API_REFUSALS, API_TIME, API_TOKENS, REQUESTS, at_zero};
+use crate::telemetry::{API_REFUSALS, API_TIME, API_TOKENS, REQUESTS, SIGN_INS, at_zero};
 
 /// How often each route was answered with each of its codes, and how long that took.
 pub(super) struct Requests {
@@ -83,13 +83,18 @@ pub(crate) struct ApiMetrics {
     environment: Counter,
     unanswered: Counter,
     refusals: Vec<Counter>,
+    sign_ins: [(&'static str, Counter); 4],
 }
 
 impl ApiMetrics {
     pub(crate) fn new() -> Self {
         let tokens = |outcome| at_zero(counter!(API_TOKENS, "outcome" => outcome));
         let refusals = REFUSALS.map(|code| at_zero(counter!(API_REFUSALS, "reason" => code)));
+        let outcomes = ["accepted", "refused", "throttled", "unavailable"];
+        let sign_ins =
+            outcomes.map(|outcome| (outcome, at_zero(counter!(SIGN_INS, "outcome" => outcome))));
         Self {
+            sign_ins,
             database: tokens("database"),
             stale: tokens("stale"),
             environment: tokens("environment"),
@@ -113,6 +118,13 @@ impl ApiMetrics {
         self.unanswered.increment(1);
     }
 
+    /// Counts an attempt to sign in, by what came of it.
+    pub(super) fn sign_in(&self, outcome: &str) {
+        if let Some((_, counter)) = self.sign_ins.iter().find(|(name, _)| *name == outcome) {
+            counter.increment(1);
+        }
+    }
+
     /// Counts a problem that is a refusal.
     pub(super) fn refused(&self, code: &str) {
         if let Some(place) = REFUSALS.iter().position(|refusal| *refusal == code) {
@@ -122,7 +134,7 @@ impl ApiMetrics {
 }
 
 /// The codes of those who are not let in, and of what a client may not.
-const REFUSALS: [&str; 17] = [
+const REFUSALS: [&str; 23] = [
     "credential_missing",
     "token_invalid",
     "client_revoked",
@@ -140,4 +152,10 @@ const REFUSALS: [&str; 17] = [
     "grant_not_allowed",
     "ttl_too_long",
     "too_many_requests",
+    "login_refused",
+    "too_many_logins",
+    "session_ended",
+    "session_not_here",
+    "cross_site",
+    "confirmation_needed",
 ];

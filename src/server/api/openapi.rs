@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use super::events::KIND;
 use super::fields::{Field, Kind, Side, schema};
 use super::routes::{EventKind, Header, Operation, Route, all};
+use super::session;
+use crate::access::Scope;
 
 /// The document that `/v1/openapi.json` answers with, and that `docs/openapi.json` is.
 #[must_use]
@@ -34,6 +36,15 @@ pub fn openapi() -> Value {
                         "The token of a client, as `trunkline client add` prints it. On a Unix socket \
                          a local user that HTTP_SOCKET_USERS names needs none.",
                 },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-trunkline",
+                    "description":
+                        "The session of a person, as POST /v1/session sets it; `trunkline` over HTTP on \
+                         this machine. What changes something must come from a page of this server: \
+                         Sec-Fetch-Site, or Origin, must say so.",
+                },
             },
         },
     })
@@ -55,14 +66,19 @@ fn operation(route: &Route) -> Value {
         "responses": responses,
     });
     if let Some(scope) = route.scope {
-        operation["description"] = json!(format!("The client needs the scope `{scope}`."));
-        operation["security"] = json!([{"token": []}]);
+        operation["description"] = json!(described(scope, route.confirm));
+        operation["security"] = json!([{"token": []}, {"session": []}]);
+    } else if let Operation::Session(kind) = route.operation
+        && kind != session::Operation::SignIn
+    {
+        operation["security"] = json!([{"session": []}]);
     }
     if route.takes_body() {
-        let (kind, schema) = match route.scope {
-            Some(_) => ("application/json", schema(route.asked, Side::Asked)),
+        let (kind, schema) = match route.operation {
             // LiveKit's, and so LiveKit's to describe.
-            None => ("application/webhook+json", json!({"type": "object"})),
+            #[cfg(feature = "dispatch")]
+            Operation::Webhook => ("application/webhook+json", json!({"type": "object"})),
+            _ => ("application/json", schema(route.asked, Side::Asked)),
         };
         let content = json!({kind: {"schema": schema}});
         operation["requestBody"] = json!({"required": true, "content": content});
@@ -72,6 +88,15 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = json!(parameters);
     }
     operation
+}
+
+fn described(scope: Scope, confirm: bool) -> String {
+    let again = if confirm {
+        " A person needs to have given the password within five minutes."
+    } else {
+        ""
+    };
+    format!("The client needs the scope `{scope}`.{again}")
 }
 
 /// What stands in the path, behind it, and in headers.
@@ -101,7 +126,7 @@ fn response(route: &Route, code: u16) -> Value {
         200 => "It is answered",
         201 => "It was made, now or by the same request before",
         400 => "The request is malformed",
-        401 => "No client: no token, one that is of no client, revoked or expired",
+        401 => "Nobody: no token or cookie, or one of no client or session, or that has ended",
         403 => "The client may not ask this",
         404 => "There is no such thing, or none that the client may see",
         408 => "The body did not come in time",

@@ -154,6 +154,11 @@ impl Problem {
             .hint("ask for 127.0.0.1 or localhost; HTTP_HOSTS adds names")
     }
 
+    /// It may go well in so many seconds.
+    pub(super) fn after(self, seconds: u64) -> Self {
+        Self { more: Some(More::After(seconds)), ..self }
+    }
+
     pub(super) fn hint(self, hint: &'static str) -> Self {
         Self { hint: Some(hint), ..self }
     }
@@ -285,8 +290,9 @@ impl From<StoreError> for Problem {
             }
             StoreError::Refused { ref code, .. } if code == "42501" => {
                 let message = "the database role of this daemon may not do this".to_owned();
-                unavailable("database_role_may_not", message)
-                    .hint("`trunkline db grants --edit --calls` prints what it must be granted")
+                unavailable("database_role_may_not", message).hint(
+                    "`trunkline db grants --edit --calls --people` prints what it must be granted",
+                )
             }
             StoreError::Refused { ref code, .. } if READ_ONLY.contains(&code.as_str()) => {
                 let message = "this daemon's database can only be read".to_owned();

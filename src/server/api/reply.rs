@@ -54,6 +54,12 @@ impl Reply {
         self
     }
 
+    /// A header as it is.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
     pub(super) fn response(self) -> Response {
         let mut response = Response::new(self.body);
         *response.status_mut() = self.status;

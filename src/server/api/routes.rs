@@ -4,7 +4,9 @@ use axum::http::{Method, StatusCode};
 
 use super::fields::Field;
 use super::problem::Problem;
-use super::{audit, configs, fleet, join, numbers, resolve, tickets, tokens, verify};
+use super::{
+    audit, clients, configs, fleet, join, numbers, resolve, session, tickets, tokens, users, verify,
+};
 use crate::access::Scope;
 
 /// One method of a path that is answered.
@@ -18,6 +20,8 @@ pub(super) struct Route {
     pub(super) summary: &'static str,
     /// What a client needs. `None`: it is answered to everybody.
     pub(super) scope: Option<Scope>,
+    /// Whether a person needs to have given his password a moment ago.
+    pub(super) confirm: bool,
     /// What may stand behind the path.
     pub(super) query: &'static [Field],
     /// What headers may say.
@@ -92,6 +96,9 @@ pub(super) enum Operation {
     Listen,
     Fleet(fleet::Operation),
     Audit(audit::Operation),
+    Session(session::Operation),
+    Users(users::Operation),
+    Clients(clients::Operation),
 }
 
 /// The route of a request, and what its path has for `{id}`. A path without one goes before.
@@ -130,6 +137,9 @@ const TABLES: &[&[Route]] = &[
     fleet::ROUTES,
     super::listening::ROUTES,
     audit::ROUTES,
+    session::ROUTES,
+    users::ROUTES,
+    clients::ROUTES,
     #[cfg(feature = "dispatch")]
     super::calls::ROUTES,
     #[cfg(feature = "dispatch")]
@@ -148,6 +158,7 @@ pub(super) const BARE: Route = Route {
     name: "",
     summary: "",
     scope: None,
+    confirm: false,
     query: &[],
     headers: &[],
     asked: &[],

@@ -7,6 +7,7 @@ declare
     rows text;
     quiet boolean := case '{notify}' when 'on' then false when 'off' then true end;
     is_quiet boolean;
+    called text;
 begin
     -- Two who migrate at once make each trigger once.
     perform pg_advisory_xact_lock(hashtextextended('trunkline triggers', 0));
@@ -67,6 +68,53 @@ begin
                 'create trigger %1$I after %2$s on %3$I.trunkline_rollout
                  for each %4$s execute function %3$I.trunkline_log_rollout(%5$s)',
                 watched, happening, {schema_text}, rows, case when quiet then '''quiet''' else '' end);
+        end loop;
+    end if;
+    if to_regclass(format('%I.trunkline_users', {schema_text})) is not null then
+        for watched, called, happening, rows in
+            select * from (values
+                ('trunkline_users', 'users', 'insert or delete', 'row'),
+                ('trunkline_users', 'user_edits', 'update',
+                    'row when ((old.id, old.name, old.role, old.password_hash, old.disabled_at)
+                        is distinct from (new.id, new.name, new.role, new.password_hash, new.disabled_at))'),
+                ('trunkline_users', 'users_truncate', 'truncate', 'statement'),
+                ('trunkline_sessions', 'sessions', 'insert or update or delete', 'row'),
+                ('trunkline_sessions', 'sessions_truncate', 'truncate', 'statement')
+            ) as kinds
+        loop
+            continue when to_regclass(format('%I.%I', {schema_text}, watched)) is null;
+            select tgnargs > 0 into is_quiet from pg_trigger
+            where tgrelid = to_regclass(format('%I.%I', {schema_text}, watched))
+                and tgname = 'trunkline_log_' || called;
+            continue when is_quiet = quiet;
+            execute format('drop trigger if exists trunkline_log_%s on %I.%I',
+                called, {schema_text}, watched);
+            execute format(
+                'create trigger trunkline_log_%1$s after %2$s on %3$I.%4$I
+                 for each %5$s execute function %3$I.trunkline_log_clients(%6$s)',
+                called, happening, {schema_text}, watched, rows,
+                case when quiet then '''quiet''' else '' end);
+        end loop;
+        for happening, rows in
+            select * from (values
+                ('insert', 'row'),
+                ('update',
+                    'row when ((old.id, old.name, old.role, old.disabled_at, old.password_hash, old.link_hash)
+                        is distinct from
+                        (new.id, new.name, new.role, new.disabled_at, new.password_hash, new.link_hash))'),
+                ('delete', 'row'),
+                ('truncate', 'statement')
+            ) as kinds
+        loop
+            continue when exists (
+                select from pg_trigger
+                where tgrelid = to_regclass(format('%I.trunkline_users', {schema_text}))
+                    and tgname = 'trunkline_audit_' || happening
+            );
+            execute format(
+                'create trigger trunkline_audit_%1$s after %1$s on %2$I.trunkline_users
+                 for each %3$s execute function %2$I.trunkline_audit_users()',
+                happening, {schema_text}, rows);
         end loop;
     end if;
     -- Those of the audit never ring. One that is disabled stays so.

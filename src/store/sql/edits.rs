@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub(super) use self::statements::{EDIT_PARTS, EditingStatements};
-use self::steps::{Steps, read_written};
+pub(super) use self::steps::{Steps, read_written};
 use self::values::{end_of, list, named, pattern, read_change_row, seen_by};
 use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};

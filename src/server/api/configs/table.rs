@@ -107,6 +107,7 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         path: "/v1/configs/{id}",
         method: "DELETE",
         name: "deleteConfig",
+        confirm: true,
         summary: "Removes a LiveKit config that no number uses.",
         scope: Some(Scope::EditConfigs),
         headers: &[IF_MATCH],

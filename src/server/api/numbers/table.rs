@@ -128,6 +128,7 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         path: "/v1/numbers/{id}",
         method: "DELETE",
         name: "deleteNumber",
+        confirm: true,
         summary: "Removes a caller number.",
         scope: Some(Scope::EditNumbers),
         headers: &[IF_MATCH],

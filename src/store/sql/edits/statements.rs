@@ -22,7 +22,7 @@ pub(in crate::store::sql) struct EditingStatements {
     pub(super) change_page: Statement,
     pub(super) say_behalf: Statement,
     pub(super) unsay_behalf: Option<Statement>,
-    pub(super) own_written: Statement,
+    pub(in crate::store::sql) own_written: Statement,
     pub(super) newest_written: Statement,
     pub(super) claim: Statement,
     pub(super) earlier: Statement,

@@ -4,6 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::values::{list, seen_by};
+use crate::access::USER_PREFIX;
 use crate::number::ConfigId;
 use crate::store::edits::{Behalf, Claim, EarlierAnswer, Edited, Whose, Written};
 use crate::store::record::Record;
@@ -13,7 +14,7 @@ use crate::store::transaction::Transaction;
 use crate::store::{Config, Number, StoreError};
 
 /// The steps that edits are made of.
-pub(super) trait Steps: SqlStore {
+pub(in crate::store::sql) trait Steps: SqlStore {
     /// Begins the transaction of an edit, which says on whose behalf.
     async fn begin(
         &self,
@@ -23,7 +24,7 @@ pub(super) trait Steps: SqlStore {
         let mut transaction = self.pool().begin(name).await?;
         let Behalf { client, client_name, request, from } = behalf;
         let claimed = json!({
-            "actor": format!("client {client_name}"),
+            "actor": actor(client_name),
             "client": client,
             "client_name": client_name,
             "request": request,
@@ -126,6 +127,14 @@ pub(super) trait Steps: SqlStore {
 
 impl<S: SqlStore> Steps for S {}
 
-pub(super) fn read_written(row: &impl Record) -> Result<Written, sqlx::Error> {
+/// Who acts, in the change log.
+fn actor(client_name: &str) -> String {
+    if client_name.starts_with(USER_PREFIX) {
+        return client_name.to_owned();
+    }
+    format!("client {client_name}")
+}
+
+pub(in crate::store::sql) fn read_written(row: &impl Record) -> Result<Written, sqlx::Error> {
     Ok(Written { seq: row.own_int("seq")?, place: row.own_int("place")? })
 }
