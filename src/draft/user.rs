@@ -76,7 +76,7 @@ mod tests {
         {
             assert_eq!(name(entered).as_deref(), Ok(is));
         }
-        for entered in ["", " ", "-a", "a b", "user:a", "ä", "a\n", &"a".repeat(101)] {
+        for entered in ["", " ", "-a", "a b", "user:a", "ä", "a\nb", &"a".repeat(101)] {
             assert!(name(entered).is_err(), "{entered}");
         }
     }
