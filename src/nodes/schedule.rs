@@ -1,7 +1,8 @@
 //! When a node writes its row: all nodes at about the same time, and soon after a change.
 //!
 //! Each write takes a transaction id, which makes the next look of every node at the change log cost
-//! more. So nodes write together, and between that leave the server alone.
+//! more. So nodes write together, and between that leave the server alone. The clock is the database's: those
+//! of machines differ.
 
 use std::time::Duration;
 

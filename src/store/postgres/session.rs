@@ -1,4 +1,8 @@
 //! How a connection to Postgres is opened, and what surrounds a statement on it.
+//!
+//! A pooler is detected: a new connection asks for its `search_path` as a startup option, and looks whether
+//! that took effect. If not, every statement runs in a transaction that begins with `set local`, and nothing
+//! stays prepared.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
