@@ -1,9 +1,11 @@
 //! The numbers of tenants, one at a time.
 
-use serde_json::json;
+use std::fs;
+
+use serde_json::{Value, json};
 
 use super::{NUMBER, OTHER_TENANT, Site, TENANT, refused};
-use crate::support::database::BOTH;
+use crate::support::database::{BOTH, Kind};
 use crate::support::program::Run;
 
 const WHOSE: [&str; 4] = ["--tenant", TENANT, "--number", NUMBER];
@@ -166,4 +168,97 @@ fn rules_that_cannot_be_followed_are_refused_with_nothing_written() {
     }
     refused(number(&site, "add", &["--livekit", "nobody"]), 1, "config_not_found");
     assert_eq!(site.numbers(), json!([]));
+}
+
+/// A database with two configs and many numbers of two tenants, some of which have a config.
+fn many() -> (Site, usize) {
+    let site = Site::migrated(Kind::Sqlite);
+    for name in ["eu", "us"] {
+        site.add_config(name);
+    }
+    let of = |tenant: &str, at: usize| {
+        let config = if at.is_multiple_of(10) { "us" } else { "" };
+        format!("{tenant},+97150123{at:04},{config}\n")
+    };
+    let rows: String = (0..200).map(|at| of([TENANT, OTHER_TENANT][at % 2], at)).collect();
+    let file = site.folder.path().join("numbers.csv");
+    fs::write(&file, format!("tenant,number,livekit\n{rows}")).unwrap();
+    site.run(&["number", "import", file.to_str().unwrap()]).ok();
+    (site, 200)
+}
+
+fn configs(site: &Site) -> Vec<(String, Value)> {
+    let numbers = site.run(&["number", "list", "--json"]).json();
+    let numbers = numbers.as_array().unwrap().iter();
+    let config = |number: &Value| number["rules"]["livekit_config"].clone();
+    numbers.map(|number| (number["number"].to_string(), config(number))).collect()
+}
+
+#[test]
+fn a_share_of_the_numbers_gets_a_config_grows_and_is_taken_back() {
+    let (site, all) = many();
+    let eu = site.run(&["livekit", "show", "eu", "--json"]).json()["id"].clone();
+    let journal = site.folder.path().join("journal").display().to_string();
+    let assign = |more: &[&str]| {
+        let command = ["number", "assign", "--livekit", "eu", "--journal", &journal, "--json"];
+        site.run(&[&command[..], more].concat())
+    };
+    let with_eu = || configs(&site).iter().filter(|(_, config)| *config == eu).count();
+    let before = configs(&site);
+    let plan = assign(&["--percent", "20", "--dry-run"]).json();
+    assert!((20..=60).contains(&plan["would_assign"].as_u64().unwrap()), "{plan}");
+    assert_eq!((configs(&site), fs::exists(&journal).unwrap()), (before.clone(), false));
+
+    let fifth = assign(&["--percent", "20"]).json()["assigned"].clone();
+    assert_eq!(
+        (fifth, json!(with_eu())),
+        (plan["would_assign"].clone(), plan["would_assign"].clone())
+    );
+    let first = configs(&site);
+    assert_eq!(assign(&["--percent", "20"]).json()["assigned"], 0, "it is done");
+    assign(&["--percent", "60"]).json();
+    for ((number, earlier), (_, later)) in first.iter().zip(configs(&site)) {
+        assert!(*earlier != eu || later == eu, "{number} was taken out by a greater share");
+    }
+    // What a process that was killed had begun to write.
+    let mut torn = fs::read_to_string(&journal).unwrap();
+    torn.push_str("{\"tenant\":\"");
+    fs::write(&journal, torn).unwrap();
+    assert_eq!(assign(&["--percent", "100"]).json()["of"], all);
+    assert_eq!(with_eu(), all);
+
+    // Somebody wants one of them elsewhere.
+    site.run(&[
+        "number",
+        "assign",
+        "--tenant",
+        OTHER_TENANT,
+        "--number",
+        "+971501230001",
+        "--livekit",
+        "us",
+    ])
+    .ok();
+    let undo = ["number", "undo-assign", &journal, "--json"];
+    assert_eq!(site.run(&[&undo[..], &["--dry-run"]].concat()).json()["would_undo"], all - 1);
+    assert_eq!(site.run(&undo).json()["undone"], all - 1);
+    for ((number, was), (_, is)) in before.iter().zip(configs(&site)) {
+        assert!(*was == is || number.contains("30001"), "{number}: {was} and {is}");
+    }
+}
+
+#[test]
+fn a_share_leaves_others_alone_and_a_file_that_is_no_journal() {
+    let (site, _) = many();
+    let journal = site.folder.path().join("journal").display().to_string();
+    let share = ["number", "assign", "--livekit", "eu", "--percent", "100", "--json"];
+    let assign = |more: &[&str]| site.run(&[&share[..], more].concat());
+    assert_eq!(assign(&[]).code, 2, "what was before must be kept");
+    let one = assign(&["--journal", &journal, "--tenant", TENANT, "--where-unassigned"]).json();
+    assert_eq!((&one["assigned"], &one["of"]), (&json!(80), &json!(100)));
+    let numbers = site.folder.path().join("numbers.csv").display().to_string();
+    let before = fs::read(&numbers).unwrap();
+    refused(assign(&["--journal", &numbers]), 1, "journal_malformed");
+    assert_eq!(fs::read(&numbers).unwrap(), before);
+    refused(site.run(&["number", "undo-assign", "/nowhere/x", "--json"]), 1, "journal_failed");
 }
