@@ -334,7 +334,7 @@ impl Cache {
         for &change in changes {
             let covered = match change {
                 Change::Number(_) => all_numbers.is_some(),
-                Change::Config(_) | Change::Clients => false,
+                Change::Config(_) | Change::Clients | Change::Keys => false,
                 Change::Numbers | Change::Rollout | Change::All => true,
             };
             if !covered && seen.insert(change) {
@@ -358,7 +358,7 @@ impl Cache {
                 bump();
                 self.clear();
             }
-            Change::Clients => {
+            Change::Clients | Change::Keys => {
                 bump();
             }
             Change::All => {

@@ -17,6 +17,8 @@ pub enum Change {
     Clients,
     /// The rollout: every answer depends on it.
     Rollout,
+    /// What the database says of encryption keys. No answer depends on it.
+    Keys,
     /// Many configs at once, or something that cannot be told apart: everything.
     All,
 }
@@ -43,6 +45,8 @@ pub(crate) fn change(
         // Each edit of a client, user or session is one of these: versions that know no clients read it as everything.
         ("all", ..) if fields == "trunkline_clients" => Change::Clients,
         ("all", ..) if fields == "trunkline_rollout" => Change::Rollout,
+        // The same of the keys.
+        ("all", ..) if fields == "trunkline_key_state" => Change::Keys,
         _ => Change::All,
     }
 }
@@ -57,7 +61,7 @@ mod tests {
         #[test]
         fn only_a_row_that_says_so_is_less_than_everything(
             entity in "[a-z]{0,8}|config|number|all",
-            fields in ".*|voice_agent_numbers|trunkline_clients|trunkline_rollout",
+            fields in ".*|voice_agent_numbers|trunkline_clients|trunkline_rollout|trunkline_key_state",
             ids in (any::<Option<u128>>(), any::<Option<u128>>()),
             digits in proptest::option::of(".*|[1-9][0-9]{6,14}"),
         ) {
@@ -81,6 +85,9 @@ mod tests {
                 }
                 Change::Rollout => {
                     prop_assert!(entity == "all" && fields == "trunkline_rollout");
+                }
+                Change::Keys => {
+                    prop_assert!(entity == "all" && fields == "trunkline_key_state");
                 }
                 Change::All => {
                     let a_number = entity == "number";

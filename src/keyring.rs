@@ -10,10 +10,14 @@
 mod binding;
 mod error;
 mod fernet;
+mod rule;
 #[cfg(feature = "server")]
 mod ticket;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 pub use secrecy::ExposeSecret;
 use secrecy::SecretBox;
@@ -22,6 +26,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub use self::binding::Binding;
 pub use self::error::KeyError;
 use self::fernet::{Form, SECRETS};
+pub use self::rule::KeyRule;
 
 /// Text that is wiped when dropped and whose `Debug` says nothing.
 pub type Secret = SecretBox<String>;
@@ -32,8 +37,11 @@ pub const PREFIX: &str = "dev-s-t-";
 /// A secret at rest: [`PREFIX`] and a Fernet token, or the like of one that is bound to its config.
 ///
 /// The only type that a store takes for a secret, so that plaintext cannot be written by mistake.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Sealed(String);
+#[derive(Clone)]
+pub struct Sealed {
+    text: String,
+    epoch: Option<i64>,
+}
 
 impl Sealed {
     /// Takes text that is already sealed. Its shape is checked; whether a key fits is not.
@@ -43,21 +51,36 @@ impl Sealed {
     /// [`KeyError::PrefixMissing`] and [`KeyError::TokenMalformed`].
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         token_of(text)?;
-        Ok(Self(text.to_owned()))
+        Ok(Self { text: text.to_owned(), epoch: None })
+    }
+
+    /// By which state of the keys it was sealed: [`KeyRule::epoch`]. A store takes it only while that
+    /// state holds. `None`: by none.
+    #[must_use]
+    pub fn epoch(&self) -> Option<i64> {
+        self.epoch
     }
 
     /// The text as it rests in the database.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether it is bound to a config. Whether it is bound to this one is known once it opens.
     #[must_use]
     pub fn is_bound(&self) -> bool {
-        token_of(&self.0).is_ok_and(|token| token.form(SECRETS) == Some(Form::Bound))
+        token_of(&self.text).is_ok_and(|token| token.form(SECRETS) == Some(Form::Bound))
     }
 }
+
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Sealed {}
 
 impl fmt::Debug for Sealed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,6 +104,22 @@ impl fmt::Debug for KeyId {
     }
 }
 
+impl FromStr for KeyId {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let is_hex = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let read = u32::from_str_radix(text, 16).ok().filter(|_| is_hex);
+        read.map(|id| Self(id.to_be_bytes())).ok_or(KeyError::KeyIdMalformed)
+    }
+}
+
+impl serde::Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// One or several Fernet keys.
 ///
 /// ```
@@ -96,8 +135,9 @@ impl fmt::Debug for KeyId {
 /// # Ok::<(), trunkline::KeyError>(())
 /// ```
 pub struct KeyRing {
-    keys: Vec<fernet::Key>,
+    keys: Arc<[fernet::Key]>,
     bound_only: bool,
+    rule: Option<KeyRule>,
 }
 
 /// A secret in the clear, and the key that opened it.
@@ -137,7 +177,7 @@ impl KeyRing {
                 fernet::Key::parse(key.trim()).ok_or(KeyError::KeyMalformed { place: index + 1 })
             })
             .collect::<Result<_, _>>()
-            .map(|keys| Self { keys, bound_only: false })
+            .map(|keys| Self { keys, bound_only: false, rule: None })
     }
 
     /// The same keys, which open as a config's only what is bound to it, if so.
@@ -152,10 +192,13 @@ impl KeyRing {
         self.bound_only
     }
 
-    /// Whether the other one opens the same in the same way.
+    /// Whether the other one opens the same in the same way, whichever key of each seals.
     #[must_use]
     pub fn opens_like(&self, other: &Self) -> bool {
-        self.key_ids() == other.key_ids() && self.bound_only == other.bound_only
+        let opening = |ring: &Self| -> BTreeSet<_> {
+            ring.key_ids().into_iter().filter(|key| !ring.refuses(*key)).collect()
+        };
+        opening(self) == opening(other) && self.bound_only == other.bound_only
     }
 
     /// Makes a fresh key, as the text that [`KeyRing::parse`] reads.
@@ -167,19 +210,20 @@ impl KeyRing {
         fernet::generate().map_err(|_| KeyError::NoRandomness)
     }
 
-    /// The ids of the keys in order; the first one seals.
+    /// The ids of the keys in order; the first one seals, unless a rule names another one.
     #[must_use]
     pub fn key_ids(&self) -> Vec<KeyId> {
         self.keys.iter().map(|key| KeyId(key.id())).collect()
     }
 
-    /// Seals a plaintext under the first key. `unix_seconds` is stamped into the token, where it
+    /// Seals a plaintext under the key that seals. `unix_seconds` is stamped into the token, where it
     /// tells people when; opening does not read it.
     ///
     /// # Errors
     ///
     /// [`KeyError::EmptyInput`] for white space or nothing, [`KeyError::AlreadySealed`],
-    /// [`KeyError::PlaintextTooLong`], [`KeyError::NoRandomness`].
+    /// [`KeyError::PlaintextTooLong`], [`KeyError::NoRandomness`], and
+    /// [`KeyError::SealingKeyMissing`] where a rule names a key that is not in the ring.
     pub fn seal(&self, plaintext: &str, unix_seconds: u64) -> Result<Sealed, KeyError> {
         Self::can_be_sealed(plaintext)?;
         self.sealed(Form::Plain, plaintext.as_bytes(), unix_seconds)
@@ -203,6 +247,11 @@ impl KeyRing {
         self.sealed(Form::Bound, &inside, unix_seconds)
     }
 
+    /// The same of what was opened a moment ago, whatever is in it: Python seals white space, too.
+    pub(crate) fn seal_again(&self, secret: &str, unix_seconds: u64) -> Result<Sealed, KeyError> {
+        self.sealed(Form::Plain, secret.as_bytes(), unix_seconds)
+    }
+
     fn can_be_sealed(plaintext: &str) -> Result<(), KeyError> {
         if plaintext.trim().is_empty() {
             return Err(KeyError::EmptyInput);
@@ -219,8 +268,9 @@ impl KeyRing {
         }
         let mut iv = [0; 16];
         getrandom::fill(&mut iv).map_err(|_| KeyError::NoRandomness)?;
-        let key = self.keys.first().ok_or(KeyError::KeyMissing)?;
-        Ok(Sealed(format!("{PREFIX}{}", key.seal(form, inside, unix_seconds, iv))))
+        let token = self.sealing_key()?.seal(form, inside, unix_seconds, iv);
+        let epoch = self.rule.as_ref().map(|rule| rule.epoch);
+        Ok(Sealed { text: format!("{PREFIX}{token}"), epoch })
     }
 
     /// Opens a sealed secret with whichever key made it. White space in and after the token is
@@ -229,8 +279,8 @@ impl KeyRing {
     /// # Errors
     ///
     /// [`KeyError::EmptyInput`], [`KeyError::PrefixMissing`] for plaintext,
-    /// [`KeyError::TokenMalformed`], [`KeyError::NoKeyFits`], [`KeyError::NotText`], and
-    /// [`KeyError::Bound`] for a secret that opens as a config's alone.
+    /// [`KeyError::TokenMalformed`], [`KeyError::NoKeyFits`], [`KeyError::KeyRefused`],
+    /// [`KeyError::NotText`], and [`KeyError::Bound`] for a secret that opens as a config's alone.
     pub fn open(&self, sealed: &str) -> Result<Opened, KeyError> {
         self.open_whose(sealed, |owner| match owner {
             Some(_) => Err(KeyError::Bound),
@@ -299,7 +349,11 @@ impl KeyRing {
 
     fn signer(&self, token: &fernet::Token) -> Result<&fernet::Key, KeyError> {
         let signer = self.keys.iter().find(|key| key.signed(token));
-        signer.ok_or_else(|| KeyError::NoKeyFits { ring: self.key_ids() })
+        let signer = signer.ok_or_else(|| KeyError::NoKeyFits { ring: self.key_ids() })?;
+        match KeyId(signer.id()) {
+            key if self.refuses(key) => Err(KeyError::KeyRefused { key }),
+            _ => Ok(signer),
+        }
     }
 
     /// Opens what carries the prefix and seals what does not: the `encrypt_decrypt` of the Python

@@ -70,6 +70,7 @@ mod changes;
 pub mod nodes;
 mod resolver;
 pub mod rollout;
+pub mod rotation;
 pub mod store;
 // What people enter.
 pub mod draft;
@@ -97,7 +98,8 @@ pub use self::changes::ChangeSource;
 pub use self::credentials::CredentialError;
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{
-    Binding, Converted, ExposeSecret, KeyError, KeyId, KeyRing, Opened, PREFIX, Sealed, Secret,
+    Binding, Converted, ExposeSecret, KeyError, KeyId, KeyRing, KeyRule, Opened, PREFIX, Sealed,
+    Secret,
 };
 pub use self::number::{
     Caller, CallerError, ConfigId, E164, IdError, Masked, NumberError, TenantId,

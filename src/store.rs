@@ -13,6 +13,7 @@ mod edits;
 mod error;
 #[cfg(feature = "postgres")]
 mod hedged;
+mod keys;
 mod lendable;
 #[cfg(feature = "postgres")]
 mod lock_holder;
@@ -56,6 +57,8 @@ pub(crate) use self::edits::{
 };
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
+pub use self::keys::{KeyBook, KeyPhase, KnownKey};
+pub(crate) use self::keys::{KeyMoves, KeyRows, Resealed};
 #[cfg(feature = "postgres")]
 pub(crate) use self::log_cursor::{LogCursor, Look, News, Reach};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};

@@ -46,6 +46,7 @@ fuzz_target!(|input: Input| {
         change::Change::Numbers => assert!(matches!(entity, "number" | "all")),
         change::Change::Rollout => assert!(entity == "all" && input.fields == "trunkline_rollout"),
         change::Change::Clients => assert!(entity == "all" && input.fields == "trunkline_clients"),
+        change::Change::Keys => assert!(entity == "all" && input.fields == "trunkline_key_state"),
         change::Change::All => assert_ne!(entity, "number"),
     }
 });

@@ -41,6 +41,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use trunkline::dispatch::Dispatcher;
 use trunkline::dispatch::livekit::LiveKit;
+use trunkline::rotation::Rotation;
 use trunkline::settings::{Settings, SettingsFiles, Values, dot_env_here};
 use trunkline::store::{AdminStore, OpenStore};
 use trunkline::{KeyError, KeyRing, Resolver};
@@ -77,7 +78,7 @@ struct Global {
 enum Command {
     /// Show what trunkline does; needs no server and no settings, and leaves nothing behind
     Demo(demo::Demo),
-    /// Make encryption keys, and bind secrets to their configs
+    /// Make encryption keys, turn them while calls flow, and bind secrets to their configs
     #[command(subcommand)]
     Key(key::Key),
     /// Seal and open secrets, from stdin to stdout
@@ -171,6 +172,13 @@ impl Context {
     /// The ring that the settings hold.
     pub(crate) fn ring(&self) -> Result<Arc<KeyRing>, Failure> {
         Ok(self.settings()?.ring.ok_or(KeyError::KeyMissing)?)
+    }
+
+    /// The keys, and the database that knows them.
+    pub(crate) fn rotation(&self) -> Result<Rotation, Failure> {
+        let settings = self.settings()?;
+        let ring = settings.ring.as_ref().ok_or(KeyError::KeyMissing)?;
+        Ok(Rotation::new(&open(&settings)?, ring, &settings.tuning))
     }
 
     /// The database that the settings name.

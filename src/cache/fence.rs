@@ -94,6 +94,8 @@ pub(crate) struct Fence {
     all: AtomicU64,
     /// The last change of clients or people, or of everything.
     clients: AtomicU64,
+    /// The last change of what the database says of keys, or of everything.
+    keys: AtomicU64,
     /// The last change of any config, or of everything.
     any_config: AtomicU64,
     /// The last change of the rollout, or of everything.
@@ -115,6 +117,7 @@ impl Fence {
             latest: AtomicU64::new(0),
             all: AtomicU64::new(0),
             clients: AtomicU64::new(0),
+            keys: AtomicU64::new(0),
             any_config: AtomicU64::new(0),
             rollout: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
@@ -147,15 +150,22 @@ impl Fence {
                 self.rollout.fetch_max(generation, Ordering::SeqCst);
                 &self.all
             }
+            Change::Keys => &self.keys,
             Change::All => {
                 self.rollout.fetch_max(generation, Ordering::SeqCst);
                 self.clients.fetch_max(generation, Ordering::SeqCst);
+                self.keys.fetch_max(generation, Ordering::SeqCst);
                 self.any_config.fetch_max(generation, Ordering::SeqCst);
                 &self.all
             }
         };
         slot.fetch_max(generation, Ordering::SeqCst);
         Generation(generation)
+    }
+
+    /// Whether what the database says of keys may be another since.
+    pub(crate) fn keys_changed_since(&self, read: Generation) -> bool {
+        self.keys.load(Ordering::SeqCst) > read.0 || self.doubt.load(Ordering::SeqCst) > read.0
     }
 
     /// Changes may have been missed: no answer from before now is current, but it may still serve as

@@ -32,6 +32,21 @@ pub enum KeyError {
         /// The keys that were tried.
         ring: Vec<KeyId>,
     },
+    /// The key that made the token is in the ring, and opens nothing any more.
+    #[error("it is sealed under key {key}, which is refused")]
+    KeyRefused {
+        /// Which key.
+        key: KeyId,
+    },
+    /// The key that seals, by what the database says, is not in the ring.
+    #[error("the database says that key {key} seals, and it is not in the ring")]
+    SealingKeyMissing {
+        /// Which key.
+        key: KeyId,
+    },
+    /// A text is no id of a key.
+    #[error("the id of a key must be eight hex digits")]
+    KeyIdMalformed,
     /// The secret is bound to a config, and was not opened as that one's.
     #[error("the secret is bound to a LiveKit config, and opens only for that one")]
     Bound,
@@ -66,11 +81,12 @@ pub enum KeyError {
 
 impl KeyError {
     /// The codes of what keeps a secret from opening.
-    pub(crate) const OF_OPENING: [&str; 7] = [
+    pub(crate) const OF_OPENING: [&str; 8] = [
         "key_missing",
         "prefix_missing",
         "token_malformed",
         "no_key_fits",
+        "key_refused",
         "secret_not_text",
         "secret_bound_elsewhere",
         "secret_not_bound",
@@ -85,6 +101,9 @@ impl KeyError {
             Self::PrefixMissing => "prefix_missing",
             Self::TokenMalformed { .. } => "token_malformed",
             Self::NoKeyFits { .. } => "no_key_fits",
+            Self::KeyRefused { .. } => "key_refused",
+            Self::SealingKeyMissing { .. } => "sealing_key_missing",
+            Self::KeyIdMalformed => "key_id_malformed",
             Self::Bound => "secret_bound",
             Self::BoundElsewhere { .. } => "secret_bound_elsewhere",
             Self::NotBound => "secret_not_bound",
@@ -114,6 +133,14 @@ impl KeyError {
             Self::NoKeyFits { .. } => {
                 Some("add the key that sealed it to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma")
             }
+            Self::KeyRefused { .. } => Some(
+                "seal it again with `trunkline key rotate`, or accept the key again: `trunkline key retire KEY --back`",
+            ),
+            Self::SealingKeyMissing { .. } => Some(
+                "add that key to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma; `trunkline key status` \
+                 shows what each node has",
+            ),
+            Self::KeyIdMalformed => Some("`trunkline key status` shows the ids"),
             Self::Bound => {
                 Some("seal the plaintext again, or unbind it first: `trunkline key unbind`")
             }

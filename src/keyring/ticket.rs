@@ -7,14 +7,14 @@ use super::fernet::{Form, MAX_PLAINTEXT, Token};
 use super::{KeyError, KeyRing};
 
 impl KeyRing {
-    /// Seals what a ticket says, under a key derived from the first one.
+    /// Seals what a ticket says, under a key derived from the one that seals.
     pub(crate) fn seal_ticket(&self, inside: &[u8], unix_seconds: u64) -> Result<String, KeyError> {
         if inside.len() > MAX_PLAINTEXT {
             return Err(KeyError::PlaintextTooLong { longest: MAX_PLAINTEXT });
         }
         let mut iv = [0; 16];
         getrandom::fill(&mut iv).map_err(|_| KeyError::NoRandomness)?;
-        let key = self.keys.first().ok_or(KeyError::KeyMissing)?.derived(PURPOSE);
+        let key = self.sealing_key()?.derived(PURPOSE);
         Ok(key.seal(Form::Ticket, inside, unix_seconds, iv))
     }
 

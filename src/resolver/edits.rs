@@ -47,6 +47,14 @@ impl Resolver {
         self.engine.live.running().ring.clone()
     }
 
+    /// The same by what the database says of keys at this moment, for those who seal.
+    pub(crate) async fn sealing_ring(&self) -> Result<Option<Arc<KeyRing>>, StoreError> {
+        match (self.ring(), &self.engine.database) {
+            (Some(ring), Some(database)) => Ok(Some(Arc::new(database.ruled(&ring).await?))),
+            (ring, _) => Ok(ring),
+        }
+    }
+
     /// The hosts that calls may use at present.
     pub(crate) fn hosts(&self) -> AllowedHosts {
         self.engine.live.running().environment.hosts().clone()

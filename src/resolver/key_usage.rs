@@ -3,17 +3,39 @@
 use secrecy::ExposeSecret;
 
 use super::Resolver;
-use crate::store::StoreError;
+use crate::store::{KeyBook, StoreError};
 
 impl Resolver {
-    /// The ids of the keys in the ring with their roles: the first one seals, the older ones only
-    /// open. And `none`, for what no key opens.
+    /// The ids of the keys in the ring with their roles: `first` is the one that seals, wherever it
+    /// stands, and older ones only open. And `none`, for what no key opens.
     pub(crate) fn key_ids(&self) -> Vec<(String, &'static str)> {
         let running = self.engine.live.running();
-        let ids = running.ring.as_ref().map(|ring| ring.key_ids()).unwrap_or_default();
-        let roles = std::iter::once("first").chain(std::iter::repeat("older"));
-        let keys = ids.iter().zip(roles).map(|(id, role)| (id.to_string(), role));
+        let ring = running.ring.as_ref();
+        let ids = ring.map(|ring| ring.key_ids()).unwrap_or_default();
+        let sealing = ring.and_then(|ring| ring.sealing_id().ok());
+        let role = |id| if Some(id) == sealing { "first" } else { "older" };
+        let keys = ids.iter().map(|id| (id.to_string(), role(*id)));
         keys.chain([("none".to_owned(), "none")]).collect()
+    }
+
+    /// Whether the key that seals, by what the database says, is not in the ring.
+    pub(crate) fn lacks_sealing_key(&self) -> bool {
+        let running = self.engine.live.running();
+        running.ring.as_ref().is_some_and(|ring| ring.sealing_id().is_err())
+    }
+
+    /// What the database knows of keys. `None`: nothing, or it is left alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub(crate) async fn key_book(&self) -> Result<Option<KeyBook>, StoreError> {
+        match &self.engine.database {
+            Some(database) if self.engine.live.running().switches().configs => {
+                database.key_rows().key_book().await
+            }
+            _ => Ok(None),
+        }
     }
 
     /// How many configs each key opens the secret of. Empty while the flag is off: then the
@@ -29,12 +51,14 @@ impl Resolver {
         };
         let mut key_usage: Vec<_> =
             self.key_ids().into_iter().map(|(key, role)| (key, role, 0)).collect();
+        // One that is refused is counted all the same.
+        let ring = running.ring.as_ref().map(|ring| ring.ruled(None));
         let mut last = None;
         loop {
             let page = store.sealed_secrets(last, PAGE).await?;
             last = page.last().map(|&(id, _)| id);
             for (_, sealed) in &page {
-                let key = running.ring.as_ref().and_then(|ring| {
+                let key = ring.as_ref().and_then(|ring| {
                     let key = ring.key_of(sealed.expose_secret());
                     key.ok().map(|key| key.to_string())
                 });

@@ -10,7 +10,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
 use super::decision::{Chosen, Decision, Unusable, choose, choose_disabled_or_not, decide};
@@ -19,7 +19,7 @@ use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::environment::Environment;
-use crate::keyring::KeyRing;
+use crate::keyring::{KeyRing, KeyRule};
 use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::rollout::{Side, Standing};
@@ -36,6 +36,8 @@ pub(super) struct Live {
     has_store: bool,
     /// The settings that only a restart changes.
     startup: StartupSettings,
+    /// What the database says of keys, as far as it was read.
+    key_rule: ArcSwapOption<KeyRule>,
     /// Held by a reload, so that two reloads do not overlap.
     reloading: Mutex<()>,
 }
@@ -135,6 +137,7 @@ impl Live {
             watched: watch::Sender::new(switches),
             has_store,
             startup,
+            key_rule: ArcSwapOption::empty(),
             reloading: Mutex::default(),
         }
     }
@@ -175,7 +178,9 @@ impl Live {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let variables = settings.needs_restart_from(&self.startup);
         if variables.is_empty() {
-            self.swap(Running::new(settings, self.has_store, clock), discard);
+            let rule = self.key_rule.load_full();
+            let running = Running::new(settings, self.has_store, clock).ruled(rule.as_deref());
+            self.swap(running, discard);
             return Ok(());
         }
         // Switching the database off is urgent, so it is done whatever else the file changes.
@@ -185,6 +190,17 @@ impl Live {
             self.swap(off, discard);
         }
         Err(ReloadError::NeedsRestart { variables: variables.join(", "), switched_off })
+    }
+
+    /// Has the ring follow what the database says of keys.
+    pub(super) fn rule_keys(&self, rule: Option<KeyRule>, discard: impl FnOnce(Outdated)) {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.key_rule.load().as_deref() == rule.as_ref() {
+            return;
+        }
+        let ruled = self.running.load().copy().ruled(rule.as_ref());
+        self.key_rule.store(rule.map(Arc::new));
+        self.swap(ruled, discard);
     }
 
     fn swap(&self, new: Running, discard: impl FnOnce(Outdated)) {
@@ -231,19 +247,33 @@ impl Running {
             enabled: self.flag.enabled && new.enabled,
             database_off: self.flag.database_off || new.database_off,
         };
-        let environment = Arc::clone(&self.environment);
         (flag != self.flag).then(|| Self {
             flag,
             switches: flag.switches(has_store),
-            off: flag.off(&environment, clock),
+            off: flag.off(&self.environment, clock),
+            ..self.copy()
+        })
+    }
+
+    fn copy(&self) -> Self {
+        Self {
+            flag: self.flag,
+            switches: self.switches,
+            off: Arc::clone(&self.off),
             #[cfg(feature = "dispatch")]
             routing: self.routing.clone(),
             ring: self.ring.clone(),
             fingerprint: Arc::clone(&self.fingerprint),
             #[cfg(feature = "server")]
             shown: Arc::clone(&self.shown),
-            environment,
-        })
+            environment: Arc::clone(&self.environment),
+        }
+    }
+
+    /// The same with its ring by this rule.
+    fn ruled(self, rule: Option<&KeyRule>) -> Self {
+        let ring = self.ring.as_ref().map(|ring| Arc::new(ring.ruled(rule.cloned())));
+        Self { ring, ..self }
     }
 
     /// Whether the database is asked, and whether its configs place calls.

@@ -1,6 +1,5 @@
-//! The background tasks: change feed, the row among the nodes, the rollout, sweep, refresh, pruning, self-check and
-//! warm-up. A task that
-//! panics is started again.
+//! The background tasks: change feed, the row among the nodes, the rollout, what is said of keys, sweep,
+//! refresh, pruning, self-check and warm-up. A task that panics is started again.
 //!
 //! **Invariant:** no task keeps a resolver alive that nobody holds any more.
 
@@ -13,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Engine;
+use super::key_rule::follow_keys;
 use super::live::Switches;
 use super::rollout::keep_up_now_and_then;
 use super::sealing::seal_now_and_then;
@@ -42,6 +42,7 @@ impl Engine {
             self.start("rollout", |switches| switches.configs, keep_up_now_and_then);
             if self.registration.is_some() {
                 self.start("seal audit", asked, seal_now_and_then);
+                self.start("keys", asked, follow_keys);
             }
         }
         if self.tuning.warm != Warm::None && self.loader.store.is_some() {

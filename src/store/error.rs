@@ -53,6 +53,9 @@ pub enum StoreError {
          answer was late"
     )]
     MayBeSaved,
+    /// Another key seals than when the secret was sealed. Nothing was changed.
+    #[error("another key seals since the secret was sealed; nothing was changed")]
+    KeysMoved,
     /// The tables are not there, or not all of them.
     #[error("the database is not migrated: `{statement}` needs a table or column that is missing{}", told(words.as_deref()))]
     NotMigrated {
@@ -112,7 +115,7 @@ impl StoreError {
             Self::LogUntrusted { .. } => "log_untrusted",
             Self::Refused { .. } => "refused",
             Self::Row { .. } => "row_malformed",
-            Self::Conflict { .. } => "conflict",
+            Self::Conflict { .. } | Self::KeysMoved => "conflict",
         }
     }
 
@@ -125,6 +128,7 @@ impl StoreError {
             Self::Unreachable { .. } => "database_unreachable",
             Self::Timeout { .. } => "database_timeout",
             Self::MayBeSaved => "may_be_saved",
+            Self::KeysMoved => "keys_moved",
             Self::NotMigrated { .. } => "not_migrated",
             Self::TriggersMissing => "triggers_missing",
             Self::LogUntrusted { .. } => "log_untrusted",

@@ -9,12 +9,13 @@ use super::PostgresStore;
 #[cfg(feature = "sqlite")]
 use super::SqliteStore;
 use super::{
-    AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, MigrateError,
-    MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError, Trial,
-    UnlistedNode, UserStore,
+    AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, KeyRows,
+    MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError,
+    Trial, UnlistedNode, UserStore,
 };
 #[cfg(feature = "server")]
 use super::{EditStore, LoggedChange, PeopleRows};
+use crate::keyring::KeyRing;
 use crate::settings::{Database, DatabaseTarget, Tuning};
 
 /// A database that the settings name, as a store of its kind. Cloning shares its connections.
@@ -187,6 +188,26 @@ impl OpenStore {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => Arc::clone(store) as _,
         }
+    }
+
+    /// The keys as it knows them.
+    pub(crate) fn key_rows(&self) -> Arc<dyn KeyRows> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// The ring by what the database says of keys at present; as it is, where that says nothing of them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], as of any statement.
+    pub async fn ruled(&self, ring: &KeyRing) -> Result<KeyRing, StoreError> {
+        let book = self.key_rows().key_book().await?;
+        Ok(ring.ruled(book.map(|book| book.rule())))
     }
 
     /// The rows of calls.

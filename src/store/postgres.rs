@@ -184,6 +184,7 @@ const DIALECT: Dialect = Dialect {
         ("{key_of_config}", "replace(cast(c.id as text), '-', '')"),
         ("{to_write_numbers}", "for update of n"),
         ("{to_write_config}", "for update of c"),
+        ("{to_write_keys}", "for update"),
         // Removing it waits, editing it does not.
         ("{to_name_config}", "for key share of c"),
         (
@@ -229,6 +230,10 @@ const DIALECT: Dialect = Dialect {
     audit_lock: AUDIT_LOCK,
     prune_audit: Some(PRUNE_AUDIT),
     unaudited: UNAUDITED,
+    knows_keys: KNOWS_KEYS,
+    hold_keys: HOLD_KEYS,
+    reseal_all: RESEAL_ALL,
+    marks_resealing: false,
     #[cfg(feature = "server")]
     say_behalf: SAY_BEHALF,
     #[cfg(feature = "server")]
@@ -361,6 +366,32 @@ const MAY_BE_NEW: &str = "(a.xact >= coalesce((
 const AUDIT_LOCK: &str = "
     select cast(cast(pg_try_advisory_xact_lock(
         hashtextextended('trunkline audit ' || {schema_text}, 0)) as int) as bigint) as got";
+
+const KNOWS_KEYS: &str = "
+    select cast(count(to_regclass(format('%I.trunkline_key_state', {schema_text}))) as bigint) as many";
+
+const HOLD_KEYS: &str = "select {schema}.trunkline_hold_key_state({schema_text}) as epoch";
+
+/// The update time of a row stays, and nobody waits for the disk: what a crash takes back is sealed as it
+/// was, and found again. A row that somebody else has locked is left to him.
+const RESEAL_ALL: &str = "
+    with said as materialized (
+        select set_config('trunkline.resealing', 'on', true), set_config('synchronous_commit', 'off', true),
+            {schema}.trunkline_hold_key_state({schema_text}) as epoch
+    ), given as materialized (
+        select cast(t.id as uuid) as id, t.was, t.url, t.key, t.sealed
+        from said cross join json_to_recordset(cast($1 as json))
+            as t (id text, was text, url text, key text, sealed text)
+        where said.epoch = $2
+    ), free as materialized (
+        select c.id from {schema}.voice_agent_livekit as c
+        where c.id in (select id from given) for update skip locked
+    )
+    update {schema}.voice_agent_livekit as c set livekit_api_secret = given.sealed
+    from given join free on free.id = given.id
+    where c.id = given.id and c.livekit_api_secret = given.was
+        and coalesce(c.livekit_url, '') = given.url and coalesce(c.livekit_api_key, '') = given.key
+    returning c.id";
 
 /// Who may prune has no right but on this function.
 const PRUNE_AUDIT: &str = "select {schema}.trunkline_prune_audit({schema_text}, $1, $2) as many";

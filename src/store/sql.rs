@@ -14,6 +14,7 @@ mod change_log;
 mod clients;
 #[cfg(feature = "server")]
 mod edits;
+mod keys;
 mod nodes;
 mod people;
 mod read;
@@ -31,6 +32,7 @@ use self::change_log::{CHANGE_COLUMNS, Logging};
 use self::clients::Clients;
 #[cfg(feature = "server")]
 use self::edits::{EDIT_PARTS, EditingStatements};
+use self::keys::Keys;
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
 use self::people::PeopleStatements;
 use self::rollout::RollingOut;
@@ -66,6 +68,14 @@ pub(super) struct Dialect {
     pub(super) prune_audit: Option<&'static str>,
     /// Which triggers of the audit are missing.
     pub(super) unaudited: &'static str,
+    /// Says whether the database knows of keys.
+    pub(super) knows_keys: &'static str,
+    /// Holds the row of the state of the keys for the transaction, and says its epoch.
+    pub(super) hold_keys: &'static str,
+    /// Seals many secrets again in one statement, and says of which rows.
+    pub(super) reseal_all: &'static str,
+    /// Whether a transaction that does so marks itself, for the trigger that keeps update times.
+    pub(super) marks_resealing: bool,
     /// Says on whose behalf a transaction edits, from JSON; and what is done about that at its end.
     #[cfg(feature = "server")]
     pub(super) say_behalf: &'static str,
@@ -94,6 +104,7 @@ pub(super) struct Statements {
     administering: Administering,
     auditing: Auditing,
     logging: Logging,
+    keys: Keys,
     listing: Listing,
     clients: Clients,
     rolling_out: RollingOut,
@@ -112,6 +123,7 @@ impl Statements {
             administering: Administering::new(templates, dialect),
             auditing: Auditing::new(templates, dialect),
             logging: Logging::new(templates, dialect),
+            keys: Keys::new(templates, dialect),
             listing: Listing::new(templates, dialect),
             clients: Clients::new(templates),
             rolling_out: RollingOut::new(templates),

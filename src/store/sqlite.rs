@@ -211,6 +211,7 @@ const DIALECT: Dialect = Dialect {
         ("{key_of_config}", "lower(hex(c.id))"),
         ("{to_write_numbers}", ""),
         ("{to_write_config}", ""),
+        ("{to_write_keys}", ""),
         ("{to_name_config}", ""),
         ("{rules_with_2}", "json_set({rules_object}, '$.livekit_config', $2)"),
         ("{rules_without}", "json_remove({rules_object}, '$.livekit_config')"),
@@ -246,6 +247,10 @@ const DIALECT: Dialect = Dialect {
     audit_lock: "select 1 as got",
     prune_audit: None,
     unaudited: UNAUDITED,
+    knows_keys: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_key_state'",
+    hold_keys: "select epoch from {schema}.trunkline_key_state",
+    reseal_all: RESEAL_ALL,
+    marks_resealing: true,
     #[cfg(feature = "server")]
     say_behalf: "insert into {schema}.trunkline_audit_session (claimed) values ($1)",
     #[cfg(feature = "server")]
@@ -314,15 +319,27 @@ const NODES_AND_CHANGE: &str = "
     where {counts}
     order by n.name, n.id limit 10000";
 
+/// One writer at a time has nobody to wait for.
+const RESEAL_ALL: &str = "
+    update {schema}.voice_agent_livekit set livekit_api_secret = given.value ->> 'sealed'
+    from json_each($1) as given
+    where voice_agent_livekit.id = unhex(given.value ->> 'id')
+        and livekit_api_secret = given.value ->> 'was'
+        and coalesce(livekit_url, '') = given.value ->> 'url'
+        and coalesce(livekit_api_key, '') = given.value ->> 'key'
+        and (select epoch from {schema}.trunkline_key_state) = $2
+    returning voice_agent_livekit.id as id";
+
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 7] = [
+    const STEPS: [&str; 8] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
         include_str!("../../migrations/sqlite/0009_disabled_configs.up.sql"),
         include_str!("../../migrations/sqlite/0011_audit.up.sql"),
         include_str!("../../migrations/sqlite/0012_people.up.sql"),
+        include_str!("../../migrations/sqlite/0013_keys.up.sql"),
         include_str!("../../migrations/sqlite/0014_rollout.up.sql"),
     ];
     let made =

@@ -40,6 +40,7 @@ const FLOORS: &[&[&str]] = &[
     &["store"],
     &["changes", "draft"],
     &["nodes"],
+    &["rotation"],
     &["resolver"],
     &["dispatch"],
     &["official", "server"],

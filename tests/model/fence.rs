@@ -130,7 +130,7 @@ impl Keeping for Real {
             Change::Config(_) => rows.config,
             Change::Number(_) | Change::Numbers => rows.number,
             Change::All | Change::Rollout => rows.config.min(rows.number),
-            Change::Clients => unreachable!("no answer depends on clients"),
+            Change::Clients | Change::Keys => unreachable!("no answer depends on these"),
         })
     }
 }

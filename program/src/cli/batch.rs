@@ -95,7 +95,7 @@ pub(crate) struct Run {
 impl Batch {
     pub(crate) async fn run(self, context: &Context) -> Done {
         let Self::Run(run) = self;
-        run.run(context).await
+        Box::pin(run.run(context)).await
     }
 }
 

@@ -116,7 +116,8 @@ impl Db {
                 }
                 let run =
                     if empty { String::new() } else { format!("-{:.8}", Uuid::new_v4().simple()) };
-                let seeded = sow(&*store, &*context.ring()?, seed.numbers, &run).await?;
+                let ring = database.ruled(&*context.ring()?).await?;
+                let seeded = sow(&*store, &ring, seed.numbers, &run).await?;
                 seeded.show(context)
             }
         }

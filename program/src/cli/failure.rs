@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use trunkline::draft::{FieldError, FieldErrors, FieldProblem};
+use trunkline::rotation::RotationError;
 use trunkline::settings::SettingsError;
 use trunkline::store::{MigrateError, StoreError, Taken};
 use trunkline::{CallerError, CredentialError, KeyError, Reason, ResolveError};
@@ -128,6 +129,7 @@ impl From<StoreError> for Failure {
             StoreError::Conflict { taken: Taken::User } => {
                 (Exit::Conflict, Some("`trunkline user list` shows the names"))
             }
+            StoreError::KeysMoved => (Exit::Conflict, Some("run it again")),
             StoreError::Conflict { .. } => {
                 (Exit::Conflict, Some("`trunkline number list` shows the numbers"))
             }
@@ -187,6 +189,33 @@ fn mends(code: &str) -> Option<&'static str> {
 
 /// What the doctor does not say.
 pub(crate) const ASK_THE_DOCTOR: &str = "run `trunkline doctor`";
+
+impl From<RotationError> for Failure {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Store(StoreError::Refused { ref code, .. }) if code == "42501" => {
+                let message = "the database role of this command may not turn keys";
+                Self::new("keys_role_may_not", message, Exit::Store)
+                    .hint("run it as the owner of the tables; nothing was changed")
+            }
+            RotationError::Store(error) => error.into(),
+            RotationError::Key(error) => error.into(),
+            other => {
+                let exit = match &other {
+                    RotationError::NotMigrated => Exit::Store,
+                    RotationError::NotInRing { .. }
+                    | RotationError::Duplicate { .. }
+                    | RotationError::Used { .. }
+                    | RotationError::Unknown { .. } => Exit::Key,
+                    RotationError::Raced => Exit::Conflict,
+                    _ => Exit::Failed,
+                };
+                let failure = Self::new(other.code(), other.to_string(), exit);
+                Self { hint: other.hint().map(ToOwned::to_owned), ..failure }
+            }
+        }
+    }
+}
 
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {

@@ -10,7 +10,7 @@ use trunkline::clock::{Clock, SystemClock};
 use trunkline::dispatch::check::leads_off_limits;
 use trunkline::draft::{ConfigDraft, ConfigEditDraft, FieldError, FieldErrors};
 use trunkline::store::{AdminStore, Config};
-use trunkline::{ConfigId, ExposeSecret, Secret, ServerUrl};
+use trunkline::{ConfigId, ExposeSecret, KeyRing, Secret, ServerUrl};
 
 use super::Context;
 use super::failure::{Done, Exit, Failure};
@@ -164,17 +164,19 @@ impl Add {
         refuse_off_limits(&draft.check_all_but_secret(&hosts)?).await?;
         let ring = context.ring()?;
         draft.api_secret = Some(secret(self.secret_file.as_deref())?);
+        let database = context.database()?;
+        let ring = database.ruled(&ring).await?;
         let config = draft.check(&ring, &hosts, SystemClock::default().unix_seconds())?;
         if self.check {
             let (url, key) = (config.url.as_str(), config.api_key.as_str());
             let what = (url, key, config.trunk_id.as_deref());
             check::before_adding(context, what, config.api_secret.as_str()).await?;
         }
-        let store = context.store()?;
+        let store = database.admin();
         let id = store.create_config(&config).await?;
         if ring.is_bound_only() {
             // Its id is part of what it is bound to.
-            bind(context, &*store, id).await?;
+            bind(&ring, &*store, id).await?;
         }
         if context.json { json_line(&json!({"id": id})) } else { line(id.to_string()) }
     }
@@ -183,7 +185,8 @@ impl Add {
 impl Edit {
     async fn run(self, context: &Context) -> Done {
         let new_secret = self.secret_file.is_some() || self.secret_stdin;
-        let store = context.store()?;
+        let database = context.database()?;
+        let store = database.admin();
         let config = find(&*store, &self.config).await?;
         let emptied = |value: Option<String>, empty: bool| match value {
             None if empty => Some(None),
@@ -208,11 +211,12 @@ impl Edit {
         if new_secret {
             let ring = context.ring()?;
             draft.api_secret = Some(secret(self.secret_file.as_deref())?);
+            let ring = database.ruled(&ring).await?;
             edit = draft.check(&ring, hosts, now)?;
         }
         let bound_only = settings.ring.is_some_and(|ring| ring.is_bound_only());
         if (config.is_bound() || bound_only) && edit.touches_binding() {
-            edit.keep_bound(&config, &*context.ring()?, now)?;
+            edit.keep_bound(&config, &database.ruled(&*context.ring()?).await?, now)?;
         }
         if !store.update_config(config.id, &edit).await? {
             if edit.only_over.is_some() && store.config(config.id).await?.is_some() {
@@ -227,9 +231,8 @@ impl Edit {
 }
 
 /// Binds the secret of a config that was added a moment ago.
-async fn bind(context: &Context, store: &dyn AdminStore, id: ConfigId) -> Done {
+async fn bind(ring: &KeyRing, store: &dyn AdminStore, id: ConfigId) -> Done {
     let Some(config) = store.config(id).await? else { return Ok(()) };
-    let ring = context.ring()?;
     let opened = ring.open(config.api_secret.expose_secret())?;
     let now = SystemClock::default().unix_seconds();
     let sealed = ring.seal_for(opened.secret.expose_secret(), &config.binding(), now)?;

@@ -18,6 +18,7 @@ mod on_livekit;
 mod reasons;
 mod resolve;
 mod rollout;
+mod rotation;
 mod route;
 mod secret;
 mod settings;

@@ -122,7 +122,7 @@ fn key_and_ring() -> (String, KeyRing) {
 }
 
 /// Runs a script that finds these lines on stdin, and returns the JSON values that it prints.
-fn python(script: &str, lines: &str) -> Vec<Value> {
+pub fn python(script: &str, lines: &str) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
     std::fs::write(&input, lines).unwrap();
@@ -150,7 +150,8 @@ fn interpreter() -> String {
     python
 }
 
-const PREAMBLE: &str = "import json, random, sys; from cryptography.fernet import Fernet";
+const PREAMBLE: &str =
+    "import json, random, sys; from cryptography.fernet import Fernet, MultiFernet";
 
 /// One line in: the key, how many secrets to make up, and blanks to seal beside them.
 const SEAL: &str = r#"

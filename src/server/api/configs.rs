@@ -140,7 +140,7 @@ async fn duplicate(
     let Duplication { name } = question.body()?;
     let id = question.id().ok_or_else(missing)?;
     let config = asking.rows()?.config_seen(&Whose::ALL, id).await?.ok_or_else(missing)?;
-    let opened = config.open(&*asking.ring()?)?;
+    let opened = config.open(&*asking.sealing_ring().await?)?;
     let draft = ConfigDraft {
         name,
         description: config.description,
@@ -159,7 +159,7 @@ async fn insert(
     is_url_new: bool,
     key: Option<&Key<'_>>,
 ) -> Result<Reply, Problem> {
-    let (ring, now) = (asking.ring()?, asking.resolver.unix_time().as_secs());
+    let (ring, now) = (asking.sealing_ring().await?, asking.resolver.unix_time().as_secs());
     let mut config = draft.check(&ring, &asking.resolver.hosts(), now)?;
     if is_url_new {
         refuse_elsewhere(asking, &config.url).await?;
@@ -191,7 +191,7 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
         trunk_id: body.trunk_id,
         agent: body.agent_name,
     };
-    let (ring, hosts) = (asking.resolver.ring(), asking.resolver.hosts());
+    let (ring, hosts) = (asking.resolver.sealing_ring().await?, asking.resolver.hosts());
     let now = asking.resolver.unix_time().as_secs();
     let edit = match (&ring, &draft.api_secret) {
         (Some(ring), _) => draft.check(ring, &hosts, now)?,

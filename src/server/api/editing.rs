@@ -22,9 +22,9 @@ impl Asking<'_> {
         self.resolver.edits().ok_or_else(Problem::no_database)
     }
 
-    /// The ring that seals.
-    pub(super) fn ring(&self) -> Result<Arc<KeyRing>, Problem> {
-        Ok(self.resolver.ring().ok_or(KeyError::KeyMissing)?)
+    /// The ring by which secrets are sealed.
+    pub(super) async fn sealing_ring(&self) -> Result<Arc<KeyRing>, Problem> {
+        Ok(self.resolver.sealing_ring().await?.ok_or(KeyError::KeyMissing)?)
     }
 
     /// Whose numbers the client sees.

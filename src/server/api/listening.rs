@@ -219,6 +219,7 @@ fn shown(logged: &LoggedChange, permissions: &Permissions) -> Option<Value> {
         Change::Config(id) => ("config", Some(*id), None),
         Change::Clients => ("clients", None, None),
         Change::Rollout => ("rollout", None, None),
+        Change::Keys => ("keys", None, None),
         Change::Numbers => ("numbers", None, None),
         Change::All => ("all", None, None),
     };

@@ -264,7 +264,9 @@ impl From<FieldErrors> for Problem {
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         let status = match error {
-            KeyError::KeyMissing | KeyError::NoRandomness => StatusCode::SERVICE_UNAVAILABLE,
+            KeyError::KeyMissing | KeyError::NoRandomness | KeyError::SealingKeyMissing { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self { hint: error.hint(), ..Self::new(status, error.code(), error.to_string()) }
@@ -280,6 +282,7 @@ impl From<StoreError> for Problem {
                 let field = if taken == Taken::Number { "number" } else { "name" };
                 Self { field: Some(field.into()), ..Self::conflict(code, message) }
             }
+            StoreError::KeysMoved => Self::conflict(code, message).hint("ask the same again"),
             StoreError::Unreachable { .. } | StoreError::Timeout { .. } => {
                 Self::unavailable(code, message)
             }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
+use super::keys::HoldKeys;
 use super::read::{read_config, read_number};
 use super::{Dialect, SqlStore};
 use crate::keyring::Sealed;
@@ -62,7 +63,12 @@ impl Administering {
 impl<S: SqlStore> AdminStore for S {
     async fn create_config(&self, config: &NewConfig) -> Result<ConfigId, StoreError> {
         let statement = &self.statements().administering.create_config;
-        let made = self.pool().write_returning(statement, &config_values(config), new_id).await?;
+        let (values, secret) = (config_values(config), &config.api_secret);
+        let made = if secret.epoch().is_some() {
+            self.write_sealed(statement, &values, secret, new_id).await?
+        } else {
+            self.pool().write_returning(statement, &values, new_id).await?
+        };
         made.map(ConfigId).ok_or(StoreError::Row { statement: statement.name })
     }
 
@@ -73,7 +79,12 @@ impl<S: SqlStore> AdminStore for S {
 
     async fn update_config(&self, id: ConfigId, edit: &ConfigEdit) -> Result<bool, StoreError> {
         let statement = &self.statements().administering.update_config;
-        Ok(self.pool().write(statement, &edit_values(id, edit)).await? > 0)
+        let values = edit_values(id, edit);
+        let rows = match edit.api_secret.as_ref().filter(|secret| secret.epoch().is_some()) {
+            Some(secret) => self.execute_sealed(statement, &values, secret).await?,
+            None => self.pool().write(statement, &values).await?,
+        };
+        Ok(rows > 0)
     }
 
     async fn disable_config(&self, id: ConfigId, is_disabled: bool) -> Result<bool, StoreError> {
@@ -90,7 +101,12 @@ impl<S: SqlStore> AdminStore for S {
             read.api_key.as_str().into(),
         ];
         let statement = &self.statements().administering.reseal;
-        Ok(self.pool().write(statement, &values).await? > 0)
+        let rows = if sealed.epoch().is_some() {
+            self.execute_sealed(statement, &values, sealed).await?
+        } else {
+            self.pool().write(statement, &values).await?
+        };
+        Ok(rows > 0)
     }
 
     async fn delete_config(&self, id: ConfigId) -> Result<bool, StoreError> {

@@ -12,6 +12,7 @@ pub(super) use self::steps::{Steps, read_written};
 use self::values::{end_of, list, named, pattern, read_change_row, seen_by};
 use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};
+use super::keys::HoldKeys;
 use super::read::{read_config, read_number};
 use crate::number::ConfigId;
 use crate::store::edits::{
@@ -92,6 +93,7 @@ impl<S: SqlStore> EditStore for S {
                     if let Some(earlier) = self.claim(&mut transaction, claim).await? {
                         return Ok(Some(Edited::Earlier(earlier)));
                     }
+                    self.hold_keys(&mut transaction, Some(&config.api_secret)).await?;
                     let mut values = vec![id.0.into()];
                     values.extend(config_values(config));
                     transaction.write(statement, &values).await?;
@@ -120,6 +122,7 @@ impl<S: SqlStore> EditStore for S {
                     let Some(edit) = decide(&config) else {
                         return Ok(Some(Edited::Declined));
                     };
+                    self.hold_keys(&mut transaction, edit.api_secret.as_ref()).await?;
                     transaction.write(statement, &edit_values(id, &edit)).await?;
                     Ok(None)
                 };

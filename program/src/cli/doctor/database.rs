@@ -189,7 +189,7 @@ async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<DoctorFin
     }
     findings.extend(configs::look(&configs, settings));
     if let Some(ring) = &settings.ring {
-        findings.extend(secrets::look(&configs, ring));
+        findings.extend(secrets::look(&configs, &database.ruled(ring).await?));
     }
     let doubles = store.count_duplicate_numbers().await?;
     if doubles > 0 {

@@ -22,14 +22,20 @@ pub(super) fn look(configs: &[Config], ring: &KeyRing) -> Vec<DoctorFinding> {
             }
         }
     }
-    let first = ring.key_ids().first().copied();
+    let first = match ring.sealing_id() {
+        Ok(key) => Some(key),
+        Err(error) => {
+            findings.push(failed("secrets", error));
+            None
+        }
+    };
     findings.extend(by_key.into_iter().map(|(key, count)| {
         if Some(key) == first {
             return good("secrets", format!("{count} open with key {key}"));
         }
-        let found = format!("{count} open with the older key {key} and not with the first");
-        let hint = "seal each again before you remove that key: `trunkline secret open | trunkline \
-                    livekit edit NAME --secret-stdin`";
+        let found =
+            format!("{count} open with the older key {key} and not with the one that seals");
+        let hint = "`trunkline key rotate` seals them again; do that before you remove that key";
         warning("secrets", found, Some(hint))
     }));
     findings

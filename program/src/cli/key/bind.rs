@@ -39,7 +39,8 @@ enum Resealing {
 
 impl Bind {
     pub(super) async fn run(self, context: &Context, bound: bool) -> Done {
-        let (ring, store) = (context.ring()?, context.store()?);
+        let (ring, database) = (context.ring()?, context.database()?);
+        let (ring, store) = (database.ruled(&ring).await?, database.admin());
         let configs = if self.all {
             store.configs().await?
         } else {

@@ -158,7 +158,11 @@ const CONFIG: &[Field] = &[
     optional("trunk_id", Kind::Text, "The outbound SIP trunk."),
     optional("agent_name", Kind::Text, "The LiveKit agent that takes its calls."),
     optional("created_at", Kind::Time, "When it was added."),
-    optional("updated_at", Kind::Time, "When it was changed last, a reseal included."),
+    optional(
+        "updated_at",
+        Kind::Time,
+        "When it was changed last; sealing it again under another key is no change.",
+    ),
     optional("disabled_at", Kind::Time, "Since when it is disabled; null: it is not."),
     optional("version", Kind::Text, "Its version; a reseal leaves it as it is."),
 ];

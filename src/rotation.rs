@@ -1,0 +1,105 @@
+//! Turns the encryption keys while calls flow: stage, promote, seal again, verify, refuse, retire.
+//!
+//! Keys live in the settings of each process, and the database knows them by their ids: which one seals,
+//! and what becomes of the others. A key is staged once every process can open with it; then it is
+//! promoted, and what it is to seal is sealed again, a few rows at a time. The old key is refused for a
+//! while before it is retired, so that what still needs it is found while it is there.
+//!
+//! Each step looks at how things are and goes on from there, so it may be interrupted anywhere and be
+//! asked for twice. It never makes a key, and never learns one that is not in its own ring.
+//!
+//! **Invariant:** a row is sealed again only to the same secret, over the very text that was opened.
+
+mod census;
+mod compromise;
+mod error;
+mod gate;
+mod reseal;
+mod retire;
+mod stage;
+mod status;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::census::{Census, LeftSecret};
+pub use self::compromise::Exposure;
+pub use self::error::RotationError;
+pub use self::gate::{Gate, NodeRing};
+pub use self::reseal::{BATCH, Resealing};
+pub use self::retire::{BackupNeed, Retiring};
+pub use self::stage::{Promoted, Staged};
+pub use self::status::{KeyStatus, ShownKey};
+use crate::keyring::{KeyId, KeyRing, KeyRule};
+use crate::nodes::Nodes;
+use crate::settings::Tuning;
+use crate::store::{KeyBook, KeyRows, OpenStore};
+
+/// The keys of a database, seen by somebody who has a ring.
+///
+/// ```no_run
+/// use trunkline::Settings;
+/// use trunkline::rotation::Rotation;
+/// use trunkline::store::OpenStore;
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::from_env()?;
+/// let database = settings.database.as_ref().expect("it is named");
+/// let database = OpenStore::new(database, &settings.tuning);
+/// let ring = settings.ring.expect("it is set");
+/// let rotation = Rotation::new(&database, &ring, &settings.tuning);
+/// for key in rotation.status().await?.keys {
+///     println!("{} opens {} secrets", key.id, key.configs);
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Rotation {
+    rows: Arc<dyn KeyRows>,
+    nodes: Nodes,
+    /// By no rule: it opens with every key.
+    ring: KeyRing,
+    /// For how long an answer in memory may hold the sealed text of a row that was sealed again.
+    longest_in_memory: Duration,
+}
+
+impl Rotation {
+    /// With the keys of this ring.
+    #[must_use]
+    pub fn new(database: &OpenStore, ring: &KeyRing, tuning: &Tuning) -> Self {
+        Self {
+            rows: database.key_rows(),
+            nodes: Nodes::of(database),
+            ring: ring.ruled(None),
+            longest_in_memory: tuning.ttl.max(tuning.max_stale),
+        }
+    }
+
+    /// What the database knows of keys.
+    async fn book(&self) -> Result<KeyBook, RotationError> {
+        self.rows.key_book().await?.ok_or(RotationError::NotMigrated)
+    }
+
+    /// The key that seals: by the state, or else the first one of the ring.
+    fn sealing(&self, book: &KeyBook) -> Result<KeyId, RotationError> {
+        match book.sealing {
+            Some(key) => Ok(key),
+            None => Ok(self.ring.sealing_id()?),
+        }
+    }
+
+    /// The ring that seals by the state, and opens with every key, a refused one too.
+    fn sealer(&self, book: &KeyBook) -> KeyRing {
+        self.ring.ruled(Some(KeyRule { refused: Vec::new(), ..book.rule() }))
+    }
+
+    fn has(&self, key: KeyId) -> bool {
+        self.ring.key_ids().contains(&key)
+    }
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Rotation").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
