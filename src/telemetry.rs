@@ -130,6 +130,10 @@ metrics! {
         "Tasks beside the callers that panicked and were started again";
     SEALED: Kind::Gauge, "trunkline_sealed_secrets" ["key" "role"]
         "Configs by the key that opens their secret: the first key, which seals, an older one, or none";
+    KEY_AGE: Kind::Gauge, "trunkline_key_state_age_seconds" ["key" "state"]
+        "For how long a key has been in the state that the database knows of it; 0 where it is not in it";
+    SEALING_KEY_MISSING: Kind::Gauge, "trunkline_sealing_key_missing" []
+        "1 while the key that seals, by the database, is not in the ring";
     NODES: Kind::Gauge, "trunkline_nodes" ["state"]
         "Nodes of the database that count, as this one sees them";
     NODE_VARIANTS: Kind::Gauge, "trunkline_node_variants" ["of"]

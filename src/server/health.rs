@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep};
 use crate::backoff::Backoff;
 use crate::changes::ChangeSource;
 use crate::resolver::{NotReady, Resolver};
-use crate::store::{Migrations, OpenStore};
-use crate::telemetry::{BUILD, READY, SEALED};
+use crate::store::{KeyBook, KnownKey, Migrations, OpenStore, StoreError};
+use crate::telemetry::{BUILD, KEY_AGE, READY, SEALED, SEALING_KEY_MISSING};
 
 /// What readiness is made of.
 pub(super) struct Readiness {
@@ -28,6 +28,8 @@ pub(super) struct Readiness {
     tables: Mutex<Option<Unready>>,
     ready: Gauge,
     sealed: Mutex<HashMap<(String, &'static str), Gauge>>,
+    key_ages: Mutex<HashMap<(String, &'static str), Gauge>>,
+    sealing_key_missing: Gauge,
 }
 
 /// Why a daemon should not be given calls.
@@ -91,8 +93,11 @@ impl Readiness {
             tables,
             ready,
             sealed: Mutex::default(),
+            key_ages: Mutex::default(),
+            sealing_key_missing: gauge!(SEALING_KEY_MISSING),
         };
         health.record_sealed(&[]);
+        health.record_book(None);
         if health.database.is_some() {
             let gauges = health.sealed.lock().unwrap_or_else(PoisonError::into_inner);
             gauges.values().for_each(|gauge| gauge.set(f64::NAN));
@@ -195,10 +200,17 @@ impl Readiness {
         let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
-            let wait = match self.resolver.key_usage().await {
-                Ok(key_usage) => {
+            let looked = async {
+                Ok::<_, StoreError>((
+                    self.resolver.key_usage().await?,
+                    self.resolver.key_book().await?,
+                ))
+            };
+            let wait = match looked.await {
+                Ok((key_usage, book)) => {
                     backoff.succeeded();
                     self.record_sealed(&key_usage);
+                    self.record_book(book.as_ref());
                     COUNT_EVERY
                 }
                 Err(error) => {
@@ -208,6 +220,24 @@ impl Readiness {
             };
             sleep(wait).await;
         }
+    }
+
+    /// Records for how long each key has been in its state; one of the ring that the database does not know
+    /// is unknown.
+    fn record_book(&self, book: Option<&KeyBook>) {
+        let mut gauges = self.key_ages.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.values().for_each(|gauge| gauge.set(0.0));
+        let ring = self.resolver.key_ids().into_iter().filter(|(_, role)| *role != "none");
+        let unknown = ring.map(|(key, _)| (key, "unknown", 0.0));
+        let known = book.into_iter().flat_map(|book| {
+            let age = |key: &KnownKey| book.ago(key.since).unwrap_or_default().as_secs_f64();
+            book.keys.iter().map(move |key| (key.id.to_string(), key.phase.as_str(), age(key)))
+        });
+        for (key, state, age) in unknown.chain(known) {
+            let gauge = gauges.entry((key.clone(), state));
+            gauge.or_insert_with(|| gauge!(KEY_AGE, "key" => key, "state" => state)).set(age);
+        }
+        self.sealing_key_missing.set(f64::from(u8::from(self.resolver.lacks_sealing_key())));
     }
 
     /// Records how many secrets each key opens; keys that open none any more are at zero.
