@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "server")]
-pub use self::api::{ApiSettings, SocketUser, TlsFiles};
+pub use self::api::{ApiSettings, Network, SocketUser, TlsFiles, UserHeader};
 pub use self::builder::SettingsBuilder;
 pub use self::env::{VARIABLES, Variable};
 pub(crate) use self::file::FileStamp;

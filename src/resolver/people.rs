@@ -97,6 +97,7 @@ pub(super) struct People {
 /// Everybody who may ask, by what he is looked up by.
 struct Lookup {
     sessions: HashMap<u64, Arc<Person>, foldhash::fast::RandomState>,
+    names: HashMap<String, Arc<Person>>,
 }
 
 impl Resolver {
@@ -110,6 +111,12 @@ impl Resolver {
         let now = self.unix_time();
         let person = found.filter(|person| person.session == Some(*session));
         Ok(person.filter(|person| !person.client.has_expired(now)).cloned())
+    }
+
+    /// The user of this name, for whom a proxy vouches. `None`: there is none, or he is disabled.
+    pub(crate) async fn person_named(&self, name: &str) -> Result<Option<Arc<Person>>, Reason> {
+        let name = name.trim().to_lowercase();
+        Ok(self.engine.people.known().await?.names.get(&name).cloned())
     }
 
     /// The users of its database. `None`: none is named, or another store was given.
@@ -312,13 +319,14 @@ impl People {
 async fn read(rows: Arc<dyn PeopleRows>) -> Result<Lookup, StoreError> {
     let rows = rows.people().await?;
     let may = rows.into_iter().filter(|row| !row.is_disabled);
-    let mut sessions = HashMap::default();
+    let (mut sessions, mut names) = (HashMap::default(), HashMap::new());
     for row in may {
+        names.entry(row.name.clone()).or_insert_with(|| Arc::new(person(&row, None)));
         if let Some(session) = &row.session {
             sessions.insert(session.token.place(), Arc::new(person(&row, Some(session))));
         }
     }
-    Ok(Lookup { sessions })
+    Ok(Lookup { sessions, names })
 }
 
 fn person(row: &PersonRow, session: Option<&SessionRow>) -> Person {

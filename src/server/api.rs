@@ -114,7 +114,7 @@ use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::recorded::RecordedCalls;
 use crate::resolver::{Person, Resolver};
-use crate::settings::ApiSettings;
+use crate::settings::{ApiSettings, UserHeader};
 use crate::store::Client;
 
 /// A bound address, a bound socket, or both, where clients are answered.
@@ -129,6 +129,7 @@ pub struct Api {
 struct ApiShared {
     resolver: Resolver,
     users: Users,
+    user_header: Option<UserHeader>,
     requests: Requests,
     metrics: ApiMetrics,
     ids: RequestIds,
@@ -188,6 +189,7 @@ impl Api {
             webhooks: exporter.record(WebhookMetrics::new),
             resolver,
             users,
+            user_header: settings.user_header.clone(),
             requests,
             metrics,
             ids,
@@ -328,13 +330,16 @@ impl Place {
         let limits = &self.shared.limits;
         let refused = |problem| limits.refused(peer, problem);
         self.at.refuse_detours(&parts.headers).map_err(refused)?;
+        let connected = parts.extensions.get().copied().unwrap_or(NOWHERE);
+        let header = self.shared.user_header.as_ref();
+        let vouched = visitor::vouched(header, connected, &parts.headers).map_err(refused)?;
         #[cfg(feature = "dispatch")]
         if let Operation::Webhook = route.operation {
             let ApiShared { resolver, calls, webhooks, .. } = &*self.shared;
             let told = webhook::answer(resolver, calls.as_ref(), webhooks, &parts.headers, body);
             return told.await.map_err(refused);
         }
-        let visitor = self.visitor(peer, parts);
+        let visitor = self.visitor((peer, vouched), parts);
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
             if let Operation::Session(operation) = route.operation {
@@ -406,10 +411,14 @@ impl Place {
     }
 
     /// Who asks with a browser, if anybody does.
-    fn visitor<'v>(&'v self, peer: Peer, parts: &'v Parts) -> Visitor<'v> {
+    fn visitor<'v>(
+        &'v self,
+        (peer, vouched): (Peer, Option<&'v str>),
+        parts: &'v Parts,
+    ) -> Visitor<'v> {
         let ApiShared { resolver, attempts, metrics, .. } = &*self.shared;
         let (method, headers) = (&parts.method, &parts.headers);
-        Visitor { resolver, attempts, metrics, at: &self.at, peer, method, headers }
+        Visitor { resolver, attempts, metrics, at: &self.at, peer, vouched, method, headers }
     }
 
     /// The body, where a route takes one. Wiped in the end: it may hold a secret.

@@ -20,6 +20,8 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
     warnings.extend(off_limits(settings));
     warnings.extend(unpadded(values));
     warnings.extend(without_effect(values));
+    #[cfg(feature = "server")]
+    warnings.extend(without_proxy(settings));
     warnings
 }
 
@@ -93,6 +95,15 @@ fn without_effect(values: &Values) -> Option<Warning> {
     let message = "has no effect any more: no heartbeats are sent, and LEASE alone says how often \
                    the change log is read; take it out";
     values.get(name).map(|_| Warning::new(name, message))
+}
+
+/// A header of a proxy, where no proxy is.
+#[cfg(feature = "server")]
+fn without_proxy(settings: &Settings) -> Option<Warning> {
+    let message =
+        "is set, and HTTP_BEHIND_PROXY is not: requests that a proxy passed on are refused";
+    let is_odd = settings.api.user_header.is_some() && !settings.api.behind_proxy;
+    is_odd.then(|| Warning::new("HTTP_USER_HEADER", message))
 }
 
 /// Values that count to the last blank.

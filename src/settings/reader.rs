@@ -84,7 +84,9 @@ impl<'a> SettingsReader<'a> {
         let tls = self.tls();
         let behind_proxy = self.with("HTTP_BEHIND_PROXY", switch).unwrap_or(false);
         let has_cover = tls.is_some() || behind_proxy;
+        let user_header = self.user_header();
         super::ApiSettings {
+            user_header,
             listen: self.with("API_LISTEN", |text| super::api::listen(text, has_cover)),
             tls,
             behind_proxy,
@@ -92,6 +94,21 @@ impl<'a> SettingsReader<'a> {
             users: self.with("HTTP_SOCKET_USERS", super::api::users).unwrap_or_default(),
             rate: self.number("API_RATE", 0..=1_000_000),
         }
+    }
+
+    /// Both, or neither.
+    #[cfg(feature = "server")]
+    fn user_header(&mut self) -> Option<super::UserHeader> {
+        let names = ["HTTP_USER_HEADER", "HTTP_USER_HEADER_FROM"];
+        let given = names.map(|name| self.values.get(name).is_some());
+        let name = self.with(names[0], super::api::user_header);
+        let from = self.with(names[1], super::api::networks);
+        if let [true, false] | [false, true] = given {
+            let missing = names[usize::from(given[0])];
+            let why = "must be set, too: a header is believed from named addresses alone";
+            self.problem(missing, why.into(), None);
+        }
+        Some(super::UserHeader { name: name?, from: from? })
     }
 
     /// Both files, or neither.

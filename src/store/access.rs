@@ -14,6 +14,8 @@ pub enum Access {
     EditingService,
     /// Places calls for clients of the API, beside what a service does.
     CallingService,
+    /// Signs people in, and manages users and clients for admins, beside what a service does.
+    People,
     /// Reads and seals the audit. Beside a service, or by itself.
     Sealer,
 }
@@ -33,6 +35,12 @@ impl Access {
             Self::CallingService => {
                 &[("select", CALLS), ("insert", CALLS), ("update", CALLS), ("delete", CALLS)]
             }
+            Self::People => &[
+                ("select", PEOPLE),
+                ("insert", PEOPLE_AND_CLIENTS),
+                ("update", PEOPLE_AND_CLIENTS),
+                ("delete", PEOPLE_AND_CLIENTS),
+            ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
                 ("insert", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
@@ -60,6 +68,8 @@ pub struct Grants {
     pub edit: bool,
     /// Whether the service is to place calls for clients of the API, too.
     pub calls: bool,
+    /// Whether the service is to sign people in, too, and to manage users and clients for admins.
+    pub people: bool,
     /// Whether the service is to read and seal the audit, too; and with `prune`, to prune it.
     pub audit: bool,
 }
@@ -151,6 +161,8 @@ const ROLLOUT: &str = "trunkline_rollout";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
 const AUDIT: &[&str] = &["trunkline_audit", CHAIN];
 const CHAIN: &str = "trunkline_audit_chain";
+const PEOPLE: &[&str] = &["trunkline_users", "trunkline_sessions"];
+const PEOPLE_AND_CLIENTS: &[&str] = &["trunkline_users", "trunkline_sessions", CLIENTS];
 const CALLS: &[&str] = &["trunkline_calls"];
 pub(super) const CHANGES: &str = "voice_agent_changes";
 const NODES: &[&str] = &["trunkline_nodes"];

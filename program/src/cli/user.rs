@@ -93,11 +93,11 @@ pub(crate) struct Add {
     #[arg(long)]
     role: String,
     /// Make a password up, and print it
-    #[arg(long, conflicts_with = "no_password")]
+    #[arg(long, conflicts_with = "link_only")]
     generate: bool,
     /// He signs in by a link alone, or a proxy vouches for him
     #[arg(long)]
-    no_password: bool,
+    link_only: bool,
 }
 
 impl Users {
@@ -138,9 +138,9 @@ impl Users {
 
 impl Add {
     async fn run(self, context: &Context) -> Done {
-        let Self { name, role, generate, no_password } = self;
+        let Self { name, role, generate, link_only } = self;
         let (name, role) = checked(&UserDraft { name, role })?;
-        let password = if no_password { None } else { Some(entered(generate)?) };
+        let password = if link_only { None } else { Some(entered(generate)?) };
         let hash = password.as_ref().map(|password| PasswordHash::of(password)).transpose()?;
         let new = NewUser { name, role, password: hash };
         let id = context.database()?.users().create_user(&new).await?;

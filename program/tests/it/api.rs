@@ -17,6 +17,7 @@ mod numbers;
 mod on_livekit;
 mod people;
 mod refusals;
+mod roles;
 mod schemathesis;
 mod seen;
 mod sidecar;
@@ -45,7 +46,7 @@ const NUMBER: &str = "+971500000001";
 const ALL: [&str; 10] = [
     "--all-tenants",
     "--may",
-    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,audit,calls,changes",
+    "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,audit,calls,changes,users",
     "--room",
     "*",
     "--sip-call",

@@ -24,6 +24,7 @@ mod secret;
 mod settings;
 mod shell;
 mod terminal;
+mod user;
 
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;

@@ -52,8 +52,8 @@ pub(super) async fn answer(
     let live = resolver.listen().ok_or_else(Problem::no_database)?;
     let open = streams.open(id, "listeners", MOST_LISTENERS)?;
     let client = Arc::new(asking.client.clone());
-    let session = asking.person.and_then(|person| person.session);
-    let mut listening = Listening::new(resolver.clone(), (client, session), live);
+    let person = asking.person.map(|person| (person.session, person.name.clone()));
+    let mut listening = Listening::new(resolver.clone(), (client, person), live);
     let last = question.headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let mut since = None;
     if let Some(place) = last.and_then(|text| Place::open(text, id, resolver)) {
@@ -79,8 +79,8 @@ pub(super) async fn answer(
 struct Listening {
     resolver: Resolver,
     client: Arc<Client>,
-    /// That of a person who listens.
-    session: Option<TokenHash>,
+    /// The session and the name of a person who listens.
+    person: Option<(Option<TokenHash>, String)>,
     live: broadcast::Receiver<Arc<Told>>,
     /// What is yet to be written.
     events: VecDeque<Event>,
@@ -93,13 +93,13 @@ struct Listening {
 impl Listening {
     fn new(
         resolver: Resolver,
-        (client, session): (Arc<Client>, Option<TokenHash>),
+        (client, person): (Arc<Client>, Option<(Option<TokenHash>, String)>),
         live: broadcast::Receiver<Arc<Told>>,
     ) -> Self {
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (events, told_before) = (VecDeque::new(), HashSet::new());
-        Self { resolver, client, session, live, events, told_before, look, is_over: false }
+        Self { resolver, client, person, live, events, told_before, look, is_over: false }
     }
 
     fn stream(self) -> impl Stream<Item = Event> + Send + 'static {
@@ -145,9 +145,12 @@ impl Listening {
 
     /// Whether the client may listen still, by what is known of clients now.
     async fn may_still(&mut self) -> Result<(), &'static str> {
-        let client = match &self.session {
-            Some(session) => {
-                let person = self.resolver.person_with(session).await;
+        let client = match &self.person {
+            Some((session, name)) => {
+                let person = match session {
+                    Some(session) => self.resolver.person_with(session).await,
+                    None => self.resolver.person_named(name).await,
+                };
                 person.map(|person| person.map(|person| Arc::clone(&person.client)))
             }
             None => self.resolver.client_of(self.client.id).await,

@@ -134,7 +134,7 @@ impl ApiMetrics {
 }
 
 /// The codes of those who are not let in, and of what a client may not.
-const REFUSALS: [&str; 23] = [
+const REFUSALS: [&str; 25] = [
     "credential_missing",
     "token_invalid",
     "client_revoked",
@@ -158,4 +158,6 @@ const REFUSALS: [&str; 23] = [
     "session_not_here",
     "cross_site",
     "confirmation_needed",
+    "user_header_refused",
+    "user_unknown",
 ];

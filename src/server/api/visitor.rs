@@ -18,6 +18,7 @@ use super::problem::Problem;
 use crate::access::{SessionToken, TokenHash};
 use crate::resolver::{Person, Resolver, SignInError, Visit};
 use crate::server::connections::Peer;
+use crate::settings::UserHeader;
 use crate::store::{Behalf, UserEdit};
 
 /// Somebody who asks with a browser, known or not.
@@ -27,6 +28,8 @@ pub(super) struct Visitor<'v> {
     pub(super) metrics: &'v ApiMetrics,
     pub(super) at: &'v At,
     pub(super) peer: Peer,
+    /// Who a proxy says that he is.
+    pub(super) vouched: Option<&'v str>,
     pub(super) method: &'v Method,
     pub(super) headers: &'v HeaderMap,
 }
@@ -34,14 +37,23 @@ pub(super) struct Visitor<'v> {
 impl Visitor<'_> {
     /// Who he is by his cookie. `None`: he shows none, or one of no session.
     pub(super) async fn person(&self) -> Result<Option<Arc<Person>>, Problem> {
+        if let Some(name) = self.vouched {
+            refuse_cross_site(self.at, self.method, self.headers)?;
+            let person = self.resolver.person_named(name).await.map_err(Problem::users_unknown)?;
+            return person.map(Some).ok_or_else(|| {
+                let message = "the user that the proxy names does not exist, or is disabled";
+                Problem::forbidden("user_unknown", message)
+                    .hint("`trunkline user add NAME --link-only` adds one")
+            });
+        }
         let Some(session) = cookie(self.at, self.headers) else { return Ok(None) };
         refuse_cross_site(self.at, self.method, self.headers)?;
         self.resolver.person_with(&session).await.map_err(Problem::users_unknown)
     }
 
-    /// Whether he shows a cookie of ours, good or not.
+    /// Whether he shows a cookie of ours, good or not, or a proxy names him.
     pub(super) fn shows_session(&self) -> bool {
-        cookie(self.at, self.headers).is_some()
+        self.vouched.is_some() || cookie(self.at, self.headers).is_some()
     }
 
     /// Signs him in by his password. The header sets his cookie.
@@ -141,6 +153,30 @@ impl Visitor<'_> {
             address: self.peer.to_string(),
             agent: String::from_utf8_lossy(agent).into_owned(),
             instead_of: cookie(self.at, self.headers),
+        }
+    }
+}
+
+/// Whom a proxy says that a request is of. From elsewhere the header is refused, so that nobody is
+/// whoever he says.
+pub(super) fn vouched<'h>(
+    header: Option<&UserHeader>,
+    connected: Peer,
+    headers: &'h HeaderMap,
+) -> Result<Option<&'h str>, Problem> {
+    let Some(UserHeader { name, from, .. }) = header else { return Ok(None) };
+    let mut given = headers.get_all(name.as_str()).iter();
+    let Some(first) = given.next() else { return Ok(None) };
+    let is_from_there = match connected {
+        Peer::Network(address) => from.iter().any(|network| network.has(address)),
+        Peer::User(_) => false,
+    };
+    match first.to_str().ok().filter(|name| !name.trim().is_empty()) {
+        Some(name) if is_from_there && given.next().is_none() => Ok(Some(name)),
+        _ => {
+            let message = "a header says who asks, and does not come from the proxy, or not once";
+            Err(Problem::forbidden("user_header_refused", message)
+                .hint("HTTP_USER_HEADER_FROM says from where it is believed"))
         }
     }
 }

@@ -10,7 +10,7 @@ impl PostgresStore {
     /// need. Each may be repeated.
     #[must_use]
     pub fn grants(&self, grants: &Grants) -> String {
-        let Grants { service, editor, prune, edit, calls, audit } = grants;
+        let Grants { service, editor, prune, edit, calls, people, audit } = grants;
         let missing: String = [service, editor].map(|role| role_unless_there(role)).concat();
         let service_may = self.granted(service, Access::Service);
         let listed = self.granted_on_tables(service, Access::Node);
@@ -29,6 +29,12 @@ impl PostgresStore {
         };
         let editing = also(*edit, "edits", Access::EditingService).unwrap_or_default();
         let calling = also(*calls, "places calls", Access::CallingService).unwrap_or_default();
+        let signing_in = if *people {
+            let granted = self.granted_on_tables(service, Access::People);
+            format!("-- It signs people in, and manages users and clients for admins.\n{granted}")
+        } else {
+            String::new()
+        };
         let auditing = if *audit {
             let sealing = self.granted_on_tables(service, Access::Sealer);
             let pruned = prune.then(|| {
@@ -46,7 +52,7 @@ impl PostgresStore {
              do $trunkline$ begin\n{missing}end $trunkline$;\n\
              \n-- The service: it resolves, and hears changes. LISTEN takes no right.\n{service_may}\
              -- It is listed among the nodes.\n{listed}\
-             {pruning}{editing}{calling}{auditing}\
+             {pruning}{editing}{calling}{signing_in}{auditing}\
              \n-- Who edits. The triggers write the change log and the audit as their owner.\n{editor_may}"
         )
     }

@@ -75,8 +75,9 @@ impl PostgresStore {
         ];
         let editing = grants.edit.then_some((&grants.service, Access::EditingService));
         let calling = grants.calls.then_some((&grants.service, Access::CallingService));
+        let people = grants.people.then_some((&grants.service, Access::People));
         let auditing = grants.audit.then_some((&grants.service, Access::Sealer));
-        let more = editing.into_iter().chain(calling).chain(auditing);
+        let more = editing.into_iter().chain(calling).chain(people).chain(auditing);
         for (role, access) in roles.into_iter().chain(more) {
             let inspection = Inspection {
                 role: quoted(role),

@@ -22,12 +22,12 @@ pub(crate) struct List {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<DateTime<Utc>>,
     /// Changes of one kind of row
-    #[arg(long, value_parser = PossibleValuesParser::new(["config", "number", "client", "rollout", "audit"]))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["config", "number", "client", "user", "rollout", "audit"]))]
     entity: Option<String>,
     /// Changes of one kind
     #[arg(long, value_parser = PossibleValuesParser::new(["insert", "update", "delete", "truncate", "prune"]))]
     operation: Option<String>,
-    /// Changes of the config, number or client with this id
+    /// Changes of the config, number, client or user with this id
     #[arg(long, value_name = "UUID")]
     id: Option<Uuid>,
     /// Changes of numbers of this tenant

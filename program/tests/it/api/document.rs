@@ -95,11 +95,20 @@ async fn every_answer_is_what_the_document_says() {
         let answer = daemon.call(&token, method, path, &body).await;
         is_documented(&document, &method.to_lowercase(), template, &answer);
     }
-    for path in ["/v1/nodes", "/v1/keys", "/v1/settings", "/v1/changes"] {
+    for path in ["/v1/nodes", "/v1/keys", "/v1/settings", "/v1/changes", "/v1/users", "/v1/clients"]
+    {
         let answer = daemon.call(&token, "GET", path, &Value::Null).await;
         is_documented(&document, "get", path, &answer);
     }
     for (path, body) in [
+        ("/v1/users", json!({"name": "alice", "role": "admin"})),
+        ("/v1/users", json!({"name": "alice", "role": "admin"})),
+        ("/v1/users", json!({"name": "bob"})),
+        ("/v1/clients", json!({"name": "new", "may": ["fleet"], "all_tenants": true})),
+        ("/v1/clients", json!({"name": "new", "may": [], "all_tenants": true})),
+        ("/v1/session", json!({"name": "alice", "password": "not his"})),
+        ("/v1/session", json!({})),
+        ("/v1/session/confirm", json!({"password": "of nobody"})),
         ("/v1/tokens", joining("call-7")),
         ("/v1/resolve", whose(json!({}))),
         ("/v1/resolve", whose(json!({"secret": true, "explain": true}))),

@@ -29,6 +29,7 @@ impl Lab {
             prune,
             edit: false,
             calls: false,
+            people: false,
             audit,
         };
         assert!(database.open.grant(&grants).await.unwrap());

@@ -74,6 +74,39 @@ async fn clients_are_audited_without_their_tokens() {
 }
 
 #[tokio::test]
+async fn users_are_audited_without_their_passwords_and_logins_are_not() {
+    for kind in BOTH {
+        let database = TestDatabase::migrated(kind).await;
+        let program = super::program(&database);
+        let add = ["user", "add", "alice", "--role", "admin", "--generate"];
+        let password = program.run(&add).ok().trim().to_owned();
+        let hash = database.value("select password_hash from trunkline_users").await;
+        let made = newest(&database).await;
+        assert_eq!(made.row.after()["password_hash"], "set", "{kind:?}");
+        program.run(&["user", "add", "bob", "--role", "admin", "--link-only"]).ok();
+        for (edit, told_as) in [
+            (&["role", "alice", "viewer"][..], "update user role"),
+            (&["password", "alice", "--generate"], "update user password_hash"),
+            (&["disable", "alice"], "update user disabled_at"),
+            (&["link", "bob"], "update user link_hash"),
+        ] {
+            program.run(&[&["user"], edit].concat()).ok();
+            assert_eq!(told(&newest(&database).await), told_as, "{kind:?}");
+        }
+        let before = rows(&database).await;
+        let changes = database.log().newest_change().await.unwrap();
+        let login = "update trunkline_users set failures = 3, last_login_at = created_at";
+        database.sql(login).await;
+        assert_eq!(rows(&database).await, before, "a login is no change");
+        assert_eq!(database.log().newest_change().await.unwrap(), changes);
+        program.run(&["user", "remove", "alice"]).ok();
+        assert!(told(&newest(&database).await).starts_with("delete user"));
+        let all = format!("{:?}", rows(&database).await);
+        assert!(!all.contains(&password) && !all.contains(&hash) && !all.contains("tll_"), "{all}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_rolled_back_or_changes_nothing_is_not_in_it() {
     for kind in BOTH {
         let database = TestDatabase::migrated(kind).await;

@@ -195,8 +195,8 @@ fn notify_is_taken_out_of_the_triggers_and_put_back() {
     let quiet =
         "select count(*) from pg_trigger where tgname like 'trunkline_log_%' and tgnargs > 0";
     for (arguments, expected) in [
-        (&["db", "migrate", "--notify", "off"][..], "11"),
-        (&["db", "migrate"], "11"),
+        (&["db", "migrate", "--notify", "off"][..], "16"),
+        (&["db", "migrate"], "16"),
         (&["db", "migrate", "--notify", "on"], "0"),
     ] {
         site.run(arguments).ok();

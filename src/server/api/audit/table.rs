@@ -16,14 +16,14 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/audit",
         name: "listAudit",
-        summary: "Who changed which config, number or client, the newest first.",
+        summary: "Who changed which config, number, client or user, the newest first.",
         scope: Some(Scope::Audit),
         query: &[
             optional("since", Kind::Text, "From this moment on, as RFC 3339 writes it."),
             optional("until", Kind::Text, "Before this moment."),
             optional(
                 "entity",
-                Kind::Word(&["config", "number", "client", "rollout", "audit"]),
+                Kind::Word(&["config", "number", "client", "user", "rollout", "audit"]),
                 "Of what.",
             ),
             optional(
@@ -86,7 +86,11 @@ const POSITION: Field =
 const ENTRY: &[Field] = &[
     required("id", NUMBER, "Its number. Their order is not always that of the commits."),
     AT,
-    required("entity", Kind::Text, "config, number, client or rollout; audit where it was pruned."),
+    required(
+        "entity",
+        Kind::Text,
+        "config, number, client, user or rollout; audit where it was pruned.",
+    ),
     OPERATION,
     optional("row_id", Kind::Text, "The id of the config, number or client."),
     optional("tenant_id", Kind::Text, "Whose number."),
