@@ -84,7 +84,7 @@ impl Visitor<'_> {
             return Err(Problem::forbidden("session_not_here", message));
         }
         let (token, person) = self.counted(name, signing_in).await?;
-        tracing::info!(user = person.name, from = ?self.peer, "signed in");
+        tracing::info!(user = person.name, from = %self.peer, "signed in");
         Ok((set_cookie(self.at, &token), person))
     }
 
@@ -141,7 +141,7 @@ impl Visitor<'_> {
                 let outcome =
                     if let SignInError::Refused = error { "refused" } else { "unavailable" };
                 self.metrics.sign_in(outcome);
-                tracing::info!(user = masked(name), from = ?self.peer, outcome, "a login failed");
+                tracing::info!(user = masked(name), from = %self.peer, outcome, "a login failed");
                 Err(error.into())
             }
         }
