@@ -46,11 +46,13 @@ pub enum Scope {
     Changes,
     /// Managing people and clients. Whoever may do that may do everything.
     Users,
+    /// Taking the steps of the rollout.
+    Rollout,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Tokens,
         Self::Resolve,
         Self::Route,
@@ -66,6 +68,7 @@ impl Scope {
         Self::Calls,
         Self::Changes,
         Self::Users,
+        Self::Rollout,
     ];
 
     /// Its name in rows, on the command line and in errors.
@@ -87,6 +90,7 @@ impl Scope {
             Self::Calls => "calls",
             Self::Changes => "changes",
             Self::Users => "users",
+            Self::Rollout => "rollout",
         }
     }
 
@@ -97,6 +101,7 @@ impl Scope {
         match self {
             Self::Secret => Some(Self::Resolve),
             Self::EditConfigs => Some(Self::Configs),
+            Self::Rollout => Some(Self::Fleet),
             Self::EditNumbers => Some(Self::Numbers),
             _ => None,
         }
@@ -113,7 +118,7 @@ impl fmt::Display for Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be one or more of tokens, resolve, route, secret, join, verify, configs, edit_configs, numbers, \
-     edit_numbers, fleet, audit, calls, changes and users, separated by commas"
+     edit_numbers, fleet, audit, calls, changes, users and rollout, separated by commas"
 )]
 pub struct UnknownScope;
 

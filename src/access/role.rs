@@ -60,6 +60,7 @@ impl Role {
                 Scope::Tokens,
                 Scope::Verify,
                 Scope::Users,
+                Scope::Rollout,
             ],
         };
         Permissions {

@@ -12,12 +12,24 @@ use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
 use crate::server_url::AllowedHosts;
 use crate::settings::{ShownSetting, Tuning};
-use crate::store::{AuditLog, EditStore, LoggedChange, OpenStore, StoreError, Written};
+use crate::store::{
+    AuditLog, EditStore, LoggedChange, OpenStore, RolloutStore, StoreError, Written,
+};
 
 impl Resolver {
     /// The rows of its database. `None`: no database is named, or another store was given.
     pub(crate) fn edits(&self) -> Option<Arc<dyn EditStore>> {
         self.engine.database.as_ref().map(OpenStore::edits)
+    }
+
+    /// The rollout of its database. `None`: no database is named, or another store was given.
+    pub(crate) fn rollouts(&self) -> Option<Arc<dyn RolloutStore>> {
+        self.engine.database.as_ref().map(OpenStore::rollouts)
+    }
+
+    /// Whether the flag is on.
+    pub(crate) fn uses_configs(&self) -> bool {
+        self.engine.live.running().uses_configs()
     }
 
     /// Its database. `None`: none is named, or another store was given.

@@ -53,6 +53,7 @@ mod question;
 mod reply;
 mod request_id;
 mod resolve;
+mod rollout;
 #[cfg(feature = "dispatch")]
 mod route;
 mod routes;
@@ -402,6 +403,7 @@ impl Place {
             Operation::Users(operation) => users::answer(operation, &asking, &question).await,
             Operation::Clients(operation) => clients::answer(operation, &asking, &question).await,
             Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
+            Operation::Rollout(operation) => rollout::answer(operation, &asking, &question).await,
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),
             Operation::OpenApi | Operation::Viewer | Operation::Session(_) => {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
 use crate::number::{ConfigId, TenantId};
+use crate::rollout::Rollout;
 
 /// Whose numbers somebody may see, and by them which configs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,6 +222,14 @@ pub(crate) trait EditStore: Send + Sync + 'static {
         ids: &[Uuid],
         config: Option<ConfigId>,
         tell: &mut (dyn FnMut(Vec<Number>) + Send),
+    ) -> Result<Edited, StoreError>;
+
+    /// Changes the rollout to what `decide` makes of it; `None` leaves it as it is. Declined, too: somebody
+    /// else was quicker.
+    async fn change_rollout(
+        &self,
+        behalf: &Behalf,
+        decide: Deciding<'_, Rollout, Option<Rollout>>,
     ) -> Result<Edited, StoreError>;
 
     /// So many changes, the newest first, before this place in the log.

@@ -18,6 +18,7 @@ mod on_livekit;
 mod people;
 mod refusals;
 mod roles;
+mod rollout;
 mod schemathesis;
 mod seen;
 mod sidecar;

@@ -227,7 +227,7 @@ fn shown(logged: &LoggedChange, permissions: &Permissions) -> Option<Value> {
         Change::All => ("all", None, None),
     };
     // Of many at once nothing is told but that.
-    let is_of_many = matches!(change, Change::Numbers | Change::All);
+    let is_of_many = matches!(change, Change::Numbers | Change::Rollout | Change::All);
     if caller.is_none() && (is_limited && !is_of_many || matches!(change, Change::Number(_))) {
         return None;
     }
@@ -305,7 +305,7 @@ const CHANGE: &[Field] = &[
     ),
     required(
         "entity",
-        Kind::Word(&["config", "number", "numbers", "clients", "all"]),
+        Kind::Word(&["config", "number", "numbers", "clients", "rollout", "all"]),
         "What changed: one config or number, many numbers, clients, or anything.",
     ),
     optional("operation", Kind::Text, "What was done, such as insert, update or delete."),

@@ -14,7 +14,9 @@ use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};
 use super::keys::HoldKeys;
 use super::read::{read_config, read_number};
+use super::rollout::{RollingOut, lists, read_rollout, rollout_values, understood};
 use crate::number::ConfigId;
+use crate::rollout::Rollout;
 use crate::store::edits::{
     Behalf, ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose,
     Written,
@@ -322,6 +324,32 @@ impl<S: SqlStore> EditStore for S {
                     values.extend(config.map(|id| id.to_string().into()));
                     transaction.write(statement, &values).await?;
                     Ok(None)
+                };
+                let refused = refused.await;
+                self.end(transaction, refused).await
+            })
+            .await
+    }
+
+    async fn change_rollout(
+        &self,
+        behalf: &Behalf,
+        decide: Deciding<'_, Rollout, Option<Rollout>>,
+    ) -> Result<Edited, StoreError> {
+        let RollingOut { read, write } = &self.statements().rolling_out;
+        self.pool()
+            .asking(write.name, async {
+                let mut transaction = self.begin(write.name, behalf).await?;
+                let refused = async {
+                    let now = transaction.read_one(read, &[], read_rollout).await?;
+                    let Some(new) = decide(&understood(now, read)?.unwrap_or_default()) else {
+                        return Ok(Some(Edited::Declined));
+                    };
+                    // By its version: whoever was quicker has counted it up.
+                    let [allow, deny] = lists(&new);
+                    let written =
+                        transaction.write(write, &rollout_values(&new, [&allow, &deny])).await?;
+                    Ok((written == 0).then_some(Edited::Declined))
                 };
                 let refused = refused.await;
                 self.end(transaction, refused).await

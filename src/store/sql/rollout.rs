@@ -12,8 +12,8 @@ use crate::store::{RolloutStore, StoreError};
 
 /// The statements.
 pub(super) struct RollingOut {
-    read: Statement,
-    write: Statement,
+    pub(super) read: Statement,
+    pub(super) write: Statement,
 }
 
 impl RollingOut {
@@ -30,39 +30,52 @@ impl RollingOut {
 impl<S: SqlStore> RolloutStore for S {
     async fn rollout(&self) -> Result<Option<Rollout>, StoreError> {
         let statement = &self.statements().rolling_out.read;
-        let found = match self.pool().read_one(statement, &[], |row| Ok(read(row))).await {
+        match self.pool().read_one(statement, &[], read_rollout).await {
             // Of a step before that of the rollout.
-            Err(StoreError::NotMigrated { .. }) => return Ok(None),
-            found => found?,
-        };
-        match found {
-            None => Ok(None),
-            Some(Ok(Some(rollout))) => Ok(Some(rollout)),
-            // A stage of a newer version, or lists that are none.
-            Some(Ok(None) | Err(_)) => Err(StoreError::Row { statement: statement.name }),
+            Err(StoreError::NotMigrated { .. }) => Ok(None),
+            found => understood(found?, statement),
         }
     }
 
     async fn set_rollout(&self, new: &Rollout) -> Result<bool, StoreError> {
         let statement = &self.statements().rolling_out.write;
-        let list =
-            |tenants: &[TenantId]| -> Json { tenants.iter().map(ToString::to_string).collect() };
-        let (allow, deny) = (list(&new.allow), list(&new.deny));
-        let values = [
-            new.stage.as_str().into(),
-            i64::from(new.percent.thousandths()).into(),
-            new.unit.as_str().into(),
-            new.salt.as_str().into(),
-            Value::Json(&allow),
-            Value::Json(&deny),
-            new.version.into(),
-        ];
-        Ok(self.pool().write(statement, &values).await? > 0)
+        let [allow, deny] = lists(new);
+        Ok(self.pool().write(statement, &rollout_values(new, [&allow, &deny])).await? > 0)
     }
 }
 
-/// `None`: what it says is not understood.
-fn read(row: &impl Record) -> Result<Option<Rollout>, sqlx::Error> {
+/// Its lists as JSON.
+pub(super) fn lists(rollout: &Rollout) -> [Json; 2] {
+    let list = |tenants: &[TenantId]| tenants.iter().map(ToString::to_string).collect();
+    [list(&rollout.allow), list(&rollout.deny)]
+}
+
+/// What is written of it.
+pub(super) fn rollout_values<'v>(new: &'v Rollout, [allow, deny]: [&'v Json; 2]) -> [Value<'v>; 7] {
+    [
+        new.stage.as_str().into(),
+        i64::from(new.percent.thousandths()).into(),
+        new.unit.as_str().into(),
+        new.salt.as_str().into(),
+        Value::Json(allow),
+        Value::Json(deny),
+        new.version.into(),
+    ]
+}
+
+/// What a row says.
+pub(super) struct Found(Option<Rollout>);
+
+/// The row, if there is one and it says what is known here: not a stage of a newer version.
+pub(super) fn understood(
+    row: Option<Found>,
+    statement: &Statement,
+) -> Result<Option<Rollout>, StoreError> {
+    let understood = |Found(row)| row.ok_or(StoreError::Row { statement: statement.name });
+    row.map(understood).transpose()
+}
+
+pub(super) fn read_rollout(row: &impl Record) -> Result<Found, sqlx::Error> {
     let (stage, unit) = (row.own_text("stage")?, row.own_text("unit")?);
     let percent = u32::try_from(row.own_int("percent")?).ok().and_then(Share::of_thousandths);
     let list = |column| -> Result<Option<Vec<TenantId>>, sqlx::Error> {
@@ -70,9 +83,13 @@ fn read(row: &impl Record) -> Result<Option<Rollout>, sqlx::Error> {
     };
     let (allow, deny) = (list("allow")?, list("deny")?);
     let (salt, version) = (row.own_text("salt")?, row.own_int("version")?);
-    let (Ok(stage), Ok(unit)) = (stage.parse(), unit.parse()) else { return Ok(None) };
-    let (Some(percent), Some(allow), Some(deny)) = (percent, allow, deny) else { return Ok(None) };
-    Ok(Some(Rollout { stage, percent, unit, salt, allow, deny, version }))
+    let (Ok(stage), Ok(unit)) = (stage.parse(), unit.parse()) else {
+        return Ok(Found(None));
+    };
+    let (Some(percent), Some(allow), Some(deny)) = (percent, allow, deny) else {
+        return Ok(Found(None));
+    };
+    Ok(Found(Some(Rollout { stage, percent, unit, salt, allow, deny, version })))
 }
 
 const READ: &str = "
