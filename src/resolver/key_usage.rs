@@ -18,12 +18,6 @@ impl Resolver {
         keys.chain([("none".to_owned(), "none")]).collect()
     }
 
-    /// Whether the key that seals, by what the database says, is not in the ring.
-    pub(crate) fn lacks_sealing_key(&self) -> bool {
-        let running = self.engine.live.running();
-        running.ring.as_ref().is_some_and(|ring| ring.sealing_id().is_err())
-    }
-
     /// What the database knows of keys. `None`: nothing, or it is left alone.
     ///
     /// # Errors

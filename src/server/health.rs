@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::backoff::Backoff;
 use crate::changes::ChangeSource;
 use crate::resolver::{NotReady, Resolver};
-use crate::store::{KeyBook, KnownKey, Migrations, OpenStore, StoreError};
+use crate::store::{KeyBook, KeyPhase, KnownKey, Migrations, OpenStore, StoreError};
 use crate::telemetry::{BUILD, KEY_AGE, READY, SEALED, SEALING_KEY_MISSING};
 
 /// What readiness is made of.
@@ -222,13 +222,14 @@ impl Readiness {
         }
     }
 
-    /// Records for how long each key has been in its state; one of the ring that the database does not know
-    /// is unknown.
+    /// Records for how long each key has been in its state. Those of the ring have a gauge for each state
+    /// from the start; others come as they are found.
     fn record_book(&self, book: Option<&KeyBook>) {
         let mut gauges = self.key_ages.lock().unwrap_or_else(PoisonError::into_inner);
         gauges.values().for_each(|gauge| gauge.set(0.0));
         let ring = self.resolver.key_ids().into_iter().filter(|(_, role)| *role != "none");
-        let unknown = ring.map(|(key, _)| (key, "unknown", 0.0));
+        let unknown =
+            ring.flat_map(|(key, _)| KeyPhase::ALL.map(|phase| (key.clone(), phase.as_str(), 0.0)));
         let known = book.into_iter().flat_map(|book| {
             let age = |key: &KnownKey| book.ago(key.since).unwrap_or_default().as_secs_f64();
             book.keys.iter().map(move |key| (key.id.to_string(), key.phase.as_str(), age(key)))
@@ -237,7 +238,10 @@ impl Readiness {
             let gauge = gauges.entry((key.clone(), state));
             gauge.or_insert_with(|| gauge!(KEY_AGE, "key" => key, "state" => state)).set(age);
         }
-        self.sealing_key_missing.set(f64::from(u8::from(self.resolver.lacks_sealing_key())));
+        let sealing = book.and_then(|book| book.sealing).map(|key| key.to_string());
+        let ring = self.resolver.key_ids();
+        let is_missing = sealing.is_some_and(|key| ring.iter().all(|(id, _)| *id != key));
+        self.sealing_key_missing.set(f64::from(u8::from(is_missing)));
     }
 
     /// Records how many secrets each key opens; keys that open none any more are at zero.

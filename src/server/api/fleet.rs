@@ -51,7 +51,17 @@ async fn keys(asking: &Asking<'_>) -> Result<Reply, Problem> {
     let keys = ids.iter().filter(|(_, role)| *role != "none");
     let keys = keys.map(|(id, role)| json!({"id": id, "role": role, "configs": configs(id)}));
     let keys: Vec<_> = keys.collect();
-    Ok(Reply::json(&json!({"keys": keys, "unopenable": configs("none")})))
+    let book = asking.resolver.key_book().await?.unwrap_or_default();
+    let known = book.keys.iter().map(|key| {
+        json!({
+            "id": key.id, "state": key.phase, "added_at": key.added_at, "since": key.since,
+            "clean_since": key.clean_since, "compromised_at": key.compromised_at,
+        })
+    });
+    let known: Vec<_> = known.collect();
+    Ok(Reply::json(&json!({
+        "keys": keys, "unopenable": configs("none"), "sealing": book.sealing, "known": known,
+    })))
 }
 
 async fn changes(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {

@@ -38,7 +38,19 @@ async fn the_fleet_is_told_to_who_may_read_it_and_is_limited_to_nothing() {
         assert_eq!(nodes["nodes"][0]["keys"], json!([id]));
         let (_, keys) = daemon.get(&token, "/v1/keys").await;
         let first = json!({"id": id, "role": "first", "configs": 1});
-        assert_eq!(keys, json!({"keys": [first], "unopenable": 0}), "{kind:?}");
+        let none = json!({"keys": [first], "unopenable": 0, "sealing": null, "known": []});
+        assert_eq!(keys, none, "{kind:?}");
+        let new = trunkline::KeyRing::generate().unwrap();
+        let both = format!("{key},{}", *new);
+        let ring = site.program.clone().with("LIVEKIT_SECRET_ENCRYPTION_KEY", &both);
+        ring.run(&["key", "stage", "--unseen-readers", "none"]).ok();
+        let (_, keys) = daemon.get(&token, "/v1/keys").await;
+        let states: Vec<_> = keys["known"].as_array().unwrap().iter().collect();
+        assert_eq!((&keys["sealing"], states.len()), (&json!(id), 2), "{kind:?} {keys}");
+        assert!(states.iter().any(|known| known["id"] == id && known["state"] == "sealing"));
+        assert!(
+            states.iter().any(|known| known["state"] == "staged" && known["since"] != json!(null))
+        );
 
         let (_, settings) = daemon.get(&token, "/v1/settings").await;
         let shown = site.program.run(&["settings", "show", "--json"]).json();

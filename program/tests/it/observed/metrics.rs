@@ -336,6 +336,44 @@ async fn keys_are_counted_by_what_they_open() {
     assert!(!keys.iter().any(|key| text.contains(key.as_str())));
 }
 
+#[tokio::test]
+async fn keys_are_told_by_age_and_state() {
+    let database = TestDatabase::migrated(Database::Sqlite).await;
+    let keys = [(); 2].map(|()| trunkline::KeyRing::generate().unwrap().to_string());
+    let ids = keys.each_ref().map(|key| trunkline::KeyRing::parse(key).unwrap().key_ids()[0]);
+    let both = keys.join(",");
+    let settings = database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", &both)]);
+    let ring = settings.ring.clone().unwrap();
+    let rotation = trunkline::rotation::Rotation::new(&database.open, &ring, &settings.tuning);
+    rotation.stage(None, true, false).await.unwrap();
+    rotation.promote(None, true, true, false).await.unwrap();
+    let earlier = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1000000 seconds')";
+    database.sql(&format!("update trunkline_known_keys set since = {earlier}")).await;
+    for (keys, missing) in [(&both, 0), (&keys[0], 1)] {
+        let exporter = Exporter::new().unwrap();
+        let settings = database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", keys)]);
+        let resolver = exporter.record(|| trunkline::Resolver::builder(settings).start());
+        let any = ([127, 0, 0, 1], 0).into();
+        let open = Some(database.open.clone());
+        let server = Server::builder(resolver.clone(), exporter.clone());
+        let server = server.database(open).bind(any).await.unwrap();
+        let serving = server.serve(std::future::pending());
+        let [old, sealing] = [(ids[0], "old"), (ids[1], "sealing")].map(|(key, state)| {
+            format!("trunkline_key_state_age_seconds{{key=\"{key}\",state=\"{state}\"}} 1000")
+        });
+        let counted = eventually("the ages are told", async || {
+            let text = exporter.render();
+            text.contains(&old)
+                && text.contains(&sealing)
+                && text.contains(&format!("trunkline_sealing_key_missing {missing}"))
+        });
+        tokio::select! {
+            () = counted => {}
+            _ = serving => panic!("it ended"),
+        }
+    }
+}
+
 /// A store error has its kind, and a call its outcome.
 #[tokio::test]
 async fn failures_are_counted_by_kind_and_calls_by_outcome() {

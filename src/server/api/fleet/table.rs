@@ -34,8 +34,14 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         summary: "The encryption keys of this node by their ids, and how many secrets each one opens.",
         scope: Some(Scope::Fleet),
         answered: &[
-            required("keys", Kind::List(KEY), "The keys; the first one seals."),
+            required("keys", Kind::List(KEY), "The keys of its ring."),
             optional("unopenable", MANY, "How many secrets none of them opens."),
+            optional(
+                "sealing",
+                Kind::Text,
+                "The key that seals, by the database; null where it names none, and the first one does.",
+            ),
+            required("known", Kind::List(KNOWN), "The keys that the database knows."),
         ],
         codes: READS,
         operation: Of::Fleet(Operation::Keys),
@@ -93,12 +99,29 @@ const UNLISTED: &[Field] = &[
 
 const KEY: &[Field] = &[
     required("id", Kind::Text, "Eight hex digits, which do not reveal the key."),
-    required("role", Kind::Word(&["first", "older"]), "The first one seals, the older ones open."),
+    required("role", Kind::Word(&["first", "older"]), "first: it seals, wherever it stands."),
     optional(
         "configs",
         MANY,
         "How many secrets it opens; null while the database's configs are not used.",
     ),
+];
+
+const KNOWN: &[Field] = &[
+    required("id", Kind::Text, "Eight hex digits."),
+    required(
+        "state",
+        Kind::Word(&["staged", "sealing", "old", "refused", "retired"]),
+        "What it is for: a key goes through these in this order.",
+    ),
+    optional("added_at", Kind::Time, "When the database came to know it."),
+    optional("since", Kind::Time, "Since when it is in this state."),
+    optional(
+        "clean_since",
+        Kind::Time,
+        "Since when no pass over all secrets has found one under it.",
+    ),
+    optional("compromised_at", Kind::Time, "Since when it is known that others may have it."),
 ];
 
 const SETTING: &[Field] = &[
