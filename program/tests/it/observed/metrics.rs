@@ -265,7 +265,7 @@ async fn every_series_is_there_from_the_start_at_zero() {
     let server = Server::builder(resolver.clone(), exporter.clone()).database(open);
     let _server = server.bind(any).await.unwrap();
     let many = Scrape::of(&exporter.render()).series().count();
-    assert!(many < 350, "{many} series where no client is answered");
+    assert!(many < 370, "{many} series where no client is answered");
     let _api = Api::bind(&places, Vec::new(), resolver.clone(), &exporter).await.unwrap();
     let text = exporter.render();
     assert!(!text.contains(" summary"), "a histogram without buckets");
@@ -364,7 +364,8 @@ async fn keys_are_told_by_age_and_state() {
         let counted = eventually("the ages are told", async || {
             let text = exporter.render();
             text.contains(&old)
-                && text.contains(&sealing)
+                // Of a key that is not in the ring a gauge comes later, to the recorder of the process.
+                && (missing == 1 || text.contains(&sealing))
                 && text.contains(&format!("trunkline_sealing_key_missing {missing}"))
         });
         tokio::select! {
