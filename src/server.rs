@@ -20,6 +20,7 @@ mod endpoints;
 mod exporter;
 mod health;
 mod hosts;
+mod pages;
 mod socket;
 mod state_log;
 mod tls;

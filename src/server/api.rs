@@ -25,26 +25,26 @@
 mod asking;
 mod attempts;
 mod audit;
-mod body;
+pub(super) mod body;
 mod bound;
 #[cfg(feature = "dispatch")]
 mod calls;
 #[cfg(feature = "dispatch")]
-mod checks;
-mod clients;
-mod configs;
+pub(super) mod checks;
+pub(super) mod clients;
+pub(super) mod configs;
 mod editing;
 mod events;
 mod fields;
 mod fleet;
 mod idempotency;
-mod identify;
+pub(super) mod identify;
 mod join;
 mod limits;
 mod listening;
 mod metrics;
 mod minting;
-mod numbers;
+pub(super) mod numbers;
 mod openapi;
 mod page;
 mod place;
@@ -56,13 +56,13 @@ mod resolve;
 mod rollout;
 #[cfg(feature = "dispatch")]
 mod route;
-mod routes;
+pub(super) mod routes;
 mod session;
 mod tickets;
 mod tokens;
-mod users;
+pub(super) mod users;
 mod verify;
-mod version;
+pub(super) mod version;
 mod viewer;
 mod visitor;
 #[cfg(feature = "dispatch")]
@@ -86,30 +86,35 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use self::asking::Asking;
+pub(super) use self::asking::{Asking, behalf};
 use self::attempts::Attempts;
 pub use self::bound::ApiError;
 use self::bound::Bound;
 use self::events::Streams;
 use self::idempotency::KeysInUse;
 use self::identify::Users;
-use self::limits::{Asker, Limits};
+pub(super) use self::limits::Asker;
+use self::limits::Limits;
 pub(super) use self::metrics::ApiMetrics;
 use self::metrics::Requests;
 pub use self::openapi::openapi;
+pub(super) use self::page::Page;
 use self::place::At;
-use self::problem::Problem;
+pub(super) use self::problem::Problem;
+pub(super) use self::question::Expected;
 use self::question::Question;
-use self::reply::Reply;
-use self::request_id::{RequestId, RequestIds};
+pub(super) use self::reply::Reply;
+pub(super) use self::request_id::RequestId;
+use self::request_id::RequestIds;
 use self::routes::{Operation, Route};
-use self::visitor::Visitor;
+pub(super) use self::visitor::Visitor;
 #[cfg(feature = "dispatch")]
 use self::webhook::WebhookMetrics;
 use super::GRACE;
 use super::connections::{Connections, Peer};
 use super::exporter::Exporter;
 use super::hosts::Hosts;
+use super::pages::{self, Pages};
 use super::tls::TlsListener;
 use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
@@ -127,36 +132,39 @@ pub struct Api {
 }
 
 /// What all answers are made of.
-struct ApiShared {
-    resolver: Resolver,
-    users: Users,
+pub(super) struct ApiShared {
+    pub(super) resolver: Resolver,
+    pub(super) users: Users,
     user_header: Option<UserHeader>,
     requests: Requests,
     metrics: ApiMetrics,
     ids: RequestIds,
-    limits: Limits,
+    pub(super) limits: Limits,
     attempts: Attempts,
     keys: KeysInUse,
-    streams: Streams,
+    pub(super) streams: Streams,
+    pub(super) pages: Pages,
+    /// What the charts of pages are drawn from.
+    pub(super) exporter: Exporter,
     /// `None`: no database keeps them.
     #[cfg(feature = "dispatch")]
-    calls: Option<RecordedCalls>,
+    pub(super) calls: Option<RecordedCalls>,
     #[cfg(feature = "dispatch")]
     webhooks: WebhookMetrics,
 }
 
 /// Who asks: a client, or a person as one, or who shows a ticket of a client.
-struct Known {
-    client: Arc<Client>,
-    person: Option<Arc<Person>>,
+pub(super) struct Known {
+    pub(super) client: Arc<Client>,
+    pub(super) person: Option<Arc<Person>>,
     ticket: Option<Ticket>,
 }
 
 /// One of the places where it is answered.
 #[derive(Clone)]
-struct Place {
-    shared: Arc<ApiShared>,
-    at: At,
+pub(super) struct Place {
+    pub(super) shared: Arc<ApiShared>,
+    pub(super) at: At,
     /// Ends the answers that go on.
     stop: CancellationToken,
 }
@@ -198,6 +206,8 @@ impl Api {
             attempts: Attempts::default(),
             keys,
             streams: Streams::default(),
+            pages: Pages::default(),
+            exporter: exporter.clone(),
         });
         let behind_proxy = settings.behind_proxy;
         Ok(Some(Self { listeners, shared, hosts, behind_proxy }))
@@ -253,8 +263,16 @@ impl Api {
 }
 
 impl ApiShared {
-    /// Removes what has been kept for long enough, for as long as it is polled.
+    /// Removes what has been kept for long enough, and notes what charts show, for as long as it is
+    /// polled.
     async fn keep(&self) -> Infallible {
+        tokio::select! {
+            never = self.prune() => never,
+            never = self.pages.remember(&self.resolver, &self.exporter) => never,
+        }
+    }
+
+    async fn prune(&self) -> Infallible {
         #[cfg(feature = "dispatch")]
         if let Some(calls) = &self.calls {
             return calls.prune().await;
@@ -288,11 +306,10 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let id = shared.ids.of(&parts.headers);
     let peer = place.at.peer(parts.extensions.get().copied().unwrap_or(NOWHERE), &parts.headers);
     let mut body = Some(body);
-    let (route, outcome) = match routes::find(&parts.method, parts.uri.path()) {
-        Ok((route, of)) => {
-            (Some(route), place.answer(route, of, peer, &parts, &mut body, &id).await)
-        }
-        Err(problem) => (None, Err(shared.limits.refused(peer, problem))),
+    let (route, outcome) = if pages::are_asked(&parts) {
+        (Some(&routes::PAGES), pages::answer(&place, peer, &parts, &mut body, &id).await)
+    } else {
+        place.routed(peer, &parts, &mut body, &id).await
     };
     let unread = body.filter(|_| outcome.is_err());
     if let Some(unread) = unread {
@@ -307,7 +324,7 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
         }
     };
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let policy = headers.entry(CONTENT_SECURITY_POLICY);
     policy.or_insert(HeaderValue::from_static(NOTHING_RUNS));
@@ -318,6 +335,20 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
 }
 
 impl Place {
+    /// What the table of routes says.
+    async fn routed(
+        &self,
+        peer: Peer,
+        parts: &Parts,
+        body: &mut Option<Body>,
+        id: &RequestId,
+    ) -> (Option<&'static Route>, Result<Reply, Problem>) {
+        match routes::find(&parts.method, parts.uri.path()) {
+            Ok((route, of)) => (Some(route), self.answer(route, of, peer, parts, body, id).await),
+            Err(problem) => (None, Err(self.shared.limits.refused(peer, problem))),
+        }
+    }
+
     /// Who asks, whether he may, what he asks; in this order.
     async fn answer(
         &self,
@@ -330,17 +361,13 @@ impl Place {
     ) -> Result<Reply, Problem> {
         let limits = &self.shared.limits;
         let refused = |problem| limits.refused(peer, problem);
-        self.at.refuse_detours(&parts.headers).map_err(refused)?;
-        let connected = parts.extensions.get().copied().unwrap_or(NOWHERE);
-        let header = self.shared.user_header.as_ref();
-        let vouched = visitor::vouched(header, connected, &parts.headers).map_err(refused)?;
+        let visitor = self.visitor(peer, parts).map_err(refused)?;
         #[cfg(feature = "dispatch")]
         if let Operation::Webhook = route.operation {
             let ApiShared { resolver, calls, webhooks, .. } = &*self.shared;
             let told = webhook::answer(resolver, calls.as_ref(), webhooks, &parts.headers, body);
             return told.await.map_err(refused);
         }
-        let visitor = self.visitor((peer, vouched), parts);
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
             if let Operation::Session(operation) = route.operation {
@@ -412,15 +439,18 @@ impl Place {
         }
     }
 
-    /// Who asks with a browser, if anybody does.
-    fn visitor<'v>(
+    /// Who asks with a browser, if anybody does. An error: the request may not come here.
+    pub(super) fn visitor<'v>(
         &'v self,
-        (peer, vouched): (Peer, Option<&'v str>),
+        peer: Peer,
         parts: &'v Parts,
-    ) -> Visitor<'v> {
-        let ApiShared { resolver, attempts, metrics, .. } = &*self.shared;
-        let (method, headers) = (&parts.method, &parts.headers);
-        Visitor { resolver, attempts, metrics, at: &self.at, peer, vouched, method, headers }
+    ) -> Result<Visitor<'v>, Problem> {
+        self.at.refuse_detours(&parts.headers)?;
+        let ApiShared { resolver, user_header, attempts, metrics, .. } = &*self.shared;
+        let connected = parts.extensions.get().copied().unwrap_or(NOWHERE);
+        let vouched = visitor::vouched(user_header.as_ref(), connected, &parts.headers)?;
+        let (at, method, headers) = (&self.at, &parts.method, &parts.headers);
+        Ok(Visitor { resolver, attempts, metrics, at, peer, vouched, method, headers })
     }
 
     /// The body, where a route takes one. Wiped in the end: it may hold a secret.
@@ -439,7 +469,7 @@ impl Place {
 
     /// Who asks. A ticket stands for the client that made it, and for one thing alone; a cookie for a
     /// person, where no token is sent.
-    async fn who(&self, route: &Route, visitor: &Visitor<'_>) -> Result<Known, Problem> {
+    pub(super) async fn who(&self, route: &Route, visitor: &Visitor<'_>) -> Result<Known, Problem> {
         let ApiShared { resolver, users, .. } = &*self.shared;
         let headers = visitor.headers;
         if let Operation::Join = route.operation

@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use trunkline::access::{PasswordHash, Role, generate_password};
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::server::{Exporter, Server};
+use trunkline::server::{Api, Exporter, Server};
 use trunkline::settings::Values;
-use trunkline::store::{AdminStore, ConfigEdit, Migrations};
+use trunkline::store::{AdminStore, ConfigEdit, Migrations, NewUser, OpenStore};
 use trunkline::{
     Caller, KeyRing, Resolution, ResolveError, Resolver, Sealed, Settings, TokenRequest,
 };
@@ -26,7 +28,7 @@ use super::private::{private_folder, remove, write_private};
 use super::resolve::summary;
 use super::serve::{bind, exporter};
 use super::signals::{hung_up, stop_requested};
-use super::{Context, open};
+use super::{Context, open, user};
 
 #[derive(Args)]
 pub(crate) struct Demo {
@@ -271,6 +273,7 @@ impl Stage {
         let failed =
             |error: std::io::Error| Failure::new("listen_failed", error.to_string(), Exit::Failed);
         let address = server.address().map_err(failed)?;
+        let api = self.api(&exporter).await?;
         self.resolver
             .reload(settings)
             .map_err(|error| Failure::new("reload_failed", error.to_string(), Exit::Settings))?;
@@ -288,6 +291,7 @@ impl Stage {
                 line(format!("   {address:<34}{what}"))?;
             }
         }
+        self.admin_page(&database, &api).await?;
         self.say("Ctrl-C ends the demo and removes its folder.")?;
         let calls = async {
             let stranger = Caller::new(self.seeded.tenants[0], self.seeded.caller(1).number);
@@ -301,8 +305,46 @@ impl Stage {
         };
         tokio::select! {
             ended = server.serve(std::future::pending()) => ended.map_err(failed),
+            () = api.serve(CancellationToken::new()) => Ok(()),
             () = calls => Ok(()),
         }
+    }
+
+    /// Where clients and people are answered: at the usual port, or one that is free.
+    async fn api(&self, exporter: &Exporter) -> Result<Api, Failure> {
+        let failed = |error: String| Failure::new("listen_failed", error, Exit::Failed);
+        let mut last = String::new();
+        for address in ["127.0.0.1:9465", "127.0.0.1:0"] {
+            let settings = settings_with(&self.folder, true, &[("API_LISTEN", address)])?;
+            let api = Api::bind(&settings.api, Vec::new(), self.resolver.clone(), exporter).await;
+            match api {
+                Ok(Some(api)) => return Ok(api),
+                Ok(None) => {}
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(failed(last))
+    }
+
+    /// Adds an admin, and says how he signs in.
+    async fn admin_page(&self, database: &OpenStore, api: &Api) -> Done {
+        let password = generate_password()?;
+        let hash = PasswordHash::of(&password)?;
+        let admin = NewUser { name: ADMIN.into(), role: Role::Admin, password: Some(hash) };
+        database.users().create_user(&admin).await?;
+        let link = user::link(database, ADMIN).await?;
+        let places = api.places();
+        let place = places.first().map(String::as_str).unwrap_or_default();
+        let link = format!("{place}/sign-in?link={}", link.as_str());
+        if self.json {
+            return json_line(&json!({"open": link, "user": ADMIN, "password": password.as_str()}));
+        }
+        line(format!(
+            "   {:<34}the admin page, which this link opens once, within ten minutes:",
+            format!("{place}/")
+        ))?;
+        line(format!("   {link}"))?;
+        line(format!("   after that: name {ADMIN}, password {}", password.as_str()))
     }
 
     fn head(&self, text: &str) -> Done {
@@ -336,6 +378,10 @@ fn url(folder: &Path) -> String {
 
 /// Settings of the demo alone: nothing of the process environment takes part.
 fn settings(folder: &Path, enabled: bool) -> Result<Settings, Failure> {
+    settings_with(folder, enabled, &[])
+}
+
+fn settings_with(folder: &Path, enabled: bool, more: &[(&str, &str)]) -> Result<Settings, Failure> {
     let key_file = folder.join("key").display().to_string();
     let pairs = [
         ("USE_SELFHOST_ROUTING_TABLE", enabled.to_string()),
@@ -350,11 +396,14 @@ fn settings(folder: &Path, enabled: bool) -> Result<Settings, Failure> {
         ("RESOLVE_DEADLINE", DEADLINE.to_owned()),
         ("STORE_DEADLINE", DEADLINE.to_owned()),
     ];
+    let pairs = pairs.into_iter().chain(more.iter().map(|&(name, value)| (name, value.to_owned())));
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
     Ok(Settings::read(&Values::of(pairs, None))?)
 }
 
 const NUMBERS: u32 = 1000;
+/// Whom the admin page knows.
+const ADMIN: &str = "demo";
 const DEADLINE: &str = "1m";
 /// When something is taken to have failed, and not to be slow: nothing is expected to take this long.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -9,6 +9,7 @@ mod document;
 mod fleet;
 mod grants;
 mod idempotency;
+mod in_browser;
 mod isolation;
 mod join;
 mod limits;

@@ -14,24 +14,24 @@ use crate::server::connections::Peer;
 use crate::store::{Behalf, Client};
 
 /// A client that may ask what it asks.
-pub(super) struct Asking<'a> {
-    pub(super) resolver: &'a Resolver,
-    pub(super) client: &'a Client,
+pub(in crate::server) struct Asking<'a> {
+    pub(in crate::server) resolver: &'a Resolver,
+    pub(in crate::server) client: &'a Client,
     /// Who it is, if it is a person.
-    pub(super) person: Option<&'a Arc<Person>>,
-    pub(super) permissions: &'a Permissions,
-    pub(super) request_id: &'a RequestId,
+    pub(in crate::server) person: Option<&'a Arc<Person>>,
+    pub(in crate::server) permissions: &'a Permissions,
+    pub(in crate::server) request_id: &'a RequestId,
     peer: Peer,
 }
 
 /// Who calls, as far as the request and the client say.
-pub(super) struct CallFrom {
+pub(in crate::server) struct CallFrom {
     tenant: Option<TenantId>,
     number: E164,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         resolver: &'a Resolver,
         (client, person): (&'a Client, Option<&'a Arc<Person>>),
         scope: Scope,
@@ -49,12 +49,12 @@ impl<'a> Asking<'a> {
     }
 
     /// On whose behalf an edit is made.
-    pub(super) fn behalf(&self) -> Behalf {
+    pub(in crate::server) fn behalf(&self) -> Behalf {
         behalf(self.client, self.request_id, self.peer)
     }
 
     /// Whether a person has given his password a moment ago. Clients have none.
-    pub(super) fn needs_confirmation(&self) -> Result<(), Problem> {
+    pub(in crate::server) fn needs_confirmation(&self) -> Result<(), Problem> {
         if self.person.is_none_or(|person| self.resolver.is_confirmed(person)) {
             return Ok(());
         }
@@ -64,7 +64,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether the client may ask this, too.
-    pub(super) fn needs(&self, scope: Scope) -> Result<(), Problem> {
+    pub(in crate::server) fn needs(&self, scope: Scope) -> Result<(), Problem> {
         if self.permissions.may(scope) {
             return Ok(());
         }
@@ -74,7 +74,11 @@ impl<'a> Asking<'a> {
 
     /// Who calls, if the client may ask for him. What it may not is told before anything is looked up,
     /// so the answer is the same whether there is such a number or not.
-    pub(super) fn from(&self, tenant: Option<&str>, number: &str) -> Result<CallFrom, Problem> {
+    pub(in crate::server) fn from(
+        &self,
+        tenant: Option<&str>,
+        number: &str,
+    ) -> Result<CallFrom, Problem> {
         let wrong = |code, field, why: &dyn ToString| Problem::field(code, field, &why.to_string());
         let tenant = tenant.map(str::parse::<TenantId>).transpose();
         let tenant = tenant.map_err(|error| wrong("tenant_malformed", "tenant", &error))?;
@@ -97,7 +101,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Who calls, for a client that is one caller and so names none.
-    pub(super) fn only_caller(&self) -> Result<CallFrom, Problem> {
+    pub(in crate::server) fn only_caller(&self) -> Result<CallFrom, Problem> {
         let Permissions { tenants, numbers, .. } = self.permissions;
         let number = match (tenants.as_deref(), &numbers[..]) {
             (Some([_]), [number]) => number.to_string(),
@@ -108,7 +112,7 @@ impl<'a> Asking<'a> {
     }
 
     /// The answer for who calls.
-    pub(super) async fn resolve(&self, from: &CallFrom) -> Result<Resolution, Problem> {
+    pub(in crate::server) async fn resolve(&self, from: &CallFrom) -> Result<Resolution, Problem> {
         let answer = match from.tenant {
             Some(tenant) => self.resolver.resolve(Caller::new(tenant, from.number)).await,
             None => self.resolver.resolve_number(from.number).await,
@@ -119,18 +123,18 @@ impl<'a> Asking<'a> {
 
 impl CallFrom {
     /// Who calls, where that takes a tenant.
-    pub(super) fn caller(&self) -> Result<Caller, Problem> {
+    pub(in crate::server) fn caller(&self) -> Result<Caller, Problem> {
         let tenant = self.tenant.ok_or_else(tenant_needed)?;
         Ok(Caller::new(tenant, self.number))
     }
 
-    pub(super) fn number(&self) -> E164 {
+    pub(in crate::server) fn number(&self) -> E164 {
         self.number
     }
 }
 
 /// On whose behalf an edit is made.
-pub(super) fn behalf(client: &Client, id: &RequestId, peer: Peer) -> Behalf {
+pub(in crate::server) fn behalf(client: &Client, id: &RequestId, peer: Peer) -> Behalf {
     Behalf {
         client: client.id,
         client_name: client.name.clone(),
@@ -155,6 +159,6 @@ fn tenant_needed() -> Problem {
 }
 
 /// What is answered.
-pub(super) fn text(answer: &Value) -> Vec<u8> {
+pub(in crate::server) fn text(answer: &Value) -> Vec<u8> {
     answer.to_string().into_bytes()
 }

@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Private {
 }
 
 /// Reads all of it.
-pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+pub(in crate::server) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     read_up_to(LARGEST, headers, body).await
 }
 

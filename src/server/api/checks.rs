@@ -53,7 +53,7 @@ struct OfConfig {
 }
 
 /// A check that is to be made.
-struct Plan {
+pub(in crate::server) struct Plan {
     url: String,
     api_key: String,
     secret: Result<Secret, KeyError>,
@@ -87,6 +87,18 @@ fn draft(asking: &Asking<'_>, question: &Question<'_>) -> Result<Plan, Problem> 
     let body: Draft = question.body()?;
     let from = caller(body.from.as_deref())?;
     let entered = Secret::new(Box::new(body.api_secret));
+    Ok(plan(asking, body.url, body.api_key, entered, body.trunk_id.as_deref(), from))
+}
+
+/// A check of what somebody entered.
+pub(in crate::server) fn plan(
+    asking: &Asking<'_>,
+    url: String,
+    api_key: String,
+    entered: Secret,
+    trunk_id: Option<&str>,
+    from: Option<E164>,
+) -> Plan {
     let is_sealed = secrecy::ExposeSecret::expose_secret(&entered).starts_with(PREFIX);
     let secret = if is_sealed {
         let sealed = secrecy::ExposeSecret::expose_secret(&entered);
@@ -98,23 +110,32 @@ fn draft(asking: &Asking<'_>, question: &Question<'_>) -> Result<Plan, Problem> 
     } else {
         Ok(entered)
     };
-    let trunk = named(body.trunk_id.as_deref()).or_else(|| asking.resolver.outbound_trunk());
+    let trunk = named(trunk_id).or_else(|| asking.resolver.outbound_trunk());
     let trunks = trunk.map(|trunk| (trunk, from.into_iter().map(CallerId::from).collect()));
-    Ok(Plan {
-        url: body.url,
-        api_key: body.api_key,
+    Plan {
+        url,
+        api_key,
         secret,
         trunks: trunks.into_iter().collect(),
         is_cut: false,
         hosts: asking.resolver.hosts(),
         timeouts: asking.resolver.tuning().into(),
-    })
+    }
 }
 
 async fn of_config(asking: &Asking<'_>, question: &Question<'_>) -> Result<Plan, Problem> {
     let body: OfConfig = question.body()?;
     let from = caller(body.from.as_deref())?;
-    let (rows, id) = (asking.rows()?, question.id().ok_or_else(missing)?);
+    plan_of(asking, question.id().ok_or_else(missing)?, from).await
+}
+
+/// A check of a config by the secret that it has.
+pub(in crate::server) async fn plan_of(
+    asking: &Asking<'_>,
+    id: ConfigId,
+    from: Option<E164>,
+) -> Result<Plan, Problem> {
+    let rows = asking.rows()?;
     let config = rows.config_seen(&Whose::ALL, id).await?.ok_or_else(missing)?;
     let (trunks, is_cut) = trunks_of(asking, id, config.trunk_id.as_deref(), from).await?;
     let ring = asking.resolver.ring().ok_or(KeyError::KeyMissing);
@@ -174,7 +195,10 @@ async fn trunks_of(
 
 impl Plan {
     /// Makes it, and tells each finding when it is made.
-    async fn make(self, tell: &mut (dyn FnMut(&Finding) + Send)) -> Vec<Finding> {
+    pub(in crate::server) async fn make(
+        self,
+        tell: &mut (dyn FnMut(&Finding) + Send),
+    ) -> Vec<Finding> {
         let secret = match &self.secret {
             Ok(secret) => secret,
             Err(error) => {
@@ -227,7 +251,7 @@ fn named(trunk: Option<&str>) -> Option<String> {
     trunk.map(str::trim).filter(|trunk| !trunk.is_empty()).map(ToOwned::to_owned)
 }
 
-fn is_good(findings: &[Finding]) -> bool {
+pub(in crate::server) fn is_good(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.verdict != Verdict::Failed)
 }
 
@@ -236,7 +260,7 @@ fn missing() -> Problem {
 }
 
 /// How many checks of one client are made at once.
-const MOST_AT_ONCE: u32 = 4;
+pub(in crate::server) const MOST_AT_ONCE: u32 = 4;
 /// How many trunks of a config are looked at, and how many of its numbers.
 const MOST_TRUNKS: usize = 20;
 const MOST_NUMBERS: usize = 5000;

@@ -13,7 +13,7 @@ use super::question::Question;
 use super::reply::Reply;
 use crate::access::{ClientToken, Permissions};
 use crate::draft::ClientDraft;
-use crate::store::{Client, ClientEdit, ClientStore, Edited};
+use crate::store::{Client, ClientEdit, ClientStore, Edited, Written};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,10 +116,19 @@ async fn edit(
 }
 
 async fn done(asking: &Asking<'_>, edited: Edited, answer: Value) -> Result<Reply, Problem> {
+    let written = written(asking, &edited)?;
+    Ok(asking.written(answer, written).await)
+}
+
+/// What was written, which this node answers by at once. An error: why it was not.
+pub(in crate::server) fn written(
+    asking: &Asking<'_>,
+    edited: &Edited,
+) -> Result<Option<Written>, Problem> {
     match edited {
         Edited::Done(written) => {
             asking.resolver.people_changed();
-            Ok(asking.written(answer, written).await)
+            Ok(*written)
         }
         Edited::Declined => {
             let message = "this client is revoked, and stays so";

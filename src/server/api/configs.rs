@@ -3,28 +3,25 @@
 //! Configs belong to no tenant. A client that is limited to tenants or numbers sees id and name of those
 //! that its own numbers use, and edits none.
 
+pub(in crate::server) mod edits;
 mod table;
 
-use chrono::DateTime;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 pub(super) use self::table::{Operation, ROUTES};
 use super::asking::Asking;
-use super::editing::other_version;
-use super::idempotency::{Key, KeysInUse};
+use super::idempotency::KeysInUse;
 use super::page::Page;
 use super::problem::Problem;
 use super::question::Question;
 use super::reply::Reply;
 use super::version;
-use crate::draft::{ConfigDraft, ConfigEditDraft, FieldError, FieldErrors};
-use crate::keyring::{KeyError, KeyRing, Sealed, Secret};
+use crate::draft::{ConfigDraft, ConfigEditDraft};
+use crate::keyring::{KeyRing, Sealed, Secret};
 use crate::number::ConfigId;
-use crate::server_url::{ServerUrl, leads_into_private, leads_off_limits};
-use crate::store::{Config, ConfigEdit, ConfigFilter, Edited, NewConfig, Whose};
+use crate::store::{Config, ConfigFilter};
 
 #[derive(Deserialize)]
 struct Listing {
@@ -127,7 +124,8 @@ async fn create(
         trunk_id: body.trunk_id,
         agent: body.agent_name,
     };
-    insert(asking, &draft, true, key.as_ref()).await
+    let (answer, edited) = edits::insert(asking, &draft, key.as_ref()).await?;
+    asking.created(edited, answer, FOLDER, key.as_ref()).await
 }
 
 async fn duplicate(
@@ -139,42 +137,8 @@ async fn duplicate(
     let key = keys.key(asking.client.id, question)?;
     let Duplication { name } = question.body()?;
     let id = question.id().ok_or_else(missing)?;
-    let config = asking.rows()?.config_seen(&Whose::ALL, id).await?.ok_or_else(missing)?;
-    let opened = config.open(&*asking.sealing_ring().await?)?;
-    let draft = ConfigDraft {
-        name,
-        description: config.description,
-        url: config.url,
-        api_key: config.api_key,
-        api_secret: Some(opened.secret),
-        trunk_id: config.trunk_id,
-        agent: config.agent,
-    };
-    insert(asking, &draft, false, key.as_ref()).await
-}
-
-async fn insert(
-    asking: &Asking<'_>,
-    draft: &ConfigDraft,
-    is_url_new: bool,
-    key: Option<&Key<'_>>,
-) -> Result<Reply, Problem> {
-    let (ring, now) = (asking.sealing_ring().await?, asking.resolver.unix_time().as_secs());
-    let mut config = draft.check(&ring, &asking.resolver.hosts(), now)?;
-    if is_url_new {
-        refuse_elsewhere(asking, &config.url).await?;
-    } else {
-        refuse_off_limits(&config.url).await?;
-    }
-    let id = ConfigId(Uuid::new_v4());
-    if ring.is_bound_only() {
-        config.api_secret = bound(id, &config, &ring, now)?;
-    }
-    let version = version::of_config(&row(id, &config), Some(&ring));
-    let answer = json!({"id": id, "version": version}).to_string();
-    let claim = key.map(|key| key.claim(&answer));
-    let edited = asking.rows()?.insert_config(&asking.behalf(), id, &config, claim).await?;
-    asking.created(edited, answer.clone(), FOLDER, key).await
+    let (answer, edited) = edits::copy(asking, id, name, key.as_ref()).await?;
+    asking.created(edited, answer, FOLDER, key.as_ref()).await
 }
 
 async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
@@ -191,34 +155,9 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
         trunk_id: body.trunk_id,
         agent: body.agent_name,
     };
-    let (ring, hosts) = (asking.resolver.sealing_ring().await?, asking.resolver.hosts());
-    let now = asking.resolver.unix_time().as_secs();
-    let edit = match (&ring, &draft.api_secret) {
-        (Some(ring), _) => draft.check(ring, &hosts, now)?,
-        (None, Some(_)) => return Err(KeyError::KeyMissing.into()),
-        (None, None) => draft.check_all_but_secret(&hosts)?,
-    };
-    if let Some(url) = &edit.url {
-        refuse_elsewhere(asking, url).await?;
-    }
-    let (mut refused, mut version) = (None, String::new());
-    let mut decide = |config: &Config| {
-        if !expected.is(&version::of_config(config, ring.as_deref())) {
-            refused = Some(other_version());
-            return None;
-        }
-        let edit = kept_bound(edit.clone(), config, ring.as_deref(), now);
-        let edit = edit.map_err(|error| refused = Some(error.into())).ok()?;
-        version = version::of_config(&edited(config, &edit), ring.as_deref());
-        Some(edit)
-    };
-    match asking.rows()?.change_config(&asking.behalf(), id, &mut decide).await? {
-        Edited::Done(written) => {
-            let answer = json!({"id": id, "version": version});
-            Ok(asking.written(answer, written).await.version(&version))
-        }
-        _ => Err(refused.unwrap_or_else(missing)),
-    }
+    let (version, written) = edits::edit(asking, id, &expected, &draft).await?;
+    let answer = json!({"id": id, "version": version});
+    Ok(asking.written(answer, written).await.version(&version))
 }
 
 /// Disables a config, or enables it again.
@@ -228,40 +167,20 @@ async fn switch(
     is_disabled: bool,
 ) -> Result<Reply, Problem> {
     asking.needs_all()?;
-    let (expected, ring) = (question.expected()?, asking.resolver.ring());
+    let expected = question.expected()?;
     let Nothing {} = question.body()?;
     let id: ConfigId = question.id().ok_or_else(missing)?;
-    let mut version = String::new();
-    let mut decide = |config: &Config| {
-        if !expected.is(&version::of_config(config, ring.as_deref())) {
-            return false;
-        }
-        let disabled_at = is_disabled.then(DateTime::default);
-        let new = Config { disabled_at, ..config.clone() };
-        version = version::of_config(&new, ring.as_deref());
-        true
-    };
-    match asking.rows()?.switch_config(&asking.behalf(), id, is_disabled, &mut decide).await? {
-        Edited::Done(written) => {
-            let answer = json!({"id": id, "version": version});
-            Ok(asking.written(answer, written).await.version(&version))
-        }
-        Edited::Declined => Err(other_version()),
-        _ => Err(missing()),
-    }
+    let (version, written) = edits::turn(asking, id, &expected, is_disabled).await?;
+    let answer = json!({"id": id, "version": version});
+    Ok(asking.written(answer, written).await.version(&version))
 }
 
 async fn remove(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
     asking.needs_all()?;
-    let (expected, ring) = (question.expected()?, asking.resolver.ring());
+    let expected = question.expected()?;
     let id: ConfigId = question.id().ok_or_else(missing)?;
-    let mut decide = |config: &Config| expected.is(&version::of_config(config, ring.as_deref()));
-    match asking.rows()?.drop_config(&asking.behalf(), id, &mut decide).await? {
-        Edited::Done(written) => Ok(asking.written(json!({"id": id}), written).await),
-        Edited::Declined => Err(other_version()),
-        Edited::Missing => Err(missing()),
-        refused => Err(refused.problem()),
-    }
+    let written = edits::drop_config(asking, id, &expected).await?;
+    Ok(asking.written(json!({"id": id}), written).await)
 }
 
 /// A config as the client may see it.
@@ -270,13 +189,7 @@ fn shown(asking: &Asking<'_>, config: &Config) -> Value {
         return json!({"id": config.id, "name": config.name});
     }
     let ring = asking.resolver.ring();
-    let sealed = config.api_secret.expose_secret();
-    let key = ring.as_ref().and_then(|ring| ring.key_of(sealed).ok());
-    let state = match Sealed::parse(sealed) {
-        Ok(_) => "set",
-        Err(_) if sealed.is_empty() => "missing",
-        Err(_) => "unsealed",
-    };
+    let (state, key) = state_of_secret(config, ring.as_deref());
     json!({
         "id": config.id,
         "name": config.name,
@@ -284,7 +197,7 @@ fn shown(asking: &Asking<'_>, config: &Config) -> Value {
         "url": config.url,
         "api_key": config.api_key,
         "api_secret": state,
-        "sealed_under": key.map(|key| key.to_string()),
+        "sealed_under": key,
         "bound": config.is_bound(),
         "trunk_id": config.trunk_id,
         "agent_name": config.agent,
@@ -295,75 +208,22 @@ fn shown(asking: &Asking<'_>, config: &Config) -> Value {
     })
 }
 
-/// The edit, with the secret bound to what it makes of the config where it is to be bound.
-fn kept_bound(
-    mut edit: ConfigEdit,
+/// Whether a secret is set, missing or unsealed, and the key that it is sealed under, if that is known.
+pub(in crate::server) fn state_of_secret(
     config: &Config,
     ring: Option<&KeyRing>,
-    now: u64,
-) -> Result<ConfigEdit, KeyError> {
-    let bound_only = ring.is_some_and(KeyRing::is_bound_only);
-    if (config.is_bound() || bound_only) && edit.touches_binding() {
-        edit.keep_bound(config, ring.ok_or(KeyError::KeyMissing)?, now)?;
-    }
-    Ok(edit)
+) -> (&'static str, Option<String>) {
+    let sealed = config.api_secret.expose_secret();
+    let key = ring.and_then(|ring| ring.key_of(sealed).ok()).map(|key| key.to_string());
+    let state = match Sealed::parse(sealed) {
+        Ok(_) => "set",
+        Err(_) if sealed.is_empty() => "missing",
+        Err(_) => "unsealed",
+    };
+    (state, key)
 }
 
-/// The secret of a config to be, bound to it.
-fn bound(id: ConfigId, config: &NewConfig, ring: &KeyRing, now: u64) -> Result<Sealed, KeyError> {
-    let opened = ring.open(config.api_secret.as_str())?;
-    ring.seal_for(opened.secret.expose_secret(), &row(id, config).binding(), now)
-}
-
-/// The row of a config to be.
-fn row(id: ConfigId, new: &NewConfig) -> Config {
-    Config {
-        id,
-        name: new.name.clone(),
-        description: new.description.clone(),
-        url: new.url.as_str().to_owned(),
-        api_key: new.api_key.clone(),
-        api_secret: new.api_secret.as_str().into(),
-        trunk_id: new.trunk_id.clone(),
-        agent: new.agent.clone(),
-        created_at: None,
-        updated_at: None,
-        disabled_at: None,
-    }
-}
-
-/// A row as an edit makes it.
-fn edited(config: &Config, edit: &ConfigEdit) -> Config {
-    let old = config.clone();
-    Config {
-        name: edit.name.clone().unwrap_or(old.name),
-        description: edit.description.clone().unwrap_or(old.description),
-        url: edit.url.as_ref().map_or(old.url, |url| url.as_str().to_owned()),
-        api_key: edit.api_key.clone().unwrap_or(old.api_key),
-        api_secret: edit.api_secret.as_ref().map_or(old.api_secret, |new| new.as_str().into()),
-        trunk_id: edit.trunk_id.clone().unwrap_or(old.trunk_id),
-        agent: edit.agent.clone().unwrap_or(old.agent),
-        ..old
-    }
-}
-
-async fn refuse_off_limits(url: &ServerUrl) -> Result<(), Problem> {
-    if leads_off_limits(url).await {
-        return Err(FieldErrors::from(FieldError::off_limits()).into());
-    }
-    Ok(())
-}
-
-/// The same of a URL that came over the API: it leads over the internet, or where `LIVEKIT_HOSTS` says.
-async fn refuse_elsewhere(asking: &Asking<'_>, url: &ServerUrl) -> Result<(), Problem> {
-    refuse_off_limits(url).await?;
-    if asking.resolver.hosts().are_all() && leads_into_private(url).await {
-        return Err(FieldErrors::from(FieldError::address_private()).into());
-    }
-    Ok(())
-}
-
-fn missing() -> Problem {
+pub(in crate::server) fn missing() -> Problem {
     Problem::missing("config_not_found", "there is no such config, or it is not for this client")
 }
 

@@ -18,17 +18,17 @@ use crate::store::{EditStore, Edited, Whose, Written};
 
 impl Asking<'_> {
     /// The rows of the database.
-    pub(super) fn rows(&self) -> Result<Arc<dyn EditStore>, Problem> {
+    pub(in crate::server) fn rows(&self) -> Result<Arc<dyn EditStore>, Problem> {
         self.resolver.edits().ok_or_else(Problem::no_database)
     }
 
     /// The ring by which secrets are sealed.
-    pub(super) async fn sealing_ring(&self) -> Result<Arc<KeyRing>, Problem> {
+    pub(in crate::server) async fn sealing_ring(&self) -> Result<Arc<KeyRing>, Problem> {
         Ok(self.resolver.sealing_ring().await?.ok_or(KeyError::KeyMissing)?)
     }
 
     /// Whose numbers the client sees.
-    pub(super) fn whose(&self) -> Whose {
+    pub(in crate::server) fn whose(&self) -> Whose {
         let prefixes = self.permissions.numbers.iter();
         Whose {
             tenants: self.permissions.tenants.clone(),
@@ -37,7 +37,7 @@ impl Asking<'_> {
     }
 
     /// The same of one tenant, if the client may ask for it.
-    pub(super) fn whose_of(&self, tenant: TenantId) -> Result<Whose, Problem> {
+    pub(in crate::server) fn whose_of(&self, tenant: TenantId) -> Result<Whose, Problem> {
         if !self.permissions.may_ask_for(tenant) {
             let why = "this client may not ask for this tenant";
             return Err(Problem::forbidden_field("tenant_not_allowed", "tenant_id", why));
@@ -46,7 +46,7 @@ impl Asking<'_> {
     }
 
     /// Refuses a client that is limited to tenants or numbers: what it asks for is of all.
-    pub(super) fn needs_all(&self) -> Result<(), Problem> {
+    pub(in crate::server) fn needs_all(&self) -> Result<(), Problem> {
         if !self.permissions.is_limited() {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Asking<'_> {
 
 impl Edited {
     /// Why nothing was done.
-    pub(super) fn problem(self) -> Problem {
+    pub(in crate::server) fn problem(self) -> Problem {
         match self {
             Self::ConfigMissing => config_missing("config_id"),
             Self::InUse(users) => {

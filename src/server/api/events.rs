@@ -41,7 +41,7 @@ impl Event {
 
 /// The answers of each client that go on.
 #[derive(Default)]
-pub(super) struct Streams {
+pub(in crate::server) struct Streams {
     open: Arc<Mutex<HashMap<Place, u32>>>,
 }
 
@@ -49,14 +49,14 @@ pub(super) struct Streams {
 type Place = (Uuid, &'static str);
 
 /// An answer that goes on.
-pub(super) struct Open {
+pub(in crate::server) struct Open {
     open: Arc<Mutex<HashMap<Place, u32>>>,
     place: Place,
 }
 
 impl Streams {
     /// Begins one more, unless the client has so many of that kind.
-    pub(super) fn open(
+    pub(in crate::server) fn open(
         &self,
         client: Uuid,
         kind: &'static str,

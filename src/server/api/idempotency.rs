@@ -22,7 +22,7 @@ use crate::store::{Claim, EarlierAnswer};
 pub(super) struct KeysInUse(Mutex<HashSet<(Uuid, String)>>);
 
 /// A key that came with a request, for as long as it is answered.
-pub(super) struct Key<'k> {
+pub(in crate::server) struct Key<'k> {
     client: Uuid,
     text: String,
     /// A hash of what is asked.

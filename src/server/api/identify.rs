@@ -16,11 +16,11 @@ use crate::settings::SocketUser;
 use crate::store::Client;
 
 /// Which client each local user is.
-pub(super) struct Users(HashMap<u32, String>);
+pub(in crate::server) struct Users(HashMap<u32, String>);
 
 impl Users {
     /// Looks names up in `/etc/passwd`.
-    pub(super) fn read(named: &[(SocketUser, String)]) -> Result<Self, ApiError> {
+    pub(in crate::server) fn read(named: &[(SocketUser, String)]) -> Result<Self, ApiError> {
         let by_name = named.iter().any(|(user, _)| matches!(user, SocketUser::Name(_)));
         let passwd = if by_name {
             std::fs::read_to_string(PASSWD).unwrap_or_default()
@@ -39,7 +39,7 @@ impl Users {
 }
 
 /// The client that asks, if it still may.
-pub(super) async fn client(
+pub(in crate::server) async fn client(
     resolver: &Resolver,
     users: &Users,
     peer: Peer,
@@ -65,7 +65,7 @@ pub(super) async fn client(
 }
 
 /// The client that made the ticket which a request shows, if it still may. `None`: it shows none.
-pub(super) async fn ticket(
+pub(in crate::server) async fn ticket(
     resolver: &Resolver,
     headers: &HeaderMap,
 ) -> Result<Option<(Arc<Client>, Ticket)>, Problem> {

@@ -20,7 +20,7 @@ use crate::server::connections::Peer;
 use crate::store::Client;
 
 /// The buckets of all who ask.
-pub(super) struct Limits {
+pub(in crate::server) struct Limits {
     /// The time in which one more may ask. Zero: as many as come.
     apart: Duration,
     asked: Mutex<Asked>,
@@ -34,14 +34,14 @@ struct Asked {
 
 /// Who asks, once it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Asker {
+pub(in crate::server) enum Asker {
     Client(Uuid),
     /// Whoever has this ticket, so that he does not take what its client may ask.
     Ticket(u64),
 }
 
 impl Asker {
-    pub(super) fn of(client: &Client, ticket: Option<&Ticket>) -> Self {
+    pub(in crate::server) fn of(client: &Client, ticket: Option<&Ticket>) -> Self {
         let Some(Ticket { client: maker, room, identity, .. }) = ticket else {
             return Self::Client(client.id);
         };
@@ -63,7 +63,7 @@ struct Bucket {
 }
 
 /// A question that is being answered.
-pub(super) struct Running<'a> {
+pub(in crate::server) struct Running<'a> {
     limits: &'a Limits,
     asker: Asker,
 }
@@ -76,7 +76,7 @@ impl Limits {
     }
 
     /// Lets one who is known ask, if neither too much was asked nor too much is being answered.
-    pub(super) fn admit(&self, asker: Asker) -> Result<Running<'_>, Problem> {
+    pub(in crate::server) fn admit(&self, asker: Asker) -> Result<Running<'_>, Problem> {
         let mut buckets = self.lock();
         let bucket = bucket(&mut buckets.clients, asker);
         if bucket.running >= MOST_AT_ONCE {
@@ -88,13 +88,13 @@ impl Limits {
     }
 
     /// Counts a question of nobody who is known.
-    pub(super) fn stranger(&self, peer: Peer) -> Result<(), Problem> {
+    pub(in crate::server) fn stranger(&self, peer: Peer) -> Result<(), Problem> {
         bucket(&mut self.lock().strangers, peer).take(self.apart).map_err(too_many)
     }
 
     /// Counts one that is refused: many times, if for who asks; and not if the fault is ours. Returns
     /// what is answered to it.
-    pub(super) fn refused(&self, peer: Peer, problem: Problem) -> Problem {
+    pub(in crate::server) fn refused(&self, peer: Peer, problem: Problem) -> Problem {
         if problem.status.is_server_error() {
             return problem;
         }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::Instant;
 
-use super::routes::{Route, all};
+use super::routes::{PAGES, Route, all};
 use crate::access::Scope;
 use crate::answer::{Answer, Source};
 use crate::server::{OTHER, OTHERS};
@@ -40,7 +40,9 @@ impl Work {
 
 impl Requests {
     pub(super) fn new() -> Self {
-        let codes = all().flat_map(|route| route.codes.iter().map(|&code| (route.path, code)));
+        let codes = all()
+            .chain([&PAGES])
+            .flat_map(|route| route.codes.iter().map(|&code| (route.path, code)));
         let codes = codes.filter(|(_, code)| !is_other(*code));
         let others = OTHERS.into_iter().chain(BEFORE);
         // Methods of one path have codes in common.

@@ -1,7 +1,7 @@
 //! `/v1/numbers`: the caller numbers. A client sees and edits those of its tenants, and gives them no
 //! other config than its own numbers have already.
 
-mod assigning;
+pub(in crate::server) mod assigning;
 mod table;
 
 use serde::Deserialize;
@@ -12,17 +12,17 @@ pub(super) use self::table::{Operation, ROUTES};
 use super::asking::Asking;
 use super::configs::given;
 use super::editing::other_version;
-use super::idempotency::KeysInUse;
+use super::idempotency::{Key, KeysInUse};
 use super::page::Page;
 use super::problem::Problem;
-use super::question::Question;
+use super::question::{Expected, Question};
 use super::reply::Reply;
 use super::version;
 use crate::access::NumberPrefix;
 use crate::draft::{NumberDraft, NumberEditDraft};
 use crate::number::{ConfigId, TenantId};
 use crate::rules::{Rules, RulesError};
-use crate::store::{Edited, Number, NumberFilter};
+use crate::store::{Edited, Number, NumberFilter, Written};
 
 #[derive(Deserialize)]
 struct Listing {
@@ -111,6 +111,16 @@ async fn create(
         rules: body.rules,
         livekit_config: body.config_id,
     };
+    let (answer, edited) = insert(asking, &draft, key.as_ref()).await?;
+    asking.created(edited, answer, FOLDER, key.as_ref()).await
+}
+
+/// Adds a number that somebody entered. With it, what is answered to whoever creates one.
+pub(in crate::server) async fn insert(
+    asking: &Asking<'_>,
+    draft: &NumberDraft,
+    key: Option<&Key<'_>>,
+) -> Result<(String, Edited), Problem> {
     let new = draft.check()?;
     asking.whose_of(new.caller.tenant)?;
     if !asking.permissions.may_call_from(new.caller.number) {
@@ -125,12 +135,12 @@ async fn create(
         rules: new.rules.clone(),
     };
     let answer = json!({"id": row.id, "version": version::of_number(&row)}).to_string();
-    let claim = key.as_ref().map(|key| key.claim(&answer));
+    let claim = key.map(|key| key.claim(&answer));
     let edited = asking
         .rows()?
         .insert_number(&asking.behalf(), &asking.whose(), row.id, &new, claim)
         .await?;
-    asking.created(edited, answer.clone(), FOLDER, key.as_ref()).await
+    Ok((answer, edited))
 }
 
 async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
@@ -138,6 +148,18 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
     let Patch { provider, rules, config_id } = question.body()?;
     let id: Uuid = question.id().ok_or_else(missing)?;
     let draft = NumberEditDraft { provider, rules, livekit_config: config_id };
+    let (version, written) = edit(asking, id, &expected, &draft).await?;
+    let answer = json!({"id": id, "version": version});
+    Ok(asking.written(answer, written).await.version(&version))
+}
+
+/// Changes what a draft says of a number, if it has the version that is expected. Returns the new one.
+pub(in crate::server) async fn edit(
+    asking: &Asking<'_>,
+    id: Uuid,
+    expected: &Expected,
+    draft: &NumberEditDraft,
+) -> Result<(String, Option<Written>), Problem> {
     let edit = draft.check()?;
     let (mut refused, mut version) = (None, String::new());
     let mut decide = |number: &Number| {
@@ -157,10 +179,7 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
         .change_number(&asking.behalf(), &asking.whose(), id, &edit, &mut decide)
         .await?
     {
-        Edited::Done(written) => {
-            let answer = json!({"id": id, "version": version});
-            Ok(asking.written(answer, written).await.version(&version))
-        }
+        Edited::Done(written) => Ok((version, written)),
         Edited::Missing => Err(missing()),
         Edited::Declined => Err(refused.unwrap_or_else(missing)),
         other => Err(other.problem()),
@@ -170,9 +189,19 @@ async fn change(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, P
 async fn remove(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
     let expected = question.expected()?;
     let id: Uuid = question.id().ok_or_else(missing)?;
+    let written = drop_number(asking, id, &expected).await?;
+    Ok(asking.written(json!({"id": id}), written).await)
+}
+
+/// Removes a number, if it has the version that is expected.
+pub(in crate::server) async fn drop_number(
+    asking: &Asking<'_>,
+    id: Uuid,
+    expected: &Expected,
+) -> Result<Option<Written>, Problem> {
     let mut decide = |number: &Number| expected.is(&version::of_number(number));
     match asking.rows()?.drop_number(&asking.behalf(), &asking.whose(), id, &mut decide).await? {
-        Edited::Done(written) => Ok(asking.written(json!({"id": id}), written).await),
+        Edited::Done(written) => Ok(written),
         Edited::Declined => Err(other_version()),
         _ => Err(missing()),
     }
@@ -204,11 +233,11 @@ fn shown(number: &Number) -> Value {
 }
 
 /// The config that the rules name.
-fn config_of(number: &Number) -> Option<ConfigId> {
+pub(in crate::server) fn config_of(number: &Number) -> Option<ConfigId> {
     Rules::read(None, &number.rules).config
 }
 
-fn missing() -> Problem {
+pub(in crate::server) fn missing() -> Problem {
     Problem::missing("number_not_found", "there is no such number, or it is not this client's")
 }
 

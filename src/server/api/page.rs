@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::question::Question;
 
 /// A page that is asked for.
-pub(super) struct Page {
+pub(in crate::server) struct Page {
     limit: usize,
     after: Option<(String, Uuid)>,
     /// A hash of who asks for what.
@@ -23,30 +23,42 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn of(
+    pub(in crate::server) fn of(
         asking: &Asking<'_>,
         question: &Question<'_>,
         limit: Option<u64>,
         cursor: Option<&str>,
     ) -> Result<Self, Problem> {
-        let of = list(asking.client.id, question.route.path, question.query.unwrap_or_default());
+        let query = question.query.unwrap_or_default();
+        Self::at(asking.client.id, question.route.path, query, limit, cursor)
+    }
+
+    /// The same of a list by its name.
+    pub(in crate::server) fn at(
+        client: Uuid,
+        path: &str,
+        query: &str,
+        limit: Option<u64>,
+        cursor: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let of = list(client, path, query);
         let after = cursor.map(|cursor| read(cursor, &of).ok_or_else(not_of_this_list));
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(USUAL);
         Ok(Self { limit, after: after.transpose()?, of })
     }
 
     /// How many rows are asked for: one more than are shown tells whether there are more.
-    pub(super) fn most(&self) -> usize {
+    pub(in crate::server) fn most(&self) -> usize {
         self.limit + 1
     }
 
     /// The row that they come after.
-    pub(super) fn after(&self) -> Option<(&str, Uuid)> {
+    pub(in crate::server) fn after(&self) -> Option<(&str, Uuid)> {
         self.after.as_ref().map(|(key, id)| (key.as_str(), *id))
     }
 
     /// Leaves away what is beyond the page, and says where the next one begins if there is one.
-    pub(super) fn cut<T>(
+    pub(in crate::server) fn cut<T>(
         &self,
         rows: &mut Vec<T>,
         place: impl Fn(&T) -> (&str, Uuid),

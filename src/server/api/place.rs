@@ -12,7 +12,7 @@ use crate::server::hosts::Hosts;
 
 /// Where it is answered.
 #[derive(Clone)]
-pub(super) enum At {
+pub(in crate::server) enum At {
     /// An address, and the names that a request may ask for there.
     Address { hosts: Arc<Hosts>, has_tls: bool },
     /// An address where a proxy that is trusted passes requests on.
@@ -24,7 +24,7 @@ pub(super) enum At {
 impl At {
     /// Over the network a request that a proxy passed on, or that names another host, may be of
     /// somebody who cannot reach this address himself.
-    pub(super) fn refuse_detours(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(in crate::server) fn refuse_detours(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let (hosts, is_proxied) = match self {
             Self::Socket => return Ok(()),
             Self::Address { hosts, .. } => (hosts, false),

@@ -16,10 +16,10 @@ use crate::store::{StoreError, Taken};
 
 /// Why a request is not answered. Holds nothing that was sent, but for the names of fields.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) status: StatusCode,
+pub(in crate::server) struct Problem {
+    pub(in crate::server) status: StatusCode,
     /// A stable `snake_case` name, for programs.
-    pub(super) code: &'static str,
+    pub(in crate::server) code: &'static str,
     message: Box<str>,
     hint: Option<&'static str>,
     /// Which field is wrong, such as `grants.room`.
@@ -54,20 +54,28 @@ impl More {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::server) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         let (hint, field, more, besides) = (None, None, None, None);
         Self { status, code, message: message.into().into(), hint, field, more, besides }
     }
 
     /// A field of the body is wrong.
-    pub(super) fn field(code: &'static str, field: impl Into<String>, why: &str) -> Self {
+    pub(in crate::server) fn field(
+        code: &'static str,
+        field: impl Into<String>,
+        why: &str,
+    ) -> Self {
         let field = field.into();
         let problem = Self::new(StatusCode::BAD_REQUEST, code, format!("{field}: {why}"));
         Self { field: Some(field), ..problem }
     }
 
     /// A field is in order, and what it names is not there.
-    pub(super) fn unprocessable_field(
+    pub(in crate::server) fn unprocessable_field(
         code: &'static str,
         field: impl Into<String>,
         why: &str,
@@ -78,107 +86,107 @@ impl Problem {
     }
 
     /// The client may not.
-    pub(super) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::server) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
     /// The client may not what this field asks for.
-    pub(super) fn forbidden_field(code: &'static str, field: &str, why: &str) -> Self {
+    pub(in crate::server) fn forbidden_field(code: &'static str, field: &str, why: &str) -> Self {
         let problem = Self::forbidden(code, format!("{field}: {why}"));
         Self { field: Some(field.to_owned()), ..problem }
     }
 
     /// Nobody says who asks, or what says it does not hold.
-    pub(super) fn unauthorized(code: &'static str, message: &'static str) -> Self {
+    pub(in crate::server) fn unauthorized(code: &'static str, message: &'static str) -> Self {
         let problem = Self::new(StatusCode::UNAUTHORIZED, code, message);
         Self { more: Some(More::Bearer), ..problem }
     }
 
     /// It is understood and cannot be given, and asking again does not help.
-    pub(super) fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::server) fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
     /// More is asked than may be, and in so many seconds it may be asked again.
-    pub(super) fn too_many(seconds: u64) -> Self {
+    pub(in crate::server) fn too_many(seconds: u64) -> Self {
         let message = "more is asked than API_RATE lets one client or address ask";
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
         Self { more: Some(More::After(seconds)), ..problem }
     }
 
     /// The client has so many answers of this kind that go on.
-    pub(super) fn too_many_at_once(kind: &str, most: u32) -> Self {
+    pub(in crate::server) fn too_many_at_once(kind: &str, most: u32) -> Self {
         let message = format!("a client may have {most} {kind} at once");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
         Self { more: Some(More::After(1)), ..problem }.hint("end one, or wait until one has ended")
     }
 
     /// The daemon has no database.
-    pub(super) fn no_database() -> Self {
+    pub(in crate::server) fn no_database() -> Self {
         let message = "this daemon has no database";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_not_configured", message)
     }
 
     /// It may go well a moment later.
-    pub(super) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::server) fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         Self { more: Some(More::After(1)), ..problem }
     }
 
     /// The clients are not known at present.
-    pub(super) fn clients_unknown(reason: Reason) -> Self {
+    pub(in crate::server) fn clients_unknown(reason: Reason) -> Self {
         let message = format!("it is not known at present what clients may ask: {reason}");
         Self::unavailable("clients_unknown", message).hint("`trunkline doctor` says what is wrong")
     }
 
-    pub(super) fn not_found() -> Self {
+    pub(in crate::server) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
             .hint("GET /v1/openapi.json tells what there is")
     }
 
     /// `allowed`: the methods that the path takes.
-    pub(super) fn wrong_method(allowed: &str) -> Self {
+    pub(in crate::server) fn wrong_method(allowed: &str) -> Self {
         let message = format!("this path takes {allowed}");
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
         Self { more: Some(More::Allowed(allowed.into())), ..problem }
     }
 
-    pub(super) fn forwarded() -> Self {
+    pub(in crate::server) fn forwarded() -> Self {
         let message = "a proxy passed this request on; clients ask without one";
         Self::new(StatusCode::BAD_REQUEST, "forwarded", message)
     }
 
-    pub(super) fn other_host() -> Self {
+    pub(in crate::server) fn other_host() -> Self {
         let message = "the Host of the request is not a name of this server";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "other_host", message)
             .hint("ask for 127.0.0.1 or localhost; HTTP_HOSTS adds names")
     }
 
     /// It may go well in so many seconds.
-    pub(super) fn after(self, seconds: u64) -> Self {
+    pub(in crate::server) fn after(self, seconds: u64) -> Self {
         Self { more: Some(More::After(seconds)), ..self }
     }
 
-    pub(super) fn hint(self, hint: &'static str) -> Self {
+    pub(in crate::server) fn hint(self, hint: &'static str) -> Self {
         Self { hint: Some(hint), ..self }
     }
 
-    pub(super) fn steps(self, steps: Value) -> Self {
+    pub(in crate::server) fn steps(self, steps: Value) -> Self {
         Self { besides: Some(Box::new(("steps", steps))), ..self }
     }
 
     /// Nothing of this id is there, or it is not for the client to see.
-    pub(super) fn missing(code: &'static str, message: &'static str) -> Self {
+    pub(in crate::server) fn missing(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
     /// What is there does not go with what is asked.
-    pub(super) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+    pub(in crate::server) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
     /// Says in the log who was turned away; what else failed only where somebody looks for it.
-    pub(super) fn log(&self, id: &RequestId) {
+    pub(in crate::server) fn log(&self, id: &RequestId) {
         let Self { status, code, .. } = self;
         if matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             tracing::info!(request_id = %id, status = status.as_u16(), code, "refused a request");
@@ -187,7 +195,34 @@ impl Problem {
         }
     }
 
-    pub(super) fn response(self, id: &RequestId) -> Response {
+    pub(in crate::server) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(in crate::server) fn hint_text(&self) -> Option<&'static str> {
+        self.hint
+    }
+
+    /// Each field that is wrong, and why: its own line where there are several, else all that is known.
+    pub(in crate::server) fn of_fields(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match (self.besides.as_deref(), &self.field) {
+            (Some(("errors", Value::Array(all))), _) => {
+                let told = |one: &Value| {
+                    let why = [&one["detail"], &one["hint"]].map(text);
+                    (text(&one["field"]), why.join(". ").trim_end_matches(". ").to_owned())
+                };
+                all.iter().map(told).collect()
+            }
+            (_, Some(field)) => {
+                let why = self.message.strip_prefix(&format!("{field}: ")).unwrap_or(&self.message);
+                vec![(field.clone(), why.to_owned())]
+            }
+            _ => vec![(String::new(), self.message.to_string())],
+        }
+    }
+
+    pub(in crate::server) fn response(self, id: &RequestId) -> Response {
         let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason(),

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::routes::Route;
 
 /// A request whose client is known.
-pub(super) struct Question<'r> {
+pub(in crate::server) struct Question<'r> {
     pub(super) route: &'static Route,
     /// What stands for `{id}` in its path.
     pub(super) id: Option<&'r str>,
@@ -24,17 +24,17 @@ pub(super) struct Question<'r> {
 
 impl<'r> Question<'r> {
     /// The id in its path. `None`: it is no id of anything.
-    pub(super) fn id<T: std::str::FromStr>(&self) -> Option<T> {
+    pub(in crate::server) fn id<T: std::str::FromStr>(&self) -> Option<T> {
         self.id.filter(|id| id.len() == 36)?.parse().ok()
     }
 
     /// The body as what the route takes.
-    pub(super) fn body<T: Deserialize<'r>>(&self) -> Result<T, Problem> {
+    pub(in crate::server) fn body<T: Deserialize<'r>>(&self) -> Result<T, Problem> {
         parse(self.body, self.route.asked)
     }
 
     /// The parameters as what the route takes.
-    pub(super) fn parameters<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(in crate::server) fn parameters<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let fields = self.route.query;
         let mut given = Map::new();
         for (name, text) in url::form_urlencoded::parse(self.query.unwrap_or_default().as_bytes()) {
@@ -58,7 +58,7 @@ impl<'r> Question<'r> {
     }
 
     /// The version that what is edited must have, if the client says so.
-    pub(super) fn expected(&self) -> Result<Expected, Problem> {
+    pub(in crate::server) fn expected(&self) -> Result<Expected, Problem> {
         let mut given = self.headers.get_all(IF_MATCH).iter();
         let Some(first) = given.next() else { return Ok(Expected::Any) };
         let text = first.to_str().unwrap_or_default().trim();
@@ -78,13 +78,13 @@ impl<'r> Question<'r> {
 
 /// Which version is edited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(in crate::server) enum Expected {
     Any,
     Version(String),
 }
 
 impl Expected {
-    pub(super) fn is(&self, version: &str) -> bool {
+    pub(in crate::server) fn is(&self, version: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Version(expected) => expected == version,

@@ -10,7 +10,7 @@ use super::events;
 
 /// A status, a body of JSON, of events or for people, and what headers say besides.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(in crate::server) struct Reply {
     status: StatusCode,
     kind: &'static str,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -23,9 +23,25 @@ impl Reply {
     }
 
     /// A page for people.
-    pub(super) fn page(html: String) -> Self {
+    pub(in crate::server) fn page(html: String) -> Self {
         let kind = "text/html; charset=utf-8";
         Self { status: StatusCode::OK, kind, headers: Vec::new(), body: html.into() }
+    }
+
+    /// A file of this kind.
+    pub(in crate::server) fn file(kind: &'static str, content: impl Into<Body>) -> Self {
+        Self { status: StatusCode::OK, kind, headers: Vec::new(), body: content.into() }
+    }
+
+    /// Sends a browser on to a path, which it is to GET.
+    pub(in crate::server) fn see(path: &str) -> Self {
+        Self::page(String::new()).status(StatusCode::SEE_OTHER).header(LOCATION, path)
+    }
+
+    /// The same with the status of this code.
+    pub(in crate::server) fn code(self, code: u16) -> Self {
+        let status = StatusCode::from_u16(code).unwrap_or(StatusCode::OK);
+        self.status(status)
     }
 
     /// An answer that goes on.
@@ -34,7 +50,7 @@ impl Reply {
     }
 
     /// The same with another status.
-    pub(super) fn status(self, status: StatusCode) -> Self {
+    pub(in crate::server) fn status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
@@ -49,13 +65,13 @@ impl Reply {
     }
 
     /// A header whose value is of letters and digits of ours.
-    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+    pub(in crate::server) fn header(mut self, name: HeaderName, value: &str) -> Self {
         self.headers.extend(HeaderValue::from_str(value).ok().map(|value| (name, value)));
         self
     }
 
     /// A header as it is.
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(in crate::server) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }

@@ -9,21 +9,21 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes ids that no other process makes.
-pub(super) struct RequestIds {
+pub(in crate::server) struct RequestIds {
     process: u32,
     next: AtomicU64,
 }
 
 /// One id: letters, digits and `-_.`, so that it may stand in any log.
-pub(super) struct RequestId(HeaderValue);
+pub(in crate::server) struct RequestId(HeaderValue);
 
 impl RequestIds {
-    pub(super) fn new() -> Self {
+    pub(in crate::server) fn new() -> Self {
         let process = getrandom::u32().unwrap_or_else(|_| std::process::id());
         Self { process, next: AtomicU64::new(1) }
     }
 
-    pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
+    pub(in crate::server) fn of(&self, headers: &HeaderMap) -> RequestId {
         let harmless = |value: &&HeaderValue| {
             let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
             (1..=LONGEST).contains(&value.len()) && value.as_bytes().iter().all(plain)
@@ -39,11 +39,11 @@ impl RequestIds {
 }
 
 impl RequestId {
-    pub(super) fn value(&self) -> HeaderValue {
+    pub(in crate::server) fn value(&self) -> HeaderValue {
         self.0.clone()
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::server) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }

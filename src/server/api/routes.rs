@@ -10,7 +10,7 @@ use super::{
 use crate::access::Scope;
 
 /// One method of a path that is answered.
-pub(super) struct Route {
+pub(in crate::server) struct Route {
     /// A template: `{id}` stands for one segment.
     pub(super) path: &'static str,
     pub(super) method: &'static str,
@@ -152,6 +152,14 @@ const TABLES: &[&[Route]] = &[
 
 /// What of a template stands for a segment.
 const ID: &str = "{id}";
+
+/// Every page, as far as pages are counted. They are no part of the document.
+pub(in crate::server) const PAGES: Route = Route {
+    path: "pages",
+    codes: &[200, 303, 400, 401, 403, 409, 412, 422, 503],
+    operation: Operation::Viewer,
+    ..BARE
+};
 
 /// What most routes have none of.
 pub(super) const BARE: Route = Route {

@@ -16,7 +16,7 @@ use super::question::Question;
 use super::reply::Reply;
 use crate::access::generate_password;
 use crate::draft::{UserDraft, check_password};
-use crate::store::{Edited, NewUser, User, UserEdit, UserSession, UserStore};
+use crate::store::{Edited, NewUser, User, UserEdit, UserSession, UserStore, Written};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,10 +127,19 @@ async fn edit(asking: &Asking<'_>, id: Uuid, edits: &[UserEdit]) -> Result<Reply
 }
 
 async fn done(asking: &Asking<'_>, edited: Edited, answer: Value) -> Result<Reply, Problem> {
+    let written = written(asking, &edited)?;
+    Ok(asking.written(answer, written).await)
+}
+
+/// What was written, which this node answers by at once. An error: why it was not.
+pub(in crate::server) fn written(
+    asking: &Asking<'_>,
+    edited: &Edited,
+) -> Result<Option<Written>, Problem> {
     match edited {
         Edited::Done(written) => {
             asking.resolver.people_changed();
-            Ok(asking.written(answer, written).await)
+            Ok(*written)
         }
         Edited::Declined => {
             let message = "this is the last admin who may sign in";

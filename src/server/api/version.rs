@@ -13,7 +13,7 @@ use crate::keyring::KeyRing;
 use crate::store::{Config, Number};
 
 /// The version of a config. Where its secret does not open, the sealed text stands for it.
-pub(super) fn of_config(config: &Config, ring: Option<&KeyRing>) -> String {
+pub(in crate::server) fn of_config(config: &Config, ring: Option<&KeyRing>) -> String {
     let opened = ring.and_then(|ring| {
         let open = |secret: &str| ring.open_whose(secret, |_| Ok(())).ok();
         open(config.api_secret.expose_secret())
@@ -39,7 +39,7 @@ pub(super) fn of_config(config: &Config, ring: Option<&KeyRing>) -> String {
 }
 
 /// The version of a number.
-pub(super) fn of_number(number: &Number) -> String {
+pub(in crate::server) fn of_number(number: &Number) -> String {
     version(
         b"",
         &[

@@ -22,12 +22,12 @@ use crate::settings::UserHeader;
 use crate::store::{Behalf, UserEdit};
 
 /// Somebody who asks with a browser, known or not.
-pub(super) struct Visitor<'v> {
+pub(in crate::server) struct Visitor<'v> {
     pub(super) resolver: &'v Resolver,
     pub(super) attempts: &'v Attempts,
     pub(super) metrics: &'v ApiMetrics,
     pub(super) at: &'v At,
-    pub(super) peer: Peer,
+    pub(in crate::server) peer: Peer,
     /// Who a proxy says that he is.
     pub(super) vouched: Option<&'v str>,
     pub(super) method: &'v Method,
@@ -36,7 +36,7 @@ pub(super) struct Visitor<'v> {
 
 impl Visitor<'_> {
     /// Who he is by his cookie. `None`: he shows none, or one of no session.
-    pub(super) async fn person(&self) -> Result<Option<Arc<Person>>, Problem> {
+    pub(in crate::server) async fn person(&self) -> Result<Option<Arc<Person>>, Problem> {
         if let Some(name) = self.vouched {
             refuse_cross_site(self.at, self.method, self.headers)?;
             let person = self.resolver.person_named(name).await.map_err(Problem::users_unknown)?;
@@ -52,12 +52,12 @@ impl Visitor<'_> {
     }
 
     /// Whether he shows a cookie of ours, good or not, or a proxy names him.
-    pub(super) fn shows_session(&self) -> bool {
+    pub(in crate::server) fn shows_session(&self) -> bool {
         self.vouched.is_some() || cookie(self.at, self.headers).is_some()
     }
 
     /// Signs him in by his password. The header sets his cookie.
-    pub(super) async fn sign_in(
+    pub(in crate::server) async fn sign_in(
         &self,
         name: &str,
         password: &str,
@@ -66,7 +66,7 @@ impl Visitor<'_> {
     }
 
     /// The same by a link that signs in once.
-    pub(super) async fn sign_in_by_link(
+    pub(in crate::server) async fn sign_in_by_link(
         &self,
         link: &str,
     ) -> Result<(HeaderValue, Arc<Person>), Problem> {
@@ -89,12 +89,16 @@ impl Visitor<'_> {
     }
 
     /// Takes his password again.
-    pub(super) async fn confirm(&self, person: &Person, password: &str) -> Result<(), Problem> {
+    pub(in crate::server) async fn confirm(
+        &self,
+        person: &Person,
+        password: &str,
+    ) -> Result<(), Problem> {
         self.counted(&person.name, self.resolver.confirm(person, password)).await
     }
 
     /// Gives him another password.
-    pub(super) async fn change_password(
+    pub(in crate::server) async fn change_password(
         &self,
         behalf: &Behalf,
         person: &Person,
@@ -105,7 +109,7 @@ impl Visitor<'_> {
     }
 
     /// Ends his session, or all that he has. The header takes his cookie away.
-    pub(super) async fn sign_out(
+    pub(in crate::server) async fn sign_out(
         &self,
         behalf: &Behalf,
         person: &Person,
@@ -159,7 +163,7 @@ impl Visitor<'_> {
 
 /// Whom a proxy says that a request is of. From elsewhere the header is refused, so that nobody is
 /// whoever he says.
-pub(super) fn vouched<'h>(
+pub(in crate::server) fn vouched<'h>(
     header: Option<&UserHeader>,
     connected: Peer,
     headers: &'h HeaderMap,
@@ -183,7 +187,7 @@ pub(super) fn vouched<'h>(
 
 /// The session that a request shows, where a cookie is taken. Two of them are none: somebody else may have
 /// set one.
-pub(super) fn cookie(at: &At, headers: &HeaderMap) -> Option<TokenHash> {
+pub(in crate::server) fn cookie(at: &At, headers: &HeaderMap) -> Option<TokenHash> {
     let name = at.cookie()?;
     let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
@@ -193,12 +197,12 @@ pub(super) fn cookie(at: &At, headers: &HeaderMap) -> Option<TokenHash> {
 }
 
 /// The header that sets the cookie of a session.
-pub(super) fn set_cookie(at: &At, token: &SessionToken) -> HeaderValue {
+pub(in crate::server) fn set_cookie(at: &At, token: &SessionToken) -> HeaderValue {
     told(at, token.as_str(), LIFETIME)
 }
 
 /// The header that takes it away.
-pub(super) fn clear_cookie(at: &At) -> HeaderValue {
+pub(in crate::server) fn clear_cookie(at: &At) -> HeaderValue {
     told(at, "", 0)
 }
 
@@ -214,7 +218,7 @@ fn told(at: &At, value: &str, lifetime: u32) -> HeaderValue {
 
 /// Refuses what a page of another site may have made a browser ask. Who asks with a cookie must say where
 /// from: every browser does.
-pub(super) fn refuse_cross_site(
+pub(in crate::server) fn refuse_cross_site(
     at: &At,
     method: &Method,
     headers: &HeaderMap,
@@ -263,7 +267,7 @@ fn masked(name: &str) -> String {
 
 impl At {
     /// Which cookie is taken here. `None`: none is.
-    pub(super) fn cookie(&self) -> Option<&'static str> {
+    pub(in crate::server) fn cookie(&self) -> Option<&'static str> {
         match self {
             Self::Socket => None,
             Self::Address { has_tls: false, .. } => Some(PLAIN),
@@ -300,7 +304,7 @@ impl From<SignInError> for Problem {
 
 impl Problem {
     /// The people are not known at present.
-    pub(super) fn users_unknown(reason: crate::reason::Reason) -> Self {
+    pub(in crate::server) fn users_unknown(reason: crate::reason::Reason) -> Self {
         let message = format!("it is not known at present who is signed in: {reason}");
         Self::unavailable("users_unknown", message).hint("`trunkline doctor` says what is wrong")
     }
@@ -312,7 +316,7 @@ impl Problem {
     }
 
     /// A cookie of no session.
-    pub(super) fn session_ended() -> Self {
+    pub(in crate::server) fn session_ended() -> Self {
         Self::unauthorized(SESSION_ENDED, "you are not signed in, or not any more")
             .hint("POST /v1/session signs in")
     }
@@ -325,7 +329,7 @@ const PLAIN: &str = "trunkline";
 /// In seconds; the session itself ends then.
 const LIFETIME: u32 = 12 * 3600;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
-pub(super) const SESSION_ENDED: &str = "session_ended";
+pub(in crate::server) const SESSION_ENDED: &str = "session_ended";
 
 #[cfg(test)]
 mod tests {

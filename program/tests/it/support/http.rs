@@ -42,9 +42,9 @@ impl Message {
             if line.is_empty() {
                 break;
             }
-            match line.split_once(": ") {
+            match line.split_once(':') {
                 Some((name, value)) if !message.start.is_empty() => {
-                    message.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+                    message.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
                 }
                 _ => message.start = line.to_owned(),
             }

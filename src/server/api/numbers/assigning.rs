@@ -14,7 +14,7 @@ use crate::server::api::fields::MOST_IDS;
 use crate::server::api::problem::Problem;
 use crate::server::api::question::Question;
 use crate::server::api::reply::Reply;
-use crate::store::{Edited, Number};
+use crate::store::{Edited, Number, Written};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,34 +50,52 @@ async fn carry_out(
     to: Option<ConfigId>,
     preview: bool,
 ) -> Result<Reply, Problem> {
+    if preview {
+        return Ok(Reply::json(&moves(&foresee(asking, named, to).await?, to, true)));
+    }
+    let (found, written) = move_all(asking, named, to).await?;
+    Ok(asking.written(moves(&found, to, false), written).await)
+}
+
+/// The numbers that a config would answer for, as they are, if all of them and the config are there.
+pub(in crate::server) async fn foresee(
+    asking: &Asking<'_>,
+    named: &[Uuid],
+    to: Option<ConfigId>,
+) -> Result<Vec<Number>, Problem> {
+    let (ids, rows, whose) = (ids(named)?, asking.rows()?, asking.whose());
+    if let Some(to) = to
+        && rows.config_seen(&whose, to).await?.is_none()
+    {
+        return Err(config_missing("config_id"));
+    }
+    let found = rows.numbers_with(&whose, &ids).await?;
+    if found.len() == ids.len() { Ok(found) } else { Err(missing(named, &found)) }
+}
+
+/// Makes a config answer for these numbers, or none. Returns them as they were.
+pub(in crate::server) async fn move_all(
+    asking: &Asking<'_>,
+    named: &[Uuid],
+    to: Option<ConfigId>,
+) -> Result<(Vec<Number>, Option<Written>), Problem> {
+    let (ids, whose, behalf) = (ids(named)?, asking.whose(), asking.behalf());
+    let mut found = Vec::new();
+    let mut tell = |numbers| found = numbers;
+    match asking.rows()?.assign_numbers(&behalf, &whose, &ids, to, &mut tell).await? {
+        Edited::Done(written) => Ok((found, written)),
+        Edited::Missing => Err(missing(named, &found)),
+        refused => Err(refused.problem()),
+    }
+}
+
+/// Each once.
+fn ids(named: &[Uuid]) -> Result<Vec<Uuid>, Problem> {
     if !(1..=MOST_IDS).contains(&named.len()) {
         let why = format!("must be a list of 1 to {MOST_IDS} ids");
         return Err(Problem::field("field_malformed", "numbers", &why));
     }
-    let (rows, whose) = (asking.rows()?, asking.whose());
-    let ids: Vec<_> = named.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    if preview {
-        if let Some(to) = to
-            && rows.config_seen(&whose, to).await?.is_none()
-        {
-            return Err(config_missing("config_id"));
-        }
-        let found = rows.numbers_with(&whose, &ids).await?;
-        return if found.len() == ids.len() {
-            Ok(Reply::json(&moves(&found, to, true)))
-        } else {
-            Err(missing(named, &found))
-        };
-    }
-    let mut found = Vec::new();
-    let behalf = asking.behalf();
-    let edited =
-        rows.assign_numbers(&behalf, &whose, &ids, to, &mut |numbers| found = numbers).await?;
-    match edited {
-        Edited::Done(written) => Ok(asking.written(moves(&found, to, false), written).await),
-        Edited::Missing => Err(missing(named, &found)),
-        refused => Err(refused.problem()),
-    }
+    Ok(named.iter().copied().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// Who moves from where to where.
