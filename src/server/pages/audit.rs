@@ -344,7 +344,7 @@ fn cell(text: &str) -> String {
 /// What changes by itself with every edit, or names the row.
 const QUIET: [&str; 6] =
     ["updated_at", "created_at", "id", "tenant_id", "country_code", "base_number"];
-const LABELS: [(&str, &str); 15] = [
+const LABELS: [(&str, &str); 17] = [
     ("name", "Name"),
     ("description", "Notes"),
     ("livekit_url", "URL"),
@@ -360,6 +360,8 @@ const LABELS: [(&str, &str); 15] = [
     ("grants", "Limits"),
     ("revoked_at", "Revoked"),
     ("role", "Role"),
+    ("password_hash", "Password"),
+    ("link_hash", "One-time link"),
 ];
 const PAGE: u64 = 50;
 const MOST_EXPORTED: usize = 10_000;
