@@ -294,12 +294,13 @@ const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
 /// Where a request comes from that is of no connection.
 const NOWHERE: Peer = Peer::Network(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
+/// The place is shared, since each request takes one along.
 fn router(place: Place) -> Router {
-    Router::new().fallback(answer).with_state(place)
+    Router::new().fallback(answer).with_state(Arc::new(place))
 }
 
 /// Answers one request: whatever comes of it is counted, and has an id and the headers of all.
-async fn answer(State(place): State<Place>, request: Request) -> Response {
+async fn answer(State(place): State<Arc<Place>>, request: Request) -> Response {
     let begun = Instant::now();
     let shared = &*place.shared;
     let (parts, body) = request.into_parts();
@@ -307,13 +308,13 @@ async fn answer(State(place): State<Place>, request: Request) -> Response {
     let peer = place.at.peer(parts.extensions.get().copied().unwrap_or(NOWHERE), &parts.headers);
     let mut body = Some(body);
     let (route, outcome) = if pages::are_asked(&parts) {
-        (Some(&routes::PAGES), pages::answer(&place, peer, &parts, &mut body, &id).await)
+        (Some(&routes::PAGES), Box::pin(pages::answer(&place, peer, &parts, &mut body, &id)).await)
     } else {
         place.routed(peer, &parts, &mut body, &id).await
     };
     let unread = body.filter(|_| outcome.is_err());
     if let Some(unread) = unread {
-        body::drain(unread).await;
+        Box::pin(body::drain(unread)).await;
     }
     let mut response = match outcome {
         Ok(reply) => reply.response(),
@@ -350,6 +351,8 @@ impl Place {
     }
 
     /// Who asks, whether he may, what he asks; in this order.
+    ///
+    /// What is asked seldom is boxed: a future is as large as its largest part, and each request moves it.
     async fn answer(
         &self,
         route: &'static Route,
@@ -366,7 +369,7 @@ impl Place {
         if let Operation::Webhook = route.operation {
             let ApiShared { resolver, calls, webhooks, .. } = &*self.shared;
             let told = webhook::answer(resolver, calls.as_ref(), webhooks, &parts.headers, body);
-            return told.await.map_err(refused);
+            return Box::pin(told).await.map_err(refused);
         }
         let Some(scope) = route.scope else {
             limits.stranger(peer)?;
@@ -374,7 +377,7 @@ impl Place {
                 let body = self.body(route, parts, body).await?;
                 let (query, headers) = (parts.uri.query(), &parts.headers);
                 let question = Question { route, id: of, query, headers, body: &body };
-                return session::answer(operation, &visitor, &question, id).await;
+                return Box::pin(session::answer(operation, &visitor, &question, id)).await;
             }
             return Ok(match route.operation {
                 Operation::Viewer => viewer::answer(),
@@ -402,35 +405,45 @@ impl Place {
             Operation::Route => route::answer(&asking, &body).await.map(Reply::from),
             Operation::Join => {
                 let joined = join::answer(&asking, ticket.as_ref(), &body, &self.shared.metrics);
-                Ok(Reply::from(joined.await?).status(route.success()))
+                Ok(Reply::from(Box::pin(joined).await?).status(route.success()))
             }
             Operation::Tickets => tickets::answer(&asking, &body).map(Reply::from),
-            Operation::Verify => verify::answer(&asking, &body).await.map(Reply::from),
+            Operation::Verify => Box::pin(verify::answer(&asking, &body)).await.map(Reply::from),
             Operation::Configs(operation) => {
-                configs::answer(operation, &asking, &question, &self.shared.keys).await
+                Box::pin(configs::answer(operation, &asking, &question, &self.shared.keys)).await
             }
             #[cfg(feature = "dispatch")]
             Operation::Calls(operation) => {
                 let (keys, calls) = (&self.shared.keys, self.shared.calls.as_ref());
-                calls::answer(operation, &asking, &question, keys, calls).await
+                Box::pin(calls::answer(operation, &asking, &question, keys, calls)).await
             }
             #[cfg(feature = "dispatch")]
             Operation::Checks(operation) => {
                 let goes_on = (&self.shared.streams, &self.stop);
-                checks::answer(operation, &asking, &question, goes_on).await
+                Box::pin(checks::answer(operation, &asking, &question, goes_on)).await
             }
             Operation::Numbers(operation) => {
-                numbers::answer(operation, &asking, &question, &self.shared.keys).await
+                Box::pin(numbers::answer(operation, &asking, &question, &self.shared.keys)).await
             }
             Operation::Listen => {
                 let goes_on = (&self.shared.streams, &self.stop);
-                listening::answer(&asking, &question, goes_on).await
+                Box::pin(listening::answer(&asking, &question, goes_on)).await
             }
-            Operation::Audit(operation) => audit::answer(operation, &asking, &question).await,
-            Operation::Users(operation) => users::answer(operation, &asking, &question).await,
-            Operation::Clients(operation) => clients::answer(operation, &asking, &question).await,
-            Operation::Fleet(operation) => fleet::answer(operation, &asking, &question).await,
-            Operation::Rollout(operation) => rollout::answer(operation, &asking, &question).await,
+            Operation::Audit(operation) => {
+                Box::pin(audit::answer(operation, &asking, &question)).await
+            }
+            Operation::Users(operation) => {
+                Box::pin(users::answer(operation, &asking, &question)).await
+            }
+            Operation::Clients(operation) => {
+                Box::pin(clients::answer(operation, &asking, &question)).await
+            }
+            Operation::Fleet(operation) => {
+                Box::pin(fleet::answer(operation, &asking, &question)).await
+            }
+            Operation::Rollout(operation) => {
+                Box::pin(rollout::answer(operation, &asking, &question)).await
+            }
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),
             Operation::OpenApi | Operation::Viewer | Operation::Session(_) => {

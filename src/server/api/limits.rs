@@ -51,7 +51,7 @@ impl Asker {
     }
 }
 
-type Buckets<K> = HashMap<K, Bucket>;
+type Buckets<K> = HashMap<K, Bucket, foldhash::quality::RandomState>;
 
 /// What one of them has taken.
 #[derive(Clone, Copy)]

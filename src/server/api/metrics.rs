@@ -1,6 +1,6 @@
 //! What is counted of the API. Every series is there from the start, at zero.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
@@ -14,7 +14,7 @@ use crate::telemetry::{API_REFUSALS, API_TIME, API_TOKENS, REQUESTS, SIGN_INS, a
 
 /// How often each route was answered with each of its codes, and how long that took.
 pub(super) struct Requests {
-    codes: Vec<(&'static str, u16, Counter)>,
+    codes: HashMap<(&'static str, u16), Counter, foldhash::fast::RandomState>,
     times: [Histogram; 4],
 }
 
@@ -49,7 +49,7 @@ impl Requests {
         let codes: BTreeSet<_> = codes.chain(others.map(|code| (OTHER, code))).collect();
         let counted = codes.into_iter().map(|(route, code)| {
             let counter = counter!(REQUESTS, "route" => route, "code" => code.to_string());
-            (route, code, at_zero(counter))
+            ((route, code), at_zero(counter))
         });
         let times = ["answer", "read", "edit", "call"];
         let times = times.map(|work| histogram!(API_TIME, "work" => work));
@@ -63,8 +63,7 @@ impl Requests {
         }
         let code = status.as_u16();
         let path = route.filter(|_| !is_other(code)).map_or(OTHER, |route| route.path);
-        let known = self.codes.iter().find(|(at, with, _)| (*at, *with) == (path, code));
-        if let Some((_, _, counter)) = known {
+        if let Some(counter) = self.codes.get(&(path, code)) {
             counter.increment(1);
         }
     }
