@@ -101,6 +101,7 @@ async fn killed_at_any_point_beside_edits_under_both_keys_it_loses_nothing() {
             let opened = config.open(&rings[1]).unwrap();
             assert_eq!(opened.secret.expose_secret(), &secrets[&config.id], "{kind:?}");
         }
+        println!("{kind:?}: {killed} of {} runs killed under way, {edited} edits", kills());
         assert!(killed > 0 && edited > killed, "{kind:?}: {killed} killed, {edited} edits");
     }
 }
