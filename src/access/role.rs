@@ -132,6 +132,7 @@ mod tests {
                     Scope::Tokens,
                     Scope::Verify,
                     Scope::Users,
+                    Scope::Rollout,
                 ],
             ),
         ];

@@ -22,6 +22,7 @@
 //! **Invariant:** nothing of a request is looked at before its client is known, but for what tells who
 //! asks and which route it is.
 
+mod answering;
 mod asking;
 mod attempts;
 mod audit;
@@ -73,18 +74,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
-use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::request::Parts;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::Response;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 pub(super) use self::asking::{Asking, behalf};
 use self::attempts::Attempts;
@@ -102,11 +98,9 @@ pub(super) use self::page::Page;
 use self::place::At;
 pub(super) use self::problem::Problem;
 pub(super) use self::question::Expected;
-use self::question::Question;
 pub(super) use self::reply::Reply;
 pub(super) use self::request_id::RequestId;
 use self::request_id::RequestIds;
-use self::routes::{Operation, Route};
 pub(super) use self::visitor::Visitor;
 #[cfg(feature = "dispatch")]
 use self::webhook::WebhookMetrics;
@@ -333,169 +327,4 @@ async fn answer(State(place): State<Arc<Place>>, request: Request) -> Response {
     headers.insert(request_id::HEADER, id.value());
     shared.requests.count(route, response.status(), begun);
     response
-}
-
-impl Place {
-    /// What the table of routes says.
-    async fn routed(
-        &self,
-        peer: Peer,
-        parts: &Parts,
-        body: &mut Option<Body>,
-        id: &RequestId,
-    ) -> (Option<&'static Route>, Result<Reply, Problem>) {
-        match routes::find(&parts.method, parts.uri.path()) {
-            Ok((route, of)) => (Some(route), self.answer(route, of, peer, parts, body, id).await),
-            Err(problem) => (None, Err(self.shared.limits.refused(peer, problem))),
-        }
-    }
-
-    /// Who asks, whether he may, what he asks; in this order.
-    ///
-    /// What is asked seldom is boxed: a future is as large as its largest part, and each request moves it.
-    async fn answer(
-        &self,
-        route: &'static Route,
-        of: Option<&str>,
-        peer: Peer,
-        parts: &Parts,
-        body: &mut Option<Body>,
-        id: &RequestId,
-    ) -> Result<Reply, Problem> {
-        let limits = &self.shared.limits;
-        let refused = |problem| limits.refused(peer, problem);
-        let visitor = self.visitor(peer, parts).map_err(refused)?;
-        #[cfg(feature = "dispatch")]
-        if let Operation::Webhook = route.operation {
-            let ApiShared { resolver, calls, webhooks, .. } = &*self.shared;
-            let told = webhook::answer(resolver, calls.as_ref(), webhooks, &parts.headers, body);
-            return Box::pin(told).await.map_err(refused);
-        }
-        let Some(scope) = route.scope else {
-            limits.stranger(peer)?;
-            if let Operation::Session(operation) = route.operation {
-                let body = self.body(route, parts, body).await?;
-                let (query, headers) = (parts.uri.query(), &parts.headers);
-                let question = Question { route, id: of, query, headers, body: &body };
-                return Box::pin(session::answer(operation, &visitor, &question, id)).await;
-            }
-            return Ok(match route.operation {
-                Operation::Viewer => viewer::answer(),
-                _ => openapi::text().into_bytes().into(),
-            });
-        };
-        let Known { client, person, ticket } = self.who(route, &visitor).await.map_err(refused)?;
-        let asker = Asker::of(&client, ticket.as_ref());
-        let _running = limits.admit(asker)?;
-        let who = (&*client, person.as_ref());
-        let asking = Asking::new(&self.shared.resolver, who, scope, id, peer)?;
-        if route.confirm {
-            asking.needs_confirmation()?;
-        }
-        let body = self.body(route, parts, body).await?;
-        let (query, headers) = (parts.uri.query(), &parts.headers);
-        let question = Question { route, id: of, query, headers, body: &body };
-        tracing::debug!(request_id = %id, client = client.name, route = route.path, "asked");
-        match route.operation {
-            Operation::Tokens => {
-                tokens::answer(&asking, &body, &self.shared.metrics).await.map(Reply::from)
-            }
-            Operation::Resolve => resolve::answer(&asking, &body).await.map(Reply::from),
-            #[cfg(feature = "dispatch")]
-            Operation::Route => route::answer(&asking, &body).await.map(Reply::from),
-            Operation::Join => {
-                let joined = join::answer(&asking, ticket.as_ref(), &body, &self.shared.metrics);
-                Ok(Reply::from(Box::pin(joined).await?).status(route.success()))
-            }
-            Operation::Tickets => tickets::answer(&asking, &body).map(Reply::from),
-            Operation::Verify => Box::pin(verify::answer(&asking, &body)).await.map(Reply::from),
-            Operation::Configs(operation) => {
-                Box::pin(configs::answer(operation, &asking, &question, &self.shared.keys)).await
-            }
-            #[cfg(feature = "dispatch")]
-            Operation::Calls(operation) => {
-                let (keys, calls) = (&self.shared.keys, self.shared.calls.as_ref());
-                Box::pin(calls::answer(operation, &asking, &question, keys, calls)).await
-            }
-            #[cfg(feature = "dispatch")]
-            Operation::Checks(operation) => {
-                let goes_on = (&self.shared.streams, &self.stop);
-                Box::pin(checks::answer(operation, &asking, &question, goes_on)).await
-            }
-            Operation::Numbers(operation) => {
-                Box::pin(numbers::answer(operation, &asking, &question, &self.shared.keys)).await
-            }
-            Operation::Listen => {
-                let goes_on = (&self.shared.streams, &self.stop);
-                Box::pin(listening::answer(&asking, &question, goes_on)).await
-            }
-            Operation::Audit(operation) => {
-                Box::pin(audit::answer(operation, &asking, &question)).await
-            }
-            Operation::Users(operation) => {
-                Box::pin(users::answer(operation, &asking, &question)).await
-            }
-            Operation::Clients(operation) => {
-                Box::pin(clients::answer(operation, &asking, &question)).await
-            }
-            Operation::Fleet(operation) => {
-                Box::pin(fleet::answer(operation, &asking, &question)).await
-            }
-            Operation::Rollout(operation) => {
-                Box::pin(rollout::answer(operation, &asking, &question)).await
-            }
-            #[cfg(feature = "dispatch")]
-            Operation::Webhook => unreachable!("it has no client, and was answered"),
-            Operation::OpenApi | Operation::Viewer | Operation::Session(_) => {
-                unreachable!("it needs no scope, and was answered")
-            }
-        }
-    }
-
-    /// Who asks with a browser, if anybody does. An error: the request may not come here.
-    pub(super) fn visitor<'v>(
-        &'v self,
-        peer: Peer,
-        parts: &'v Parts,
-    ) -> Result<Visitor<'v>, Problem> {
-        self.at.refuse_detours(&parts.headers)?;
-        let ApiShared { resolver, user_header, attempts, metrics, .. } = &*self.shared;
-        let connected = parts.extensions.get().copied().unwrap_or(NOWHERE);
-        let vouched = visitor::vouched(user_header.as_ref(), connected, &parts.headers)?;
-        let (at, method, headers) = (&self.at, &parts.method, &parts.headers);
-        Ok(Visitor { resolver, attempts, metrics, at, peer, vouched, method, headers })
-    }
-
-    /// The body, where a route takes one. Wiped in the end: it may hold a secret.
-    async fn body(
-        &self,
-        route: &Route,
-        parts: &Parts,
-        body: &mut Option<Body>,
-    ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-        if !route.takes_body() {
-            return Ok(Zeroizing::default());
-        }
-        body::refuse_other_types(&parts.headers)?;
-        Ok(Zeroizing::new(body::read(&parts.headers, body.take().unwrap_or_default()).await?))
-    }
-
-    /// Who asks. A ticket stands for the client that made it, and for one thing alone; a cookie for a
-    /// person, where no token is sent.
-    pub(super) async fn who(&self, route: &Route, visitor: &Visitor<'_>) -> Result<Known, Problem> {
-        let ApiShared { resolver, users, .. } = &*self.shared;
-        let headers = visitor.headers;
-        if let Operation::Join = route.operation
-            && let Some((client, ticket)) = identify::ticket(resolver, headers).await?
-        {
-            return Ok(Known { client, person: None, ticket: Some(ticket) });
-        }
-        if !headers.contains_key(AUTHORIZATION) && visitor.shows_session() {
-            let person = visitor.person().await?.ok_or_else(Problem::session_ended)?;
-            let client = Arc::clone(&person.client);
-            return Ok(Known { client, person: Some(person), ticket: None });
-        }
-        let client = identify::client(resolver, users, visitor.peer, headers).await?;
-        Ok(Known { client, person: None, ticket: None })
-    }
 }
