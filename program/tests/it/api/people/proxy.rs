@@ -6,7 +6,7 @@ use super::*;
 async fn a_proxy_says_who_asks_from_its_own_address_and_nobody_else_does() {
     for kind in BOTH {
         let site = Site::new(kind).await;
-        let token = site.client("all", &super::ALL);
+        let token = site.client("all", &super::super::ALL);
         for (name, role) in [("root", "admin"), ("alice", "editor"), ("gone", "viewer")] {
             site.program.run(&["user", "add", name, "--role", role, "--link-only"]).ok();
         }
@@ -26,7 +26,7 @@ async fn a_proxy_says_who_asks_from_its_own_address_and_nobody_else_does() {
             (status, &told["name"], &told["expires_at"]),
             (200, &json!("alice"), &Value::Null)
         );
-        let new = json!({"tenant_id": super::TENANT, "number": "+971500000009"});
+        let new = json!({"tenant_id": super::super::TENANT, "number": "+971500000009"});
         let add = asked("POST", "/v1/numbers", &new, "alice");
         refused(&daemon.send(add.clone()).await, 403, "cross_site");
         let added = daemon.send(add.with(PAGE.0, PAGE.1)).await;
