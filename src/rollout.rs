@@ -347,6 +347,24 @@ impl Rollout {
         })
     }
 
+    /// It as a sentence without its full stop.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let Self { stage, percent, unit, .. } = self;
+        let words = match stage {
+            Stage::Off => "the environment answers everybody".to_owned(),
+            Stage::Shadow => {
+                "the environment answers everybody; the database's answers are compared".to_owned()
+            }
+            Stage::Percent => format!("the database answers {percent} % of the {unit}s"),
+            Stage::Live => {
+                "the database answers everybody; where it cannot, the environment".to_owned()
+            }
+            Stage::Complete => "the database answers everybody, the environment nobody".to_owned(),
+        };
+        format!("{stage}: {words}")
+    }
+
     /// The side that everybody is on. `None`: it depends on the caller.
     #[must_use]
     pub fn side_of_all(&self) -> Option<Side> {

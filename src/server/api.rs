@@ -54,7 +54,7 @@ mod question;
 mod reply;
 mod request_id;
 mod resolve;
-mod rollout;
+pub(super) mod rollout;
 #[cfg(feature = "dispatch")]
 mod route;
 pub(super) mod routes;

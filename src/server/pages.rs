@@ -8,6 +8,7 @@
 //! /calls      a call to one's own phone
 //! /audit      who changed what
 //! /nodes      who resolves, and how far each has read
+//! /rollout    whom the database answers, and the next step
 //! /people     who may sign in, and which programs may ask
 //! ```
 //!
@@ -33,6 +34,7 @@ mod numbers;
 mod overview;
 mod parts;
 mod people;
+mod rollout;
 mod rules;
 mod sign_in;
 mod visit;
@@ -167,7 +169,7 @@ fn page_of(template: &impl Template) -> Result<Reply, Problem> {
 }
 
 /// What the paths of pages begin with.
-const FIRST: [&str; 14] = [
+const FIRST: [&str; 15] = [
     "",
     "why",
     "account",
@@ -179,6 +181,7 @@ const FIRST: [&str; 14] = [
     "nodes",
     "numbers",
     "people",
+    "rollout",
     "sign-in",
     "sign-out",
     "theme",

@@ -170,7 +170,7 @@ fn status(context: &Context, now: &State) -> Done {
         return json_line(&shown);
     }
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let mut rows = vec![row("stage", sentence(now))];
+    let mut rows = vec![row("stage", now.in_words())];
     if now.version > 0 {
         rows.extend([
             row("share", format!("{} % of the {}s", now.percent, now.unit)),
@@ -186,24 +186,6 @@ fn status(context: &Context, now: &State) -> Done {
         );
     }
     Ok(())
-}
-
-fn sentence(rollout: &State) -> String {
-    let stage = rollout.stage;
-    let words = match stage {
-        Stage::Off => "the environment answers everybody".to_owned(),
-        Stage::Shadow => {
-            "the environment answers everybody; the database's answers are compared".to_owned()
-        }
-        Stage::Percent => {
-            format!("the database answers {} % of the {}s", rollout.percent, rollout.unit)
-        }
-        Stage::Live => {
-            "the database answers everybody; where it cannot, the environment".to_owned()
-        }
-        Stage::Complete => "the database answers everybody, the environment nobody".to_owned(),
-    };
-    format!("{stage}: {words}")
 }
 
 fn tenants(list: &[TenantId]) -> String {
@@ -223,8 +205,8 @@ fn show_plan(context: &Context, [now, then]: [&State; 2], survey: &RolloutSurvey
     table(
         &[],
         [
-            row("now", sentence(now)),
-            row("then", sentence(then)),
+            row("now", now.in_words()),
+            row("then", then.in_words()),
             row("to the database", moving(survey.moving_in)),
             row("to the environment", moving(survey.moving_out)),
             row("inside then", format!("{} of {} numbers", survey.inside_then, survey.numbers)),

@@ -10,11 +10,12 @@ pub(super) use self::table::{Operation, ROUTES};
 use super::asking::Asking;
 use super::editing::other_version;
 use super::problem::Problem;
-use super::question::Question;
+use super::question::{Expected, Question};
 use super::reply::Reply;
 use crate::number::TenantId;
+use crate::resolver::RolloutSurvey;
 use crate::rollout::{Rollout, RolloutEdit, RolloutError, Stage, Unit};
-use crate::store::{Edited, StoreError};
+use crate::store::{Edited, StoreError, Written};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,27 +48,25 @@ pub(super) async fn answer(
         Operation::Plan => {
             let (edit, _) = edit(question.body()?)?;
             let now = now(asking).await?;
-            let then = now.with(&edit, &new_salt()).map_err(|error| refused("allow", error))?;
-            let survey = asking.resolver.survey_rollout(&now, &then, |_, _| ()).await?;
+            let (then, survey) = plan(asking, &now, &edit).await?;
             Ok(Reply::json(&json!({"now": now, "then": then, "survey": survey})))
         }
         Operation::Change => {
             let (edit, force) = edit(question.body()?)?;
-            if edit.stage == Some(Stage::Complete) && !force {
-                refuse_unanswered(asking).await?;
-            }
-            let salt = new_salt();
-            write(asking, question, |now| now.with(&edit, &salt)).await
+            let written = step(asking, &question.expected()?, &edit, force).await?;
+            Ok(told(asking, written).await)
         }
         Operation::Reset => {
             let Reset { by } = question.body()?;
-            let salt = new_salt();
-            write(asking, question, |now| Ok(now.begun_anew(by.unwrap_or_default(), &salt))).await
+            let (by, salt) = (by.unwrap_or_default(), new_salt());
+            let anew = |now: &Rollout| Ok(now.begun_anew(by, &salt));
+            Ok(told(asking, write(asking, &question.expected()?, anew).await?).await)
         }
     }
 }
 
-async fn now(asking: &Asking<'_>) -> Result<Rollout, Problem> {
+/// The rollout in force.
+pub(in crate::server) async fn now(asking: &Asking<'_>) -> Result<Rollout, Problem> {
     let rollouts = asking.resolver.rollouts().ok_or_else(Problem::no_database)?;
     Ok(rollouts.rollout().await?.unwrap_or_default())
 }
@@ -90,12 +89,37 @@ fn edit(asked: Asked) -> Result<(RolloutEdit, bool), Problem> {
     Ok((edit, force))
 }
 
+/// What a change would come to, and what that would do.
+pub(in crate::server) async fn plan(
+    asking: &Asking<'_>,
+    now: &Rollout,
+    edit: &RolloutEdit,
+) -> Result<(Rollout, RolloutSurvey), Problem> {
+    let then = now.with(edit, &new_salt()).map_err(|error| refused("allow", error))?;
+    let survey = asking.resolver.survey_rollout(now, &then, |_, _| ()).await?;
+    Ok((then, survey))
+}
+
+/// Takes a step. What would leave numbers without an answer is refused, unless it is forced.
+pub(in crate::server) async fn step(
+    asking: &Asking<'_>,
+    expected: &Expected,
+    edit: &RolloutEdit,
+    force: bool,
+) -> Result<(Rollout, Option<Written>), Problem> {
+    asking.needs_all()?;
+    if edit.stage == Some(Stage::Complete) && !force {
+        refuse_unanswered(asking).await?;
+    }
+    let salt = new_salt();
+    write(asking, expected, |now| now.with(edit, &salt)).await
+}
+
 async fn write(
     asking: &Asking<'_>,
-    question: &Question<'_>,
+    expected: &Expected,
     new: impl Fn(&Rollout) -> Result<Rollout, RolloutError> + Sync,
-) -> Result<Reply, Problem> {
-    let expected = question.expected()?;
+) -> Result<(Rollout, Option<Written>), Problem> {
     let (mut problem, mut written) = (None, Rollout::default());
     let mut decide = |now: &Rollout| {
         if !expected.is(&now.version.to_string()) {
@@ -107,10 +131,7 @@ async fn write(
         Some(new)
     };
     match asking.rows()?.change_rollout(&asking.behalf(), &mut decide).await {
-        Ok(Edited::Done(place)) => {
-            let version = written.version.to_string();
-            Ok(asking.written(shown(asking, &written), place).await.version(&version))
-        }
+        Ok(Edited::Done(place)) => Ok((written, place)),
         Ok(_) => Err(problem.unwrap_or_else(|| {
             let message = "somebody else has changed the rollout at the same time";
             Problem::conflict("rollout_changed", message).hint("read it again, then repeat")
@@ -121,6 +142,12 @@ async fn write(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The answer to a step.
+async fn told(asking: &Asking<'_>, (rollout, place): (Rollout, Option<Written>)) -> Reply {
+    let version = rollout.version.to_string();
+    asking.written(shown(asking, &rollout), place).await.version(&version)
 }
 
 async fn refuse_unanswered(asking: &Asking<'_>) -> Result<(), Problem> {

@@ -151,7 +151,7 @@ fn told(query: Fields<'_>) -> Option<Told> {
     Some(Told { what, seen, is_whole })
 }
 
-const DONE: [(&str, &str); 10] = [
+const DONE: [(&str, &str); 11] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("copied", "Copied, with its secret."),
@@ -159,6 +159,7 @@ const DONE: [(&str, &str); 10] = [
     ("enabled", "Enabled."),
     ("removed", "Deleted."),
     ("assigned", "Assigned."),
+    ("stepped", "The step was taken."),
     ("placed", "The call was placed."),
     ("ended", "Hung up."),
     ("signed-out", "Signed out."),
@@ -176,5 +177,6 @@ const LINKS: &[(&str, &str, Scope)] = &[
     ("calls", "Calls", Scope::Calls),
     ("audit", "Audit", Scope::Audit),
     ("nodes", "Nodes", Scope::Fleet),
+    ("rollout", "Rollout", Scope::Fleet),
     ("people", "People", Scope::Users),
 ];

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::fields::Fields;
 use super::frame::{Frame, Theme};
 use super::{
-    audit, config_forms, configs, nodes, number_forms, numbers, overview, people, sign_in,
+    audit, config_forms, configs, nodes, number_forms, numbers, overview, people, rollout, sign_in,
 };
 #[cfg(feature = "dispatch")]
 use super::{calls, why};
@@ -140,6 +140,8 @@ impl<'v> Visit<'v> {
             ("GET", ["audit"]) => audit::page(self).await,
             ("GET", ["audit.csv"]) => audit::export(self).await,
             ("GET", ["nodes"]) => nodes::page(self).await,
+            ("GET", ["rollout"]) => rollout::page(self).await,
+            ("POST", ["rollout"]) => rollout::step(self).await,
             ("GET", ["people"]) => people::page(self).await,
             ("POST", ["people"]) => people::add_user(self).await,
             ("POST", ["people", "confirm"]) => people::confirm(self).await,

@@ -250,7 +250,7 @@ async fn is_told_of(desk: &Desk, browser: &Browser) {
     browser.shows("config <b>north</b>").await;
     browser.is_for_everybody().await;
     browser.pictures("audit").await;
-    for path in ["/", "/nodes", "/calls", "/numbers/new", "/account"] {
+    for path in ["/", "/nodes", "/rollout", "/calls", "/numbers/new", "/account"] {
         browser.open(&desk.url(path)).await;
         browser.is_for_everybody().await;
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NUMBER, Site, TENANT, refused, status_and_body};
+use super::{NUMBER, Request, Site, TENANT, refused, status_and_body};
 use crate::support::database::BOTH;
 use crate::support::{caller, number};
 
@@ -94,5 +94,43 @@ async fn what_would_leave_somebody_without_an_answer_or_undo_another_step_is_ref
         assert_eq!(daemon.get(&token, "/v1/rollout").await.1["stage"], "off");
         let forced = step(&token, json!({"to": "complete", "force": true})).await;
         assert_eq!(forced.word(), "200", "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_who_moves_before_the_step_is_taken_and_keeps_what_was_entered() {
+    for kind in BOTH {
+        let site = Site::new(kind).await;
+        let token = site.client("console", &["--all-tenants", "--may", "fleet,rollout"]);
+        let reader = site.client("reader", &["--all-tenants", "--may", "fleet"]);
+        let daemon = site.daemon();
+        daemon.is_ready().await;
+        let form = async |token: &str, body: &str| {
+            let request = Request::new("POST", "/rollout", &Value::Null, token);
+            let kind = "application/x-www-form-urlencoded";
+            daemon.send(request.with("content-type", kind).body(body)).await
+        };
+        let page = daemon.call(&token, "GET", "/rollout", &Value::Null).await;
+        assert!(page.body.contains("live: the database answers everybody"), "{}", page.body);
+        let read_only = daemon.call(&reader, "GET", "/rollout", &Value::Null).await.body;
+        assert!(read_only.contains("live: the") && !read_only.contains("Show who moves"));
+
+        let wrong = form(&token, "to=percent&percent=half&deny=acme&do=plan").await;
+        assert_eq!(wrong.word(), "400", "{kind:?}");
+        assert!(wrong.body.contains("must be a number from 0 to 100"), "{}", wrong.body);
+        assert!(wrong.body.contains("value=\"half\"") && wrong.body.contains("acme"));
+        let plan = form(&token, "to=off&percent=0&do=plan").await;
+        assert!(plan.body.contains("1 numbers of 1 tenants"), "{}", plan.body);
+        assert_eq!(daemon.get(&token, "/v1/rollout").await.1["version"], 0, "a plan is no step");
+
+        assert_eq!(form(&reader, "to=off&percent=0&version=0&do=step").await.word(), "403");
+        let taken = form(&token, "to=off&percent=0&version=0&do=step").await;
+        assert_eq!(taken.word(), "303", "{}", taken.body);
+        assert_eq!(daemon.get(&token, "/v1/rollout").await.1["stage"], "off");
+        let late = form(&token, "to=live&percent=0&version=0&do=step").await;
+        assert_eq!(
+            (late.word(), daemon.get(&token, "/v1/rollout").await.1["stage"].clone()),
+            ("412", json!("off"))
+        );
     }
 }
