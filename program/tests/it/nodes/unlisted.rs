@@ -26,7 +26,7 @@ async fn a_role_without_the_right_answers_says_that_it_is_unlisted_and_is_found(
         &format!(
             "create role {role} login;
              grant select on voice_agent_livekit, voice_agent_numbers, voice_agent_changes,
-                 trunkline_migrations to {role}"
+                 trunkline_rollout, trunkline_migrations to {role}"
         ),
     );
     let as_role = url.replace("owner@", &format!("{role}@"));
