@@ -33,6 +33,14 @@ impl Two {
         let other = caller(1, 2);
         live.store.add_number(&number(other, Some(other_config))).await.unwrap();
         let two = Self { live, other, other_config };
+        // Else what was added now may be heard of later, and drop what is warm by then.
+        let added = two.live.database.open.change_log().newest_change().await.unwrap();
+        let nodes = two.live.resolver.nodes().unwrap();
+        eventually("what was added is heard", async || {
+            let seen = nodes.seen_by(added, Duration::from_secs(1)).await;
+            seen.is_ok_and(|seen| seen.of > 0 && seen.seen == seen.of)
+        })
+        .await;
         eventually("both are warm", async || {
             two.live.resolver.resolve(two.live.caller).await.unwrap();
             two.live.resolver.resolve(other).await.unwrap();
