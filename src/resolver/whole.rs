@@ -96,7 +96,9 @@ impl<T: Send + Sync + 'static> Whole<T> {
         } else if question.at.0 < self.pause_until.load(Ordering::Acquire) {
             Err(Reason::DatabaseUnreachable)
         } else {
-            let load = timeout(around.tuning.resolve_deadline, self.load(&ask, question));
+            // Boxed, so that whoever finds the rows in memory does not carry a load along.
+            let load = Box::pin(self.load(&ask, question));
+            let load = timeout(around.tuning.resolve_deadline, load);
             load.await.unwrap_or(Err(Reason::DatabaseTimeout))
         };
         // Looked at now: a change may have been heard of meanwhile.

@@ -184,7 +184,8 @@ impl Place {
             return Ok(Known { client, person: None, ticket: Some(ticket) });
         }
         if !headers.contains_key(AUTHORIZATION) && visitor.shows_session() {
-            let person = visitor.person().await?.ok_or_else(Problem::session_ended)?;
+            let person = Box::pin(visitor.person()).await?;
+            let person = person.ok_or_else(Problem::session_ended)?;
             let client = Arc::clone(&person.client);
             return Ok(Known { client, person: Some(person), ticket: None });
         }

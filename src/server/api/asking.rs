@@ -111,11 +111,15 @@ impl<'a> Asking<'a> {
         Ok(CallFrom { tenant: tenants.as_deref().and_then(<[_]>::first).copied(), number })
     }
 
-    /// The answer for who calls.
+    /// The answer for who calls. From memory without a load to carry along.
     pub(in crate::server) async fn resolve(&self, from: &CallFrom) -> Result<Resolution, Problem> {
-        let answer = match from.tenant {
-            Some(tenant) => self.resolver.resolve(Caller::new(tenant, from.number)).await,
-            None => self.resolver.resolve_number(from.number).await,
+        let Some(tenant) = from.tenant else {
+            return Ok(Box::pin(self.resolver.resolve_number(from.number)).await?);
+        };
+        let caller = Caller::new(tenant, from.number);
+        let answer = match self.resolver.try_resolve(caller) {
+            Some(warm) => warm,
+            None => Box::pin(self.resolver.resolve(caller)).await,
         };
         Ok(answer?)
     }

@@ -51,7 +51,7 @@ pub(super) async fn answer(asking: &Asking<'_>, body: &[u8]) -> Result<Vec<u8>, 
     }
     let from = asking.from(tenant.as_deref(), &from)?;
     let (answer, steps) = if explain == Some(true) {
-        let explanation = asking.resolver.explain(from.caller()?).await;
+        let explanation = Box::pin(asking.resolver.explain(from.caller()?)).await;
         let told = |error| Problem::from(error).steps(json!(explanation.steps));
         (explanation.outcome.map_err(told)?, Some(explanation.steps))
     } else {
