@@ -48,7 +48,7 @@ struct Entered {
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking(Scope::Fleet)?;
     let now = api::now(&asking).await?;
-    show(visit, &asking, &now, Entered::of(&now), None, None)
+    show(visit, &asking, &now, &Entered::of(&now), None, None)
 }
 
 /// Shows what a step would do, or takes it.
@@ -58,7 +58,7 @@ pub(super) async fn step(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let entered = Entered::read(visit);
     let edit = match entered.edit() {
         Ok(edit) => edit,
-        Err(problem) => return show(visit, &asking, &now, entered, None, Some(problem)),
+        Err(problem) => return show(visit, &asking, &now, &entered, None, Some(&problem)),
     };
     if visit.form.get("do") == "step" {
         let expected = Expected::Version(visit.form.get("version"));
@@ -68,20 +68,20 @@ pub(super) async fn step(visit: &Visit<'_>) -> Result<Reply, Problem> {
     }
     let (then, survey) = api::plan(&asking, &now, &edit).await?;
     let plan = Plan::of(&then, &survey, &entered);
-    show(visit, &asking, &now, entered, Some(plan), None)
+    show(visit, &asking, &now, &entered, Some(plan), None)
 }
 
 fn show(
     visit: &Visit<'_>,
     asking: &Asking<'_>,
     now: &Rollout,
-    entered: Entered,
+    entered: &Entered,
     plan: Option<Plan>,
-    problem: Option<Problem>,
+    problem: Option<&Problem>,
 ) -> Result<Reply, Problem> {
     let mut fields = entered.fields();
     let mut errors = Vec::new();
-    if let Some(problem) = &problem {
+    if let Some(problem) = problem {
         let others = mark(&mut fields, problem);
         let wrong = |field: &Field| {
             Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
@@ -99,7 +99,7 @@ fn show(
         ]);
     }
     let frame = visit.frame("Rollout", "rollout");
-    let status = problem.as_ref().map_or(200, |problem| problem.status.as_u16());
+    let status = problem.map_or(200, |problem| problem.status.as_u16());
     let reply = page_of(&RolloutPage {
         frame: &frame,
         words: now.in_words(),

@@ -124,8 +124,8 @@ async fn the_page_shows_who_moves_before_the_step_is_taken_and_keeps_what_was_en
         assert_eq!(daemon.get(&token, "/v1/rollout").await.1["version"], 0, "a plan is no step");
 
         assert_eq!(form(&reader, "to=off&percent=0&version=0&do=step").await.word(), "403");
-        let taken = form(&token, "to=off&percent=0&version=0&do=step").await;
-        assert_eq!(taken.word(), "303", "{}", taken.body);
+        let stepped = form(&token, "to=off&percent=0&version=0&do=step").await;
+        assert_eq!(stepped.word(), "303", "{}", stepped.body);
         assert_eq!(daemon.get(&token, "/v1/rollout").await.1["stage"], "off");
         let late = form(&token, "to=live&percent=0&version=0&do=step").await;
         assert_eq!(
