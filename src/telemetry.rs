@@ -17,7 +17,7 @@
 //! There are no summaries, because they cannot be added up over processes.
 //!
 //! **Invariants.** Every series is there from the start, at zero. No label carries a tenant, a
-//! number, a config or a URL. A process has fewer than 350 series, and those of its routes if it answers
+//! number, a config or a URL. A process has fewer than 400 series, and those of its routes if it answers
 //! clients.
 
 use metrics::{Counter, Unit, describe_counter, describe_gauge, describe_histogram};
