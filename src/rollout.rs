@@ -13,182 +13,19 @@
 //!
 //! The tenant is written in small letters with hyphens, the number with its plus.
 
-use std::fmt;
+mod share;
+mod stage;
+
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::share::Share;
+use self::share::WHOLE;
+pub use self::stage::{Stage, Unit};
 use crate::number::{Caller, TenantId};
 use crate::reason::Reason;
-
-/// How far the rollout has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// The environment answers everybody.
-    Off,
-    /// The environment answers everybody, and what the database would have answered is compared.
-    Shadow,
-    /// The database answers a share of the tenants or numbers.
-    Percent,
-    /// The database answers everybody, and the environment where it cannot.
-    Live,
-    /// The database answers everybody, and the environment nobody.
-    Complete,
-}
-
-impl Stage {
-    /// Every stage, in order.
-    pub const ALL: [Self; 5] = [Self::Off, Self::Shadow, Self::Percent, Self::Live, Self::Complete];
-
-    /// Whether the environment answers a caller for whom the database cannot.
-    #[must_use]
-    pub const fn falls_back(self) -> bool {
-        !matches!(self, Self::Complete)
-    }
-
-    /// Its name in rows, on the command line and in metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Shadow => "shadow",
-            Self::Percent => "percent",
-            Self::Live => "live",
-            Self::Complete => "complete",
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Stage {
-    type Err = RolloutError;
-
-    fn from_str(word: &str) -> Result<Self, RolloutError> {
-        Self::ALL.into_iter().find(|stage| stage.as_str() == word).ok_or(RolloutError::Stage)
-    }
-}
-
-/// What a share is a share of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Of the tenants: all numbers of one are on the same side.
-    #[default]
-    Tenant,
-    /// Of the numbers.
-    Number,
-}
-
-impl Unit {
-    /// Its name in rows and on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Number => "number",
-        }
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Unit {
-    type Err = RolloutError;
-
-    fn from_str(word: &str) -> Result<Self, RolloutError> {
-        match word {
-            "tenant" => Ok(Self::Tenant),
-            "number" => Ok(Self::Number),
-            _ => Err(RolloutError::Unit),
-        }
-    }
-}
-
-/// A share, in thousandths of a per cent: from 0 to 100 000.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-#[serde(into = "f64", try_from = "f64")]
-pub struct Share(u32);
-
-impl Share {
-    /// Everybody.
-    pub const ALL: Self = Self(WHOLE);
-
-    /// So many thousandths of a per cent. `None`: more than there are.
-    #[must_use]
-    pub fn of_thousandths(thousandths: u32) -> Option<Self> {
-        (thousandths <= WHOLE).then_some(Self(thousandths))
-    }
-
-    /// It in thousandths of a per cent.
-    #[must_use]
-    pub fn thousandths(self) -> u32 {
-        self.0
-    }
-}
-
-impl From<Share> for f64 {
-    fn from(share: Share) -> Self {
-        Self::from(share.0) / 1000.0
-    }
-}
-
-impl TryFrom<f64> for Share {
-    type Error = RolloutError;
-
-    /// Of per cent; more than three decimals are refused.
-    fn try_from(percent: f64) -> Result<Self, RolloutError> {
-        let thousandths = percent * 1000.0;
-        let rounded = thousandths.round();
-        if !(0.0..=f64::from(WHOLE)).contains(&rounded) || (thousandths - rounded).abs() > 1e-6 {
-            return Err(RolloutError::Share);
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
-        Ok(Self(rounded as u32))
-    }
-}
-
-impl fmt::Display for Share {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, rest) = (self.0 / 1000, self.0 % 1000);
-        if rest == 0 {
-            return write!(out, "{whole}");
-        }
-        let rest = format!("{rest:03}");
-        write!(out, "{whole}.{}", rest.trim_end_matches('0'))
-    }
-}
-
-impl FromStr for Share {
-    type Err = RolloutError;
-
-    fn from_str(text: &str) -> Result<Self, RolloutError> {
-        let text = text.strip_suffix('%').unwrap_or(text).trim();
-        let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
-        let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if !(1..=3).contains(&whole.len()) || !(1..=3).contains(&rest.len()) {
-            return Err(RolloutError::Share);
-        }
-        if !are_digits(whole) || !are_digits(rest) {
-            return Err(RolloutError::Share);
-        }
-        let number = |text: &str| text.parse::<u32>().map_err(|_| RolloutError::Share);
-        let thousandths = number(whole)? * 1000 + number(&format!("{rest:0<3}"))?;
-        Self::of_thousandths(thousandths).ok_or(RolloutError::Share)
-    }
-}
 
 /// What of a rollout cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -204,7 +41,7 @@ pub enum RolloutError {
     #[error("must be off, shadow, live, complete, or a share in per cent, such as 10 or 0.125")]
     Target,
     /// More tenants on a list than it may hold.
-    #[error("a list may hold 1000 tenants; use the share, or a unit of its own")]
+    #[error("a list may hold 1000 tenants; a greater share takes in more")]
     TooMany,
     /// A text that is no [`Share`].
     #[error("must be a number from 0 to 100 with three decimals at the most, such as 10 or 0.125")]
@@ -342,7 +179,8 @@ impl Rollout {
     pub fn side(&self, caller: Caller) -> Side {
         self.side_of_all().unwrap_or_else(|| {
             let is_inside = !self.deny.contains(&caller.tenant)
-                && (self.allow.contains(&caller.tenant) || self.bucket(caller) < self.percent.0);
+                && (self.allow.contains(&caller.tenant)
+                    || self.bucket(caller) < self.percent.thousandths());
             if is_inside { Side::Inside } else { Side::Outside }
         })
     }
@@ -415,8 +253,6 @@ impl Standing {
     }
 }
 
-/// All thousandths of a per cent.
-const WHOLE: u32 = 100_000;
 /// A list is read with each row, and looked through for each load.
 const MOST_LISTED: usize = 1000;
 
@@ -515,29 +351,5 @@ mod tests {
             assert_eq!(stage.falls_back(), stage != Stage::Complete);
         }
         assert_eq!(Rollout::default().side(caller(1, 971_500_000_001)), Side::Inside);
-    }
-
-    #[test]
-    fn shares_are_read_to_a_thousandth_and_written_as_short_as_they_are() {
-        for (text, thousandths, shown) in [
-            ("0", 0, "0"),
-            ("10", 10_000, "10"),
-            ("10%", 10_000, "10"),
-            ("0.001", 1, "0.001"),
-            ("12.5", 12_500, "12.5"),
-            ("100", 100_000, "100"),
-            ("100.0", 100_000, "100"),
-        ] {
-            let share: Share = text.parse().unwrap();
-            assert_eq!((share.thousandths(), share.to_string().as_str()), (thousandths, shown));
-            let json = serde_json::to_string(&share).unwrap();
-            assert_eq!(serde_json::from_str::<Share>(&json).unwrap(), share, "{json}");
-        }
-        for text in ["", "-1", "100.001", "101", "1e1", "0.0001", ".5", "5.", "1,5", "ten", "+1"] {
-            assert_eq!(text.parse::<Share>(), Err(RolloutError::Share), "{text:?}");
-        }
-        for json in ["-1", "100.001", "0.0001", "\"10\"", "1e9", "null"] {
-            assert!(serde_json::from_str::<Share>(json).is_err(), "{json}");
-        }
     }
 }

@@ -43,6 +43,18 @@ pub enum OpenStore {
     Sqlite(Arc<SqliteStore>),
 }
 
+/// Either kind, as a trait that both have.
+macro_rules! shared {
+    ($store:expr) => {
+        match $store {
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => Arc::clone(store) as _,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => Arc::clone(store) as _,
+        }
+    };
+}
+
 impl OpenStore {
     /// Names the database; nothing is opened before the first statement.
     #[must_use]
@@ -95,109 +107,59 @@ impl OpenStore {
     /// It for those who administer it.
     #[must_use]
     pub fn admin(&self) -> Arc<dyn AdminStore> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// Its clients.
     #[must_use]
     pub fn clients(&self) -> Arc<dyn ClientStore> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// Its rollout.
     #[must_use]
     pub fn rollouts(&self) -> Arc<dyn RolloutStore> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// Its users.
     #[must_use]
     pub fn users(&self) -> Arc<dyn UserStore> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// What people who sign in take.
     #[cfg(feature = "server")]
     pub(crate) fn people(&self) -> Arc<dyn PeopleRows> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// Its change log.
     #[must_use]
     pub fn change_log(&self) -> Arc<dyn ChangeLog> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// Its audit.
     #[must_use]
     pub fn audit(&self) -> Arc<dyn AuditLog> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// What clients of the API read and edit.
     #[cfg(feature = "server")]
     pub(crate) fn edits(&self) -> Arc<dyn EditStore> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// The rows of its nodes.
     pub(crate) fn node_rows(&self) -> Arc<dyn NodeRows> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// The keys as it knows them.
     pub(crate) fn key_rows(&self) -> Arc<dyn KeyRows> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// The ring by what the database says of keys at present; as it is, where that says nothing of them.
@@ -213,12 +175,7 @@ impl OpenStore {
     /// The rows of calls.
     #[cfg(all(feature = "dispatch", feature = "server"))]
     pub(crate) fn call_rows(&self) -> Arc<dyn CallRows> {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres(store) => Arc::clone(store) as _,
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite(store) => Arc::clone(store) as _,
-        }
+        shared!(self)
     }
 
     /// Programs that are connected as nodes are and have no row, as far as the database knows of
