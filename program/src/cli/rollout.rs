@@ -149,14 +149,7 @@ async fn survey(
 }
 
 fn refuse_unanswered(survey: &RolloutSurvey) -> Done {
-    let many = survey.unanswered_inside;
-    if many == 0 {
-        return Ok(());
-    }
-    let message = format!(
-        "the database has no answer for {many} of {} numbers, which would get an error",
-        survey.numbers
-    );
+    let Some(message) = survey.objection() else { return Ok(()) };
     Err(Failure::new("rollout_unanswered", message, Exit::Conflict).hint(
         "`trunkline rollout plan complete --list` shows them; say --force to go on all the same",
     ))

@@ -42,6 +42,17 @@ pub struct RolloutSurvey {
     pub unreadable: u64,
 }
 
+impl RolloutSurvey {
+    /// What stands against the stage `complete`: numbers that would get an error.
+    #[must_use]
+    pub fn objection(&self) -> Option<String> {
+        let Self { unanswered_inside: many, numbers, .. } = self;
+        (*many > 0).then(|| {
+            format!("the database has no answer for {many} of {numbers} numbers, which would get an error")
+        })
+    }
+}
+
 /// Who moves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

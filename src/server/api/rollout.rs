@@ -65,8 +65,9 @@ pub(super) async fn answer(
     }
 }
 
-/// The rollout in force.
+/// The rollout in force. Its lists name tenants, so nobody sees it who is limited to some.
 pub(in crate::server) async fn now(asking: &Asking<'_>) -> Result<Rollout, Problem> {
+    asking.needs_all()?;
     let rollouts = asking.resolver.rollouts().ok_or_else(Problem::no_database)?;
     Ok(rollouts.rollout().await?.unwrap_or_default())
 }
@@ -154,14 +155,7 @@ async fn refuse_unanswered(asking: &Asking<'_>) -> Result<(), Problem> {
     let now = now(asking).await?;
     let then = Rollout { stage: Stage::Complete, ..now.clone() };
     let survey = asking.resolver.survey_rollout(&now, &then, |_, _| ()).await?;
-    let many = survey.unanswered_inside;
-    if many == 0 {
-        return Ok(());
-    }
-    let message = format!(
-        "the database has no answer for {many} of {} numbers, which would get an error",
-        survey.numbers
-    );
+    let Some(message) = survey.objection() else { return Ok(()) };
     let hint = "POST /v1/rollout/plan tells why; say force to go on all the same";
     Err(Problem::conflict("rollout_unanswered", message).hint(hint))
 }

@@ -253,8 +253,7 @@ fn wanted(visit: &Visit<'_>) -> Wanted {
 }
 
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Audit)?;
-    asking.needs_all()?;
+    let asking = visit.asking_of_all(Scope::Audit)?;
     let audit = asking.resolver.audit().ok_or_else(Problem::no_database)?;
     let Wanted { filter, wrong, query } = wanted(visit);
     let cursor = visit.query.given("cursor");
@@ -294,8 +293,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
 
 /// What the filters leave, as CSV: the newest of them.
 pub(super) async fn export(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Audit)?;
-    asking.needs_all()?;
+    let asking = visit.asking_of_all(Scope::Audit)?;
     let audit = asking.resolver.audit().ok_or_else(Problem::no_database)?;
     let Wanted { filter, .. } = wanted(visit);
     let entries = audit.audit_page(&filter, None, MOST_EXPORTED).await?;

@@ -173,13 +173,12 @@ fn form(
 }
 
 pub(super) fn blank(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    visit.asking(Scope::EditConfigs)?.needs_all()?;
+    visit.asking_of_all(Scope::EditConfigs)?;
     form(visit, &Texts::default(), None, Beside::default())
 }
 
 pub(super) async fn create(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::EditConfigs)?;
-    asking.needs_all()?;
+    let asking = visit.asking_of_all(Scope::EditConfigs)?;
     let texts = Texts::entered(visit.form);
     let draft = || ConfigDraft {
         name: texts.name.clone(),

@@ -209,8 +209,7 @@ pub(super) async fn read(asking: &Asking<'_>, id: ConfigId) -> Result<Config, Pr
 #[cfg(feature = "dispatch")]
 pub(super) async fn check(visit: &Visit<'_>, id: ConfigId) -> Result<Reply, Problem> {
     use crate::server::api::checks;
-    let asking = visit.asking(Scope::EditConfigs)?;
-    asking.needs_all()?;
+    let asking = visit.asking_of_all(Scope::EditConfigs)?;
     let plan = checks::plan_of(&asking, id, None).await?;
     let streams = &visit.place.shared.streams;
     let _open = streams.open(asking.client.id, "checks", checks::MOST_AT_ONCE)?;

@@ -39,8 +39,7 @@ pub(super) struct Row {
 }
 
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Fleet)?;
-    asking.needs_all()?;
+    let asking = visit.asking_of_all(Scope::Fleet)?;
     let nodes = asking.resolver.nodes().ok_or_else(Problem::no_database)?;
     let (listed, unlisted) = (nodes.list().await?, nodes.unlisted().await?);
     let unlisted = unlisted.iter().map(unlisted_in_words).collect();

@@ -88,8 +88,7 @@ struct Fallback {
 }
 
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Fleet)?;
-    asking.needs_all()?;
+    visit.asking_of_all(Scope::Fleet)?;
     let shared = &visit.place.shared;
     let resolver = &shared.resolver;
     resolver.record_metrics();

@@ -58,7 +58,7 @@ struct Beside {
 }
 
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Users)?;
+    let asking = visit.asking_of_all(Scope::Users)?;
     shown(visit, &asking, Beside::default()).await
 }
 
@@ -67,7 +67,6 @@ async fn shown(
     asking: &Asking<'_>,
     Beside { made, problem }: Beside,
 ) -> Result<Reply, Problem> {
-    asking.needs_all()?;
     let resolver = asking.resolver;
     let users = resolver.users().ok_or_else(Problem::no_database)?.users().await?;
     let clients = resolver.client_store().ok_or_else(Problem::no_database)?.clients().await?;
@@ -147,7 +146,7 @@ impl ClientRow {
 
 /// Takes the password again, for what needs it.
 pub(super) async fn confirm(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Users)?;
+    let asking = visit.asking_of_all(Scope::Users)?;
     match visit.confirmed(&asking).await {
         Ok(()) => Ok(visit.to("people")),
         Err(problem) => shown(visit, &asking, Beside { problem: Some(problem), made: None }).await,
@@ -155,7 +154,7 @@ pub(super) async fn confirm(visit: &Visit<'_>) -> Result<Reply, Problem> {
 }
 
 pub(super) async fn add_user(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Users)?;
+    let asking = visit.asking_of_all(Scope::Users)?;
     asking.needs_confirmation()?;
     let draft = UserDraft {
         name: visit.form.given("name").unwrap_or_default(),
@@ -180,7 +179,7 @@ async fn added(asking: &Asking<'_>, draft: &UserDraft) -> Result<String, Problem
 }
 
 pub(super) async fn edit_user(visit: &Visit<'_>, id: Uuid) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Users)?;
+    let asking = visit.asking_of_all(Scope::Users)?;
     asking.needs_confirmation()?;
     let mut made = None;
     let edit = match &*visit.form.get("do") {
@@ -208,7 +207,7 @@ pub(super) async fn edit_user(visit: &Visit<'_>, id: Uuid) -> Result<Reply, Prob
 }
 
 pub(super) async fn add_client(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Users)?;
+    let asking = visit.asking_of_all(Scope::Users)?;
     asking.needs_confirmation()?;
     let tenants: Vec<_> =
         visit.form.get("tenants").split_whitespace().map(ToOwned::to_owned).collect();
@@ -237,7 +236,7 @@ pub(super) async fn add_client(visit: &Visit<'_>) -> Result<Reply, Problem> {
 }
 
 pub(super) async fn edit_client(visit: &Visit<'_>, id: Uuid) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Users)?;
+    let asking = visit.asking_of_all(Scope::Users)?;
     asking.needs_confirmation()?;
     let mut made = None;
     let edit = match &*visit.form.get("do") {

@@ -46,14 +46,14 @@ struct Entered {
 }
 
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Fleet)?;
+    let asking = visit.asking_of_all(Scope::Fleet)?;
     let now = api::now(&asking).await?;
     show(visit, &asking, &now, &Entered::of(&now), None, None)
 }
 
 /// Shows what a step would do, or takes it.
 pub(super) async fn step(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Rollout)?;
+    let asking = visit.asking_of_all(Scope::Rollout)?;
     let now = api::now(&asking).await?;
     let entered = Entered::read(visit);
     let edit = match entered.edit() {

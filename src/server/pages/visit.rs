@@ -68,6 +68,13 @@ impl<'v> Visit<'v> {
         Asking::new(&self.place.shared.resolver, who, scope, self.id, self.visitor.peer)
     }
 
+    /// The same of what belongs to no tenant, which nobody is told who is limited to some.
+    pub(super) fn asking_of_all(&self, scope: Scope) -> Result<Asking<'_>, Problem> {
+        let asking = self.asking(scope)?;
+        asking.needs_all()?;
+        Ok(asking)
+    }
+
     /// On whose behalf an edit is made.
     pub(super) fn behalf(&self) -> Behalf {
         behalf(&self.client, self.id, self.visitor.peer)

@@ -8,7 +8,7 @@ use super::{Daemon, NUMBER, OTHER_TENANT, Request, Site, TENANT};
 use crate::support::database::{BOTH, Kind};
 use crate::support::{caller, config, number};
 
-const EVERYTHING: &str = "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,audit,calls,changes";
+const EVERYTHING: &str = "tokens,resolve,route,secret,join,verify,configs,edit_configs,numbers,edit_numbers,fleet,audit,calls,changes,rollout";
 const THEIRS: &str = "+971500000002";
 
 /// What there is of the other tenant, and what a request may name.
@@ -61,6 +61,8 @@ impl Lab {
             ]
             .map(str::to_owned),
         );
+        let step = ["rollout", "set", "live", "--deny", OTHER_TENANT];
+        site.program.run(&step).ok();
         let token = site.client("of-a", &["--tenant", TENANT, "--may", EVERYTHING, "--room", "*"]);
         let all = site.client("of-all", &["--all-tenants", "--may", EVERYTHING]);
         // Nobody reads its log meanwhile, and a line for each refusal would fill the pipe.
@@ -128,6 +130,66 @@ fn chosen<'v>(values: &'v [Value], seed: &str, round: u64) -> &'v Value {
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), |text| text.replace('+', "%2B"))
+}
+
+#[tokio::test]
+async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_of_all() {
+    for kind in BOTH {
+        let lab = Lab::new(kind).await;
+        let before = lab.theirs().await;
+        let mut paths: Vec<_> = [
+            "",
+            "configs",
+            "configs/new",
+            "numbers",
+            "numbers/new",
+            "nodes",
+            "rollout",
+            "audit",
+            "audit.csv",
+            "people",
+            "calls",
+            "account",
+            "why?from=%2B971500000002",
+            "why?from=%2B971500000001",
+        ]
+        .map(|path| format!("/{path}"))
+        .into();
+        for id in &lab.ids {
+            for end in ["", "/edit", "/remove"] {
+                paths.extend(["configs", "numbers"].map(|of| format!("/{of}/{id}{end}")));
+            }
+            paths.push(format!("/numbers?config={id}"));
+            paths.push(format!("/audit?id={id}"));
+        }
+        let ask = async |method: &str, path: &str| {
+            let request = Request::new(method, path, &Value::Null, &lab.token);
+            let request = if method == "GET" {
+                request
+            } else {
+                let form = "to=off&percent=0&version=1&do=step&name=canary-name&role=admin";
+                request.with("content-type", "application/x-www-form-urlencoded").body(form)
+            };
+            lab.daemon.send(request).await
+        };
+        let mut answered = 0;
+        for path in &paths {
+            for method in ["GET", "POST"] {
+                let answer = ask(method, path).await;
+                answered += u32::from(answer.word() == "200");
+                let config = ["wss://eu.example", "APIeu", "ST_eu"].map(str::to_owned);
+                for canary in lab.canaries.iter().chain(&config) {
+                    let told = answer.body.contains(canary.as_str());
+                    let is_asked = path.contains(canary.trim_start_matches('+'));
+                    // Who resolves his own number is told where it is called from, as over the API.
+                    let is_own = path.ends_with("971500000001") && config.contains(canary);
+                    assert!(!told || is_asked || is_own, "{method} {path}: {canary} in {answer:?}");
+                }
+            }
+        }
+        assert!(answered > 5, "only {answered} pages were answered");
+        assert_eq!(lab.theirs().await, before, "{kind:?}");
+    }
 }
 
 #[tokio::test]

@@ -103,6 +103,7 @@ async fn the_page_shows_who_moves_before_the_step_is_taken_and_keeps_what_was_en
         let site = Site::new(kind).await;
         let token = site.client("console", &["--all-tenants", "--may", "fleet,rollout"]);
         let reader = site.client("reader", &["--all-tenants", "--may", "fleet"]);
+        let limited = site.client("of-a", &["--tenant", TENANT, "--may", "fleet,rollout"]);
         let daemon = site.daemon();
         daemon.is_ready().await;
         let form = async |token: &str, body: &str| {
@@ -114,6 +115,10 @@ async fn the_page_shows_who_moves_before_the_step_is_taken_and_keeps_what_was_en
         assert!(page.body.contains("live: the database answers everybody"), "{}", page.body);
         let read_only = daemon.call(&reader, "GET", "/rollout", &Value::Null).await.body;
         assert!(read_only.contains("live: the") && !read_only.contains("Show who moves"));
+
+        let kept_out = daemon.call(&limited, "GET", "/rollout", &Value::Null).await;
+        assert!(kept_out.word() == "403" && !kept_out.body.contains("live: the"), "{kind:?}");
+        assert_eq!(form(&limited, "to=off&percent=0&do=plan").await.word(), "403");
 
         let wrong = form(&token, "to=percent&percent=half&deny=acme&do=plan").await;
         assert_eq!(wrong.word(), "400", "{kind:?}");
