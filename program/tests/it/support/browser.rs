@@ -28,19 +28,33 @@ const DRIVER: &str = "chromedriver";
 const MISSING: &str =
     "chromedriver is missing; `scripts/test pages` installs Debian's chromium-driver";
 
+/// A driver, and the port that it listens on. It picks a free port of one kind of address, and gives up
+/// where somebody else has the same port of the other kind; so it is asked again.
+fn driver() -> (Process, u16) {
+    let mut said = String::new();
+    for _ in 0..5 {
+        let mut command = Command::new(DRIVER);
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut driver = Process::start(command);
+        for _ in 0..20 {
+            let line = driver.line(|line| Some(line.to_owned()));
+            if let Some((_, port)) = line.split_once("successfully on port ")
+                && let Ok(port) = port.trim_matches(['.', '\n']).parse()
+            {
+                return (driver, port);
+            }
+            said.push_str(&line);
+        }
+    }
+    panic!("chromedriver does not say on which port it listens: {said}");
+}
+
 impl Browser {
     /// One that runs scripts, or one that runs none.
     pub async fn start(scripts: bool) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut command = Command::new(DRIVER);
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         assert!(Command::new(DRIVER).arg("--version").output().is_ok(), "{MISSING}");
-        let mut driver = Process::start(command);
-        let started = |line: &str| {
-            Some(line.split_once("successfully on port ")?.1.trim_matches(['.', '\n']).parse().ok())
-        };
-        let port = (0..20).find_map(|_| driver.line(|line| Some(started(line).flatten())));
-        let port = port.expect("chromedriver says on which port it listens");
+        let (driver, port) = driver();
         let mut arguments = vec![
             "--headless=new".to_owned(),
             "--disable-gpu".into(),
