@@ -191,6 +191,15 @@ pub trait AdminStore: Store {
     /// Removes a number. `false`: there is no such number.
     async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError>;
 
+    /// Removes so many of the numbers that have this provider and whose rules name this config, and says
+    /// how many that were. Call it again until it was none: each time is a transaction.
+    async fn remove_numbers_of(
+        &self,
+        config: ConfigId,
+        provider: &str,
+        most: u32,
+    ) -> Result<u64, StoreError>;
+
     /// Tenants and numbers that an adopted table has more than once.
     async fn count_duplicate_numbers(&self) -> Result<u64, StoreError>;
 }

@@ -12,6 +12,7 @@ mod db;
 mod demo;
 mod doctor;
 mod failure;
+mod healthcheck;
 mod input;
 mod key;
 mod livekit;
@@ -120,7 +121,7 @@ enum Command {
     /// Run as a daemon that serves metrics and health over HTTP
     Serve(serve::Serve),
     /// Ask a daemon on this machine whether it is ready; for containers
-    Healthcheck(serve::Healthcheck),
+    Healthcheck(healthcheck::Healthcheck),
     /// Measure the speed on this machine, with a latency chart
     Bench(bench::Bench),
     /// Show and check the program's own settings

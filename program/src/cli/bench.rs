@@ -20,7 +20,7 @@ use trunkline::{Caller, Change, E164, KeyRing, Resolver};
 use self::pick::{Dice, Pick};
 use self::progress::Progress;
 use self::row::{Row, axis, nanos, new_histogram};
-use super::db::sow;
+use super::db::{Sample, sow};
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, table};
 use super::{Context, open};
@@ -149,7 +149,7 @@ impl Bench {
         if self.database.is_none() {
             database.migrate(Migrations::Up).await?;
             let ring = settings.ring.as_ref().ok_or(trunkline::KeyError::KeyMissing)?;
-            let seeded = sow(&*store, ring, self.numbers, "").await?;
+            let seeded = sow(&*store, ring, Sample::of(self.numbers), "").await?;
             return Ok((0..self.numbers).map(|index| seeded.caller(index)).collect());
         }
         let numbers = store.numbers(None).await?.into_iter();

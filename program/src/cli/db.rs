@@ -1,19 +1,16 @@
 //! `trunkline db`: the tables.
 
 mod grants;
+mod seed;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use serde_json::json;
-use trunkline::clock::{Clock, SystemClock};
-use trunkline::store::{
-    AdminStore, Creators, MigrationStatus, Migrations, NewConfig, NewNumber, OpenStore,
-};
-use trunkline::{Caller, ConfigId, E164, KeyRing, TenantId};
-use uuid::Uuid;
+use trunkline::store::{Creators, MigrationStatus, Migrations, OpenStore};
 
+pub(crate) use self::seed::{Sample, Seeded, sow};
 use super::Context;
 use super::failure::{Done, Exit, Failure};
-use super::output::{json_line, line, table};
+use super::output::{json_line, table};
 
 #[derive(Subcommand)]
 pub(crate) enum Db {
@@ -39,24 +36,16 @@ pub(crate) enum Db {
     Status,
     /// Print the grants for a service and an editor, or run them (Postgres)
     Grants(grants::Granting),
-    /// Add two LiveKit configs and numbers of three tenants as test data
-    Seed(Seed),
+    /// Add LiveKit configs and numbers as test data, of any size
+    Seed(seed::Seed),
+    /// Remove what `db seed` added
+    Unseed(seed::Unseed),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Notify {
     On,
     Off,
-}
-
-#[derive(Args)]
-pub(crate) struct Seed {
-    /// How many numbers
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    numbers: u32,
-    /// Add them even if there are configs already
-    #[arg(long)]
-    force: bool,
 }
 
 impl Db {
@@ -106,20 +95,8 @@ impl Db {
                 show(context, &database.migrate(Migrations::DownTo(target)).await?)
             }
             Self::Grants(granting) => granting.run(context, &database).await,
-            Self::Seed(seed) => {
-                let store = database.admin();
-                let empty = store.configs().await?.is_empty();
-                if !seed.force && !empty {
-                    let message = "there are LiveKit configs already";
-                    return Err(Failure::new("not_empty", message, Exit::Conflict)
-                        .hint("say --force to add the sample data beside them"));
-                }
-                let run =
-                    if empty { String::new() } else { format!("-{:.8}", Uuid::new_v4().simple()) };
-                let ring = database.ruled(&*context.ring()?).await?;
-                let seeded = sow(&*store, &ring, seed.numbers, &run).await?;
-                seeded.show(context)
-            }
+            Self::Seed(seed) => seed.run(context, &database).await,
+            Self::Unseed(unseed) => unseed.run(context, &database).await,
         }
     }
 }
@@ -176,86 +153,3 @@ fn show(context: &Context, status: &MigrationStatus) -> Done {
     }
     Ok(())
 }
-
-/// What [`sow`] made.
-pub(crate) struct Seeded {
-    pub(crate) configs: [ConfigId; 2],
-    pub(crate) tenants: [TenantId; 3],
-    pub(crate) numbers: u32,
-}
-
-impl Seeded {
-    /// The caller number `index`; every tenant has each third of them.
-    pub(crate) fn caller(&self, index: u32) -> Caller {
-        caller(&self.tenants, index)
-    }
-
-    fn show(&self, context: &Context) -> Done {
-        let first = self.caller(0);
-        if context.json {
-            return json_line(&json!({
-                "configs": self.configs, "tenants": self.tenants, "numbers": self.numbers,
-                "first": {"tenant_id": first.tenant, "number": first.number},
-            }));
-        }
-        line(format!("2 LiveKit configs, {} numbers of 3 tenants; try", self.numbers))?;
-        line(format!("  trunkline resolve --tenant {} --from {}", first.tenant, first.number))
-    }
-}
-
-/// Adds two configs, three tenants and numbers that use one config or the other. `run` ends the
-/// names of the configs.
-pub(crate) async fn sow(
-    store: &dyn AdminStore,
-    ring: &KeyRing,
-    numbers: u32,
-    run: &str,
-) -> Result<Seeded, Failure> {
-    let now = SystemClock::default().unix_seconds();
-    let config = |name: &str, secret: &str| -> Result<NewConfig, Failure> {
-        Ok(NewConfig {
-            name: format!("{name}{run}"),
-            description: Some("sample data of `trunkline db seed`".to_owned()),
-            url: format!("wss://{name}.livekit.example")
-                .parse()
-                .map_err(|error| Failure::new("url_malformed", format!("{error}"), Exit::Failed))?,
-            api_key: format!("API{name}"),
-            api_secret: ring.seal(secret, now)?,
-            trunk_id: Some(format!("ST_{name}")),
-            agent: None,
-        })
-    };
-    // Made up for each seeding, so that no sample secret is known beforehand.
-    let (eu, us) = (KeyRing::generate()?, KeyRing::generate()?);
-    let configs = [
-        store.create_config(&config("europe", &eu)?).await?,
-        store.create_config(&config("america", &us)?).await?,
-    ];
-    let tenants = [(); 3].map(|()| TenantId(Uuid::new_v4()));
-    for start in (0..numbers).step_by(ROWS_A_TURN) {
-        let end = numbers.min(start.saturating_add(u32::try_from(ROWS_A_TURN).unwrap_or(u32::MAX)));
-        let rows: Vec<_> = (start..end)
-            .map(|index| NewNumber {
-                caller: caller(&tenants, index),
-                provider: Some("sample".to_owned()),
-                rules: json!({
-                    "inbound": true, "outbound": true, "allowed_outbound": "global",
-                    "required_lead_format": ["country_code", "base_number"],
-                    "livekit_config": configs[index as usize / 3 % 2],
-                }),
-            })
-            .collect();
-        store.import(&rows).await?;
-    }
-    Ok(Seeded { configs, tenants, numbers })
-}
-
-fn caller(tenants: &[TenantId; 3], index: u32) -> Caller {
-    let digits = (FIRST_NUMBER + u64::from(index)).to_string();
-    let number = E164::from_digits(&digits).expect("twelve digits that begin with 971");
-    Caller::new(tenants[index as usize % 3], number)
-}
-
-const FIRST_NUMBER: u64 = 971_500_000_000;
-/// Rows of one transaction.
-const ROWS_A_TURN: usize = 10_000;

@@ -21,7 +21,7 @@ use trunkline::{
     Caller, KeyRing, Resolution, ResolveError, Resolver, Sealed, Settings, TokenRequest,
 };
 
-use super::db::{Seeded, sow};
+use super::db::{Sample, Seeded, sow};
 use super::failure::{Done, Exit, Failure};
 use super::output::{json_line, line, short};
 use super::private::{private_folder, remove, write_private};
@@ -95,7 +95,7 @@ impl Stage {
         let database = open(&settings)?;
         database.migrate(Migrations::Up).await?;
         let (store, ring) = (database.admin(), KeyRing::parse(&key)?);
-        let seeded = sow(&*store, &ring, NUMBERS, "").await?;
+        let seeded = sow(&*store, &ring, Sample::of(NUMBERS), "").await?;
         let resolver = Resolver::builder(settings).program("trunkline demo").start();
         let folder = folder.to_owned();
         let stage = Self { folder, resolver, store, ring, seeded, clock, json };

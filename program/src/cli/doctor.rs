@@ -4,6 +4,7 @@
 mod audit;
 mod configs;
 mod database;
+mod deploy;
 mod edits;
 mod environment;
 mod files;
@@ -25,6 +26,9 @@ pub(crate) struct Doctor {
     /// Check an editor's role: try an insert, an update and a delete, each rolled back
     #[arg(long)]
     edit: bool,
+    /// Go through the deployment checklist: check what a machine can, and print what is yours to do
+    #[arg(long, conflicts_with = "edit")]
+    deploy: bool,
 }
 
 /// What one look found.
@@ -35,9 +39,11 @@ struct DoctorFinding {
     hint: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Good,
+    /// A person has to see to it.
+    Yours,
     Warning,
     Bad,
 }
@@ -45,7 +51,10 @@ enum State {
 impl Doctor {
     pub(crate) async fn run(self, context: &Context) -> Done {
         let access = if self.edit { Access::Editor } else { Access::Service };
-        let findings = examine(context, access).await;
+        let mut findings = examine(context, access).await;
+        if self.deploy {
+            findings = deploy::look(context, &findings).await;
+        }
         for finding in &findings {
             finding.show(context.json)?;
         }
@@ -61,6 +70,7 @@ impl DoctorFinding {
     fn show(&self, json: bool) -> Done {
         let word = match self.state {
             State::Good => "ok",
+            State::Yours => "you",
             State::Warning => "warn",
             State::Bad => "FAIL",
         };

@@ -1,4 +1,4 @@
-//! `trunkline serve`: the engine as a daemon. `trunkline healthcheck`: asks one how it is.
+//! `trunkline serve`: the engine as a daemon.
 
 mod first_run;
 
@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -32,13 +30,6 @@ pub(crate) struct Serve {
     /// Print the OpenAPI document of what clients may ask, and end
     #[arg(long, conflicts_with = "listen")]
     openapi: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct Healthcheck {
-    /// The address of the daemon, instead of `HTTP_LISTEN`
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
 }
 
 impl Serve {
@@ -123,29 +114,6 @@ impl Serve {
     }
 }
 
-impl Healthcheck {
-    pub(crate) async fn run(self, context: &Context) -> Done {
-        // Of the settings only this one, since a probe is not to fail for another one's sake.
-        let named = context.values.get("HTTP_LISTEN").and_then(|text| text.trim().parse().ok());
-        let address = self.listen.or(named).ok_or_else(|| {
-            Failure::usage("listen_malformed", "HTTP_LISTEN is no address with its port")
-        })?;
-        let answer = tokio::time::timeout(PATIENCE, ask(to_reach(address))).await;
-        let unwell = |message: String| {
-            Failure::new("unhealthy", message, Exit::Failed)
-                .hint("`trunkline serve` logs what is wrong")
-        };
-        let late = || unwell(format!("{address} did not answer within {PATIENCE:?}"));
-        let answer = answer.map_err(|_| late())?;
-        let answer = answer.map_err(|error| unwell(format!("{address}: {error}")))?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        if head.split(' ').nth(1) == Some("200") {
-            return line(body.trim_end());
-        }
-        Err(unwell(format!("{address} is not ready: {}", body.trim_end())))
-    }
-}
-
 /// What metrics are recorded to.
 pub(super) fn exporter() -> Result<Exporter, Failure> {
     Exporter::new().map_err(|error| Failure::new("metrics_failed", error.to_string(), Exit::Failed))
@@ -224,24 +192,3 @@ fn tell_manager(state: &[sd_notify::NotifyState<'_>]) {
         tracing::debug!(%error, "the service manager was not told");
     }
 }
-
-/// Where a daemon is reached that listens on every address.
-fn to_reach(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
-}
-
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
-    let mut answer = Vec::new();
-    stream.take(1 << 16).read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-const PATIENCE: Duration = Duration::from_secs(3);

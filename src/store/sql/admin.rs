@@ -33,6 +33,7 @@ pub(super) struct Administering {
     assign: Statement,
     unassign: Statement,
     remove_number: Statement,
+    remove_numbers_of: Statement,
     doubles: Statement,
 }
 
@@ -54,6 +55,7 @@ impl Administering {
             assign: templates.statement("assign", dialect.assign),
             unassign: templates.statement("unassign", dialect.unassign),
             remove_number: templates.statement("remove_number", REMOVE_NUMBER),
+            remove_numbers_of: templates.statement("remove_numbers_of", REMOVE_NUMBERS_OF),
             doubles: templates.statement("doubles", DOUBLES),
         }
     }
@@ -174,6 +176,18 @@ impl<S: SqlStore> AdminStore for S {
     async fn remove_number(&self, caller: Caller) -> Result<bool, StoreError> {
         let statement = &self.statements().administering.remove_number;
         Ok(self.pool().write(statement, &this_number(caller)).await? > 0)
+    }
+
+    async fn remove_numbers_of(
+        &self,
+        config: ConfigId,
+        provider: &str,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        let values =
+            [config.0.simple().to_string().into(), provider.into(), i64::from(most).into()];
+        let statement = &self.statements().administering.remove_numbers_of;
+        self.pool().write(statement, &values).await
     }
 
     async fn count_duplicate_numbers(&self) -> Result<u64, StoreError> {
@@ -309,6 +323,15 @@ const NUMBERS_OF: &str = "
     order by {digits}, n.id";
 
 const REMOVE_NUMBER: &str = "delete from {schema}.voice_agent_numbers where {this_number}";
+
+/// The same condition as that of `CONFIG_USERS`, for the same index.
+const REMOVE_NUMBERS_OF: &str = "
+    delete from {schema}.voice_agent_numbers where id in (
+        select id from {schema}.voice_agent_numbers
+        where replace(lower(trim(rules ->> 'livekit_config', '{}')), '-', '') = $1
+            and provider = $2
+        limit $3
+    )";
 
 const DOUBLES: &str = "
     select count(*) as many from (

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Site, refused, with_live_environment};
+use super::{NUMBER, Site, TENANT, refused, with_live_environment};
 use crate::support::database::{BOTH, Kind};
 use crate::support::postgres::psql;
 
@@ -135,6 +135,57 @@ fn seed_leaves_a_database_alone_that_has_configs() {
     site.run(&["db", "seed", "--numbers", "3", "--force"]).ok();
     assert_eq!(site.configs().as_array().unwrap().len(), 3);
     site.run(&["livekit", "show", &own]).ok();
+}
+
+#[test]
+fn seed_leaves_a_database_alone_that_has_numbers_and_no_config() {
+    let site = Site::new();
+    site.add_number(TENANT, NUMBER, None);
+    let error = refused(site.run(&["db", "seed", "--json"]), 6, "not_empty");
+    assert_eq!(error["message"], "there are numbers already");
+    assert_eq!(site.configs(), Value::Array(vec![]));
+}
+
+#[test]
+fn unseed_removes_what_seed_added_and_nothing_else() {
+    for kind in BOTH {
+        let (site, own) = Site::with_route(kind);
+        let much = ["--numbers", "2500", "--configs", "3", "--tenants", "50", "--force", "--json"];
+        let seeded = site.run(&[&["db", "seed"][..], &much].concat()).json();
+        let many = |name: &str| seeded[name].as_array().unwrap().len();
+        assert_eq!((many("configs"), many("tenants")), (3, 50), "{kind:?}");
+        // One number of somebody else uses a sample config, and one has the provider and not the config.
+        let sample = seeded["configs"][2].as_str().unwrap();
+        site.run(&[
+            "number",
+            "assign",
+            "--tenant",
+            TENANT,
+            "--number",
+            NUMBER,
+            "--livekit",
+            sample,
+        ])
+        .ok();
+        let tenant = seeded["first"]["tenant_id"].as_str().unwrap();
+        let first = seeded["first"]["number"].as_str().unwrap();
+        site.run(&["number", "assign", "--tenant", tenant, "--number", first, "--livekit", &own])
+            .ok();
+
+        refused(site.run(&["db", "unseed", "--json"]), 2, "confirmation_needed");
+        assert_eq!(site.numbers().as_array().unwrap().len(), 2501, "{kind:?}");
+        let run = site.run(&["db", "unseed", "--yes", "--json"]);
+        assert_eq!(run.code, 6, "{kind:?}: {}", run.err);
+        let told: Value = serde_json::from_str(&run.out).unwrap();
+        let stays = told["stay"].as_array().unwrap().len();
+        assert_eq!((&told["configs"], &told["numbers"], stays), (&2.into(), &2499.into(), 1));
+        site.run(&["number", "assign", "--tenant", TENANT, "--number", NUMBER, "--livekit", &own])
+            .ok();
+        let rest = site.run(&["db", "unseed", "--yes"]).ok();
+        assert!(rest.contains("1 LiveKit configs and 0 numbers"), "{rest}");
+        assert_eq!(site.configs()[0]["name"], "eu", "{kind:?}");
+        assert_eq!(site.numbers().as_array().unwrap().len(), 2, "{kind:?}");
+    }
 }
 
 #[test]

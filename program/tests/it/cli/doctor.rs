@@ -1,6 +1,7 @@
 //! The doctor: silent about health beyond a line each, and precise about what is wrong.
 
 mod database;
+mod deploy;
 mod edits;
 mod files;
 

@@ -43,6 +43,7 @@ fn every_noun_and_verb_is_found_by_reading_help() {
         "db rollback",
         "db status",
         "db seed",
+        "db unseed",
         "livekit add",
         "livekit list",
         "livekit show",
