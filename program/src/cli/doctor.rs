@@ -80,9 +80,9 @@ impl DoctorFinding {
                 "hint": self.hint,
             }));
         }
-        line(format!("{word:<5}{:<13}{}", self.check, self.found))?;
+        line(format!("{word:<5}{:<14}{}", self.check, self.found))?;
         match &self.hint {
-            Some(hint) => line(format!("{:18}hint: {hint}", "")),
+            Some(hint) => line(format!("{:19}hint: {hint}", "")),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trunkline::settings::ValueOrigin;
 use trunkline::store::{Number, OpenStore, Store};
-use trunkline::{Caller, E164, Resolver, Settings, Source};
+use trunkline::{Caller, E164, Reason, Resolver, Settings, Source};
 
 use super::{DoctorFinding, State, bad, failed, good, warning};
 use crate::cli::failure::Failure;
@@ -161,8 +161,18 @@ async fn answered(context: &Context, caller: Caller) -> DoctorFinding {
                 format!("with the flag on, \"{name}\" answers for {}", caller.number.masked()),
             )
         }
+        Ok(answer) if matches!(answer.reason(), Some(Reason::OutsideRollout | Reason::Shadow)) => {
+            let number = caller.number.masked();
+            good(
+                CHECK,
+                format!(
+                    "{number} is assigned, and outside of the rollout: `trunkline rollout compare` tells what \
+                     the database would answer"
+                ),
+            )
+        }
         Ok(answer) => {
-            let reason = answer.reason().map_or("-", trunkline::Reason::as_str);
+            let reason = answer.reason().map_or("-", Reason::as_str);
             let hint = "`trunkline resolve --explain` says why, step by step";
             bad(CHECK, format!("the environment answers for an assigned number: {reason}"), hint)
         }

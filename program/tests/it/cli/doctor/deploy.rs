@@ -40,7 +40,8 @@ fn the_checklist_goes_from_an_empty_database_to_a_number_that_resolves() {
         let address = line.split("http://").nth(1).unwrap().split(": ").next().unwrap();
         site.add_config("eu");
         site.add_number(TENANT, NUMBER, Some("eu"));
-        let run = program.with("HTTP_LISTEN", address).run(&list);
+        let program = program.with("HTTP_LISTEN", address);
+        let run = program.run(&list);
         assert_eq!((of_state(&run, "fail"), of_state(&run, "warn")), (vec![], vec![]), "{kind:?}");
         let good = of_state(&run, "ok");
         for expected in [
@@ -52,6 +53,11 @@ fn the_checklist_goes_from_an_empty_database_to_a_number_that_resolves() {
         ] {
             assert!(good.iter().any(|found| found.starts_with(expected)), "{expected}: {good:?}");
         }
+        site.run(&["rollout", "set", "off"]).ok();
+        let run = program.run(&list);
+        assert_eq!((of_state(&run, "fail"), of_state(&run, "warn")), (vec![], vec![]), "{kind:?}");
+        let good = of_state(&run, "ok");
+        assert!(good.iter().any(|found| found.contains("outside of the rollout")), "{good:?}");
         assert_eq!(daemon.end_by("-TERM"), Some(0));
     }
 }
