@@ -36,6 +36,7 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite_file;
 mod statement;
+mod tenants;
 mod transaction;
 mod trial;
 
@@ -76,6 +77,7 @@ pub use self::rows::{
 };
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+pub use self::tenants::{Tenant, TenantStore};
 pub use self::trial::{Seen, Trial};
 use crate::access::TokenHash;
 use crate::keyring::Sealed;

@@ -32,6 +32,7 @@ mod serve;
 mod settings;
 mod shell;
 mod signals;
+mod tenant;
 mod user;
 
 use std::path::PathBuf;
@@ -94,6 +95,9 @@ enum Command {
     /// Manage the numbers of tenants
     #[command(subcommand)]
     Number(number::Number),
+    /// Give tenants labels, by which people find them
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
     /// List the processes that resolve from the database, and wait until all have seen a change
     #[command(subcommand)]
     Nodes(nodes::Nodes),
@@ -275,6 +279,7 @@ async fn run(command: Command, context: &Context) -> Done {
         Command::Number(number) => number.run(context).await,
         Command::Nodes(nodes) => nodes.run(context).await,
         Command::Client(client) => client.run(context).await,
+        Command::Tenant(tenant) => tenant.run(context).await,
         Command::Rollout(rollout) => rollout.run(context).await,
         Command::User(users) => users.run(context).await,
         Command::Audit(audit) => audit.run(context).await,

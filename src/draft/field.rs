@@ -134,6 +134,9 @@ pub enum FieldProblem {
     /// It is not a name for a client.
     #[error("must not begin with user:, as the names of people do in the audit")]
     ClientName,
+    /// It is a UUID, and would be taken for the tenant's own.
+    #[error("must not be a UUID, which stands for the tenant with that id")]
+    LabelIsId,
     /// It is not a role.
     #[error(transparent)]
     Role(#[from] UnknownRole),
@@ -163,6 +166,7 @@ impl FieldProblem {
             | Self::ScopeOfAll { .. }
             | Self::UserName
             | Self::ClientName
+            | Self::LabelIsId
             | Self::Role(_)
             | Self::Time { .. } => "field_malformed",
             Self::Padded => "secret_malformed",

@@ -10,10 +10,11 @@ use super::Resolver;
 use crate::changes::Told;
 use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
+use crate::rotation::Rotation;
 use crate::server_url::AllowedHosts;
 use crate::settings::{ShownSetting, Tuning};
 use crate::store::{
-    AuditLog, EditStore, LoggedChange, OpenStore, RolloutStore, StoreError, Written,
+    AuditLog, EditStore, LoggedChange, OpenStore, RolloutStore, StoreError, TenantStore, Written,
 };
 
 impl Resolver {
@@ -25,6 +26,17 @@ impl Resolver {
     /// The rollout of its database. `None`: no database is named, or another store was given.
     pub(crate) fn rollouts(&self) -> Option<Arc<dyn RolloutStore>> {
         self.engine.database.as_ref().map(OpenStore::rollouts)
+    }
+
+    /// The labels of its tenants. `None`: no database is named, or another store was given.
+    pub(crate) fn tenants(&self) -> Option<Arc<dyn TenantStore>> {
+        self.engine.database.as_ref().map(OpenStore::tenants)
+    }
+
+    /// The encryption keys of its database. `None`: no database is named, or no key is set.
+    pub(crate) fn rotation(&self) -> Option<Rotation> {
+        let (database, ring) = (self.engine.database.as_ref()?, self.ring()?);
+        Some(Rotation::new(database, &ring, &self.engine.tuning))
     }
 
     /// Whether the flag is on.

@@ -59,6 +59,7 @@ pub(super) mod rollout;
 mod route;
 pub(super) mod routes;
 mod session;
+pub(super) mod tenants;
 mod tickets;
 mod tokens;
 pub(super) mod users;

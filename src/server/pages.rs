@@ -4,6 +4,7 @@
 //! /           how it is, and what to do about it
 //! /configs    LiveKit configs: find, check, edit, turn back, remove
 //! /numbers    caller numbers: find, assign, edit
+//! /tenants    what people call the tenants
 //! /why        which credentials a caller gets, step by step
 //! /calls      a call to one's own phone
 //! /audit      who changed what
@@ -20,6 +21,7 @@
 
 mod assets;
 mod audit;
+mod audit_export;
 #[cfg(feature = "dispatch")]
 mod calls;
 mod chart;
@@ -37,6 +39,7 @@ mod people;
 mod rollout;
 mod rules;
 mod sign_in;
+mod tenants;
 mod visit;
 #[cfg(feature = "dispatch")]
 mod why;
@@ -169,7 +172,7 @@ fn page_of(template: &impl Template) -> Result<Reply, Problem> {
 }
 
 /// What the paths of pages begin with.
-const FIRST: [&str; 15] = [
+const FIRST: [&str; 16] = [
     "",
     "why",
     "account",
@@ -184,6 +187,7 @@ const FIRST: [&str; 15] = [
     "rollout",
     "sign-in",
     "sign-out",
+    "tenants",
     "theme",
 ];
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \

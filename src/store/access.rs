@@ -6,7 +6,7 @@
 pub enum Access {
     /// Resolves, and hears changes.
     Service,
-    /// Edits configs, numbers and the rollout. Not clients: who writes those lets himself in.
+    /// Edits configs, numbers, labels of tenants and the rollout. Not clients: who writes those lets himself in.
     Editor,
     /// Is listed among the nodes. A service without it answers as well.
     Node,
@@ -25,12 +25,14 @@ impl Access {
     /// the change log as their owner.
     pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
-            Self::Service => &[("select", &[CONFIGS, NUMBERS, CLIENTS, ROLLOUT, CHANGES, BOOK])],
+            Self::Service => {
+                &[("select", &[CONFIGS, NUMBERS, CLIENTS, ROLLOUT, TENANTS, CHANGES, BOOK])]
+            }
             Self::Editor => &[
-                ("select", &[CONFIGS, NUMBERS, ROLLOUT, BOOK]),
-                ("insert", &[CONFIGS, NUMBERS, ROLLOUT]),
-                ("update", &[CONFIGS, NUMBERS, ROLLOUT]),
-                ("delete", &[CONFIGS, NUMBERS]),
+                ("select", &[CONFIGS, NUMBERS, ROLLOUT, TENANTS, BOOK]),
+                ("insert", &[CONFIGS, NUMBERS, ROLLOUT, TENANTS]),
+                ("update", &[CONFIGS, NUMBERS, ROLLOUT, TENANTS]),
+                ("delete", &[CONFIGS, NUMBERS, TENANTS]),
             ],
             Self::CallingService => {
                 &[("select", CALLS), ("insert", CALLS), ("update", CALLS), ("delete", CALLS)]
@@ -43,9 +45,9 @@ impl Access {
             ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
-                ("insert", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
-                ("update", &[CONFIGS, NUMBERS]),
-                ("delete", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
+                ("insert", &[CONFIGS, NUMBERS, TENANTS, IDEMPOTENCY]),
+                ("update", &[CONFIGS, NUMBERS, TENANTS]),
+                ("delete", &[CONFIGS, NUMBERS, TENANTS, IDEMPOTENCY]),
                 ("select", &[IDEMPOTENCY]),
             ],
             Self::Node => {
@@ -158,6 +160,7 @@ pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const ROLLOUT: &str = "trunkline_rollout";
+const TENANTS: &str = "trunkline_tenants";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
 const AUDIT: &[&str] = &["trunkline_audit", CHAIN];
 const CHAIN: &str = "trunkline_audit_chain";

@@ -19,7 +19,7 @@ pub struct AuditFilter {
     pub since: Option<DateTime<Utc>>,
     /// Before this moment.
     pub until: Option<DateTime<Utc>>,
-    /// `config`, `number`, `client`, `user`, `rollout` or `audit`.
+    /// `config`, `number`, `client`, `user`, `tenant`, `rollout` or `audit`.
     pub entity: Option<String>,
     /// `insert`, `update`, `delete`, `truncate` or `prune`.
     pub operation: Option<String>,

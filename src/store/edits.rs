@@ -232,6 +232,14 @@ pub(crate) trait EditStore: Send + Sync + 'static {
         decide: Deciding<'_, Rollout, Option<Rollout>>,
     ) -> Result<Edited, StoreError>;
 
+    /// Gives a tenant this label, or takes the one away that it has. No change, so nobody waits for it.
+    async fn label_tenant_for(
+        &self,
+        behalf: &Behalf,
+        id: TenantId,
+        label: Option<&str>,
+    ) -> Result<Edited, StoreError>;
+
     /// So many changes, the newest first, before this place in the log.
     async fn change_page(
         &self,

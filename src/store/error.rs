@@ -18,6 +18,8 @@ pub enum Taken {
     Client,
     /// A user has this name.
     User,
+    /// A tenant has this label.
+    Label,
 }
 
 /// How a store fails. Carries no value of any row, bound or read.
@@ -30,6 +32,7 @@ pub enum StoreError {
         Taken::Number => "the tenant has this number already",
         Taken::Client => "a client has this name already",
         Taken::User => "a user has this name already",
+        Taken::Label => "another tenant has this label",
     })]
     Conflict {
         /// Of what.
@@ -124,6 +127,7 @@ impl StoreError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Conflict { taken: Taken::Name | Taken::Client | Taken::User } => "name_taken",
+            Self::Conflict { taken: Taken::Label } => "label_taken",
             Self::Conflict { taken: Taken::Number } => "number_taken",
             Self::Unreachable { .. } => "database_unreachable",
             Self::Timeout { .. } => "database_timeout",
@@ -231,13 +235,14 @@ fn told(words: Option<&str>) -> String {
 
 /// What there can be only one of, by the statements that write it. Not by what the server calls the
 /// constraint: an adopted table has names of its own, and a server its own language.
-const UNIQUE: [(&str, Taken); 6] = [
+const UNIQUE: [(&str, Taken); 7] = [
     ("create_config", Taken::Name),
     ("update_config", Taken::Name),
     ("add_number", Taken::Number),
     ("import", Taken::Number),
     ("create_client", Taken::Client),
     ("create_user", Taken::User),
+    ("label_tenant", Taken::Label),
 ];
 
 /// The server's message where it is about connecting, and so speaks of roles and limits only.

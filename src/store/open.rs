@@ -11,7 +11,7 @@ use super::SqliteStore;
 use super::{
     AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, KeyRows,
     MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError,
-    Trial, UnlistedNode, UserStore,
+    TenantStore, Trial, UnlistedNode, UserStore,
 };
 #[cfg(feature = "server")]
 use super::{EditStore, LoggedChange, PeopleRows};
@@ -119,6 +119,12 @@ impl OpenStore {
     /// Its rollout.
     #[must_use]
     pub fn rollouts(&self) -> Arc<dyn RolloutStore> {
+        shared!(self)
+    }
+
+    /// The labels of its tenants.
+    #[must_use]
+    pub fn tenants(&self) -> Arc<dyn TenantStore> {
         shared!(self)
     }
 

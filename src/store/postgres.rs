@@ -400,7 +400,7 @@ const PRUNE_AUDIT: &str = "select {schema}.trunkline_prune_audit({schema_text}, 
 const UNAUDITED: &str = "
     select watched.name as place, happening.name as what
     from unnest(array['voice_agent_livekit', 'voice_agent_numbers', 'trunkline_clients',
-        'trunkline_users']) as watched (name)
+        'trunkline_users', 'trunkline_tenants']) as watched (name)
     cross join unnest(array['insert', 'update', 'delete', 'truncate']) as happening (name)
     where to_regclass(format('%I.trunkline_audit', {schema_text})) is not null
         and to_regclass(format('%I.%I', {schema_text}, watched.name)) is not null

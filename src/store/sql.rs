@@ -7,6 +7,7 @@
 
 mod admin;
 mod answering;
+mod asked;
 mod audit;
 #[cfg(all(feature = "dispatch", feature = "server"))]
 mod calls;
@@ -19,6 +20,7 @@ mod nodes;
 mod people;
 mod read;
 mod rollout;
+mod tenants;
 
 #[cfg(feature = "postgres")]
 pub(super) use self::change_log::read_change;
@@ -36,6 +38,7 @@ use self::keys::Keys;
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
 use self::people::PeopleStatements;
 use self::rollout::RollingOut;
+use self::tenants::Labelling;
 use super::pool::Pool;
 use super::session::Session;
 use super::statement::Templates;
@@ -108,6 +111,7 @@ pub(super) struct Statements {
     listing: Listing,
     clients: Clients,
     rolling_out: RollingOut,
+    labelling: Labelling,
     people: PeopleStatements,
     #[cfg(feature = "server")]
     editing: EditingStatements,
@@ -127,6 +131,7 @@ impl Statements {
             listing: Listing::new(templates, dialect),
             clients: Clients::new(templates),
             rolling_out: RollingOut::new(templates),
+            labelling: Labelling::new(templates),
             people: PeopleStatements::new(templates),
             #[cfg(feature = "server")]
             editing: EditingStatements::new(templates, dialect),

@@ -332,7 +332,7 @@ const RESEAL_ALL: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 8] = [
+    const STEPS: [&str; 9] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
@@ -341,6 +341,7 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
         include_str!("../../migrations/sqlite/0012_people.up.sql"),
         include_str!("../../migrations/sqlite/0013_keys.up.sql"),
         include_str!("../../migrations/sqlite/0014_rollout.up.sql"),
+        include_str!("../../migrations/sqlite/0016_tenants.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));
@@ -354,7 +355,8 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
 const UNAUDITED: &str = "
     select watched.column2 as place, happening.column1 as what
     from (values ('config', 'voice_agent_livekit'), ('number', 'voice_agent_numbers'),
-        ('client', 'trunkline_clients'), ('user', 'trunkline_users')) as watched
+        ('client', 'trunkline_clients'), ('user', 'trunkline_users'),
+        ('tenant', 'trunkline_tenants')) as watched
     cross join (values ('insert'), ('replace'), ('update'), ('delete')) as happening
     where exists (select 1 from {schema}.sqlite_master where name = 'trunkline_audit')
         and exists (select 1 from {schema}.sqlite_master where name = watched.column2)

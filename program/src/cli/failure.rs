@@ -129,6 +129,9 @@ impl From<StoreError> for Failure {
             StoreError::Conflict { taken: Taken::User } => {
                 (Exit::Conflict, Some("`trunkline user list` shows the names"))
             }
+            StoreError::Conflict { taken: Taken::Label } => {
+                (Exit::Conflict, Some("`trunkline tenant list` shows the labels"))
+            }
             StoreError::KeysMoved => (Exit::Conflict, Some("run it again")),
             StoreError::Conflict { .. } => {
                 (Exit::Conflict, Some("`trunkline number list` shows the numbers"))

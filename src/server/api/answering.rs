@@ -17,8 +17,8 @@ use super::routes::{Operation, Route};
 use super::visitor::Visitor;
 use super::{
     ApiShared, Known, NOWHERE, Place, audit, body, clients, configs, fleet, identify, join,
-    listening, numbers, openapi, resolve, rollout, routes, session, tickets, tokens, users, verify,
-    viewer, visitor,
+    listening, numbers, openapi, resolve, rollout, routes, session, tenants, tickets, tokens,
+    users, verify, viewer, visitor,
 };
 #[cfg(feature = "dispatch")]
 use super::{calls, checks, route, webhook};
@@ -132,6 +132,9 @@ impl Place {
             }
             Operation::Rollout(operation) => {
                 Box::pin(rollout::answer(operation, &asking, &question)).await
+            }
+            Operation::Tenants(operation) => {
+                Box::pin(tenants::answer(operation, &asking, &question)).await
             }
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),

@@ -314,7 +314,11 @@ impl From<StoreError> for Problem {
         let unavailable = |code, message| Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         match error {
             StoreError::Conflict { taken } => {
-                let field = if taken == Taken::Number { "number" } else { "name" };
+                let field = match taken {
+                    Taken::Number => "number",
+                    Taken::Label => "label",
+                    _ => "name",
+                };
                 Self { field: Some(field.into()), ..Self::conflict(code, message) }
             }
             StoreError::KeysMoved => Self::conflict(code, message).hint("ask the same again"),

@@ -11,9 +11,10 @@ use super::fields::query;
 use super::frame::Frame;
 use super::page_of;
 use super::parts::{When, grouped};
+use super::tenants::{self, Labels, Named};
 use super::visit::Visit;
 use crate::access::Scope;
-use crate::number::{ConfigId, E164};
+use crate::number::{ConfigId, E164, TenantId};
 use crate::server::api::{Asking, Page, Problem, Reply};
 use crate::store::{AuditEntry, AuditFilter};
 
@@ -27,6 +28,8 @@ pub(super) struct Line {
     pub(super) what: &'static str,
     pub(super) entity: String,
     pub(super) subject: String,
+    /// Whose number it is.
+    pub(super) tenant: Option<Named>,
     /// Where the subject is to be seen, from the root of all pages.
     pub(super) link: Option<String>,
     pub(super) changes: Vec<Changed>,
@@ -44,7 +47,8 @@ pub(super) struct Changed {
 }
 
 impl Line {
-    pub(super) fn of(AuditEntry { row, position }: &AuditEntry, now: DateTime<Utc>) -> Self {
+    fn of(entry: &AuditEntry, labels: &Labels, now: DateTime<Utc>) -> Self {
+        let (AuditEntry { row, position }, tenant) = (entry, tenant_of(entry));
         let (before, after, claimed) = (row.before(), row.after(), row.claimed());
         let text = |of: &Map<String, Value>, name: &str| {
             of.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
@@ -59,12 +63,14 @@ impl Line {
             text(&claimed, "application").map(|program| format!("by {program}")),
             text(&claimed, "request").map(|request| format!("request {request}")),
         ];
-        let name = text(&after, "name").or_else(|| text(&before, "name"));
+        let named = |name| text(&after, name).or_else(|| text(&before, name));
+        let name = named("name").or_else(|| named("label"));
         let number = row.digits.as_ref().map(|digits| format!("+{digits}"));
         let (is_there, id) = (row.operation != "delete", row.row_id.clone());
         let link = match (&*row.entity, id) {
             ("config", Some(id)) if is_there => Some(format!("configs/{id}")),
             ("number", Some(id)) if is_there => Some(format!("numbers/{id}")),
+            ("tenant", Some(id)) => Some(format!("numbers?tenant={id}")),
             _ => None,
         };
         let changes = row.fields().into_iter().filter(|column| !QUIET.contains(&column.as_str()));
@@ -86,12 +92,27 @@ impl Line {
                 row.entity,
                 number.or(name).or_else(|| row.row_id.clone()).unwrap_or_default()
             ),
+            tenant: tenant.filter(|_| row.entity == "number").map(|id| labels.named(id)),
             link,
             changes: changes.map(|column| changed(column, &before, &after)).collect(),
             is_sealed: position.is_some(),
             can_return: row.entity == "config" && row.after.is_some(),
         }
     }
+}
+
+/// Changes as lines, with the tenants by their labels.
+pub(super) async fn lines(
+    asking: &Asking<'_>,
+    entries: &[AuditEntry],
+    now: DateTime<Utc>,
+) -> Result<Vec<Line>, Problem> {
+    let labels = Labels::of(asking, entries.iter().filter_map(tenant_of).collect()).await?;
+    Ok(entries.iter().map(|entry| Line::of(entry, &labels, now)).collect())
+}
+
+fn tenant_of(entry: &AuditEntry) -> Option<TenantId> {
+    entry.row.tenant_id.as_ref()?.parse().ok()
 }
 
 fn changed(column: String, before: &Map<String, Value>, after: &Map<String, Value>) -> Changed {
@@ -112,7 +133,7 @@ pub(super) struct Few {
 }
 
 /// Lines with those beside each other that are alike as one, so many at the most.
-pub(super) fn few(lines: impl Iterator<Item = Line>, most: usize) -> Vec<Few> {
+pub(super) fn few(lines: Vec<Line>, most: usize) -> Vec<Few> {
     let mut all: Vec<Few> = Vec::new();
     for line in lines {
         let is_alike = |last: &&mut Few| {
@@ -140,7 +161,7 @@ pub(super) async fn lines_of(
     let mut entries = entries_of(asking, id, None, most + 1).await?;
     let has_more = entries.len() > most;
     entries.truncate(most);
-    Ok((entries.iter().map(|entry| Line::of(entry, now)).collect(), has_more))
+    Ok((lines(asking, &entries, now).await?, has_more))
 }
 
 async fn entries_of(
@@ -198,6 +219,7 @@ struct AuditPage<'a> {
     operation: String,
     who: String,
     number: String,
+    tenant: String,
     since: String,
     until: String,
     row: String,
@@ -211,13 +233,13 @@ struct AuditPage<'a> {
 }
 
 /// What the query says.
-struct Wanted {
-    filter: AuditFilter,
+pub(super) struct Wanted {
+    pub(super) filter: AuditFilter,
     wrong: Option<String>,
     query: String,
 }
 
-fn wanted(visit: &Visit<'_>) -> Wanted {
+pub(super) async fn wanted(visit: &Visit<'_>, asking: &Asking<'_>) -> Result<Wanted, Problem> {
     let mut wrong = None;
     let given = |name: &str| visit.query.given(name);
     let mut day = |name: &str, end: bool| {
@@ -236,7 +258,18 @@ fn wanted(visit: &Visit<'_>) -> Wanted {
             None
         }
     });
+    let tenant = match given("tenant") {
+        None => None,
+        Some(entered) => match tenants::chosen(asking, "tenant", &entered, true).await {
+            Ok(tenant) => Some(tenant),
+            Err(problem) => {
+                wrong = Some(problem.message().to_owned());
+                None
+            }
+        },
+    };
     let filter = AuditFilter {
+        tenant_id: tenant.map(|tenant| tenant.to_string()),
         since,
         until,
         entity: given("entity"),
@@ -246,16 +279,16 @@ fn wanted(visit: &Visit<'_>) -> Wanted {
         who: given("who"),
         ..AuditFilter::default()
     };
-    let names = ["entity", "operation", "who", "number", "since", "until", "row"];
+    let names = ["entity", "operation", "who", "number", "tenant", "since", "until", "row"];
     let values = names.map(|name| visit.query.get(name));
     let pairs: Vec<_> = names.into_iter().zip(values.iter().map(String::as_str)).collect();
-    Wanted { filter, wrong, query: query(&pairs) }
+    Ok(Wanted { filter, wrong, query: query(&pairs) })
 }
 
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking_of_all(Scope::Audit)?;
     let audit = asking.resolver.audit().ok_or_else(Problem::no_database)?;
-    let Wanted { filter, wrong, query } = wanted(visit);
+    let Wanted { filter, wrong, query } = wanted(visit, &asking).await?;
     let cursor = visit.query.given("cursor");
     let page = Page::at(asking.client.id, "audit", &query, Some(PAGE), cursor.as_deref())?;
     let before = page.after().and_then(|(id, _)| id.parse().ok());
@@ -263,17 +296,20 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let mut rows: Vec<_> =
         entries.into_iter().map(|entry| (entry.row.id.to_string(), entry)).collect();
     let next = page.cut(&mut rows, |(id, _)| (id, Uuid::nil()));
+    let shown: Vec<_> = rows.into_iter().map(|(_, entry)| entry).collect();
+    let lines = lines(&asking, &shown, visit.now).await?;
     let unsealed = audit.count_unsealed(1000).await?;
     let head = audit.chain_end().await?;
     let unaudited = audit.unaudited().await?;
     let frame = visit.frame("Audit", "audit");
     let text = |name| visit.query.get(name);
     page_of(&AuditPage {
-        lines: rows.iter().map(|(_, entry)| Line::of(entry, visit.now)).collect(),
+        lines,
         entity: text("entity"),
         operation: text("operation"),
         who: text("who"),
         number: text("number"),
+        tenant: text("tenant"),
         since: text("since"),
         until: text("until"),
         row: text("row"),
@@ -291,58 +327,11 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     })
 }
 
-/// What the filters leave, as CSV: the newest of them.
-pub(super) async fn export(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking_of_all(Scope::Audit)?;
-    let audit = asking.resolver.audit().ok_or_else(Problem::no_database)?;
-    let Wanted { filter, .. } = wanted(visit);
-    let entries = audit.audit_page(&filter, None, MOST_EXPORTED).await?;
-    let mut csv = String::from("id,at,who,way,operation,subject,column,before,after,position\r\n");
-    for entry in &entries {
-        let line = Line::of(entry, visit.now);
-        let position = entry.position.map(|position| position.to_string()).unwrap_or_default();
-        let mut row = |column: &str, before: &str, after: &str| {
-            let id = line.id.to_string();
-            let cells = [
-                &*id,
-                &entry.row.at,
-                &line.who,
-                &line.way,
-                &entry.row.operation,
-                &line.subject,
-                column,
-                before,
-                after,
-                &position,
-            ];
-            csv.push_str(&cells.map(cell).join(","));
-            csv.push_str("\r\n");
-        };
-        if line.changes.is_empty() {
-            row("", "", "");
-        }
-        for Changed { column, before, after, .. } in &line.changes {
-            row(
-                column,
-                before.as_deref().unwrap_or_default(),
-                after.as_deref().unwrap_or_default(),
-            );
-        }
-    }
-    let reply = Reply::file("text/csv; charset=utf-8", csv);
-    Ok(reply.header(axum::http::header::CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""))
-}
-
-/// A cell that no spreadsheet takes for a formula.
-fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
-}
-
 /// What changes by itself with every edit, or names the row.
 const QUIET: [&str; 6] =
     ["updated_at", "created_at", "id", "tenant_id", "country_code", "base_number"];
-const LABELS: [(&str, &str); 17] = [
+const LABELS: [(&str, &str); 18] = [
+    ("label", "Label"),
     ("name", "Name"),
     ("description", "Notes"),
     ("livekit_url", "URL"),
@@ -362,16 +351,3 @@ const LABELS: [(&str, &str); 17] = [
     ("link_hash", "One-time link"),
 ];
 const PAGE: u64 = 50;
-const MOST_EXPORTED: usize = 10_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_is_quoted_and_no_formula() {
-        assert_eq!(cell("a \"b\""), "\"a \"\"b\"\"\"");
-        assert_eq!(cell("=1+1"), "\"'=1+1\"");
-        assert_eq!(cell("+971"), "\"'+971\"");
-    }
-}

@@ -5,9 +5,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::fields::{Field, Kind, mark};
+use super::fields::{Field, Kind, errors};
 use super::frame::Frame;
 use super::page_of;
+use super::tenants;
 use super::visit::Visit;
 use super::why::caller_of;
 use crate::access::{Scope, hex};
@@ -54,11 +55,12 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
         }
     }
     let entered = ["tenant", "from", "to"].map(|name| visit.query.get(name));
-    shown(visit, &entered, "engine", None, (id, call, wrong))
+    shown(visit, &asking, &entered, "engine", None, (id, call, wrong)).await
 }
 
-fn shown(
+async fn shown(
     visit: &Visit<'_>,
+    asking: &Asking<'_>,
     [tenant, from, to]: &[String; 3],
     dials: &str,
     problem: Option<&Problem>,
@@ -69,19 +71,11 @@ fn shown(
         Field::new(name, label, value, kind).required()
     };
     let mut fields = vec![
-        Field::line("tenant", "Tenant", tenant).required().help("Its UUID."),
+        tenants::field("tenant", tenant, tenants::suggestions(asking).await?).required(),
         phone("from", "Caller number", from).help("One of the tenant's, such as +971501234567."),
         phone("to", "Phone to call", to).help("Your own, while you try."),
     ];
-    let mut errors = Vec::new();
-    if let Some(problem) = problem {
-        let others = mark(&mut fields, problem);
-        let of_fields = fields.iter().filter_map(|field| {
-            Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
-        });
-        errors.extend(of_fields);
-        errors.extend(others.map(|other| (String::new(), other)));
-    }
+    let errors = errors(&mut fields, problem);
     let frame = visit.frame("Calls", "calls");
     let reply = page_of(&CallsPage {
         fields,
@@ -109,7 +103,9 @@ pub(super) async fn place(visit: &Visit<'_>) -> Result<Reply, Problem> {
             let id = answer["id"].as_str().unwrap_or_default();
             Ok(visit.to(&format!("calls?id={id}")))
         }
-        Err(problem) => shown(visit, &entered, &dials, Some(&problem), <_>::default()),
+        Err(problem) => {
+            shown(visit, &asking, &entered, &dials, Some(&problem), <_>::default()).await
+        }
     }
 }
 
@@ -119,7 +115,8 @@ async fn placed(
     [tenant, from, to]: &[String; 3],
     dials: &str,
 ) -> Result<Value, Problem> {
-    let caller = caller_of(asking, tenant, from)?;
+    let named = tenants::chosen(asking, "tenant", tenant, false).await?;
+    let caller = caller_of(asking, &named.to_string(), from)?;
     // It is told at once that it rings; whether it is answered is seen by looking again.
     let dial = match dials {
         "agent" => Dial::Agent,

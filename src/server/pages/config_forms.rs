@@ -5,7 +5,7 @@ use askama::Template;
 
 use super::audit::{entry_of, restored};
 use super::configs::{Checked, expected, id_in, read};
-use super::fields::{Field, Fields, Kind, mark};
+use super::fields::{Field, Fields, Kind, errors};
 use super::frame::Frame;
 use super::page_of;
 use super::visit::Visit;
@@ -134,14 +134,7 @@ fn form(
         .map_or_else(|| "New config".into(), |(config, _)| format!("Edit {}", config.name));
     let frame = visit.frame(&title, "configs");
     let mut fields = texts.fields(edited.is_none());
-    if let Some(problem) = &problem {
-        let others = mark(&mut fields, problem);
-        let of_fields = fields.iter().filter_map(|field| {
-            Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
-        });
-        errors.extend(of_fields);
-        errors.extend(others.map(|other| (String::new(), other)));
-    }
+    errors.extend(self::errors(&mut fields, problem.as_ref()));
     let status = match (&problem, &conflict) {
         (Some(problem), _) => problem.status.as_u16(),
         (None, Some(_)) => 409,

@@ -8,6 +8,7 @@ use super::frame::Frame;
 use super::page_of;
 use super::parts::When;
 use super::rules;
+use super::tenants::{Labels, Named};
 use super::visit::Visit;
 use crate::access::Scope;
 #[cfg(feature = "dispatch")]
@@ -93,7 +94,7 @@ struct One<'o> {
     secret_since: Option<When>,
     created: Option<When>,
     updated: Option<When>,
-    users: Vec<(String, String, String)>,
+    users: Vec<(String, String, Named)>,
     users_are: String,
     versions: Vec<Line>,
     has_more: bool,
@@ -168,8 +169,9 @@ async fn shown(
     let is_cut = users.len() > USERS;
     users.truncate(USERS);
     let users_are = rules::numbers(users.len(), is_cut);
+    let labels = Labels::of(asking, users.iter().map(|number| number.tenant).collect()).await?;
     let users = users.into_iter().map(|number| {
-        (number.id.to_string(), format!("+{}", number.digits), number.tenant.to_string())
+        (number.id.to_string(), format!("+{}", number.digits), labels.named(number.tenant))
     });
     let frame = visit.frame(&config.name, "configs");
     let when = |at: Option<_>| at.map(|at| When::new(at, visit.now));

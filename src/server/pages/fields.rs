@@ -55,6 +55,8 @@ pub(super) struct Field {
     pub(super) help: String,
     pub(super) kind: Kind,
     pub(super) is_required: bool,
+    /// What is offered while it is entered.
+    pub(super) suggested: Vec<String>,
     /// What is wrong with it.
     pub(super) wrong: Option<String>,
 }
@@ -90,11 +92,16 @@ impl Field {
         kind: Kind,
     ) -> Self {
         let (help, value) = (String::new(), value.into());
-        Self { name, label, value, help, kind, is_required: false, wrong: None }
+        let suggested = Vec::new();
+        Self { name, label, value, help, kind, is_required: false, suggested, wrong: None }
     }
 
     pub(super) fn required(self) -> Self {
         Self { is_required: true, ..self }
+    }
+
+    pub(super) fn suggesting(self, suggested: Vec<String>) -> Self {
+        Self { suggested, ..self }
     }
 
     pub(super) fn help(self, help: impl Into<String>) -> Self {
@@ -114,8 +121,18 @@ impl Field {
     }
 }
 
+/// What is wrong with a form: each field is marked, and the list above them leads to it.
+pub(super) fn errors(fields: &mut [Field], problem: Option<&Problem>) -> Vec<(String, String)> {
+    let Some(problem) = problem else { return Vec::new() };
+    let others = mark(fields, problem);
+    let of_fields = fields.iter().filter_map(|field| {
+        Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
+    });
+    of_fields.chain(others.map(|other| (String::new(), other))).collect()
+}
+
 /// Says with each field what is wrong with it, and returns what is wrong with none of them.
-pub(super) fn mark(fields: &mut [Field], problem: &Problem) -> Option<String> {
+fn mark(fields: &mut [Field], problem: &Problem) -> Option<String> {
     let mut others = Vec::new();
     for (name, why) in problem.of_fields() {
         match fields.iter_mut().find(|field| field.name == name) {

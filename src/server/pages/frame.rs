@@ -151,7 +151,7 @@ fn told(query: Fields<'_>) -> Option<Told> {
     Some(Told { what, seen, is_whole })
 }
 
-const DONE: [(&str, &str); 11] = [
+const DONE: [(&str, &str); 13] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("copied", "Copied, with its secret."),
@@ -159,6 +159,8 @@ const DONE: [(&str, &str); 11] = [
     ("enabled", "Enabled."),
     ("removed", "Deleted."),
     ("assigned", "Assigned."),
+    ("labelled", "The label is given."),
+    ("unlabelled", "The label is taken away."),
     ("stepped", "The step was taken."),
     ("placed", "The call was placed."),
     ("ended", "Hung up."),

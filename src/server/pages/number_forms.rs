@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::configs::{expected, id_in};
-use super::fields::{Field, Fields, Kind, mark};
+use super::fields::{Field, Fields, Kind, errors};
 use super::frame::Frame;
 use super::numbers::config_names;
 use super::page_of;
 use super::rules::in_words;
+use super::tenants::{self, Labels, Named};
 use super::visit::Visit;
 use crate::access::Scope;
 use crate::draft::{NumberDraft, NumberEditDraft};
@@ -26,7 +27,7 @@ struct Form<'f> {
     /// Empty for a new one.
     id: String,
     number: String,
-    tenant: String,
+    tenant: Named,
     version: String,
     words: Vec<String>,
     fields: Vec<Field>,
@@ -87,14 +88,12 @@ impl Texts {
         Ok(rules)
     }
 
-    fn fields(&self, is_new: bool, configs: Vec<(String, String)>) -> Vec<Field> {
+    fn fields(&self, configs: Vec<(String, String)>, tenants: Option<Vec<String>>) -> Vec<Field> {
         let none = (String::new(), "None: the environment answers".to_owned());
         let choice = std::iter::once(none).chain(configs).collect();
         let mut fields = Vec::new();
-        if is_new {
-            fields.push(
-                Field::line("tenant_id", "Tenant", &self.tenant).required().help("Its UUID."),
-            );
+        if let Some(tenants) = tenants {
+            fields.push(tenants::field("tenant_id", &self.tenant, tenants).required());
             fields.push(
                 Field::line("number", "Number", &self.number)
                     .required()
@@ -129,27 +128,27 @@ async fn form(
     number: Option<(&Number, String)>,
     Beside { problem, is_outdated }: Beside,
 ) -> Result<Reply, Problem> {
-    let mut fields = texts.fields(number.is_none(), config_names(asking).await?);
-    let mut errors = Vec::new();
-    if let Some(problem) = &problem {
-        let others = mark(&mut fields, problem);
-        let of_fields = fields.iter().filter_map(|field| {
-            Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
-        });
-        errors.extend(of_fields);
-        errors.extend(others.map(|other| (String::new(), other)));
-    }
+    let tenants = match number {
+        None => Some(tenants::suggestions(asking).await?),
+        Some(_) => None,
+    };
+    let mut fields = texts.fields(config_names(asking).await?, tenants);
+    let errors = errors(&mut fields, problem.as_ref());
     let title = number.as_ref().map_or_else(|| "New number".to_owned(), |_| texts.number.clone());
     let frame = visit.frame(&title, "numbers");
     let read = |number: &Number| Rules::read(number.provider.as_deref(), &number.rules);
     let words = number.as_ref().map(|(number, _)| in_words(&read(number))).unwrap_or_default();
+    let tenant = match number.as_ref() {
+        Some((number, _)) => Labels::of(asking, vec![number.tenant]).await?.named(number.tenant),
+        None => Named { id: String::new(), label: None },
+    };
     let (id, version) =
         number.map_or_else(Default::default, |(number, version)| (number.id.to_string(), version));
     let status = problem.as_ref().map_or(200, |problem| problem.status.as_u16());
     let reply = page_of(&Form {
         id,
         number: texts.number.clone(),
-        tenant: texts.tenant.clone(),
+        tenant,
         version,
         words,
         fields,
@@ -172,10 +171,10 @@ pub(super) async fn blank(visit: &Visit<'_>) -> Result<Reply, Problem> {
 pub(super) async fn create(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking(Scope::EditNumbers)?;
     let texts = Texts::entered(visit.form);
-    let problem = match texts.rules() {
-        Ok(rules) => {
+    let problem = match (texts.rules(), tenant_entered(&asking, &texts.tenant).await) {
+        (Ok(rules), Ok(tenant)) => {
             let draft = NumberDraft {
-                tenant: texts.tenant.clone(),
+                tenant,
                 number: texts.number.clone(),
                 provider: some(&texts.provider),
                 rules: Some(rules),
@@ -190,9 +189,17 @@ pub(super) async fn create(visit: &Visit<'_>) -> Result<Reply, Problem> {
                 Err(problem) => problem,
             }
         }
-        Err(problem) => problem,
+        (Err(problem), _) | (_, Err(problem)) => problem,
     };
     form(visit, &asking, &texts, None, Beside { problem: Some(problem), ..Beside::default() }).await
+}
+
+/// What was entered as a tenant, as its id. What is empty is told with everything else that is wrong.
+async fn tenant_entered(asking: &Asking<'_>, entered: &str) -> Result<String, Problem> {
+    if entered.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(tenants::chosen(asking, "tenant_id", entered, false).await?.to_string())
 }
 
 async fn read(asking: &Asking<'_>, id: Uuid) -> Result<Number, Problem> {
@@ -244,7 +251,7 @@ struct Removing<'r> {
     frame: &'r Frame<'r>,
     id: String,
     number: String,
-    tenant: String,
+    tenant: Named,
     version: String,
     /// Whether the password is asked for again.
     asks_password: bool,
@@ -263,7 +270,7 @@ pub(super) async fn removing(
     let reply = page_of(&Removing {
         id: id.to_string(),
         number: format!("+{}", number.digits),
-        tenant: number.tenant.to_string(),
+        tenant: Labels::of(&asking, vec![number.tenant]).await?.named(number.tenant),
         version: version::of_number(&number),
         asks_password: asking.needs_confirmation().is_err(),
         wrong,

@@ -110,6 +110,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
             .unwrap_or_default(),
         None => Vec::new(),
     };
+    let asking = visit.asking(Scope::Fleet)?;
+    let changes = audit::lines(&asking, &changes, visit.now).await.unwrap_or_default();
     let health = resolver.health();
     let begun = newest.saturating_sub(samples[0].at);
     let shown =
@@ -122,10 +124,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
         times: times(&spans, newest, shown.width()),
         fallbacks: fallbacks(&hour),
         nodes: nodes::rows(listed.unwrap_or_default(), visit.now),
-        changes: audit::few(
-            changes.iter().map(|entry| audit::Line::of(entry, visit.now)),
-            LAST_CHANGES,
-        ),
+        changes: audit::few(changes, LAST_CHANGES),
         may_audit: visit.may(Scope::Audit),
         hears_by: hears_by(health.change_source),
         shown,

@@ -8,9 +8,11 @@ use super::fields::{Field, Kind};
 use super::frame::Frame;
 use super::page_of;
 use super::parts::When;
+use super::tenants::Labels;
 use super::visit::Visit;
 use crate::access::{ClientToken, Role, Scope, generate_password};
 use crate::draft::{ClientDraft, UserDraft};
+use crate::number::TenantId;
 use crate::server::api::{Asking, Problem, Reply};
 use crate::store::{Client, ClientEdit, NewUser, User, UserEdit};
 
@@ -71,12 +73,14 @@ async fn shown(
     let users = resolver.users().ok_or_else(Problem::no_database)?.users().await?;
     let clients = resolver.client_store().ok_or_else(Problem::no_database)?.clients().await?;
     let me = visit.person.as_ref().map(|person| person.id);
+    let named = clients.iter().filter_map(|client| client.permissions.as_ref()?.tenants.as_ref());
+    let labels = Labels::of(asking, named.flatten().copied().collect()).await?;
     let frame = visit.frame("People", "people");
     let status = problem.as_ref().map_or(200, |problem| problem.status.as_u16());
     let confirm = Field::new("password", "Your password", "", Kind::Password).required();
     let reply = page_of(&People {
         users: users.iter().map(|user| UserRow::of(user, visit, me)).collect(),
-        clients: clients.iter().map(|client| ClientRow::of(client, visit)).collect(),
+        clients: clients.iter().map(|client| ClientRow::of(client, &labels, visit)).collect(),
         roles: Role::ALL.map(Role::as_str),
         scopes: Scope::ALL.iter().map(|scope| scope.as_str()).collect(),
         is_confirmed: asking.needs_confirmation().is_ok(),
@@ -116,7 +120,7 @@ impl UserRow {
 }
 
 impl ClientRow {
-    fn of(client: &Client, visit: &Visit<'_>) -> Self {
+    fn of(client: &Client, labels: &Labels, visit: &Visit<'_>) -> Self {
         let now = visit.place.shared.resolver.unix_time();
         let (state, level) = if client.revoked_at.is_some() {
             ("revoked", "bad")
@@ -134,13 +138,22 @@ impl ClientRow {
             may: scopes.map_or_else(|| "not understood".into(), |scopes| scopes.join(", ")),
             whose: match permissions.and_then(|all| all.tenants.as_ref()) {
                 None => "all tenants".into(),
-                Some(tenants) if tenants.len() == 1 => "one tenant".into(),
-                Some(tenants) => format!("{} tenants", tenants.len()),
+                Some(tenants) => whose(tenants, labels),
             },
             state,
             level,
             expires: client.expires_at.map(|at| When::new(at, visit.now)),
         }
+    }
+}
+
+/// For whom a client may ask, by name as far as a line holds.
+fn whose(tenants: &[TenantId], labels: &Labels) -> String {
+    let named = tenants.iter().take(NAMED).map(|tenant| labels.named(*tenant).words().to_owned());
+    let named = named.collect::<Vec<_>>().join(", ");
+    match tenants.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 
@@ -268,3 +281,6 @@ async fn finish(
         }
     }
 }
+
+/// How many tenants of a client are named.
+const NAMED: usize = 3;

@@ -2,10 +2,11 @@
 
 use askama::Template;
 
-use super::fields::{Field, Kind, mark};
+use super::fields::{Field, Kind, errors};
 use super::frame::Frame;
 use super::page_of;
 use super::parts::grouped;
+use super::tenants::Labels;
 use super::visit::Visit;
 use crate::access::Scope;
 use crate::number::TenantId;
@@ -48,7 +49,7 @@ struct Entered {
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking_of_all(Scope::Fleet)?;
     let now = api::now(&asking).await?;
-    show(visit, &asking, &now, &Entered::of(&now), None, None)
+    show(visit, &asking, &now, &Entered::of(&now), None, None).await
 }
 
 /// Shows what a step would do, or takes it.
@@ -58,7 +59,9 @@ pub(super) async fn step(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let entered = Entered::read(visit);
     let edit = match entered.edit() {
         Ok(edit) => edit,
-        Err(problem) => return show(visit, &asking, &now, &entered, None, Some(&problem)),
+        Err(problem) => {
+            return show(visit, &asking, &now, &entered, None, Some(&problem)).await;
+        }
     };
     if visit.form.get("do") == "step" {
         let expected = Expected::Version(visit.form.get("version"));
@@ -68,10 +71,10 @@ pub(super) async fn step(visit: &Visit<'_>) -> Result<Reply, Problem> {
     }
     let (then, survey) = api::plan(&asking, &now, &edit).await?;
     let plan = Plan::of(&then, &survey, &entered);
-    show(visit, &asking, &now, &entered, Some(plan), None)
+    show(visit, &asking, &now, &entered, Some(plan), None).await
 }
 
-fn show(
+async fn show(
     visit: &Visit<'_>,
     asking: &Asking<'_>,
     now: &Rollout,
@@ -80,21 +83,15 @@ fn show(
     problem: Option<&Problem>,
 ) -> Result<Reply, Problem> {
     let mut fields = entered.fields();
-    let mut errors = Vec::new();
-    if let Some(problem) = problem {
-        let others = mark(&mut fields, problem);
-        let wrong = |field: &Field| {
-            Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
-        };
-        errors.extend(fields.iter().filter_map(wrong));
-        errors.extend(others.map(|other| (String::new(), other)));
-    }
+    let errors = errors(&mut fields, problem);
     let mut facts = vec![("Stage", now.stage.to_string())];
+    let named = now.allow.iter().chain(&now.deny).copied();
+    let labels = Labels::of(asking, named.collect()).await?;
     if now.version > 0 {
         facts.extend([
             ("Share", format!("{} % of the {}s", now.percent, now.unit)),
-            ("Allowed", listed(&now.allow)),
-            ("Denied", listed(&now.deny)),
+            ("Allowed", listed(&now.allow, &labels)),
+            ("Denied", listed(&now.deny, &labels)),
             ("Steps so far", now.version.to_string()),
         ]);
     }
@@ -199,10 +196,13 @@ impl Plan {
     }
 }
 
-fn listed(tenants: &[TenantId]) -> String {
+fn listed(tenants: &[TenantId], labels: &Labels) -> String {
     match tenants {
         [] => "nobody".to_owned(),
-        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        some => {
+            let named = some.iter().map(|tenant| labels.named(*tenant).words().to_owned());
+            named.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 

@@ -113,15 +113,7 @@ pub(super) fn account(visit: &Visit<'_>, problem: Option<&Problem>) -> Result<Re
         secret("new", "New password")
             .help("At least 12 characters. It signs you out everywhere else."),
     ];
-    let mut errors = Vec::new();
-    if let Some(problem) = problem {
-        let others = super::fields::mark(&mut fields, problem);
-        let of_fields = fields.iter().filter_map(|field| {
-            Some((field.name.to_owned(), format!("{}: {}", field.label, field.wrong.as_ref()?)))
-        });
-        errors.extend(of_fields);
-        errors.extend(others.map(|other| (String::new(), other)));
-    }
+    let errors = super::fields::errors(&mut fields, problem);
     let frame = visit.frame("Your account", "account");
     let reply = page_of(&Account {
         name: &person.name,

@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 use super::fields::Fields;
 use super::frame::{Frame, Theme};
 use super::{
-    audit, config_forms, configs, nodes, number_forms, numbers, overview, people, rollout, sign_in,
+    audit, audit_export, config_forms, configs, nodes, number_forms, numbers, overview, people,
+    rollout, sign_in, tenants,
 };
 #[cfg(feature = "dispatch")]
 use super::{calls, why};
@@ -145,10 +146,12 @@ impl<'v> Visit<'v> {
             #[cfg(feature = "dispatch")]
             ("POST", ["calls", "end"]) => calls::end(self).await,
             ("GET", ["audit"]) => audit::page(self).await,
-            ("GET", ["audit.csv"]) => audit::export(self).await,
+            ("GET", ["audit.csv"]) => audit_export::page(self).await,
             ("GET", ["nodes"]) => nodes::page(self).await,
             ("GET", ["rollout"]) => rollout::page(self).await,
             ("POST", ["rollout"]) => rollout::step(self).await,
+            ("GET", ["tenants"]) => tenants::page(self).await,
+            ("POST", ["tenants"]) => tenants::save(self).await,
             ("GET", ["people"]) => people::page(self).await,
             ("POST", ["people"]) => people::add_user(self).await,
             ("POST", ["people", "confirm"]) => people::confirm(self).await,

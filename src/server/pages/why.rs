@@ -3,14 +3,15 @@
 
 use askama::Template;
 
-use super::fields::{Field, Kind};
+use super::fields::{Field, Kind, query};
 use super::frame::Frame;
 use super::page_of;
 use super::rules::{advice, in_words};
+use super::tenants::{self, Labels, Named};
 use super::visit::Visit;
 use crate::access::Scope;
 use crate::answer::Source;
-use crate::number::{Caller, E164};
+use crate::number::{Caller, E164, TenantId};
 use crate::resolver::{Explanation, Step};
 use crate::routing::CallRouting;
 use crate::server::api::{Asking, Problem, Reply};
@@ -23,10 +24,11 @@ struct WhyPage<'w> {
     fields: Vec<Field>,
     wrong: Option<String>,
     /// Tenants that have the number, where none was named: id and path.
-    tenants: Vec<(String, String)>,
+    tenants: Vec<(Named, String)>,
     answer: Option<Answer>,
     route: Option<Routed>,
     caller: String,
+    /// Whose it is, by its id.
     tenant: String,
     may_call: bool,
 }
@@ -52,28 +54,40 @@ struct Routed {
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking(Scope::Resolve)?;
     let given = |name| visit.query.given(name);
-    let (mut tenant, from, to) = (given("tenant"), given("from"), given("to"));
-    let (mut wrong, mut tenants) = (None, Vec::new());
-    if let (None, Some(from)) = (&tenant, &from) {
+    let (entered, from, to) = (given("tenant"), given("from"), given("to"));
+    let (mut wrong, mut owners) = (None, Vec::new());
+    let mut tenant = match &entered {
+        None => None,
+        Some(entered) => match tenants::chosen(&asking, "tenant", entered, true).await {
+            Ok(tenant) => Some(tenant),
+            Err(problem) => {
+                wrong = Some(problem.message().to_owned());
+                None
+            }
+        },
+    };
+    if let (None, Some(from)) = (&entered, &from) {
         let found = tenants_with(visit, &asking, from).await?;
         match &found[..] {
             [] => {
                 let why = "No number of a tenant is this one; name the tenant to see why.";
                 wrong = Some(why.to_owned());
             }
-            [only] => tenant = Some(only.clone()),
+            [only] => tenant = Some(*only),
             _ => {
-                let path = |tenant: &String| {
+                let labels = Labels::of(&asking, found.clone()).await?;
+                let path = |tenant: Named| {
                     let to = to.as_deref().unwrap_or_default();
-                    super::fields::query(&[("tenant", tenant), ("from", from), ("to", to)])
+                    let path = query(&[("tenant", &tenant.id), ("from", from), ("to", to)]);
+                    (tenant, path)
                 };
-                tenants = found.iter().map(|tenant| (tenant.clone(), path(tenant))).collect();
+                owners = found.iter().map(|tenant| path(labels.named(*tenant))).collect();
             }
         }
     }
     let caller = match (&tenant, &from) {
         (Some(tenant), Some(from)) => {
-            match asking.from(Some(tenant), from).and_then(|from| from.caller()) {
+            match asking.from(Some(&tenant.to_string()), from).and_then(|from| from.caller()) {
                 Ok(caller) => Some(caller),
                 Err(problem) => {
                     wrong = Some(problem.message().to_owned());
@@ -92,24 +106,28 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
         }
     }
     let frame = visit.frame("Why", "why");
+    let shown = match tenant {
+        Some(tenant) => Labels::of(&asking, vec![tenant]).await?.named(tenant).words().to_owned(),
+        None => entered.unwrap_or_default(),
+    };
     let line = |name, label, value: &Option<String>, input| {
         let kind = Kind::Line { input, completes: "off" };
         Field::new(name, label, value.clone().unwrap_or_default(), kind)
     };
     let fields = vec![
         line("from", "Caller number", &from, "tel").required().help("Such as +971501234567"),
-        line("tenant", "Tenant", &tenant, "text")
-            .help("Its UUID; needed where several have the number."),
+        tenants::field("tenant", &shown, tenants::suggestions(&asking).await?)
+            .help("Its label or id; needed where several have the number."),
         line("to", "Destination", &to, "tel").help("As people write it, such as 050 765 4321."),
     ];
     page_of(&WhyPage {
         fields,
         wrong,
-        tenants,
+        tenants: owners,
         answer,
         route,
         caller: caller.map(|caller| caller.number.to_string()).unwrap_or_default(),
-        tenant: tenant.unwrap_or_default(),
+        tenant: tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
         may_call: visit.may(Scope::Calls),
         frame: &frame,
     })
@@ -120,7 +138,7 @@ async fn tenants_with(
     visit: &Visit<'_>,
     asking: &Asking<'_>,
     from: &str,
-) -> Result<Vec<String>, Problem> {
+) -> Result<Vec<TenantId>, Problem> {
     let (Ok(number), true) = (from.parse::<E164>(), visit.may(Scope::Numbers)) else {
         return Ok(Vec::new());
     };
@@ -128,7 +146,7 @@ async fn tenants_with(
     let filter = NumberFilter { prefix: Some(digits.clone()), ..NumberFilter::default() };
     let found = asking.rows()?.number_page(&asking.whose(), &filter, None, MOST_TENANTS).await?;
     let same = found.into_iter().filter(|number| number.digits == digits);
-    Ok(same.map(|number| number.tenant.to_string()).collect())
+    Ok(same.map(|number| number.tenant).collect())
 }
 
 impl Answer {

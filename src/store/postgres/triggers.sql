@@ -117,6 +117,19 @@ begin
                 happening, {schema_text}, rows);
         end loop;
     end if;
+    if to_regclass(format('%I.trunkline_tenants', {schema_text})) is not null then
+        foreach happening in array array['insert', 'update', 'delete', 'truncate'] loop
+            continue when exists (
+                select from pg_trigger
+                where tgrelid = to_regclass(format('%I.trunkline_tenants', {schema_text}))
+                    and tgname = 'trunkline_audit_' || happening
+            );
+            execute format(
+                'create trigger trunkline_audit_%1$s after %1$s on %2$I.trunkline_tenants
+                 for each %3$s execute function %2$I.trunkline_audit_tenants()',
+                happening, {schema_text}, case happening when 'truncate' then 'statement' else 'row' end);
+        end loop;
+    end if;
     -- Those of the audit never ring. One that is disabled stays so.
     if to_regprocedure(format('%I.trunkline_write_audit()', {schema_text})) is null then
         return;

@@ -9,13 +9,15 @@ use uuid::Uuid;
 
 pub(super) use self::statements::{EDIT_PARTS, EditingStatements};
 pub(super) use self::steps::{Steps, read_written};
-use self::values::{end_of, list, named, pattern, read_change_row, seen_by};
+use self::values::{end_of, named, read_change_row, seen_by};
 use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};
+use super::asked::{list, pattern};
 use super::keys::HoldKeys;
 use super::read::{read_config, read_number};
 use super::rollout::{RollingOut, lists, read_rollout, rollout_values, understood};
-use crate::number::ConfigId;
+use super::tenants::LabellingSteps;
+use crate::number::{ConfigId, TenantId};
 use crate::rollout::Rollout;
 use crate::store::edits::{
     Behalf, ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose,
@@ -352,6 +354,23 @@ impl<S: SqlStore> EditStore for S {
                     Ok((written == 0).then_some(Edited::Declined))
                 };
                 let refused = refused.await;
+                self.end(transaction, refused).await
+            })
+            .await
+    }
+
+    async fn label_tenant_for(
+        &self,
+        behalf: &Behalf,
+        id: TenantId,
+        label: Option<&str>,
+    ) -> Result<Edited, StoreError> {
+        let name = self.statements().labelling.update.name;
+        self.pool()
+            .asking(name, async {
+                let mut transaction = self.begin(name, behalf).await?;
+                let labelled = self.relabel(&mut transaction, id, label).await;
+                let refused = labelled.map(|is_done| (!is_done).then_some(Edited::Missing));
                 self.end(transaction, refused).await
             })
             .await

@@ -3,11 +3,12 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::values::{list, seen_by};
+use super::values::seen_by;
 use crate::access::USER_PREFIX;
 use crate::number::ConfigId;
 use crate::store::edits::{Behalf, Claim, EarlierAnswer, Edited, Whose, Written};
 use crate::store::record::Record;
+use crate::store::sql::asked::list;
 use crate::store::sql::read::{read_config, read_number};
 use crate::store::sql::{SqlStore, Statements};
 use crate::store::transaction::Transaction;

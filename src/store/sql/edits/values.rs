@@ -1,7 +1,6 @@
 //! What statements of edits are asked with, and a row of the change log.
 
 use serde_json::{Value as Json, json};
-use uuid::Uuid;
 
 use crate::number::{ConfigId, TenantId};
 use crate::rules::Rules;
@@ -40,23 +39,6 @@ pub(super) fn seen_by(whose: &Whose) -> [Value<'static>; 2] {
     ]
 }
 
-/// The value of `{listed_…}`.
-pub(super) fn list(ids: &[Uuid]) -> Value<'static> {
-    json!(ids.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()).to_string().into()
-}
-
-/// What is found by a part of it. `\` stands before what `like` would read otherwise.
-pub(super) fn pattern(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in part.to_lowercase().chars() {
-        if ['%', '_', '\\'].contains(&character) {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern + "%"
-}
-
 /// The first text of digits after all that begin with these. `None`: nothing comes after them.
 pub(super) fn end_of(prefix: &str) -> Option<String> {
     let kept = prefix.trim_end_matches('9');
@@ -74,10 +56,5 @@ mod tests {
             assert_eq!(end_of(prefix).as_deref(), end, "{prefix}");
         }
         assert_eq!(end_of("99"), None);
-    }
-
-    #[test]
-    fn what_like_would_read_otherwise_is_escaped() {
-        assert_eq!(pattern("50%_\\A"), "%50\\%\\_\\\\a%");
     }
 }

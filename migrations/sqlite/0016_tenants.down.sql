@@ -1,0 +1,3 @@
+-- Labels go: tenants are known by their ids alone.
+
+drop table trunkline_tenants;
