@@ -9,6 +9,7 @@ mod written;
 
 pub use self::caller::CallerId;
 use self::destination::ParsedNumber;
+pub(crate) use self::destination::country_of_digits;
 use crate::number::{ConfigId, E164};
 pub use crate::rules::RulesStatus;
 use crate::rules::{CallRules, Country, Destinations, Piece, Rules, RulesError};

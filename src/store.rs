@@ -50,11 +50,13 @@ use uuid::Uuid;
 pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub use self::audit::{AuditEntry, AuditFilter, AuditLog, ChainLink, Seal};
 #[cfg(all(feature = "dispatch", feature = "server"))]
-pub(crate) use self::calls::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall};
+pub(crate) use self::calls::{
+    CallAttempt, CallFilter, CallLeft, CallLine, CallRow, CallRows, CallState, NewCall,
+};
 #[cfg(feature = "server")]
 pub(crate) use self::edits::{
-    Behalf, ChangeRow, Claim, ConfigFilter, EarlierAnswer, EditStore, Edited, NumberFilter, Whose,
-    Written,
+    Assignment, Behalf, ChangeRow, Claim, ConfigFilter, ConfigSort, EarlierAnswer, EditStore,
+    Edited, NamedConfig, NumberFilter, NumberSort, Whose, Written,
 };
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};

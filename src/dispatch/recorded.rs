@@ -23,7 +23,9 @@ use crate::backoff::{Backoff, dice};
 use crate::lifecycle::Lifecycle;
 use crate::number::{ConfigId, E164};
 use crate::resolver::Resolver;
-use crate::store::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall, StoreError};
+use crate::store::{
+    CallAttempt, CallFilter, CallLeft, CallLine, CallRow, CallRows, CallState, NewCall, StoreError,
+};
 
 /// Places calls and keeps a record of them. Cloning shares it.
 #[derive(Clone)]
@@ -151,6 +153,16 @@ impl RecordedCalls {
         let CallEnd { room, reason, sip_status } = end;
         let (reason, sip_status) = (reason.as_deref(), sip_status.as_deref());
         self.0.rows.leave_call(room, config, reason, sip_status).await
+    }
+
+    /// So many calls of a client, the newest first.
+    pub(crate) async fn list(
+        &self,
+        client: Uuid,
+        filter: CallFilter<'_>,
+        most: usize,
+    ) -> Result<Vec<CallLine>, StoreError> {
+        self.0.rows.calls(client, filter, most).await
     }
 
     /// Hangs up on a call of a client.

@@ -331,6 +331,11 @@ fn country_of(parsed: &PhoneNumber) -> Option<Country> {
     region.as_region_str().parse().ok()
 }
 
+/// Where a number in E.164 is, without its plus. `None`: in no country, or it is no number.
+pub(crate) fn country_of_digits(digits: &str) -> Option<Country> {
+    country_of(&parse(digits).ok()?)
+}
+
 /// Code and national number of bare digits, by their number alone.
 fn by_length(digits: &str) -> Option<(&'static str, &str)> {
     match (digits.len(), digits.strip_prefix('0')) {

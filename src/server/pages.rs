@@ -20,17 +20,25 @@
 //! **Invariant:** no page holds a secret, sealed or not, and what people entered is shown as text.
 
 mod assets;
+mod assigning;
 mod audit;
 mod audit_export;
 #[cfg(feature = "dispatch")]
 mod calls;
 mod chart;
 mod config_forms;
+mod config_list;
+mod config_many;
 mod configs;
 mod fields;
 mod frame;
 mod history;
+mod import_plan;
+mod import_rows;
+mod importing;
 mod nodes;
+mod number_export;
+mod number_filter;
 mod number_forms;
 mod numbers;
 mod overview;
@@ -172,7 +180,7 @@ fn page_of(template: &impl Template) -> Result<Reply, Problem> {
 }
 
 /// What the paths of pages begin with.
-const FIRST: [&str; 16] = [
+const FIRST: [&str; 17] = [
     "",
     "why",
     "account",
@@ -183,6 +191,7 @@ const FIRST: [&str; 16] = [
     "configs",
     "nodes",
     "numbers",
+    "numbers.csv",
     "people",
     "rollout",
     "sign-in",

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::number::{Caller, ConfigId, E164};
+use crate::number::{Caller, ConfigId, E164, TenantId};
 
 /// A call that is asked for.
 pub(crate) struct NewCall<'c> {
@@ -100,6 +100,29 @@ impl CallState {
     }
 }
 
+/// Which calls of a client are looked for. Everything that is there must fit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallFilter<'f> {
+    /// Those whose room has this in its name.
+    pub(crate) room: Option<&'f str>,
+    /// Those from or to a number with these digits in it.
+    pub(crate) digits: Option<&'f str>,
+}
+
+/// A call as a list tells it.
+#[derive(Debug, Clone)]
+pub(crate) struct CallLine {
+    pub(crate) id: Uuid,
+    pub(crate) tenant: TenantId,
+    /// The digits of whoever calls, and of whom he calls if that is known.
+    pub(crate) caller: String,
+    pub(crate) callee: Option<String>,
+    pub(crate) room: Option<String>,
+    pub(crate) state: CallState,
+    pub(crate) outcome: Option<String>,
+    pub(crate) created_at: Option<DateTime<Utc>>,
+}
+
 /// The rows of calls. Each method is one statement.
 #[async_trait]
 pub(crate) trait CallRows: Send + Sync + 'static {
@@ -111,6 +134,14 @@ pub(crate) trait CallRows: Send + Sync + 'static {
 
     /// A call of a client.
     async fn call(&self, client: Uuid, id: Uuid) -> Result<Option<CallRow>, StoreError>;
+
+    /// So many calls of a client, the newest first.
+    async fn calls(
+        &self,
+        client: Uuid,
+        filter: CallFilter<'_>,
+        most: usize,
+    ) -> Result<Vec<CallLine>, StoreError>;
 
     /// Goes on with a call that nobody was called for, in place of the attempt that has it. `false`: it
     /// has not got it any more.

@@ -46,14 +46,86 @@ pub(crate) struct NumberFilter {
     pub(crate) prefix: Option<String>,
     /// Those whose rules name a config, or those whose rules name none.
     pub(crate) assigned: Option<bool>,
+    /// Those whose rules name a config that is so.
+    pub(crate) named: Option<NamedConfig>,
+    /// In which order they come.
+    pub(crate) sort: NumberSort,
 }
+
+/// How a config is that rules name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedConfig {
+    /// It is there, and places calls.
+    InUse,
+    Disabled,
+    /// There is none of that id.
+    Gone,
+}
+
+/// In which order numbers come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum NumberSort {
+    /// By digits.
+    #[default]
+    Number,
+    /// By digits, the last ones first.
+    NumberDown,
+    /// By the ids of tenants, those of one by digits.
+    Tenant,
+}
+
+impl NumberSort {
+    /// The place of a number in this order, among those that [`number_page`](EditStore::number_page) is
+    /// asked to come after.
+    pub(crate) fn place(self, number: &Number) -> String {
+        match self {
+            Self::Number | Self::NumberDown => number.digits.clone(),
+            Self::Tenant => format!("{}{}", number.tenant.0.simple(), number.digits),
+        }
+    }
+}
+
+/// Numbers that are to have another config: a config, or none, and those that get it.
+pub(crate) type Assignment = (Option<ConfigId>, Vec<Uuid>);
 
 /// Which configs are wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConfigFilter {
     /// Those with this in their name, in capital or small letters.
     pub(crate) search: Option<String>,
+    /// Those that are disabled, or those that are not.
+    pub(crate) disabled: Option<bool>,
+    /// In which order they come.
+    pub(crate) sort: ConfigSort,
 }
+
+/// In which order configs come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ConfigSort {
+    /// By name.
+    #[default]
+    Name,
+    /// By name, the last ones first.
+    NameDown,
+    /// Those that were changed last first.
+    Changed,
+}
+
+impl ConfigSort {
+    /// The place of a config in this order, among those that [`config_page`](EditStore::config_page) is
+    /// asked to come after.
+    pub(crate) fn place(self, config: &Config) -> String {
+        match self {
+            Self::Name | Self::NameDown => config.name.clone(),
+            Self::Changed => {
+                config.updated_at.map_or(NEVER, |at| at.timestamp_millis()).to_string()
+            }
+        }
+    }
+}
+
+/// When a config was changed of which nobody knows that, in milliseconds.
+const NEVER: i64 = -9_000_000_000_000_000;
 
 /// What was written: a change, as far as the log has one of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +197,7 @@ pub(crate) type Deciding<'d, R, T> = &'d mut (dyn FnMut(&R) -> T + Send);
 /// The rows that clients of the API edit.
 #[async_trait]
 pub(crate) trait EditStore: Send + Sync + 'static {
-    /// So many numbers, by digits and id, after these.
+    /// So many numbers, in the order of the filter and by id, after the place of one of them.
     async fn number_page(
         &self,
         whose: &Whose,
@@ -134,10 +206,18 @@ pub(crate) trait EditStore: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<Number>, StoreError>;
 
+    /// So many of the numbers with one of these digits, whoever has them.
+    async fn numbers_of(
+        &self,
+        whose: &Whose,
+        digits: &[String],
+        most: usize,
+    ) -> Result<Vec<Number>, StoreError>;
+
     /// Those of these numbers that there are.
     async fn numbers_with(&self, whose: &Whose, ids: &[Uuid]) -> Result<Vec<Number>, StoreError>;
 
-    /// So many configs, by name and id, after these.
+    /// So many configs, in the order of the filter and by id, after the place of one of them.
     async fn config_page(
         &self,
         whose: &Whose,
@@ -213,15 +293,14 @@ pub(crate) trait EditStore: Send + Sync + 'static {
         decide: Deciding<'_, Number, bool>,
     ) -> Result<Edited, StoreError>;
 
-    /// Makes a config that `whose` sees answer for all of these numbers, or none, and calls `tell` with
-    /// them as they were. The other rules stay as they are.
+    /// Makes configs that `whose` sees answer for all of these numbers, or none, if `decide` agrees with
+    /// those that there are, as they were. The other rules stay as they are. Each number is named once.
     async fn assign_numbers(
         &self,
         behalf: &Behalf,
         whose: &Whose,
-        ids: &[Uuid],
-        config: Option<ConfigId>,
-        tell: &mut (dyn FnMut(Vec<Number>) + Send),
+        assignments: &[Assignment],
+        decide: Deciding<'_, Vec<Number>, bool>,
     ) -> Result<Edited, StoreError>;
 
     /// Changes the rollout to what `decide` makes of it; `None` leaves it as it is. Declined, too: somebody

@@ -180,6 +180,13 @@ const DIALECT: Dialect = Dialect {
             "{listed_3}",
             "select cast(t.value as uuid) from json_array_elements_text(cast($3 as json)) as t (value)",
         ),
+        ("{ms_of_change}", "cast(floor(extract(epoch from {time_of_change}) * 1000) as bigint)"),
+        (
+            "{time_of_change}",
+            "case when c.updated_at between '1900-01-01' and '9999-01-01' then c.updated_at end",
+        ),
+        ("{texts_3}", "select value from json_array_elements_text(cast($3 as json)) as t (value)"),
+        ("{tenant_of_7}", "cast(substr($7, 1, 32) as uuid)"),
         ("{texts_2}", "json_array_elements_text(cast($2 as json)) as p (value)"),
         ("{key_of_config}", "replace(cast(c.id as text), '-', '')"),
         ("{to_write_numbers}", "for update of n"),

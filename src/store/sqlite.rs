@@ -207,6 +207,13 @@ const DIALECT: Dialect = Dialect {
         ("{login}", "cast(null as text)"),
         ("{listed_1}", "select unhex(value) from json_each($1)"),
         ("{listed_3}", "select unhex(value) from json_each($3)"),
+        ("{ms_of_change}", MS_OF_CHANGE),
+        (
+            "{time_of_change}",
+            "case when c.updated_at between '1900-01-01' and '9999-01-01' then c.updated_at end",
+        ),
+        ("{texts_3}", "select value from json_each($3)"),
+        ("{tenant_of_7}", "unhex(substr($7, 1, 32))"),
         ("{texts_2}", "json_each($2) as p"),
         ("{key_of_config}", "lower(hex(c.id))"),
         ("{to_write_numbers}", ""),
@@ -375,6 +382,10 @@ const UNAUDITED: &str = "
                 and substr(name, 1, 16) = 'trunkline_audit_'
         )
     order by 1, 2";
+
+/// Whole milliseconds, as times are written here.
+const MS_OF_CHANGE: &str = "cast(strftime('%s', {time_of_change}) as integer) * 1000
+        + cast(substr(strftime('%f', {time_of_change}), 4) as integer)";
 
 const MADE: &str = "create trigger ";
 

@@ -55,7 +55,7 @@ pub(in crate::server) async fn read(headers: &HeaderMap, body: Body) -> Result<V
 }
 
 /// Reads all of it, if it has no more bytes than this.
-pub(super) async fn read_up_to(
+pub(in crate::server) async fn read_up_to(
     most: usize,
     headers: &HeaderMap,
     body: Body,

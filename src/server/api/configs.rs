@@ -90,7 +90,7 @@ pub(super) async fn answer(
 async fn list(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Problem> {
     let Listing { search, limit, cursor } = question.parameters()?;
     let page = Page::of(asking, question, limit, cursor.as_deref())?;
-    let (rows, filter) = (asking.rows()?, ConfigFilter { search });
+    let (rows, filter) = (asking.rows()?, ConfigFilter { search, ..ConfigFilter::default() });
     let mut configs = rows.config_page(&asking.whose(), &filter, page.after(), page.most()).await?;
     let next = page.cut(&mut configs, |config| (&config.name, config.id.0));
     let configs: Vec<_> = configs.iter().map(|config| shown(asking, config)).collect();

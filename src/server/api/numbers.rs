@@ -82,7 +82,7 @@ async fn list(asking: &Asking<'_>, question: &Question<'_>) -> Result<Reply, Pro
     let whose = tenant_id.map_or_else(|| Ok(asking.whose()), |tenant| asking.whose_of(tenant))?;
     let page = Page::of(asking, question, limit, cursor.as_deref())?;
     let prefix = prefix.map(|prefix| prefix.digits().to_owned());
-    let filter = NumberFilter { config: config_id, prefix, assigned };
+    let filter = NumberFilter { config: config_id, prefix, assigned, ..NumberFilter::default() };
     let mut numbers =
         asking.rows()?.number_page(&whose, &filter, page.after(), page.most()).await?;
     let next = page.cut(&mut numbers, |number| (&number.digits, number.id));

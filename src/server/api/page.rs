@@ -57,6 +57,11 @@ impl Page {
         self.after.as_ref().map(|(key, id)| (key.as_str(), *id))
     }
 
+    /// Where the next page begins after this place.
+    pub(in crate::server) fn from(&self, place: (&str, Uuid)) -> String {
+        write(place, &self.of)
+    }
+
     /// Leaves away what is beyond the page, and says where the next one begins if there is one.
     pub(in crate::server) fn cut<T>(
         &self,

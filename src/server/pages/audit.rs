@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::config_forms::Texts;
-use super::configs::with_cursor;
-use super::fields::query;
+use super::fields::{query, with_cursor};
 use super::frame::Frame;
 use super::page_of;
 use super::parts::{When, grouped};

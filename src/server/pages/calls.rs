@@ -1,4 +1,4 @@
-//! Calls: one is placed, as by the API, each once; and one is looked up again by its id.
+//! Calls: one is placed, as by the API, each once; and one is found again by its room, a number or its id.
 
 use askama::Template;
 use serde_json::Value;
@@ -8,13 +8,15 @@ use uuid::Uuid;
 use super::fields::{Field, Kind, errors};
 use super::frame::Frame;
 use super::page_of;
-use super::tenants;
+use super::parts::When;
+use super::tenants::{self, Labels, Named};
 use super::visit::Visit;
 use super::why::caller_of;
 use crate::access::{Scope, hex};
 use crate::dispatch::recorded::{AskedCall, Recorded, RecordedCalls};
 use crate::dispatch::{CallRequest, Dial, EngineDial};
 use crate::server::api::{Asking, Problem, Reply};
+use crate::store::{CallFilter, CallLine};
 
 #[derive(Template)]
 #[template(path = "calls.html")]
@@ -25,7 +27,8 @@ struct CallsPage<'c> {
     dials: String,
     /// A new one for each form, so that a form that is sent twice calls once.
     key: String,
-    id: String,
+    find: String,
+    placed: Vec<Placed>,
     call: Option<Call>,
     wrong: Option<String>,
 }
@@ -40,22 +43,44 @@ struct Call {
     may_end: bool,
 }
 
+/// A call as a line of the list.
+struct Placed {
+    id: String,
+    when: Option<When>,
+    from: String,
+    to: String,
+    tenant: Named,
+    room: String,
+    level: &'static str,
+    outcome: String,
+}
+
+/// What is told beside the form.
+#[derive(Default)]
+struct Beside {
+    call: Option<Call>,
+    wrong: Option<String>,
+}
+
 pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking(Scope::Calls)?;
-    let (mut call, mut wrong) = (None, None);
-    let id = visit.query.given("id").unwrap_or_default();
-    if !id.is_empty() {
+    let find = visit.query.given("find").unwrap_or_default();
+    if let Ok(id) = find.parse::<Uuid>() {
+        return Ok(visit.to(&format!("calls?id={id}")));
+    }
+    let mut beside = Beside::default();
+    if let Some(id) = visit.query.given("id") {
         let found = match id.parse::<Uuid>() {
             Ok(id) => calls(visit)?.look(asking.client.id, id).await?,
             Err(_) => None,
         };
-        call = found.as_ref().map(Call::of);
-        if call.is_none() {
-            wrong = Some("You have placed no call of this id.".to_owned());
+        beside.call = found.as_ref().map(Call::of);
+        if beside.call.is_none() {
+            beside.wrong = Some("You have placed no call of this id.".to_owned());
         }
     }
     let entered = ["tenant", "from", "to"].map(|name| visit.query.get(name));
-    shown(visit, &asking, &entered, "engine", None, (id, call, wrong)).await
+    shown(visit, &asking, &entered, "engine", None, beside).await
 }
 
 async fn shown(
@@ -64,7 +89,7 @@ async fn shown(
     [tenant, from, to]: &[String; 3],
     dials: &str,
     problem: Option<&Problem>,
-    (id, call, wrong): (String, Option<Call>, Option<String>),
+    Beside { call, wrong }: Beside,
 ) -> Result<Reply, Problem> {
     let phone = |name, label, value: &String| {
         let kind = Kind::Line { input: "tel", completes: "off" };
@@ -76,18 +101,56 @@ async fn shown(
         phone("to", "Phone to call", to).help("Your own, while you try."),
     ];
     let errors = errors(&mut fields, problem);
+    let find = visit.query.given("find").unwrap_or_default();
     let frame = visit.frame("Calls", "calls");
     let reply = page_of(&CallsPage {
         fields,
         errors,
         dials: dials.to_owned(),
         key: Uuid::new_v4().to_string(),
-        id,
+        placed: found(visit, asking, &find).await?,
+        find,
         call,
         wrong,
         frame: &frame,
     })?;
     Ok(reply.code(problem.map_or(200, |problem| problem.status.as_u16())))
+}
+
+/// The newest calls of whoever asks, with this in their room or their numbers.
+async fn found(visit: &Visit<'_>, asking: &Asking<'_>, find: &str) -> Result<Vec<Placed>, Problem> {
+    let digits: String = find.chars().filter(char::is_ascii_digit).collect();
+    let is_number = !digits.is_empty() && !find.contains(char::is_alphabetic);
+    // Who dials at home writes a zero that is no part of the number.
+    let digits = digits.trim_start_matches('0');
+    let filter = match find {
+        "" => CallFilter::default(),
+        _ if is_number => CallFilter { digits: Some(digits), ..CallFilter::default() },
+        room => CallFilter { room: Some(room), ..CallFilter::default() },
+    };
+    let lines = calls(visit)?.list(asking.client.id, filter, MOST_SHOWN).await?;
+    let labels = Labels::of(asking, lines.iter().map(|line| line.tenant).collect()).await?;
+    Ok(lines.into_iter().map(|line| Placed::of(line, &labels, visit)).collect())
+}
+
+impl Placed {
+    fn of(line: CallLine, labels: &Labels, visit: &Visit<'_>) -> Self {
+        let (level, outcome) = match (line.state, line.outcome) {
+            (_, Some(outcome)) if outcome == "placed" => ("good", outcome),
+            (_, Some(outcome)) => ("warn", outcome.replace('_', " ")),
+            (state, None) => ("", state.as_str().to_owned()),
+        };
+        Self {
+            id: line.id.to_string(),
+            when: line.created_at.map(|at| When::new(at, visit.now)),
+            from: format!("+{}", line.caller),
+            to: line.callee.map(|callee| format!("+{callee}")).unwrap_or_default(),
+            tenant: labels.named(line.tenant),
+            room: line.room.unwrap_or_default(),
+            level,
+            outcome,
+        }
+    }
 }
 
 fn calls<'v>(visit: &'v Visit<'_>) -> Result<&'v RecordedCalls, Problem> {
@@ -104,7 +167,7 @@ pub(super) async fn place(visit: &Visit<'_>) -> Result<Reply, Problem> {
             Ok(visit.to(&format!("calls?id={id}")))
         }
         Err(problem) => {
-            shown(visit, &asking, &entered, &dials, Some(&problem), <_>::default()).await
+            shown(visit, &asking, &entered, &dials, Some(&problem), Beside::default()).await
         }
     }
 }
@@ -176,3 +239,6 @@ fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
+
+/// How many calls are listed.
+const MOST_SHOWN: usize = 20;

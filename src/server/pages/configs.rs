@@ -1,9 +1,9 @@
-//! LiveKit configs: the list, one of them with its versions and users, and what is done with one press.
+//! One LiveKit config, with its versions and users, and what is done with one press.
 
 use askama::Template;
 
 use super::audit::{Line, lines_of};
-use super::fields::{Fields, query};
+use super::fields::Fields;
 use super::frame::Frame;
 use super::page_of;
 use super::parts::When;
@@ -15,72 +15,8 @@ use crate::access::Scope;
 use crate::dispatch::check::{Finding, Verdict};
 use crate::number::ConfigId;
 use crate::server::api::configs::{self as api, edits};
-use crate::server::api::{Asking, Expected, Page, Problem, Reply, version};
-use crate::store::{Config, ConfigFilter, Edited, NumberFilter};
-
-#[derive(Template)]
-#[template(path = "configs.html")]
-struct List<'l> {
-    frame: &'l Frame<'l>,
-    rows: Vec<Row>,
-    search: String,
-    next: Option<String>,
-    is_first: bool,
-    may_edit: bool,
-}
-
-/// A config as a row.
-struct Row {
-    id: String,
-    name: String,
-    url: String,
-    trunk: String,
-    agent: String,
-    secret: (&'static str, String),
-    is_disabled: bool,
-    updated: Option<When>,
-}
-
-pub(super) async fn list(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    let asking = visit.asking(Scope::Configs)?;
-    let search = visit.query.given("search");
-    let filter = query(&[("search", search.as_deref().unwrap_or_default())]);
-    let cursor = visit.query.given("cursor");
-    let page = Page::at(asking.client.id, "configs", &filter, None, cursor.as_deref())?;
-    let (rows, wanted) = (asking.rows()?, ConfigFilter { search: search.clone() });
-    let mut found = rows.config_page(&asking.whose(), &wanted, page.after(), page.most()).await?;
-    let next = page.cut(&mut found, |config| (&config.name, config.id.0));
-    let frame = visit.frame("Configs", "configs");
-    let (is_limited, ring) = (asking.permissions.is_limited(), asking.resolver.ring());
-    let row = |config: &Config| {
-        let seen = |text: &str| if is_limited { String::new() } else { text.to_owned() };
-        let (state, key) = api::state_of_secret(config, ring.as_deref());
-        Row {
-            id: config.id.to_string(),
-            name: config.name.clone(),
-            url: seen(&config.url),
-            trunk: seen(config.trunk_id.as_deref().unwrap_or_default()),
-            agent: seen(config.agent.as_deref().unwrap_or_default()),
-            secret: (if is_limited { "" } else { state }, key.unwrap_or_default()),
-            is_disabled: config.disabled_at.is_some(),
-            updated: config.updated_at.filter(|_| !is_limited).map(|at| When::new(at, visit.now)),
-        }
-    };
-    page_of(&List {
-        rows: found.iter().map(row).collect(),
-        next: next.map(|next| with_cursor(&filter, &next)),
-        search: search.unwrap_or_default(),
-        is_first: cursor.is_none(),
-        may_edit: visit.may_edit_configs(),
-        frame: &frame,
-    })
-}
-
-/// The query of the next page.
-pub(super) fn with_cursor(filter: &str, cursor: &str) -> String {
-    let between = if filter.is_empty() { "" } else { "&" };
-    format!("{filter}{between}{}", query(&[("cursor", cursor)]))
-}
+use crate::server::api::{Asking, Expected, Problem, Reply, version};
+use crate::store::{Config, Edited, NumberFilter};
 
 #[derive(Template)]
 #[template(path = "config.html")]

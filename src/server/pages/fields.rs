@@ -47,6 +47,12 @@ pub(super) fn query(values: &[(&str, &str)]) -> String {
     query.finish()
 }
 
+/// The query of the next page.
+pub(super) fn with_cursor(filter: &str, cursor: &str) -> String {
+    let between = if filter.is_empty() { "" } else { "&" };
+    format!("{filter}{between}{}", query(&[("cursor", cursor)]))
+}
+
 /// A field of a form.
 pub(super) struct Field {
     pub(super) name: &'static str,

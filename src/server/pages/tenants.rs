@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use askama::Template;
 
-use super::configs::with_cursor;
-use super::fields::{Field, Kind, errors, query};
+use super::fields::{Field, Kind, errors, query, with_cursor};
 use super::frame::Frame;
 use super::page_of;
 use super::parts::When;

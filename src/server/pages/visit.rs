@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::fields::Fields;
 use super::frame::{Frame, Theme};
 use super::{
-    audit, audit_export, config_forms, configs, nodes, number_forms, numbers, overview, people,
-    rollout, sign_in, tenants,
+    assigning, audit, audit_export, config_forms, config_list, config_many, configs, importing,
+    nodes, number_export, number_forms, numbers, overview, people, rollout, sign_in, tenants,
 };
 #[cfg(feature = "dispatch")]
 use super::{calls, why};
@@ -115,7 +115,8 @@ impl<'v> Visit<'v> {
         match (self.method, &path[..]) {
             ("GET", [""]) => overview::page(self).await,
             ("POST", ["theme"]) => Ok(self.theme_chosen()),
-            ("GET", ["configs"]) => configs::list(self).await,
+            ("GET", ["configs"]) => config_list::page(self).await,
+            ("POST", ["configs", "many"]) => config_many::page(self).await,
             ("GET", ["configs", "new"]) => config_forms::blank(self),
             ("POST", ["configs", "new"]) => config_forms::create(self).await,
             ("GET", ["configs", id]) => configs::one(self, config(id)?).await,
@@ -128,7 +129,10 @@ impl<'v> Visit<'v> {
             ("GET", ["configs", id, "remove"]) => configs::removing(self, config(id)?, None).await,
             ("POST", ["configs", id, "remove"]) => configs::remove(self, config(id)?).await,
             ("GET", ["numbers"]) => numbers::list(self).await,
-            ("POST", ["numbers", "assign"]) => numbers::assign(self).await,
+            ("POST", ["numbers", "assign"]) => assigning::page(self).await,
+            ("GET", ["numbers.csv"]) => number_export::page(self).await,
+            ("GET", ["numbers", "import"]) => importing::blank(self),
+            ("POST", ["numbers", "import"]) => importing::carry_out(self).await,
             ("GET", ["numbers", "new"]) => number_forms::blank(self).await,
             ("POST", ["numbers", "new"]) => number_forms::create(self).await,
             ("GET", ["numbers", id]) => number_forms::filled(self, number(id)?).await,
@@ -206,7 +210,11 @@ pub(super) async fn read_form(parts: &Parts, given: &mut Option<Body>) -> Result
         return Ok(Vec::new());
     }
     refuse_other_kinds(&parts.headers)?;
-    body::read(&parts.headers, given.take().unwrap_or_default()).await
+    let body = given.take().unwrap_or_default();
+    if parts.uri.path() == TABLES {
+        return body::read_up_to(LARGEST_TABLE, &parts.headers, body).await;
+    }
+    body::read(&parts.headers, body).await
 }
 
 fn refuse_other_kinds(headers: &HeaderMap) -> Result<(), Problem> {
@@ -236,6 +244,9 @@ fn nothing_here() -> Problem {
     Problem::missing("not_found", "there is no such page")
 }
 
+/// Where a form may hold a table of a thousand rows.
+const TABLES: &str = "/numbers/import";
+const LARGEST_TABLE: usize = 512 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 #[cfg(test)]

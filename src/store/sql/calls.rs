@@ -7,9 +7,12 @@ use sqlx::Error;
 use uuid::Uuid;
 
 use super::SqlStore;
-use crate::number::{ConfigId, E164};
+use super::asked::pattern;
+use crate::number::{ConfigId, E164, TenantId};
 use crate::store::StoreError;
-use crate::store::calls::{CallAttempt, CallLeft, CallRow, CallRows, CallState, NewCall};
+use crate::store::calls::{
+    CallAttempt, CallFilter, CallLeft, CallLine, CallRow, CallRows, CallState, NewCall,
+};
 use crate::store::record::Record;
 use crate::store::statement::{Statement, Templates, Value};
 
@@ -18,6 +21,7 @@ pub(super) struct Calls {
     begin: Statement,
     by_key: Statement,
     by_id: Statement,
+    list: Statement,
     take_over: Statement,
     dial: Statement,
     end: Statement,
@@ -31,6 +35,7 @@ impl Calls {
             begin: templates.statement("begin_call", BEGIN),
             by_key: templates.statement("call_by_key", &CALL.replace("{which}", BY_KEY)),
             by_id: templates.statement("call", &CALL.replace("{which}", BY_ID)),
+            list: templates.statement("calls", LIST),
             take_over: templates.statement("take_over_call", TAKE_OVER),
             dial: templates.statement("dial_call", DIAL),
             end: templates.statement("end_call", END),
@@ -66,6 +71,17 @@ impl<S: SqlStore> CallRows for S {
     async fn call(&self, client: Uuid, id: Uuid) -> Result<Option<CallRow>, StoreError> {
         let values = [client.into(), id.into()];
         self.pool().read_one(&self.statements().calls.by_id, &values, read_call).await
+    }
+
+    async fn calls(
+        &self,
+        client: Uuid,
+        CallFilter { room, digits }: CallFilter<'_>,
+        most: usize,
+    ) -> Result<Vec<CallLine>, StoreError> {
+        let like = |text: Option<&str>| Value::Text(text.map(|text| pattern(text).into()));
+        let values = [client.into(), like(room), like(digits), most.into()];
+        self.pool().read(&self.statements().calls.list, &values, read_line).await
     }
 
     async fn take_over_call(
@@ -142,6 +158,19 @@ fn read_call(row: &impl Record) -> Result<CallRow, Error> {
     })
 }
 
+fn read_line(row: &impl Record) -> Result<CallLine, Error> {
+    Ok(CallLine {
+        id: row.own_id("id")?,
+        tenant: TenantId(row.own_id("tenant_id")?),
+        caller: row.own_text("caller")?,
+        callee: row.text("callee")?,
+        room: row.text("room")?,
+        state: CallState::of(&row.own_text("state")?),
+        outcome: row.text("outcome")?,
+        created_at: row.time("created_at")?,
+    })
+}
+
 const BEGIN: &str = "
     insert into {schema}.trunkline_calls
         (id, client_id, idempotency_key, body_hash, tenant_id, caller, claim, node, expires_at)
@@ -165,6 +194,17 @@ const CALL: &str = "
         end as bigint) as abandoned
     from {schema}.trunkline_calls as c
     where c.client_id = $1 and {which}";
+
+const LIST: &str = "
+    select c.id, c.tenant_id, substr(c.caller, 1, 32) as caller, substr(c.callee, 1, 32) as callee,
+        substr(c.room, 1, 255) as room, substr(c.state, 1, 16) as state,
+        substr(c.outcome, 1, 64) as outcome, c.created_at
+    from {schema}.trunkline_calls as c
+    where c.client_id = $1
+        and ($2 is null or lower(c.room) like $2 escape '\\')
+        and ($3 is null or c.caller like $3 escape '\\' or c.callee like $3 escape '\\')
+    order by c.created_at desc, c.id desc
+    limit $4";
 
 const BY_KEY: &str = "c.idempotency_key = $2";
 const BY_ID: &str = "c.id = $2";

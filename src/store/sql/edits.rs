@@ -1,15 +1,19 @@
 //! What the API reads and edits, the same on both databases but for lists and locks.
 
+mod assigning;
 mod statements;
 mod steps;
 mod values;
 
 use async_trait::async_trait;
+use serde_json::json;
 use uuid::Uuid;
+
+use self::assigning::AssigningSteps;
 
 pub(super) use self::statements::{EDIT_PARTS, EditingStatements};
 pub(super) use self::steps::{Steps, read_written};
-use self::values::{end_of, named, read_change_row, seen_by};
+use self::values::{end_of, named, named_word, read_change_row, seen_by};
 use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};
 use super::asked::{list, pattern};
@@ -20,8 +24,8 @@ use super::tenants::LabellingSteps;
 use crate::number::{ConfigId, TenantId};
 use crate::rollout::Rollout;
 use crate::store::edits::{
-    Behalf, ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter, Whose,
-    Written,
+    Assignment, Behalf, ChangeRow, Claim, ConfigFilter, Deciding, EditStore, Edited, NumberFilter,
+    Whose, Written,
 };
 use crate::store::statement::Value;
 use crate::store::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
@@ -47,8 +51,21 @@ impl<S: SqlStore> EditStore for S {
             after.map(|(digits, _)| digits).into(),
             after.map_or(Uuid::nil(), |(_, id)| id).into(),
             most.into(),
+            filter.named.map(named_word).into(),
         ];
-        self.pool().read(&self.statements().editing.number_page, &values, read_number).await
+        let statement = self.statements().editing.number_page(filter.sort);
+        self.pool().read(statement, &values, read_number).await
+    }
+
+    async fn numbers_of(
+        &self,
+        whose: &Whose,
+        digits: &[String],
+        most: usize,
+    ) -> Result<Vec<Number>, StoreError> {
+        let [tenants, prefixes] = seen_by(whose);
+        let values = [tenants, prefixes, json!(digits).to_string().into(), most.into()];
+        self.pool().read(&self.statements().editing.numbers_of, &values, read_number).await
     }
 
     async fn numbers_with(&self, whose: &Whose, ids: &[Uuid]) -> Result<Vec<Number>, StoreError> {
@@ -72,8 +89,10 @@ impl<S: SqlStore> EditStore for S {
             after.map(|(name, _)| name).into(),
             after.map_or(Uuid::nil(), |(_, id)| id).into(),
             most.into(),
+            Value::Int(filter.disabled.map(i64::from)),
         ];
-        self.pool().read(&self.statements().editing.config_page, &values, read_config).await
+        let statement = self.statements().editing.config_page(filter.sort);
+        self.pool().read(statement, &values, read_config).await
     }
 
     async fn config_seen(&self, whose: &Whose, id: ConfigId) -> Result<Option<Config>, StoreError> {
@@ -303,34 +322,12 @@ impl<S: SqlStore> EditStore for S {
         &self,
         behalf: &Behalf,
         whose: &Whose,
-        ids: &[Uuid],
-        config: Option<ConfigId>,
-        tell: &mut (dyn FnMut(Vec<Number>) + Send),
+        assignments: &[Assignment],
+        decide: Deciding<'_, Vec<Number>, bool>,
     ) -> Result<Edited, StoreError> {
-        let statements = &self.statements().editing;
-        let statement = if config.is_some() { &statements.assign } else { &statements.unassign };
-        self.pool()
-            .asking(statement.name, async {
-                let mut transaction = self.begin(statement.name, behalf).await?;
-                let refused = async {
-                    if !self.may_name(&mut transaction, whose, config).await? {
-                        return Ok(Some(Edited::ConfigMissing));
-                    }
-                    let numbers = self.locked_numbers(&mut transaction, whose, ids).await?;
-                    let is_whole = numbers.len() == ids.len();
-                    tell(numbers);
-                    if !is_whole {
-                        return Ok(Some(Edited::Missing));
-                    }
-                    let mut values = vec![list(ids)];
-                    values.extend(config.map(|id| id.to_string().into()));
-                    transaction.write(statement, &values).await?;
-                    Ok(None)
-                };
-                let refused = refused.await;
-                self.end(transaction, refused).await
-            })
-            .await
+        let name = self.statements().editing.assign.name;
+        let assigned = self.assign_all(behalf, whose, assignments, decide);
+        self.pool().asking(name, assigned).await
     }
 
     async fn change_rollout(

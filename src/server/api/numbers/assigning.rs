@@ -81,8 +81,12 @@ pub(in crate::server) async fn move_all(
 ) -> Result<(Vec<Number>, Option<Written>), Problem> {
     let (ids, whose, behalf) = (ids(named)?, asking.whose(), asking.behalf());
     let mut found = Vec::new();
-    let mut tell = |numbers| found = numbers;
-    match asking.rows()?.assign_numbers(&behalf, &whose, &ids, to, &mut tell).await? {
+    let mut tell = |numbers: &Vec<Number>| {
+        found.clone_from(numbers);
+        true
+    };
+    let assignments = [(to, ids)];
+    match asking.rows()?.assign_numbers(&behalf, &whose, &assignments, &mut tell).await? {
         Edited::Done(written) => Ok((found, written)),
         Edited::Missing => Err(missing(named, &found)),
         refused => Err(refused.problem()),

@@ -1,14 +1,16 @@
 //! The statements of what the API reads and edits.
 
+use crate::store::edits::{ConfigSort, NumberSort};
 use crate::store::sql::Dialect;
 use crate::store::statement::{Statement, Templates};
 
 /// The statements.
 pub(in crate::store::sql) struct EditingStatements {
-    pub(super) number_page: Statement,
+    number_pages: [Statement; 3],
+    pub(super) numbers_of: Statement,
     pub(super) numbers_with: Statement,
     pub(super) locked_numbers: Statement,
-    pub(super) config_page: Statement,
+    config_pages: [Statement; 3],
     pub(super) config_seen: Statement,
     pub(super) named_config: Statement,
     pub(super) lock_config: Statement,
@@ -38,10 +40,15 @@ impl EditingStatements {
         let locked = format!("{NUMBERS_WITH} {{to_write_numbers}}");
         let named = format!("{CONFIG_SEEN} {{to_name_config}}");
         Self {
-            number_page: templates.statement("number_page", NUMBER_PAGE),
+            number_pages: NUMBER_ORDERS.map(|order| {
+                templates.statement("number_page", &format!("{NUMBER_PAGE} {order} limit $9"))
+            }),
+            numbers_of: templates.statement("numbers_of", NUMBERS_OF),
             numbers_with,
             locked_numbers: templates.statement("numbers_with", &locked),
-            config_page: templates.statement("config_page", CONFIG_PAGE),
+            config_pages: CONFIG_ORDERS.map(|order| {
+                templates.statement("config_page", &format!("{CONFIG_PAGE} {order} limit $6"))
+            }),
             config_seen: templates.statement("config_seen", CONFIG_SEEN),
             named_config: templates.statement("config_seen", &named),
             lock_config: templates.statement("lock_config", LOCK_CONFIG),
@@ -67,12 +74,37 @@ impl EditingStatements {
     }
 }
 
+impl EditingStatements {
+    /// A page of numbers in this order.
+    pub(super) fn number_page(&self, sort: NumberSort) -> &Statement {
+        let [up, down, by_tenant] = &self.number_pages;
+        match sort {
+            NumberSort::Number => up,
+            NumberSort::NumberDown => down,
+            NumberSort::Tenant => by_tenant,
+        }
+    }
+}
+
+impl EditingStatements {
+    /// A page of configs in this order.
+    pub(super) fn config_page(&self, sort: ConfigSort) -> &Statement {
+        let [up, down, changed] = &self.config_pages;
+        match sort {
+            ConfigSort::Name => up,
+            ConfigSort::NameDown => down,
+            ConfigSort::Changed => changed,
+        }
+    }
+}
+
 /// What the parts of these statements are. `{seen}`: whose numbers are seen.
 pub(in crate::store::sql) const EDIT_PARTS: &[(&str, &str)] = &[
     ("{config_seen}", CONFIG_IS_SEEN),
     ("{seen}", SEEN),
     // However the rules spell the id; an index on the same expression serves.
     ("{config_key}", "replace(lower(trim(n.rules ->> 'livekit_config', '{}')), '-', '')"),
+    ("{changed_ms}", "coalesce({ms_of_change}, -9000000000000000)"),
     ("{config_name}", "case when octet_length(c.name) <= 4096 then c.name else '' end"),
 ];
 
@@ -96,9 +128,32 @@ const NUMBER_PAGE: &str = "
         and ($4 is null or {digits} >= $4)
         and ($5 is null or {digits} < $5)
         and ($6 is null or case when {config_key} is null then 0 else 1 end = $6)
-        and ($7 is null or ({digits}, n.id) > ($7, $8))
-    order by {digits}, n.id
-    limit $9";
+        and ($10 is null
+            or ($10 = 'in_use' and {config_key} in (
+                select {key_of_config} from {schema}.voice_agent_livekit as c where {disabled_at} is null
+            ))
+            or ($10 = 'disabled' and {config_key} in (
+                select {key_of_config} from {schema}.voice_agent_livekit as c
+                where {disabled_at} is not null
+            ))
+            or ($10 = 'gone' and {config_key} is not null and {config_key} not in (
+                select {key_of_config} from {schema}.voice_agent_livekit as c
+            )))";
+
+/// What a page of numbers comes after, and its order.
+const NUMBER_ORDERS: [&str; 3] = [
+    "and ($7 is null or ({digits}, n.id) > ($7, $8)) order by {digits}, n.id",
+    "and ($7 is null or ({digits}, n.id) < ($7, $8)) order by {digits} desc, n.id desc",
+    "and ($7 is null or (n.tenant_id, {digits}, n.id) > ({tenant_of_7}, substr($7, 33), $8))
+    order by n.tenant_id, {digits}, n.id",
+];
+
+const NUMBERS_OF: &str = "
+    select {number_columns}
+    from {schema}.voice_agent_numbers as n
+    where {digits} in ({texts_3}) and {seen}
+    order by n.id
+    limit $4";
 
 /// In the order of ids, so that two who lock several rows do not wait for each other.
 const NUMBERS_WITH: &str = "
@@ -112,9 +167,15 @@ const CONFIG_PAGE: &str = "
     from {schema}.voice_agent_livekit as c
     where {config_seen}
         and ($3 is null or lower(c.name) like $3 escape '\\')
-        and ($4 is null or ({config_name}, c.id) > ($4, $5))
-    order by {config_name}, c.id
-    limit $6";
+        and ($7 is null or case when {disabled_at} is null then 0 else 1 end = $7)";
+
+/// What a page of configs comes after, and its order.
+const CONFIG_ORDERS: [&str; 3] = [
+    "and ($4 is null or ({config_name}, c.id) > ($4, $5)) order by {config_name}, c.id",
+    "and ($4 is null or ({config_name}, c.id) < ($4, $5)) order by {config_name} desc, c.id desc",
+    "and ($4 is null or ({changed_ms}, c.id) < (cast($4 as bigint), $5))
+    order by {changed_ms} desc, c.id desc",
+];
 
 const CONFIG_SEEN: &str = "
     select {config_columns}

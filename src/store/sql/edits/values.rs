@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::number::{ConfigId, TenantId};
 use crate::rules::Rules;
-use crate::store::edits::{ChangeRow, Whose};
+use crate::store::edits::{ChangeRow, NamedConfig, Whose};
 use crate::store::record::Record;
 use crate::store::statement::Value;
 
@@ -37,6 +37,15 @@ pub(super) fn seen_by(whose: &Whose) -> [Value<'static>; 2] {
         Value::Text(tenants.map(|tenants| json!(tenants).to_string().into())),
         Value::Text(prefixes.map(Into::into)),
     ]
+}
+
+/// How a config is that rules name, as statements are asked for it.
+pub(super) fn named_word(named: NamedConfig) -> &'static str {
+    match named {
+        NamedConfig::InUse => "in_use",
+        NamedConfig::Disabled => "disabled",
+        NamedConfig::Gone => "gone",
+    }
 }
 
 /// The first text of digits after all that begin with these. `None`: nothing comes after them.
