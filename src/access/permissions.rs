@@ -48,11 +48,13 @@ pub enum Scope {
     Users,
     /// Taking the steps of the rollout.
     Rollout,
+    /// Turning the encryption keys. Never learns one.
+    Keys,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Tokens,
         Self::Resolve,
         Self::Route,
@@ -69,6 +71,7 @@ impl Scope {
         Self::Changes,
         Self::Users,
         Self::Rollout,
+        Self::Keys,
     ];
 
     /// Its name in rows, on the command line and in errors.
@@ -91,6 +94,7 @@ impl Scope {
             Self::Changes => "changes",
             Self::Users => "users",
             Self::Rollout => "rollout",
+            Self::Keys => "keys",
         }
     }
 
@@ -101,7 +105,7 @@ impl Scope {
         match self {
             Self::Secret => Some(Self::Resolve),
             Self::EditConfigs => Some(Self::Configs),
-            Self::Rollout => Some(Self::Fleet),
+            Self::Rollout | Self::Keys => Some(Self::Fleet),
             Self::EditNumbers => Some(Self::Numbers),
             _ => None,
         }
@@ -118,7 +122,7 @@ impl fmt::Display for Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be one or more of tokens, resolve, route, secret, join, verify, configs, edit_configs, numbers, \
-     edit_numbers, fleet, audit, calls, changes, users and rollout, separated by commas"
+     edit_numbers, fleet, audit, calls, changes, users, rollout and keys, separated by commas"
 )]
 pub struct UnknownScope;
 

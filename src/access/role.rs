@@ -61,6 +61,7 @@ impl Role {
                 Scope::Verify,
                 Scope::Users,
                 Scope::Rollout,
+                Scope::Keys,
             ],
         };
         Permissions {
@@ -133,6 +134,7 @@ mod tests {
                     Scope::Verify,
                     Scope::Users,
                     Scope::Rollout,
+                    Scope::Keys,
                 ],
             ),
         ];

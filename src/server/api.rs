@@ -41,6 +41,7 @@ mod fleet;
 mod idempotency;
 pub(super) mod identify;
 mod join;
+pub(super) mod keys;
 mod limits;
 mod listening;
 mod metrics;

@@ -10,6 +10,7 @@
 //! /audit      who changed what
 //! /nodes      who resolves, and how far each has read
 //! /rollout    whom the database answers, and the next step
+//! /keys       which key seals, and how far a rotation is
 //! /people     who may sign in, and which programs may ask
 //! ```
 //!
@@ -36,6 +37,8 @@ mod history;
 mod import_plan;
 mod import_rows;
 mod importing;
+mod key_steps;
+mod keys;
 mod nodes;
 mod number_export;
 mod number_filter;
@@ -180,7 +183,7 @@ fn page_of(template: &impl Template) -> Result<Reply, Problem> {
 }
 
 /// What the paths of pages begin with.
-const FIRST: [&str; 17] = [
+const FIRST: [&str; 18] = [
     "",
     "why",
     "account",
@@ -189,6 +192,7 @@ const FIRST: [&str; 17] = [
     "audit.csv",
     "calls",
     "configs",
+    "keys",
     "nodes",
     "numbers",
     "numbers.csv",

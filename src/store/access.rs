@@ -18,6 +18,8 @@ pub enum Access {
     People,
     /// Reads and seals the audit. Beside a service, or by itself.
     Sealer,
+    /// Turns the encryption keys for admins, beside what a service does.
+    KeyKeeper,
 }
 
 impl Access {
@@ -42,6 +44,11 @@ impl Access {
                 ("insert", PEOPLE_AND_CLIENTS),
                 ("update", PEOPLE_AND_CLIENTS),
                 ("delete", PEOPLE_AND_CLIENTS),
+            ],
+            Self::KeyKeeper => &[
+                ("select", &[KEY_STATE, KNOWN_KEYS]),
+                ("update", &[CONFIGS, KEY_STATE, KNOWN_KEYS]),
+                ("insert", &[KNOWN_KEYS]),
             ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
@@ -74,6 +81,8 @@ pub struct Grants {
     pub people: bool,
     /// Whether the service is to read and seal the audit, too; and with `prune`, to prune it.
     pub audit: bool,
+    /// Whether the service is to turn the encryption keys for admins, too.
+    pub keys: bool,
 }
 
 /// How the tables look to the role that asks, by the catalogue of Postgres.
@@ -160,6 +169,8 @@ pub(super) const CONFIGS: &str = "voice_agent_livekit";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const ROLLOUT: &str = "trunkline_rollout";
+const KEY_STATE: &str = "trunkline_key_state";
+const KNOWN_KEYS: &str = "trunkline_known_keys";
 const TENANTS: &str = "trunkline_tenants";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
 const AUDIT: &[&str] = &["trunkline_audit", CHAIN];

@@ -61,7 +61,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "PREFIX")]
     number: Vec<String>,
     /// What it may ask: tokens, resolve, route, secret, join, verify, configs, `edit_configs`, numbers,
-    /// `edit_numbers`, fleet, audit, calls, changes, users, rollout
+    /// `edit_numbers`, fleet, audit, calls, changes, users, rollout, keys
     #[arg(long, value_delimiter = ',', required = true, value_name = "WORDS")]
     may: Vec<String>,
     /// The rooms that its tokens may name: a name, or a beginning with a *, such as call-*

@@ -16,7 +16,7 @@ use super::request_id::RequestId;
 use super::routes::{Operation, Route};
 use super::visitor::Visitor;
 use super::{
-    ApiShared, Known, NOWHERE, Place, audit, body, clients, configs, fleet, identify, join,
+    ApiShared, Known, NOWHERE, Place, audit, body, clients, configs, fleet, identify, join, keys,
     listening, numbers, openapi, resolve, rollout, routes, session, tenants, tickets, tokens,
     users, verify, viewer, visitor,
 };
@@ -132,6 +132,9 @@ impl Place {
             }
             Operation::Rollout(operation) => {
                 Box::pin(rollout::answer(operation, &asking, &question)).await
+            }
+            Operation::Keys(operation) => {
+                Box::pin(keys::answer(operation, &asking, &question)).await
             }
             Operation::Tenants(operation) => {
                 Box::pin(tenants::answer(operation, &asking, &question)).await

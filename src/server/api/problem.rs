@@ -333,7 +333,7 @@ impl From<StoreError> for Problem {
             StoreError::Refused { ref code, .. } if code == "42501" => {
                 let message = "the database role of this daemon may not do this".to_owned();
                 unavailable("database_role_may_not", message).hint(
-                    "`trunkline db grants --edit --calls --people` prints what it must be granted",
+                    "`trunkline db grants --edit --calls --people --keys` prints what it must be granted",
                 )
             }
             StoreError::Refused { ref code, .. } if READ_ONLY.contains(&code.as_str()) => {

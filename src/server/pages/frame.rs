@@ -180,5 +180,6 @@ const LINKS: &[(&str, &str, Scope)] = &[
     ("audit", "Audit", Scope::Audit),
     ("nodes", "Nodes", Scope::Fleet),
     ("rollout", "Rollout", Scope::Fleet),
+    ("keys", "Keys", Scope::Fleet),
     ("people", "People", Scope::Users),
 ];

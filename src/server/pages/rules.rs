@@ -114,8 +114,13 @@ pub(super) fn advice(reason: Reason) -> &'static str {
 /// So many numbers, in words.
 pub(super) fn numbers(count: usize, is_cut: bool) -> String {
     let more = if is_cut { "more than " } else { "" };
+    format!("{more}{}", counted(count as u64, "number"))
+}
+
+/// So many of something, in words.
+pub(super) fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
-    format!("{more}{} number{plural}", grouped(count as u64))
+    format!("{} {what}{plural}", grouped(count))
 }
 
 #[cfg(test)]

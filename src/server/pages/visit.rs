@@ -12,7 +12,8 @@ use super::fields::Fields;
 use super::frame::{Frame, Theme};
 use super::{
     assigning, audit, audit_export, config_forms, config_list, config_many, configs, importing,
-    nodes, number_export, number_forms, numbers, overview, people, rollout, sign_in, tenants,
+    key_steps, keys, nodes, number_export, number_forms, numbers, overview, people, rollout,
+    sign_in, tenants,
 };
 #[cfg(feature = "dispatch")]
 use super::{calls, why};
@@ -152,6 +153,8 @@ impl<'v> Visit<'v> {
             ("GET", ["audit"]) => audit::page(self).await,
             ("GET", ["audit.csv"]) => audit_export::page(self).await,
             ("GET", ["nodes"]) => nodes::page(self).await,
+            ("GET", ["keys"]) => keys::page(self).await,
+            ("POST", ["keys"]) => key_steps::page(self).await,
             ("GET", ["rollout"]) => rollout::page(self).await,
             ("POST", ["rollout"]) => rollout::step(self).await,
             ("GET", ["tenants"]) => tenants::page(self).await,

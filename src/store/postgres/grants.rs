@@ -10,7 +10,7 @@ impl PostgresStore {
     /// need. Each may be repeated.
     #[must_use]
     pub fn grants(&self, grants: &Grants) -> String {
-        let Grants { service, editor, prune, edit, calls, people, audit } = grants;
+        let Grants { service, editor, prune, edit, calls, people, audit, keys } = grants;
         let missing: String = [service, editor].map(|role| role_unless_there(role)).concat();
         let service_may = self.granted(service, Access::Service);
         let listed = self.granted_on_tables(service, Access::Node);
@@ -46,13 +46,19 @@ impl PostgresStore {
         } else {
             String::new()
         };
+        let turning = if *keys {
+            let granted = self.granted_on_tables(service, Access::KeyKeeper);
+            format!("-- It turns the encryption keys for admins.\n{granted}")
+        } else {
+            String::new()
+        };
         let editor_may = self.granted(editor, Access::Editor);
         format!(
             "-- A role that is made here cannot log in yet: alter role … login password '…'\n\
              do $trunkline$ begin\n{missing}end $trunkline$;\n\
              \n-- The service: it resolves, and hears changes. LISTEN takes no right.\n{service_may}\
              -- It is listed among the nodes.\n{listed}\
-             {pruning}{editing}{calling}{signing_in}{auditing}\
+             {pruning}{editing}{calling}{signing_in}{auditing}{turning}\
              \n-- Who edits. The triggers write the change log and the audit as their owner.\n{editor_may}"
         )
     }

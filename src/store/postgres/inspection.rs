@@ -77,7 +77,8 @@ impl PostgresStore {
         let calling = grants.calls.then_some((&grants.service, Access::CallingService));
         let people = grants.people.then_some((&grants.service, Access::People));
         let auditing = grants.audit.then_some((&grants.service, Access::Sealer));
-        let more = editing.into_iter().chain(calling).chain(people).chain(auditing);
+        let turning = grants.keys.then_some((&grants.service, Access::KeyKeeper));
+        let more = editing.into_iter().chain(calling).chain(people).chain(auditing).chain(turning);
         for (role, access) in roles.into_iter().chain(more) {
             let inspection = Inspection {
                 role: quoted(role),

@@ -33,6 +33,9 @@ pub(crate) struct Granting {
     /// Let the service read and seal the audit, too; with --prune, prune it
     #[arg(long)]
     audit: bool,
+    /// Let the service turn the encryption keys, too, for admins
+    #[arg(long)]
+    keys: bool,
     /// Run the statements, as the owner of the tables
     #[arg(long)]
     apply: bool,
@@ -40,14 +43,14 @@ pub(crate) struct Granting {
 
 impl Granting {
     pub(super) async fn run(self, context: &Context, database: &OpenStore) -> Done {
-        let Self { service, editor, prune, edit, calls, people, audit, apply } = self;
+        let Self { service, editor, prune, edit, calls, people, audit, keys, apply } = self;
         if service == editor {
             let message = "service and editor must be two roles";
             return Err(Failure::usage("one_role", message).hint(
                 "one role for both can do all that either can: use the owner of the tables",
             ));
         }
-        let grants = Grants { service, editor, prune, edit, calls, people, audit };
+        let grants = Grants { service, editor, prune, edit, calls, people, audit, keys };
         let Some(sql) = database.grants(&grants) else {
             let message = "SQLite has no roles: whoever may write the file may edit";
             return Err(Failure::usage("no_roles", message)

@@ -222,7 +222,7 @@ async fn is_edited_by_two(desk: &Desk, browser: &Browser, one: &str) {
 async fn gets_numbers(desk: &Desk, browser: &Browser, one: &str) {
     // Numbers are assigned with a preview, and tell why they resolve so.
     let id = one.rsplit('/').next().unwrap();
-    browser.open(&desk.url("/numbers?assigned=no")).await;
+    browser.open(&desk.url("/numbers?state=none")).await;
     browser.is_for_everybody().await;
     browser.pictures("numbers").await;
     browser.click("[data-pick-all]").await;
