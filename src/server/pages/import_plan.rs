@@ -181,7 +181,7 @@ impl Known {
 
     /// The number that a row means, and the config that it is to have.
     fn found(&mut self, row: &Entered) -> Result<(Number, Option<ConfigId>), String> {
-        let number = row.number.parse::<E164>().map_err(|error| format!("the number {error}"))?;
+        let number = row.number.parse::<E164>().map_err(|error| error.to_string())?;
         let to = match Entered::names_none(&row.config) {
             true => None,
             false => Some(

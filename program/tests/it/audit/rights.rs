@@ -31,6 +31,7 @@ impl Lab {
             calls: false,
             people: false,
             audit,
+            keys: false,
         };
         assert!(database.open.grant(&grants).await.unwrap());
         psql(&database.url, "alter role service login; alter role editor login");
