@@ -1,5 +1,6 @@
 //! The API beside a bare axum handler that answers with the same bodies, on sockets of the same kind,
-//! turn by turn in one run: how many questions a second are answered.
+//! turn by turn in one run: how many questions a second are answered. And how long a page of 100 of 10,000
+//! numbers takes, as JSON and as the admin page, which goal is 50 ms.
 //!
 //! Run: `cargo bench --bench http`. The ratio counts; the rates are those of this machine and minute.
 
@@ -29,7 +30,7 @@ use trunkline::store::OpenStore;
 use self::lab::Lab;
 use self::lab::report::is_trial;
 
-const NUMBERS: usize = 1000;
+const NUMBERS: usize = 10_000;
 /// Connections that ask at once, each on a thread of its own.
 const CLIENTS: usize = 4;
 
@@ -55,6 +56,37 @@ fn main() {
         compare(path, &request, &ours, &bare);
         stop.cancel();
     }
+    for (path, what) in [
+        ("/v1/numbers?limit=100", "as JSON"),
+        ("/numbers", "as a page"),
+        ("/numbers?sort=-number", "as a page, the last ones first"),
+        ("/numbers?country=AE", "as a page, of one country"),
+        ("/numbers?state=in_use&sort=tenant", "as a page, by state and tenant"),
+    ] {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
+            token.as_str()
+        );
+        page(path, what, &request, &ours);
+    }
+}
+
+/// How long a page of a list takes, asked for one after the other.
+#[expect(clippy::disallowed_methods, reason = "a bench reads the real time")]
+fn page(path: &str, what: &str, request: &str, socket: &Path) {
+    let mut connection = connect(socket);
+    let times = (0..if is_trial() { 3 } else { 200 }).map(|_| {
+        let asked = Instant::now();
+        std::hint::black_box(ask(&mut connection, request));
+        asked.elapsed().as_secs_f64() * 1e3
+    });
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    println!(
+        "{path}: 100 of {NUMBERS} numbers {what}, {:.1} ms, 99 % within {:.1} ms (goal 50 ms)",
+        times[times.len() / 2],
+        times[times.len() * 99 / 100]
+    );
 }
 
 /// Answers clients from a warm resolver, and returns the token of one.
@@ -63,7 +95,7 @@ fn serve_ours(lab: &Lab, exporter: &Exporter, socket: &Path) -> ClientToken {
     let draft = ClientDraft {
         name: "bench".into(),
         all_tenants: true,
-        may: vec!["tokens".into(), "resolve".into()],
+        may: ["tokens", "resolve", "numbers", "edit_numbers"].map(String::from).into(),
         room: Some("*".into()),
         ..ClientDraft::default()
     };

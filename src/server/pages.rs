@@ -47,6 +47,7 @@ mod numbers;
 mod overview;
 mod parts;
 mod people;
+mod person;
 mod rollout;
 mod rules;
 mod sign_in;

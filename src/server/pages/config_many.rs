@@ -19,7 +19,7 @@ struct Many<'m> {
     frame: &'m Frame<'m>,
     is_disabled: bool,
     rows: Vec<Row>,
-    many: String,
+    moving: String,
     back: String,
     /// Configs with which nothing was done, and why.
     wrong: Vec<(String, String)>,
@@ -77,7 +77,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let reply = page_of(&Many {
         is_disabled,
         rows,
-        many: if moving == 1 { "1 config".to_owned() } else { format!("{moving} configs") },
+        moving: if moving == 1 { "1 config".to_owned() } else { format!("{moving} configs") },
         back: visit.form.get("filter"),
         wrong,
         frame: &frame,

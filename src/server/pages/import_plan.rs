@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::import_rows::{Entered, rows};
+use super::import_rows::{Entered, Row, rows};
 use super::tenants;
 use crate::access::hex;
 use crate::number::{ConfigId, E164, TenantId};
@@ -121,7 +121,7 @@ impl Known {
     async fn read(
         asking: &Asking<'_>,
         offered: &[Config],
-        entered: &[(usize, Result<Entered, (String, String)>)],
+        entered: &[Row],
     ) -> Result<Self, Problem> {
         let rows: Vec<_> = entered.iter().filter_map(|(_, row)| row.as_ref().ok()).collect();
         let mut numbers: HashMap<_, Vec<_>> = HashMap::new();
@@ -182,11 +182,11 @@ impl Known {
     /// The number that a row means, and the config that it is to have.
     fn found(&mut self, row: &Entered) -> Result<(Number, Option<ConfigId>), String> {
         let number = row.number.parse::<E164>().map_err(|error| error.to_string())?;
-        let to = match Entered::names_none(&row.config) {
-            true => None,
-            false => Some(
-                *self.configs.get(&row.config).ok_or("there is no config of this name or id")?,
-            ),
+        let to = if Entered::names_none(&row.config) {
+            None
+        } else {
+            let known = self.configs.get(&row.config);
+            Some(*known.ok_or("there is no config of this name or id")?)
         };
         let tenant = self.tenants.get(&row.tenant).cloned().transpose()?;
         let alike = self.numbers.get(&number.digits()).map(Vec::as_slice).unwrap_or_default();

@@ -28,7 +28,7 @@ impl Entered {
 }
 
 /// A row, or what stands there and why it is none; with the line on which it begins, from 1.
-type Row = (usize, Result<Entered, (String, String)>);
+pub(super) type Row = (usize, Result<Entered, (String, String)>);
 
 /// The rows of a text. An error: it has other columns than it must have, none or too many rows.
 pub(super) fn rows(text: &str) -> Result<Vec<Row>, String> {
@@ -104,7 +104,7 @@ fn line_at(text: &str, byte: u64) -> usize {
     let byte = usize::try_from(byte).unwrap_or(usize::MAX).min(text.len());
     let bytes = text.as_bytes();
     let blank = bytes[byte..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    1 + bytes[..byte + blank].iter().filter(|byte| **byte == b'\n').count()
+    1 + text[..byte + blank].matches('\n').count()
 }
 
 /// Every column that may be there; what the list exports beside those that count is passed over.

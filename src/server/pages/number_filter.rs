@@ -23,7 +23,7 @@ pub(super) struct Wanted {
     pub(super) filter: String,
     pub(super) wrong: Option<String>,
     whose: Whose,
-    wanted: NumberFilter,
+    rows: NumberFilter,
     keeps: Keeps,
 }
 
@@ -57,7 +57,7 @@ impl Wanted {
         ];
         let (filter, query) = (query(&pairs[..5]), query(&pairs));
         let mut read = Self {
-            wanted: NumberFilter::default(),
+            rows: NumberFilter::default(),
             keeps: Keeps::default(),
             wrong: None,
             whose: asking.whose(),
@@ -78,12 +78,12 @@ impl Wanted {
 
     /// What was entered, understood; or what of it is not.
     async fn understand(&mut self, asking: &Asking<'_>) -> Result<Result<(), String>, Problem> {
-        self.wanted.sort = match &*self.sort {
+        self.rows.sort = match &*self.sort {
             "-number" => NumberSort::NumberDown,
             "tenant" => NumberSort::Tenant,
             _ => NumberSort::Number,
         };
-        (self.wanted.assigned, self.wanted.named) = match &*self.state {
+        (self.rows.assigned, self.rows.named) = match &*self.state {
             "none" => (Some(false), None),
             "in_use" => (None, Some(NamedConfig::InUse)),
             "disabled" => (None, Some(NamedConfig::Disabled)),
@@ -95,10 +95,10 @@ impl Wanted {
             let Ok(config) = self.config.parse::<ConfigId>() else {
                 return Ok(Err("Config: must be one of the list.".to_owned()));
             };
-            self.wanted.config = Some(config);
+            self.rows.config = Some(config);
         }
         match prefix_of(&self.prefix) {
-            Ok(prefix) => self.wanted.prefix = prefix,
+            Ok(prefix) => self.rows.prefix = prefix,
             Err(why) => return Ok(Err(why)),
         }
         if !self.country.is_empty() {
@@ -130,12 +130,12 @@ impl Wanted {
         let (mut found, mut looked) = (Vec::new(), 0);
         for _ in 0..BATCHES {
             let after = place.as_ref().map(|(place, id)| (place.as_str(), *id));
-            let batch = rows.number_page(&self.whose, &self.wanted, after, most).await?;
+            let batch = rows.number_page(&self.whose, &self.rows, after, most).await?;
             let is_last = batch.len() < most;
             looked += batch.len();
-            place = batch.last().map(|last| (self.wanted.sort.place(last), last.id));
+            place = batch.last().map(|last| (self.rows.sort.place(last), last.id));
             let kept = batch.into_iter().filter(|number| self.keeps.keeps(number));
-            found.extend(kept.map(|number| (self.wanted.sort.place(&number), number)));
+            found.extend(kept.map(|number| (self.rows.sort.place(&number), number)));
             if found.len() >= page.most() || is_last {
                 let next = page.cut(&mut found, |(place, number)| (place, number.id));
                 let numbers = found.into_iter().map(|(_, number)| number).collect();
@@ -156,7 +156,7 @@ impl Wanted {
 
     /// How a column is sorted, for those who do not see it.
     pub(super) fn sorting(&self, column: &str) -> &'static str {
-        match (self.wanted.sort, column) {
+        match (self.rows.sort, column) {
             (NumberSort::Number, "number") | (NumberSort::Tenant, "tenant") => "ascending",
             (NumberSort::NumberDown, "number") => "descending",
             _ => "none",

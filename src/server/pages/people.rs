@@ -10,7 +10,7 @@ use super::page_of;
 use super::parts::When;
 use super::tenants::Labels;
 use super::visit::Visit;
-use crate::access::{ClientToken, Role, Scope, generate_password};
+use crate::access::{ClientToken, LinkToken, Role, Scope, generate_password};
 use crate::draft::{ClientDraft, UserDraft};
 use crate::number::TenantId;
 use crate::server::api::{Asking, Problem, Reply};
@@ -207,6 +207,12 @@ pub(super) async fn edit_user(visit: &Visit<'_>, id: Uuid) -> Result<Reply, Prob
         "unlock" => UserEdit::Unlock,
         "sign-out" => UserEdit::SignOut,
         "remove" => UserEdit::Remove,
+        "link" => {
+            let token = LinkToken::generate()?;
+            let path = format!("sign-in?link={}", token.as_str());
+            made = Some((visit.form.get("name"), LINK, path));
+            UserEdit::Link(token.hash(), LINK_SECONDS)
+        }
         "password" => {
             let password = generate_password()?;
             let hash = asking.resolver.password_hash(&password).await?;
@@ -282,5 +288,8 @@ async fn finish(
     }
 }
 
+/// What a link is called that signs in once, and for how long it is good.
+const LINK: &str = "one-time link";
+const LINK_SECONDS: u32 = 600;
 /// How many tenants of a client are named.
 const NAMED: usize = 3;

@@ -12,8 +12,8 @@ use super::fields::Fields;
 use super::frame::{Frame, Theme};
 use super::{
     assigning, audit, audit_export, config_forms, config_list, config_many, configs, importing,
-    key_steps, keys, nodes, number_export, number_forms, numbers, overview, people, rollout,
-    sign_in, tenants,
+    key_steps, keys, nodes, number_export, number_forms, numbers, overview, people, person,
+    rollout, sign_in, tenants,
 };
 #[cfg(feature = "dispatch")]
 use super::{calls, why};
@@ -164,6 +164,7 @@ impl<'v> Visit<'v> {
             ("POST", ["people", "confirm"]) => people::confirm(self).await,
             ("POST", ["people", "clients"]) => people::add_client(self).await,
             ("POST", ["people", "clients", id]) => people::edit_client(self, number(id)?).await,
+            ("GET", ["people", id]) => person::page(self, number(id)?).await,
             ("POST", ["people", id]) => people::edit_user(self, number(id)?).await,
             ("GET", ["account"]) => sign_in::account(self, None),
             ("POST", ["account"]) => sign_in::change_password(self).await,

@@ -1,6 +1,12 @@
 //! The pages, in a real browser against the real program: as an operator walks through them, by script and
 //! without, on both databases. `scripts/test pages` installs the browser.
 
+mod everybody;
+mod keys;
+mod newcomer;
+mod numbers;
+mod people;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -24,7 +30,18 @@ struct Desk {
 
 impl Desk {
     async fn new(kind: Kind) -> Self {
+        Self::on(Site::new(kind).await).await
+    }
+
+    /// The same with this key behind the one that it has.
+    async fn with_key_beside(kind: Kind, key: &str) -> Self {
+        const KEY: &str = "LIVEKIT_SECRET_ENCRYPTION_KEY";
         let site = Site::new(kind).await;
+        let ring = format!("{},{key}", site.program.variable(KEY));
+        Self::on(Site { program: site.program.clone().with(KEY, &ring), ..site }).await
+    }
+
+    async fn on(site: Site) -> Self {
         let store = site.database.store();
         for at in 2..6 {
             store.add_number(&number(caller(1, at), None)).await.unwrap();
@@ -62,6 +79,19 @@ impl Browser {
         self.fill("#password", PASSWORD).await;
         self.click("button.main").await;
         self.shows("Answers in memory").await;
+    }
+
+    /// Follows the link, or presses the button, that says this.
+    async fn follow(&self, text: &str) {
+        self.shows(text).await;
+        let found = self
+            .script(&format!(
+                "const found = [...document.querySelectorAll('a, button')]
+                    .find(one => one.textContent.trim() === {text:?});
+                 found?.click(); return Boolean(found)"
+            ))
+            .await;
+        assert_eq!(found, true, "nothing says {text:?}");
     }
 
     /// What axe-core finds on the page that is serious, in both schemes.
@@ -250,7 +280,7 @@ async fn is_told_of(desk: &Desk, browser: &Browser) {
     browser.shows("config <b>north</b>").await;
     browser.is_for_everybody().await;
     browser.pictures("audit").await;
-    for path in ["/", "/nodes", "/rollout", "/calls", "/numbers/new", "/account"] {
+    for path in ["/", "/nodes", "/rollout", "/calls", "/numbers/new", "/account", "/tenants"] {
         browser.open(&desk.url(path)).await;
         browser.is_for_everybody().await;
     }

@@ -40,7 +40,7 @@ async fn keys_are_turned_step_by_step_and_a_preview_changes_nothing() {
         let step = async |name: &str, body: Value| {
             daemon.ask(&token, &format!("/v1/keys/{name}"), &body).await
         };
-        let taken = async |name: &str, body: Value| {
+        let done = async |name: &str, body: Value| {
             let (code, told) = status_and_body(&step(name, body).await);
             assert_eq!(code, 200, "{name}: {told}");
             told["result"].clone()
@@ -56,32 +56,32 @@ async fn keys_are_turned_step_by_step_and_a_preview_changes_nothing() {
         assert_eq!(phases().await, before, "{kind:?}");
 
         let preview = json!({"preview": true, "readers_confirmed": true});
-        assert_eq!(taken("stage", preview.clone()).await["key"], new);
-        taken("rotate", preview).await;
+        assert_eq!(done("stage", preview.clone()).await["key"], new);
+        done("rotate", preview).await;
         assert_eq!(phases().await, before, "a preview changes nothing");
         refused(&step("promote", json!({})).await, 409, "nothing_staged");
-        let staged = taken("stage", json!({})).await;
+        let staged = done("stage", json!({})).await;
         assert_eq!((&staged["sealing"], &staged["gate"]["open"]), (&json!(old), &json!(true)));
         let refusal = refused(&step("promote", json!({})).await, 409, "readers_unconfirmed");
         assert!(refusal["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
-        let promoted = taken("promote", json!({"readers_confirmed": true})).await;
+        let promoted = done("promote", json!({"readers_confirmed": true})).await;
         assert_eq!((&promoted["key"], &promoted["old"]), (&json!(new), &json!(old)));
 
-        let rotated = taken("rotate", json!({})).await;
+        let rotated = done("rotate", json!({})).await;
         assert_eq!(
             (&rotated["resealed"], &rotated["done"]),
             (&json!(1), &json!(true)),
             "{rotated}"
         );
         assert_eq!(rotated["waiting"][0]["waits_for"], "key_too_early", "{rotated}");
-        assert_eq!(taken("verify", json!({})).await["keys"], json!([{"id": new, "configs": 1}]));
+        assert_eq!(done("verify", json!({})).await["keys"], json!([{"id": new, "configs": 1}]));
         refused(&step("retire", json!({})).await, 400, "field_missing");
         refused(&step("retire", json!({"key": old})).await, 409, "key_too_early");
-        assert_eq!(taken("retire", json!({"key": old, "now": true})).await["phase"], "refused");
-        assert_eq!(taken("retire", json!({"key": old, "back": true})).await["phase"], "old");
-        let exposed = taken("compromise", json!({"key": old, "preview": true})).await;
+        assert_eq!(done("retire", json!({"key": old, "now": true})).await["phase"], "refused");
+        assert_eq!(done("retire", json!({"key": old, "back": true})).await["phase"], "old");
+        let exposed = done("compromise", json!({"key": old, "preview": true})).await;
         assert_eq!((&exposed["phase"], &exposed["configs"]), (&json!("old"), &json!([])));
-        taken("compromise", json!({"key": old})).await;
+        done("compromise", json!({"key": old})).await;
         let status = status().await;
         let of_old =
             status["keys"].as_array().unwrap().iter().find(|key| key["id"] == old).unwrap();
@@ -90,8 +90,8 @@ async fn keys_are_turned_step_by_step_and_a_preview_changes_nothing() {
         refused(&step("compromise", json!({"key": new})).await, 409, "nothing_to_stage");
         refused(&step("stage", json!({"key": "x"})).await, 400, "field_malformed");
         let (_, err) = daemon.process.end_by("-TERM");
-        let taken = err.lines().filter(|line| line.contains("encryption keys is taken")).count();
-        assert!(taken >= 7 && err.contains("console"), "who took a step is told: {err}");
+        let told = err.lines().filter(|line| line.contains("encryption keys is taken")).count();
+        assert!(told >= 7 && err.contains("console"), "who took a step is told: {err}");
     }
 }
 

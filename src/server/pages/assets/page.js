@@ -66,7 +66,8 @@ if (help) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  const text = button.dataset.copy || $(button.dataset.from).textContent;
+  const from = button.dataset.from && $(button.dataset.from);
+  const text = button.dataset.copy || from.href || from.textContent;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -237,8 +238,9 @@ function changed() {
   $("button", news).textContent = changes === 1 ? "1 change, show" : `${changes} changes, show`;
   news.hidden = false;
 }
+const isPaused = () => localStorage.getItem("live") === "off";
 function listen() {
-  if (stream || document.hidden || !live) return;
+  if (stream || document.hidden || !live || isPaused()) return;
   stream = new EventSource(root + "v1/changes/events");
   stream.addEventListener("ready", () => {
     retry = 1000;
@@ -259,7 +261,7 @@ function lost() {
   stream?.close();
   stream = undefined;
   last = "lost";
-  if (document.hidden) return;
+  if (document.hidden || isPaused()) return;
   state("lost", "Disconnected, trying again");
   retry = Math.min(retry * 2, 30000);
   setTimeout(listen, retry);
@@ -277,7 +279,24 @@ $(".news button")?.addEventListener("click", async () => {
   $(".news").hidden = true;
   await refresh();
 });
+const pause = $("[data-pause]");
+if (pause && live) {
+  const tell = () => {
+    pause.textContent = isPaused() ? "Go live" : "Pause";
+    if (isPaused()) state("paused", "Paused");
+  };
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    localStorage.setItem("live", isPaused() ? "on" : "off");
+    stream?.close();
+    stream = undefined;
+    if (!isPaused() && last) changed();
+    tell();
+    listen();
+  });
+  tell();
+}
 addEventListener("pagehide", () => stream?.close());
 listen();
-if ($("[data-every]")) setInterval(() => document.hidden || refresh().catch(() => {}), Number($("[data-every]").dataset.every) * 1000);
+if ($("[data-every]")) setInterval(() => document.hidden || isPaused() || refresh().catch(() => {}), Number($("[data-every]").dataset.every) * 1000);
 tellTimes();
