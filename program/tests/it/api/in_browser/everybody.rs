@@ -33,7 +33,7 @@ const PAGES: [&str; 18] = [
 const SMALL: &str = r"
     const of = e => (e.matches('input[type=checkbox], input[type=radio]') && e.closest('label')) || e;
     const all = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')]
-        .filter(e => e.checkVisibility() && !e.closest('.out-of-sight')).map(of);
+        .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.closest('.out-of-sight')).map(of);
     const box = e => { const r = e.getBoundingClientRect(); return {e, x: r.x, y: r.y, w: r.width, h: r.height}; };
     const boxes = all.map(box), small = b => b.w < 24 || b.h < 24;
     const within = b => getComputedStyle(b.e).display === 'inline' && [...b.e.parentElement.childNodes]
@@ -53,7 +53,7 @@ const SMALL: &str = r"
 /// beginning, so that all of it scrolls below what sticks to the top.
 const OBSCURED: &str = r"
     const all = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')]
-        .filter(e => e.checkVisibility() && !e.disabled && !e.matches('.skip'));
+        .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.disabled && !e.matches('.skip'));
     return all.reverse().filter(e => {
         e.focus();
         const r = e.getBoundingClientRect();

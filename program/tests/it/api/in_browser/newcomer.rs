@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Browser, Desk};
 use crate::support::database::BOTH;
-use crate::support::standin::StandIn;
+use crate::support::standin::{FarEnd, StandIn};
 
 #[tokio::test]
 async fn a_newcomer_comes_from_a_config_to_a_call_and_its_line_in_the_audit() {
@@ -13,6 +13,7 @@ async fn a_newcomer_comes_from_a_config_to_a_call_and_its_line_in_the_audit() {
         let secret = "canary-of-a-newcomer-0123456789abcdef";
         let server = StandIn::start(&[("APInew", secret)]).await;
         server.trunk("ST_new", &["+971500000002"]);
+        server.at("+971507654321", FarEnd::Answers);
         let (desk, browser) = (Desk::new(kind).await, Browser::start(true).await);
         browser.looks(1200, "light").await;
         let began = tokio::time::Instant::now();
