@@ -9,6 +9,7 @@
 //! POST /v1/tickets         what a browser asks for that with
 //! POST /v1/livekit/verify  which LiveKit config signed a token
 //! POST /v1/calls           a call, placed once
+//! POST /v1/batches         the calls of a file, each placed once
 //! POST /v1/checks          whether credentials would place calls, step by step
 //! POST /v1/livekit/webhook what a server tells of its end
 //!      /v1/session …       people sign in and out
@@ -26,8 +27,12 @@ mod answering;
 mod asking;
 mod attempts;
 mod audit;
+#[cfg(feature = "dispatch")]
+pub(super) mod batches;
 pub(super) mod body;
 mod bound;
+#[cfg(feature = "dispatch")]
+mod call_events;
 #[cfg(feature = "dispatch")]
 mod calls;
 #[cfg(feature = "dispatch")]
@@ -38,6 +43,7 @@ mod editing;
 mod events;
 mod fields;
 mod fleet;
+mod hearer;
 mod idempotency;
 pub(super) mod identify;
 mod join;
@@ -113,6 +119,8 @@ use super::tls::TlsListener;
 use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::recorded::RecordedCalls;
+#[cfg(feature = "dispatch")]
+use crate::dispatch::uploaded::UploadedBatches;
 use crate::resolver::{Person, Resolver};
 use crate::settings::{ApiSettings, UserHeader};
 use crate::store::Client;
@@ -143,6 +151,9 @@ pub(super) struct ApiShared {
     /// `None`: no database keeps them.
     #[cfg(feature = "dispatch")]
     pub(super) calls: Option<RecordedCalls>,
+    /// The same of batches.
+    #[cfg(feature = "dispatch")]
+    pub(super) batches: Option<UploadedBatches>,
     #[cfg(feature = "dispatch")]
     webhooks: WebhookMetrics,
 }
@@ -188,6 +199,8 @@ impl Api {
         let shared = Arc::new(ApiShared {
             #[cfg(feature = "dispatch")]
             calls: RecordedCalls::of(&resolver),
+            #[cfg(feature = "dispatch")]
+            batches: UploadedBatches::of(&resolver),
             #[cfg(feature = "dispatch")]
             webhooks: exporter.record(WebhookMetrics::new),
             resolver,
@@ -253,6 +266,10 @@ impl Api {
             _ = answering => {}
             never = upkeep.keep() => match never {},
         }
+        #[cfg(feature = "dispatch")]
+        if let Some(batches) = &upkeep.batches {
+            batches.stop(GRACE).await;
+        }
     }
 }
 
@@ -262,8 +279,17 @@ impl ApiShared {
     async fn keep(&self) -> Infallible {
         tokio::select! {
             never = self.prune() => never,
+            never = self.run_batches() => never,
             never = self.pages.remember(&self.resolver, &self.exporter) => never,
         }
+    }
+
+    async fn run_batches(&self) -> Infallible {
+        #[cfg(feature = "dispatch")]
+        if let Some(batches) = &self.batches {
+            return batches.keep().await;
+        }
+        std::future::pending().await
     }
 
     async fn prune(&self) -> Infallible {

@@ -180,6 +180,11 @@ const DIALECT: Dialect = Dialect {
             "{listed_3}",
             "select cast(t.value as uuid) from json_array_elements_text(cast($3 as json)) as t (value)",
         ),
+        (
+            "{batch_age}",
+            "cast(extract(epoch from clock_timestamp() - b.beat_at) as double precision)",
+        ),
+        ("{json_5}", "cast($5 as jsonb)"),
         ("{texts_2}", "json_array_elements_text(cast($2 as json)) as p (value)"),
         ("{key_of_config}", "replace(cast(c.id as text), '-', '')"),
         ("{to_write_numbers}", "for update of n"),

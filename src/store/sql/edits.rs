@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 pub(super) use self::statements::{EDIT_PARTS, EditingStatements};
 pub(super) use self::steps::{Steps, read_written};
-use self::values::{end_of, list, named, pattern, read_change_row, seen_by};
+pub(super) use self::values::list;
+use self::values::{end_of, named, pattern, read_change_row, seen_by};
 use super::SqlStore;
 use super::admin::{config_values, edit_values, how_many, new_number};
 use super::keys::HoldKeys;

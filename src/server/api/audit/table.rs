@@ -23,7 +23,7 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
             optional("until", Kind::Text, "Before this moment."),
             optional(
                 "entity",
-                Kind::Word(&["config", "number", "client", "user", "rollout", "audit"]),
+                Kind::Word(&["config", "number", "client", "user", "rollout", "batch", "audit"]),
                 "Of what.",
             ),
             optional(

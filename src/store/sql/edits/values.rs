@@ -41,7 +41,7 @@ pub(super) fn seen_by(whose: &Whose) -> [Value<'static>; 2] {
 }
 
 /// The value of `{listed_…}`.
-pub(super) fn list(ids: &[Uuid]) -> Value<'static> {
+pub(in crate::store::sql) fn list(ids: &[Uuid]) -> Value<'static> {
     json!(ids.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()).to_string().into()
 }
 
