@@ -6,6 +6,7 @@
 //! /numbers    caller numbers: find, assign, edit
 //! /why        which credentials a caller gets, step by step
 //! /calls      a call to one's own phone
+//! /batches    the calls of a file: rehearse, run, cancel, go on
 //! /audit      who changed what
 //! /nodes      who resolves, and how far each has read
 //! /rollout    whom the database answers, and the next step
@@ -20,6 +21,10 @@
 
 mod assets;
 mod audit;
+#[cfg(feature = "dispatch")]
+mod batch;
+#[cfg(feature = "dispatch")]
+mod batches;
 #[cfg(feature = "dispatch")]
 mod calls;
 mod chart;
@@ -169,13 +174,15 @@ fn page_of(template: &impl Template) -> Result<Reply, Problem> {
 }
 
 /// What the paths of pages begin with.
-const FIRST: [&str; 15] = [
+const FIRST: [&str; 17] = [
     "",
     "why",
     "account",
     "assets",
     "audit",
     "audit.csv",
+    "batches",
+    "batches.csv",
     "calls",
     "configs",
     "nodes",

@@ -14,7 +14,7 @@ use super::{
     audit, config_forms, configs, nodes, number_forms, numbers, overview, people, rollout, sign_in,
 };
 #[cfg(feature = "dispatch")]
-use super::{calls, why};
+use super::{batch, batches, calls, why};
 use crate::access::{Permissions, Scope};
 use crate::number::ConfigId;
 use crate::resolver::Person;
@@ -144,6 +144,22 @@ impl<'v> Visit<'v> {
             ("POST", ["calls"]) => calls::place(self).await,
             #[cfg(feature = "dispatch")]
             ("POST", ["calls", "end"]) => calls::end(self).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches"]) => batches::list(self).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches"]) => batches::offer(self).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches.csv"]) => batches::export(self).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches", "cancel"]) => batches::cancel_all(self).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches", id]) => batch::page(self, number(id)?).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches", id, "results.csv"]) => batch::results(self, number(id)?).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches", id, "cancel"]) => batch::cancel(self, number(id)?).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches", id, "resume"]) => batch::resume(self, number(id)?).await,
             ("GET", ["audit"]) => audit::page(self).await,
             ("GET", ["audit.csv"]) => audit::export(self).await,
             ("GET", ["nodes"]) => nodes::page(self).await,
@@ -203,7 +219,11 @@ pub(super) async fn read_form(parts: &Parts, given: &mut Option<Body>) -> Result
         return Ok(Vec::new());
     }
     refuse_other_kinds(&parts.headers)?;
-    body::read(&parts.headers, given.take().unwrap_or_default()).await
+    let given = given.take().unwrap_or_default();
+    if parts.uri.path() == "/batches" {
+        return body::read_up_to(LARGEST_ROWS, &parts.headers, given).await;
+    }
+    body::read(&parts.headers, given).await
 }
 
 fn refuse_other_kinds(headers: &HeaderMap) -> Result<(), Problem> {
@@ -233,6 +253,8 @@ fn nothing_here() -> Problem {
     Problem::missing("not_found", "there is no such page")
 }
 
+/// In bytes, as a form has them.
+const LARGEST_ROWS: usize = 6 << 20;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 #[cfg(test)]

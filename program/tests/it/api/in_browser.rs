@@ -1,6 +1,8 @@
 //! The pages, in a real browser against the real program: as an operator walks through them, by script and
 //! without, on both databases. `scripts/test pages` installs the browser.
 
+mod batches;
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

@@ -104,6 +104,14 @@ for (const input of $$("[data-name]:is(input)")) {
 }
 for (const select of $$("select[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
 
+/* A file into a text. */
+for (const input of $$("input[data-into]")) {
+  input.closest("[data-file]").hidden = false;
+  input.addEventListener("change", async () => {
+    if (input.files[0]) $("#" + input.dataset.into).value = await input.files[0].text();
+  });
+}
+
 /* Picking rows. */
 for (const all of $$("[data-pick-all]")) {
   const boxes = () => $$("tbody input[type=checkbox]", all.closest("table"));
