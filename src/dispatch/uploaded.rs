@@ -211,21 +211,29 @@ impl UploadedBatches {
 
     async fn run_all(&self, keeper: Uuid) -> Infallible {
         loop {
+            let mut look = LOOK;
             match self.0.rows.open_batches(keeper).await {
                 Ok(open) => {
                     for batch in open {
                         self.begin(batch).await;
                     }
                 }
-                Err(error) => tracing::debug!(%error, "batches are not looked for"),
+                // Such as of a role that may not, or a database of a step before batches.
+                Err(error) => {
+                    tracing::debug!(%error, "batches are not looked for");
+                    look = LOOK_AGAIN;
+                }
             }
-            timeout(LOOK, self.0.news.notified()).await.ok();
+            timeout(look, self.0.news.notified()).await.ok();
         }
     }
 
     /// Begins to run a batch that is not running here, in a task of its own.
     async fn begin(&self, batch: BatchRow) {
         let (shared, id) = (&self.0, batch.id);
+        if shared.tasks.stopping().is_cancelled() {
+            return;
+        }
         {
             let mut running = shared.running();
             if running.contains(&id) {
@@ -335,6 +343,8 @@ fn told(summary: &super::batch::Summary) -> Value {
 
 /// How often it is looked for batches that another node took up again.
 const LOOK: Duration = Duration::from_secs(5);
+/// The same after a look that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How many batches run at once on a node; the others wait for their turn.
 const MOST_AT_ONCE: usize = 16;
 /// How long the record of a batch is kept, and its files with it.

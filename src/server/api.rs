@@ -230,7 +230,7 @@ impl Api {
     /// [`GRACE`] at the most. The file of the socket goes with it.
     pub async fn serve(self, stop: CancellationToken) {
         let Self { listeners, shared, hosts, behind_proxy } = self;
-        let upkeep = Arc::clone(&shared);
+        let (upkeep, ending) = (Arc::clone(&shared), stop.clone());
         let answering = join_all(listeners.into_iter().map(|bound| {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             let at = |address, has_tls| {
@@ -262,13 +262,12 @@ impl Api {
                 }
             }
         }));
+        let answering = async {
+            tokio::join!(answering, upkeep.stop_batches(ending));
+        };
         tokio::select! {
-            _ = answering => {}
-            never = upkeep.keep() => match never {},
-        }
-        #[cfg(feature = "dispatch")]
-        if let Some(batches) = &upkeep.batches {
-            batches.stop(GRACE).await;
+            () = answering => {}
+            never = Box::pin(upkeep.keep()) => match never {},
         }
     }
 }
@@ -287,9 +286,18 @@ impl ApiShared {
     async fn run_batches(&self) -> Infallible {
         #[cfg(feature = "dispatch")]
         if let Some(batches) = &self.batches {
-            return batches.keep().await;
+            return Box::pin(batches.keep()).await;
         }
         std::future::pending().await
+    }
+
+    /// Waits for `stop`, and then for the calls of batches, which go on when the daemon is started anew.
+    async fn stop_batches(&self, stop: CancellationToken) {
+        stop.cancelled().await;
+        #[cfg(feature = "dispatch")]
+        if let Some(batches) = &self.batches {
+            Box::pin(batches.stop(GRACE)).await;
+        }
     }
 
     async fn prune(&self) -> Infallible {
