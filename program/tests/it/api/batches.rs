@@ -311,10 +311,8 @@ async fn a_file_with_rows_that_must_be_corrected_is_refused_whole_with_every_lin
     let lab = Lab::new(Kind::Sqlite).await;
     (0..9).for_each(|person| lab.stand_in.at(&to(person), FarEnd::Answers));
     let one = lab.one();
-    let mut file = rows(0..2);
-    for bad in 0..8 {
-        file += &format!("{TENANT},{FROM},,{bad}\n{TENANT},12,{},{bad}\n", to(3));
-    }
+    let bad = |bad| [format!("{TENANT},{FROM},,{bad}\n"), format!("{TENANT},12,{},{bad}\n", to(3))];
+    let file = rows(0..2) + &(0..8).flat_map(bad).collect::<String>();
     let told =
         refused(&one.send(lab.upload("a", ENGINE, &file)).await, 422, "batch_needs_correction");
     let errors = told["errors"].as_array().unwrap();
@@ -420,11 +418,11 @@ async fn a_client_sees_and_cancels_the_batches_of_its_tenants_alone_and_calls_fo
             let ids: Vec<_> = shown.map(|one| one["id"].as_str().unwrap().to_owned()).collect();
             (ids, page["next"].as_str().map(ToOwned::to_owned))
         };
-        assert_eq!(ids(&lab.token, "").await.0, [own.clone()]);
-        assert_eq!(ids(&same, "").await.0, [own.clone()], "it is of its tenant");
+        assert_eq!(ids(&lab.token, "").await.0, [&*own]);
+        assert_eq!(ids(&same, "").await.0, [&*own], "it is of its tenant");
         assert!(ids(&narrow, "").await.0.is_empty());
         let (first, next) = ids(&all, "?limit=1").await;
-        assert_eq!(first, [own.clone()], "the newest first");
+        assert_eq!(first, [&*own], "the newest first");
         let (second, last) = ids(&all, &format!("?limit=1&cursor={}", next.unwrap())).await;
         assert_eq!((second, last), (vec![id], None));
     }

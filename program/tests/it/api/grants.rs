@@ -77,9 +77,9 @@ async fn a_role_that_may_place_calls_runs_batches_and_another_one_says_what_it_l
     };
     refused(&daemon.send(upload()).await, 503, "database_role_may_not");
     site.program.run(&[&grants[..], &["--calls"]].concat()).ok();
-    let taken = daemon.send(upload()).await;
-    assert_eq!(taken.word(), "201", "{taken:?}");
-    let path = taken.header("location").unwrap().to_owned();
+    let begun = daemon.send(upload()).await;
+    assert_eq!(begun.word(), "201", "{begun:?}");
+    let path = begun.header("location").unwrap().to_owned();
     eventually("it has ended", async || daemon.get(&token, &path).await.1["state"] == "left").await;
     let resumed = daemon.call(&token, "POST", &format!("{path}/resume"), &json!({})).await;
     assert_eq!(status_and_body(&resumed).0, 200, "{resumed:?}");
