@@ -13,7 +13,7 @@ use crate::clock::{Clock, Moment};
 use crate::keyring::{KeyError, KeyRing, Secret};
 use crate::server_url::ServerUrl;
 use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use crate::token::{AccessToken, Signer, TokenRequest};
+use crate::token::{AccessToken, ReceivedToken, Signer, TokenRequest};
 
 /// One key pair of one server, shared by every answer that uses it.
 pub(crate) struct Credentials {
@@ -107,6 +107,12 @@ impl Credentials {
     /// Whether their secret is this one, as far as they keep the text.
     pub(crate) fn has_secret(&self, text: &str) -> bool {
         matches!(&self.text, SecretText::Held(secret) if secret.expose_secret() == text)
+    }
+
+    /// Whether they are the environment's and have signed this token.
+    pub(crate) fn have_signed(&self, token: &ReceivedToken) -> bool {
+        matches!(&self.text, SecretText::Held(secret)
+                if token.issuer() == &*self.api_key && token.is_signed_with(secret.expose_secret()))
     }
 
     /// Takes part in them. `false`: they are wiped, and new ones must be made.

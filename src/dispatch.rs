@@ -25,6 +25,8 @@ mod report;
 mod request;
 mod trunk_key;
 mod trunks;
+#[cfg(feature = "server")]
+pub(crate) mod uploaded;
 mod verdict;
 
 use std::fmt;

@@ -113,6 +113,9 @@ struct Engine {
     health_state: HealthState,
     lifecycle: Lifecycle,
     tuning: Arc<Tuning>,
+    /// Where what must outlast a restart is kept.
+    #[cfg(all(feature = "dispatch", feature = "server"))]
+    data_dir: Option<std::path::PathBuf>,
 }
 
 /// One thread's own data, in cache lines that no other thread writes to.

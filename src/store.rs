@@ -7,6 +7,8 @@ mod access;
 mod asking;
 mod audit;
 #[cfg(all(feature = "dispatch", feature = "server"))]
+mod batches;
+#[cfg(all(feature = "dispatch", feature = "server"))]
 mod calls;
 #[cfg(feature = "server")]
 mod edits;
@@ -49,6 +51,10 @@ use uuid::Uuid;
 
 pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub use self::audit::{AuditEntry, AuditFilter, AuditLog, ChainLink, Seal};
+#[cfg(all(feature = "dispatch", feature = "server"))]
+pub(crate) use self::batches::{
+    BatchProgress, BatchRow, BatchRows, BatchState, BatchesOf, Cancel, NewBatch,
+};
 #[cfg(all(feature = "dispatch", feature = "server"))]
 pub(crate) use self::calls::{
     CallAttempt, CallFilter, CallLeft, CallLine, CallRow, CallRows, CallState, NewCall,

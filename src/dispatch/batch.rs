@@ -34,11 +34,15 @@ mod rate;
 mod record;
 mod rehearsal;
 mod result;
+mod result_rows;
 mod row_extras;
 mod run;
 mod separator;
 mod survey;
 mod text;
+mod told;
+#[cfg(feature = "server")]
+mod written;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,9 +62,12 @@ pub use self::pace::Limits;
 use self::pace::Pace;
 use self::queue::Next;
 pub use self::rehearsal::{Lack, Lacking, Refused, Rehearsal, Tally, Trunk, Why};
+pub use self::result_rows::ResultRows;
 use self::run::Run;
 pub use self::separator::{NoSeparator, Separator};
 pub use self::text::Encoding;
+#[cfg(feature = "server")]
+pub(crate) use self::written::{Wanted, WrittenResults};
 use super::metrics::BatchGauges;
 use super::{Dial, Dispatcher, Outcome};
 use crate::rules::Phone;
@@ -220,7 +227,7 @@ impl<'a> Batch<'a> {
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,
         journal: Journal,
-        mut report: impl FnMut(Option<&Value>, &Summary),
+        mut report: impl FnMut(Option<&Value>, &Summary) + Send,
     ) -> Result<Summary, BatchError> {
         let report = |row_result: Option<RowResult<'_>>, so_far: &Summary| {
             report(row_result.map(|row_result| row_result.result), so_far);
@@ -237,7 +244,7 @@ impl<'a> Batch<'a> {
         &self,
         open: impl Fn() -> Result<Entries, NoBatch>,
         journal: Journal,
-        mut report: impl FnMut(Option<RowResult<'_>>, &Summary),
+        mut report: impl FnMut(Option<RowResult<'_>>, &Summary) + Send,
     ) -> Result<Summary, BatchError> {
         let Parts { batch, version, known, results, file } =
             journal.take().map_err(BatchError::Journal)?;
@@ -281,7 +288,7 @@ struct Progress<'a> {
     results: Results,
     summary: Summary,
     gauges: BatchGauges,
-    report: &'a mut dyn FnMut(Option<RowResult<'_>>, &Summary),
+    report: &'a mut (dyn FnMut(Option<RowResult<'_>>, &Summary) + Send),
 }
 
 /// What reading on came to.

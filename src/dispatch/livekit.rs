@@ -42,6 +42,8 @@ pub struct LiveKit {
     timeouts: Timeouts,
     /// How many bytes an answer may have.
     longest: usize,
+    /// Whether it goes nowhere that no server is.
+    is_guarded: bool,
 }
 
 /// How long a server may take.
@@ -81,6 +83,15 @@ impl LiveKit {
         Self::looking_up(timeouts, Lookup::pinned(addresses))
     }
 
+    /// One for clients of the API, who may have written the URL: it goes nowhere that no server is.
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "the API alone has such clients")
+    )]
+    pub(in crate::dispatch) fn guarded(timeouts: Timeouts) -> Self {
+        Self::looking_up(timeouts, Lookup::guarded())
+    }
+
     /// The same, with answers of so many bytes at the most.
     pub(in crate::dispatch) fn taking(self, longest: usize) -> Self {
         Self { longest, ..self }
@@ -88,6 +99,7 @@ impl LiveKit {
 
     fn looking_up(timeouts: Timeouts, lookup: Lookup) -> Self {
         let builder = reqwest::Client::builder();
+        let is_guarded = lookup.is_guarded();
         let builder = if lookup.is_pinned() { builder.no_proxy() } else { builder };
         let http = builder
             .tls_backend_preconfigured(tls())
@@ -98,7 +110,7 @@ impl LiveKit {
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .build()
             .expect("the TLS configuration is complete");
-        Self { http, timeouts, longest: LONGEST_ANSWER }
+        Self { http, timeouts, longest: LONGEST_ANSWER, is_guarded }
     }
 
     /// How long its requests may take.
@@ -135,6 +147,14 @@ impl LiveKit {
         }
     }
 
+    /// Refuses a URL that names an address where no server is, which is not looked up.
+    fn refuse_off_limits(&self, url: &ServerUrl) -> Result<(), LiveKitError> {
+        if self.is_guarded && url.is_off_limits() {
+            return Err(LiveKitError::NotConnected { why: format!("the URL names {OFF_LIMITS}") });
+        }
+        Ok(())
+    }
+
     async fn ask<A: DeserializeOwned>(
         &self,
         on: &Resolution,
@@ -153,6 +173,7 @@ impl LiveKit {
         rights: &TokenRequest,
         body: &impl Serialize,
     ) -> Result<reqwest::RequestBuilder, LiveKitError> {
+        self.refuse_off_limits(on.url())?;
         let token = on.token(rights)?;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.as_str()))
             .expect("base64 and dots fit into a header");

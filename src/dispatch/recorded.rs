@@ -21,7 +21,7 @@ use super::livekit::webhook::CallEnd;
 use super::{Call, CallRequest, Dial, DialGate, Dispatcher, HangUpError, Outcome};
 use crate::backoff::{Backoff, dice};
 use crate::lifecycle::Lifecycle;
-use crate::number::{ConfigId, E164};
+use crate::number::{ConfigId, E164, TenantId};
 use crate::resolver::Resolver;
 use crate::store::{
     CallAttempt, CallFilter, CallLeft, CallLine, CallRow, CallRows, CallState, NewCall, StoreError,
@@ -63,6 +63,27 @@ enum Standing {
     Running(Value),
 }
 
+/// What may be new of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum News {
+    /// Somebody may have been called.
+    Dialling,
+    /// It is known what became of it.
+    Ended,
+    /// The phone has left.
+    Left,
+}
+
+impl News {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dialling => "dialling",
+            Self::Ended => "ended",
+            Self::Left => "left",
+        }
+    }
+}
+
 /// Why it is not known what became of a call.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotRecorded {
@@ -93,7 +114,7 @@ impl RecordedCalls {
     /// Those of this resolver's database. `None`: it has none.
     pub(crate) fn of(resolver: &Resolver) -> Option<Self> {
         let rows = resolver.database()?.call_rows();
-        let livekit = LiveKit::new(resolver.tuning().into());
+        let livekit = LiveKit::guarded(resolver.tuning().into());
         let dispatcher = Dispatcher::new(resolver.clone(), livekit);
         let (tasks, lost) = (Lifecycle::new(), Mutex::default());
         Some(Self(Arc::new(Shared { dispatcher, rows, tasks, lost })))
@@ -134,25 +155,47 @@ impl RecordedCalls {
     pub(crate) async fn look(&self, client: Uuid, id: Uuid) -> Result<Option<Value>, StoreError> {
         let Some(row) = self.0.rows.call(client, id).await? else { return Ok(None) };
         let (left, ended_at) = (row.left.clone(), row.ended_at);
-        let (Standing::Ended(mut answer) | Standing::Running(mut answer)) =
-            self.0.standing(row).await?;
-        if let Some(CallLeft { at, reason, sip_status }) = left {
-            // Where the engine waited, its outcome was known when the phone was answered.
-            let answered_at = ended_at.filter(|_| answer["answered"] == true);
-            let seconds = answered_at.map(|answered| (at - answered).num_seconds().max(0));
-            answer["left_at"] = json!(at);
-            answer["disconnect_reason"] = json!(reason);
-            answer["sip_call_status"] = json!(sip_status);
-            answer["seconds"] = json!(seconds);
-        }
-        Ok(Some(answer))
+        let (Standing::Ended(answer) | Standing::Running(answer)) = self.0.standing(row).await?;
+        Ok(Some(with_end(answer, left, ended_at)))
     }
 
-    /// Writes down what the webhook of a server tells of a call. `false`: it is not of ours, or known.
-    pub(crate) async fn heard(&self, config: ConfigId, end: &CallEnd) -> Result<bool, StoreError> {
+    /// What became of the calls of a client within this time, the oldest calls first: of which call, of
+    /// which tenant, what, and how the call stands.
+    pub(crate) async fn news(
+        &self,
+        client: Uuid,
+        tenant: Option<TenantId>,
+        within: Duration,
+    ) -> Result<Vec<(Uuid, TenantId, News, Value)>, StoreError> {
+        let rows = self.0.rows.news_of_calls(client, tenant, within).await?;
+        let mut news = Vec::new();
+        for (tenant, row) in rows {
+            let (id, state, has_left) = (row.id, row.state, row.left.is_some());
+            let call = told(row);
+            let mut add = |what| news.push((id, tenant, what, call.clone()));
+            match state {
+                CallState::Accepted => continue,
+                CallState::Dialling => add(News::Dialling),
+                CallState::Ended => add(News::Ended),
+            }
+            if has_left {
+                add(News::Left);
+            }
+        }
+        Ok(news)
+    }
+
+    /// Writes down what the webhook of a server tells of a call: that of a config, or the environment's,
+    /// or of both where they have one key. `false`: it is not of ours, or known.
+    pub(crate) async fn heard(
+        &self,
+        config: Option<ConfigId>,
+        by_environment: bool,
+        end: &CallEnd,
+    ) -> Result<bool, StoreError> {
         let CallEnd { room, reason, sip_status } = end;
-        let (reason, sip_status) = (reason.as_deref(), sip_status.as_deref());
-        self.0.rows.leave_call(room, config, reason, sip_status).await
+        let why = (reason.as_deref(), sip_status.as_deref());
+        self.0.rows.leave_call(room, config, by_environment, why).await
     }
 
     /// So many calls of a client, the newest first.
@@ -208,6 +251,36 @@ impl RecordedCalls {
         let answer = told.await.map_err(|_| NotRecorded::Died)?;
         Ok(Recorded { answer, is_replayed: false })
     }
+}
+
+/// A call with what its server told of its end.
+fn with_end(
+    mut answer: Value,
+    left: Option<CallLeft>,
+    ended_at: Option<chrono::DateTime<chrono::Utc>>,
+) -> Value {
+    if let Some(CallLeft { at, reason, sip_status }) = left {
+        // Where the engine waited, its outcome was known when the phone was answered.
+        let answered_at = ended_at.filter(|_| answer["answered"] == true);
+        let seconds = answered_at.map(|answered| (at - answered).num_seconds().max(0));
+        answer["left_at"] = json!(at);
+        answer["disconnect_reason"] = json!(reason);
+        answer["sip_call_status"] = json!(sip_status);
+        answer["seconds"] = json!(seconds);
+    }
+    answer
+}
+
+/// A call as its row says it.
+fn told(row: CallRow) -> Value {
+    let CallRow { id, state, room, config, answer, ended_at, left, .. } = row;
+    let answer = answer.and_then(|answer| serde_json::from_str(&answer).ok());
+    let plain = || {
+        json!({
+            "id": id, "state": state.as_str(), "outcome": null, "room": room, "config_id": config,
+        })
+    };
+    with_end(answer.unwrap_or_else(plain), left, ended_at)
 }
 
 impl Shared {

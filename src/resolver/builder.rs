@@ -115,6 +115,8 @@ impl ResolverBuilder {
             Arc::new(Registration::new(database, identity))
         });
         let store = given.or_else(|| database.as_ref().map(OpenStore::store));
+        #[cfg(all(feature = "dispatch", feature = "server"))]
+        let data_dir = settings.data_dir.clone();
         let kept = settings.data_dir.as_deref().zip(settings.database.as_ref());
         let kept = kept.map(|(folder, database)| KeptRollout::new(folder, database));
         let (live, lifecycle) =
@@ -169,6 +171,8 @@ impl ResolverBuilder {
             health_state: HealthState::default(),
             lifecycle,
             tuning,
+            #[cfg(all(feature = "dispatch", feature = "server"))]
+            data_dir,
         });
         engine.telemetry.reloaded(Some(engine.clock.unix_time()));
         engine.start_tasks();

@@ -56,6 +56,12 @@ impl Resolver {
         &self.engine.tuning
     }
 
+    /// `DATA_DIR`: where what must outlast a restart is kept.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn data_dir(&self) -> Option<&std::path::Path> {
+        self.engine.data_dir.as_deref()
+    }
+
     /// The audit of its database. `None`: none is named, or another store was given.
     pub(crate) fn audit(&self) -> Option<Arc<dyn AuditLog>> {
         self.engine.database.as_ref().map(OpenStore::audit)

@@ -1,4 +1,5 @@
-//! Tokens and webhooks of the servers of all LiveKit configs: which config signed it, if any did.
+//! Tokens and webhooks of the servers of all LiveKit configs, and of the environment's: which of them
+//! signed it, if any did.
 //!
 //! The configs are found by the issuer, which is the API key; several may have the same one, and each
 //! is tried. Their rows are in memory as they rest in the database, with sealed secrets. A secret is
@@ -38,22 +39,25 @@ use crate::store::Whose;
 use crate::store::{Config, Store, StoreError};
 use crate::token::ReceivedToken;
 
-/// A token that a LiveKit config signed, and that is good now.
+/// A token that a LiveKit config or the environment signed, and that is good now.
 #[non_exhaustive]
 pub struct Verified {
-    /// Which config.
-    pub config_id: ConfigId,
-    /// Its name.
+    /// Which config. `None`: none did, and the environment's secret.
+    pub config_id: Option<ConfigId>,
+    /// Its name; `environment` for that.
     pub config_name: String,
+    /// Whether the environment's secret signed it, whatever config has the same.
+    pub by_environment: bool,
     /// What the token says, in LiveKit's names.
     pub claims: Map<String, Value>,
 }
 
 impl fmt::Debug for Verified {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config_id, config_name, claims: _ } = self;
+        let Self { config_id, config_name, by_environment, claims: _ } = self;
         let mut verified = out.debug_struct("Verified");
         verified.field("config_id", config_id).field("config_name", config_name);
+        verified.field("by_environment", by_environment);
         verified.finish_non_exhaustive()
     }
 }
@@ -73,7 +77,7 @@ impl Resolver {
     ///
     /// The config is found by the issuer of the token among all configs, whatever the flag says, and
     /// its secret must have signed it by HS256, whatever its header says. A token needs an end. Clocks
-    /// may be a minute apart. The environment's credentials are not tried.
+    /// may be a minute apart. Where no config has signed it, the environment's secret is tried.
     ///
     /// # Errors
     ///
@@ -88,9 +92,16 @@ impl Resolver {
     pub async fn verify(&self, token: &str) -> Result<Verified, VerifyError> {
         let issuers = &self.engine.issuers;
         let token = ReceivedToken::read(token)?;
-        let configs = issuers.configs().await?;
-        let tried = of_key(&configs, &token);
-        issuers.judge(token, tried)
+        let by_environment = issuers.has_environment_signed(&token);
+        match issuers.configs().await {
+            Ok(configs) => {
+                let tried = of_key(&configs, &token);
+                issuers.judge(token, tried, by_environment)
+            }
+            // Its server needs no database.
+            Err(_) if by_environment => issuers.judge(token, [], true),
+            Err(error) => Err(error),
+        }
     }
 
     /// Which LiveKit config sent a webhook: the token in its `Authorization` header, with or without
@@ -128,7 +139,8 @@ impl Resolver {
                 known.push(config);
             }
         }
-        issuers.judge(token, known)
+        let by_environment = *whose == Whose::ALL && issuers.has_environment_signed(&token);
+        issuers.judge(token, known, by_environment)
     }
 
     /// Whether a number that the client may ask for uses a config, remembered until anything changes.
@@ -192,17 +204,14 @@ impl Issuers {
         &self,
         token: ReceivedToken,
         configs: impl IntoIterator<Item = &'c Config>,
+        by_environment: bool,
     ) -> Result<Verified, VerifyError> {
         let mut refused = VerifyError::IssuerUnknown;
         for config in configs {
             match self.is_signed_by(&token, config) {
                 Ok(true) => {
-                    token.check_times(self.loader.clock.unix_seconds())?;
-                    return Ok(Verified {
-                        config_id: config.id,
-                        config_name: config.name.clone(),
-                        claims: token.into_claims(),
-                    });
+                    let (id, name) = (Some(config.id), config.name.clone());
+                    return self.verified(token, (id, name), by_environment);
                 }
                 Ok(false) if refused == VerifyError::IssuerUnknown => {
                     refused = VerifyError::SignatureInvalid;
@@ -211,7 +220,26 @@ impl Issuers {
                 Err(why) => refused = VerifyError::ConfigUnusable { reason: why.reason() },
             }
         }
+        if by_environment {
+            return self.verified(token, (None, ENVIRONMENT.to_owned()), true);
+        }
         Err(refused)
+    }
+
+    /// What is told of a token that was signed, if it is good now.
+    fn verified(
+        &self,
+        token: ReceivedToken,
+        (config_id, config_name): (Option<ConfigId>, String),
+        by_environment: bool,
+    ) -> Result<Verified, VerifyError> {
+        token.check_times(self.loader.clock.unix_seconds())?;
+        Ok(Verified { config_id, config_name, by_environment, claims: token.into_claims() })
+    }
+
+    fn has_environment_signed(&self, token: &ReceivedToken) -> bool {
+        let running = self.loader.live.running();
+        running.environment.credentials().is_some_and(|environment| environment.have_signed(token))
     }
 
     fn is_signed_by(&self, token: &ReceivedToken, config: &Config) -> Result<bool, Unusable> {
@@ -240,6 +268,8 @@ async fn by_key(store: Arc<dyn Store>) -> Result<ByKey, StoreError> {
     Ok(by_key)
 }
 
+/// What the environment is called where a config has its name.
+const ENVIRONMENT: &str = "environment";
 /// How many configs with one API key are tried.
 const MOST_OF_A_KEY: usize = 64;
 #[cfg(feature = "server")]

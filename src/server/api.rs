@@ -9,6 +9,7 @@
 //! POST /v1/tickets         what a browser asks for that with
 //! POST /v1/livekit/verify  which LiveKit config signed a token
 //! POST /v1/calls           a call, placed once
+//! POST /v1/batches         the calls of a file, each placed once
 //! POST /v1/checks          whether credentials would place calls, step by step
 //! POST /v1/livekit/webhook what a server tells of its end
 //!      /v1/session …       people sign in and out
@@ -26,8 +27,12 @@ mod answering;
 mod asking;
 mod attempts;
 mod audit;
+#[cfg(feature = "dispatch")]
+pub(super) mod batches;
 pub(super) mod body;
 mod bound;
+#[cfg(feature = "dispatch")]
+mod call_events;
 #[cfg(feature = "dispatch")]
 mod calls;
 #[cfg(feature = "dispatch")]
@@ -38,6 +43,7 @@ mod editing;
 mod events;
 mod fields;
 mod fleet;
+mod hearer;
 mod idempotency;
 pub(super) mod identify;
 mod join;
@@ -115,6 +121,8 @@ use super::tls::TlsListener;
 use crate::access::Ticket;
 #[cfg(feature = "dispatch")]
 use crate::dispatch::recorded::RecordedCalls;
+#[cfg(feature = "dispatch")]
+use crate::dispatch::uploaded::UploadedBatches;
 use crate::resolver::{Person, Resolver};
 use crate::settings::{ApiSettings, UserHeader};
 use crate::store::Client;
@@ -145,6 +153,9 @@ pub(super) struct ApiShared {
     /// `None`: no database keeps them.
     #[cfg(feature = "dispatch")]
     pub(super) calls: Option<RecordedCalls>,
+    /// The same of batches.
+    #[cfg(feature = "dispatch")]
+    pub(super) batches: Option<UploadedBatches>,
     #[cfg(feature = "dispatch")]
     webhooks: WebhookMetrics,
 }
@@ -191,6 +202,8 @@ impl Api {
             #[cfg(feature = "dispatch")]
             calls: RecordedCalls::of(&resolver),
             #[cfg(feature = "dispatch")]
+            batches: UploadedBatches::of(&resolver),
+            #[cfg(feature = "dispatch")]
             webhooks: exporter.record(WebhookMetrics::new),
             resolver,
             users,
@@ -219,7 +232,7 @@ impl Api {
     /// [`GRACE`] at the most. The file of the socket goes with it.
     pub async fn serve(self, stop: CancellationToken) {
         let Self { listeners, shared, hosts, behind_proxy } = self;
-        let upkeep = Arc::clone(&shared);
+        let (upkeep, ending) = (Arc::clone(&shared), stop.clone());
         let answering = join_all(listeners.into_iter().map(|bound| {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             let at = |address, has_tls| {
@@ -251,9 +264,12 @@ impl Api {
                 }
             }
         }));
+        let answering = async {
+            tokio::join!(answering, upkeep.stop_batches(ending));
+        };
         tokio::select! {
-            _ = answering => {}
-            never = upkeep.keep() => match never {},
+            () = answering => {}
+            never = Box::pin(upkeep.keep()) => match never {},
         }
     }
 }
@@ -264,7 +280,25 @@ impl ApiShared {
     async fn keep(&self) -> Infallible {
         tokio::select! {
             never = self.prune() => never,
+            never = self.run_batches() => never,
             never = self.pages.remember(&self.resolver, &self.exporter) => never,
+        }
+    }
+
+    async fn run_batches(&self) -> Infallible {
+        #[cfg(feature = "dispatch")]
+        if let Some(batches) = &self.batches {
+            return Box::pin(batches.keep()).await;
+        }
+        std::future::pending().await
+    }
+
+    /// Waits for `stop`, and then for the calls of batches, which go on when the daemon is started anew.
+    async fn stop_batches(&self, stop: CancellationToken) {
+        stop.cancelled().await;
+        #[cfg(feature = "dispatch")]
+        if let Some(batches) = &self.batches {
+            Box::pin(batches.stop(GRACE)).await;
         }
     }
 

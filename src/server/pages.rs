@@ -7,6 +7,7 @@
 //! /tenants    what people call the tenants
 //! /why        which credentials a caller gets, step by step
 //! /calls      a call to one's own phone
+//! /batches    the calls of a file: rehearse, run, cancel, go on
 //! /audit      who changed what
 //! /nodes      who resolves, and how far each has read
 //! /rollout    whom the database answers, and the next step
@@ -24,6 +25,10 @@ mod assets;
 mod assigning;
 mod audit;
 mod audit_export;
+#[cfg(feature = "dispatch")]
+mod batch;
+#[cfg(feature = "dispatch")]
+mod batches;
 #[cfg(feature = "dispatch")]
 mod calls;
 mod chart;
@@ -184,13 +189,15 @@ fn page_of(template: &impl Template) -> Result<Reply, Problem> {
 }
 
 /// What the paths of pages begin with.
-const FIRST: [&str; 18] = [
+const FIRST: [&str; 20] = [
     "",
     "why",
     "account",
     "assets",
     "audit",
     "audit.csv",
+    "batches",
+    "batches.csv",
     "calls",
     "configs",
     "keys",

@@ -100,7 +100,7 @@ variables! {
     }
     "Files": {
         DATA_DIR = ""
-            "A folder of this node alone, where it keeps what must outlast a restart: the stage of the rollout that it knew last, for a start without the database. Not set: nothing is kept, and such a start is as without a rollout."
+            "A folder of this node alone, where it keeps what must outlast a restart: the stage of the rollout that it knew last, for a start without the database, and the batches that clients upload, with their journals. Not set: nothing is kept, such a start is as without a rollout, and the API takes no batches."
     }
     "Cache": {
         CACHE_CAPACITY = "1000000"

@@ -172,15 +172,23 @@ pub(crate) trait CallRows: Send + Sync + 'static {
         answer: &str,
     ) -> Result<bool, StoreError>;
 
-    /// Writes down that the phone has left the room of a call of this config, unless that is known.
-    /// `false`: it is, or there is no such call.
+    /// Writes down that the phone has left the room of a call of this config, or of the environment, and
+    /// why, with the last state of its SIP call; unless that is known. `false`: it is, or there is no such call.
     async fn leave_call(
         &self,
         room: &str,
-        config: ConfigId,
-        reason: Option<&str>,
-        sip_status: Option<&str>,
+        config: Option<ConfigId>,
+        by_environment: bool,
+        why: (Option<&str>, Option<&str>),
     ) -> Result<bool, StoreError>;
+
+    /// The calls of a client of which something became known within this time, each with its tenant.
+    async fn news_of_calls(
+        &self,
+        client: Uuid,
+        tenant: Option<TenantId>,
+        within: Duration,
+    ) -> Result<Vec<(TenantId, CallRow)>, StoreError>;
 
     /// Removes the rows of calls that are older than this.
     async fn forget_calls(&self, older_than: Duration) -> Result<u64, StoreError>;

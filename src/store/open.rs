@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-#[cfg(all(feature = "dispatch", feature = "server"))]
-use super::CallRows;
 #[cfg(feature = "postgres")]
 use super::PostgresStore;
 #[cfg(feature = "sqlite")]
@@ -13,6 +11,8 @@ use super::{
     MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError,
     TenantStore, Trial, UnlistedNode, UserStore,
 };
+#[cfg(all(feature = "dispatch", feature = "server"))]
+use super::{BatchRows, CallRows};
 #[cfg(feature = "server")]
 use super::{EditStore, LoggedChange, PeopleRows};
 use crate::keyring::KeyRing;
@@ -176,6 +176,12 @@ impl OpenStore {
     pub async fn ruled(&self, ring: &KeyRing) -> Result<KeyRing, StoreError> {
         let book = self.key_rows().key_book().await?;
         Ok(ring.ruled(book.map(|book| book.rule())))
+    }
+
+    /// The rows of batches.
+    #[cfg(all(feature = "dispatch", feature = "server"))]
+    pub(crate) fn batch_rows(&self) -> Arc<dyn BatchRows> {
+        shared!(self)
     }
 
     /// The rows of calls.

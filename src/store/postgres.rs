@@ -187,6 +187,11 @@ const DIALECT: Dialect = Dialect {
         ),
         ("{texts_3}", "select value from json_array_elements_text(cast($3 as json)) as t (value)"),
         ("{tenant_of_7}", "cast(substr($7, 1, 32) as uuid)"),
+        (
+            "{batch_age}",
+            "cast(extract(epoch from clock_timestamp() - b.beat_at) as double precision)",
+        ),
+        ("{json_5}", "cast($5 as jsonb)"),
         ("{texts_2}", "json_array_elements_text(cast($2 as json)) as p (value)"),
         ("{key_of_config}", "replace(cast(c.id as text), '-', '')"),
         ("{to_write_numbers}", "for update of n"),

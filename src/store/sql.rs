@@ -10,6 +10,8 @@ mod answering;
 mod asked;
 mod audit;
 #[cfg(all(feature = "dispatch", feature = "server"))]
+mod batches;
+#[cfg(all(feature = "dispatch", feature = "server"))]
 mod calls;
 mod change_log;
 mod clients;
@@ -28,6 +30,8 @@ pub(super) use self::change_log::read_change;
 use self::admin::Administering;
 use self::answering::Answering;
 use self::audit::{AUDIT_PARTS, Auditing};
+#[cfg(all(feature = "dispatch", feature = "server"))]
+use self::batches::Batches;
 #[cfg(all(feature = "dispatch", feature = "server"))]
 use self::calls::Calls;
 use self::change_log::{CHANGE_COLUMNS, Logging};
@@ -116,6 +120,8 @@ pub(super) struct Statements {
     #[cfg(feature = "server")]
     editing: EditingStatements,
     #[cfg(all(feature = "dispatch", feature = "server"))]
+    batches: Batches,
+    #[cfg(all(feature = "dispatch", feature = "server"))]
     calls: Calls,
 }
 
@@ -135,6 +141,8 @@ impl Statements {
             people: PeopleStatements::new(templates),
             #[cfg(feature = "server")]
             editing: EditingStatements::new(templates, dialect),
+            #[cfg(all(feature = "dispatch", feature = "server"))]
+            batches: Batches::new(templates),
             #[cfg(all(feature = "dispatch", feature = "server"))]
             calls: Calls::new(templates),
         }

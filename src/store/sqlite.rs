@@ -207,6 +207,8 @@ const DIALECT: Dialect = Dialect {
         ("{login}", "cast(null as text)"),
         ("{listed_1}", "select unhex(value) from json_each($1)"),
         ("{listed_3}", "select unhex(value) from json_each($3)"),
+        ("{batch_age}", "((julianday('now') - julianday(b.beat_at)) * 86400.0)"),
+        ("{json_5}", "$5"),
         ("{ms_of_change}", MS_OF_CHANGE),
         (
             "{time_of_change}",
@@ -339,7 +341,7 @@ const RESEAL_ALL: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 9] = [
+    const STEPS: [&str; 10] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
@@ -348,6 +350,7 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
         include_str!("../../migrations/sqlite/0012_people.up.sql"),
         include_str!("../../migrations/sqlite/0013_keys.up.sql"),
         include_str!("../../migrations/sqlite/0014_rollout.up.sql"),
+        include_str!("../../migrations/sqlite/0015_batches.up.sql"),
         include_str!("../../migrations/sqlite/0016_tenants.up.sql"),
     ];
     let made =

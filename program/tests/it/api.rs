@@ -1,6 +1,7 @@
 //! The API as programs in other languages meet it: a real daemon, over TCP and over its socket.
 
 mod audit;
+mod batches;
 mod calls;
 mod checks;
 mod clients;

@@ -133,43 +133,27 @@ impl Journal {
             file => file.map_err(BatchError::Journal)?,
         };
         lock(&file)?;
-        let mut lines = Lines { from: BufReader::new(&file), whole: 0 };
-        let malformed = |line| BatchError::JournalMalformed { line };
-        let first = lines.next()?.ok_or(malformed(1))?;
-        let Header { batch, version } = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
-        let mut known = EarlierEntries::new();
-        let mut at = 1;
-        while let Some(line) = lines.next()? {
-            at += 1;
-            let record: JournalRecord = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
-            let before = known.remove(&record.line);
-            let earlier = before.as_ref().and_then(|seen| seen.to);
-            let (state, to) = match record {
-                // Version 1 took them for done. They were never dialled, and may be right by now.
-                JournalRecord { result: Some(result), .. } if result["outcome"] == "invalid" => {
-                    continue;
-                }
-                JournalRecord { result: Some(_), .. } => {
-                    let length = line.len();
-                    (JournalState::Done(Span { at: lines.whole - length as u64, length }), earlier)
-                }
-                JournalRecord { undone: true, .. } => match before.map(|seen| seen.state) {
-                    Some(JournalState::AboutToDial(begun) | JournalState::Undone(begun)) => {
-                        (JournalState::Undone(begun), None)
-                    }
-                    _ => return Err(malformed(at)),
-                },
-                JournalRecord { room: Some(room), config, to, engine, .. } => {
-                    let config = config.map(|id| ConfigId(id.0));
-                    (JournalState::AboutToDial(Begun { room, config, engine }), to)
-                }
-                JournalRecord { .. } => return Err(malformed(at)),
-            };
-            known.insert(record.line, EarlierEntry { digest: record.digest, state, to });
-        }
+        let (batch, version, known, whole) = read(&file)?;
         // What was not written whole was not acted upon either.
-        file.set_len(lines.whole).map_err(BatchError::Journal)?;
+        file.set_len(whole).map_err(BatchError::Journal)?;
         Ok(Self { batch, version, known, file })
+    }
+
+    /// Reads a journal that somebody may be writing, as far as it is written.
+    ///
+    /// # Errors
+    ///
+    /// As of [`resume`](Self::resume), but that somebody is at it.
+    #[cfg(feature = "server")]
+    pub(crate) fn look(path: &Path) -> Result<LookedAt, BatchError> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BatchError::NoJournal);
+            }
+            file => file.map_err(BatchError::Journal)?,
+        };
+        let (_, version, known, _) = read(&file)?;
+        Ok(LookedAt { version, known, results: Results(file) })
     }
 
     /// What to write with, and what writes, to be run beside the batch until all writers are gone.
@@ -183,6 +167,14 @@ impl Journal {
         let Self { batch, version, known, file } = self;
         Ok(Parts { batch, version, known, results: Results(file.try_clone()?), file })
     }
+}
+
+/// A journal that is only looked at.
+#[cfg(feature = "server")]
+pub(crate) struct LookedAt {
+    pub(super) version: Version,
+    pub(super) known: EarlierEntries,
+    pub(super) results: Results,
 }
 
 /// What a journal is made of.
@@ -206,6 +198,45 @@ impl Results {
         let record: JournalRecord = serde_json::from_slice(&line)?;
         Ok(record.result.unwrap_or_default())
     }
+}
+
+/// What a journal says: the batch, how it counts, its entries, and how many bytes are whole lines.
+fn read(file: &File) -> Result<(String, Version, EarlierEntries, u64), BatchError> {
+    let mut lines = Lines { from: BufReader::new(file), whole: 0 };
+    let malformed = |line| BatchError::JournalMalformed { line };
+    let first = lines.next()?.ok_or(malformed(1))?;
+    let Header { batch, version } = serde_json::from_slice(&first).map_err(|_| malformed(1))?;
+    let mut known = EarlierEntries::new();
+    let mut at = 1;
+    while let Some(line) = lines.next()? {
+        at += 1;
+        let record: JournalRecord = serde_json::from_slice(&line).map_err(|_| malformed(at))?;
+        let before = known.remove(&record.line);
+        let earlier = before.as_ref().and_then(|seen| seen.to);
+        let (state, to) = match record {
+            // Version 1 took them for done. They were never dialled, and may be right by now.
+            JournalRecord { result: Some(result), .. } if result["outcome"] == "invalid" => {
+                continue;
+            }
+            JournalRecord { result: Some(_), .. } => {
+                let length = line.len();
+                (JournalState::Done(Span { at: lines.whole - length as u64, length }), earlier)
+            }
+            JournalRecord { undone: true, .. } => match before.map(|seen| seen.state) {
+                Some(JournalState::AboutToDial(begun) | JournalState::Undone(begun)) => {
+                    (JournalState::Undone(begun), None)
+                }
+                _ => return Err(malformed(at)),
+            },
+            JournalRecord { room: Some(room), config, to, engine, .. } => {
+                let config = config.map(|id| ConfigId(id.0));
+                (JournalState::AboutToDial(Begun { room, config, engine }), to)
+            }
+            JournalRecord { .. } => return Err(malformed(at)),
+        };
+        known.insert(record.line, EarlierEntry { digest: record.digest, state, to });
+    }
+    Ok((batch, version, known, lines.whole))
 }
 
 /// The lines of a journal that were written whole. The last one may have been under way when the

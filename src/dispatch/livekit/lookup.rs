@@ -1,5 +1,6 @@
 //! Looks names up when a connection is made, and minds those that lead where no LiveKit server is. A
-//! check looks a name up once, before it connects: then the addresses are pinned.
+//! check looks a name up once, before it connects: then the addresses are pinned. For clients of the API
+//! they are pinned by each connection: it goes to the addresses that were looked at, and to no other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ type Find = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>
 enum Found {
     /// What the system says. The first name that leads where no server is is told of.
     Sought(Find, Arc<AtomicBool>),
+    /// What the system says, unless it leads where no server is.
+    Guarded(Find),
     /// These, whatever the name.
     Pinned(Vec<SocketAddr>),
 }
@@ -31,6 +34,11 @@ impl Lookup {
         Self(Found::Sought(by_system, Arc::default()))
     }
 
+    /// For calls of clients of the API, who may have written the URL.
+    pub(super) fn guarded() -> Self {
+        Self(Found::Guarded(by_system))
+    }
+
     /// For checks, which have looked the name up.
     pub(super) fn pinned(addresses: Vec<SocketAddr>) -> Self {
         Self(Found::Pinned(addresses))
@@ -38,6 +46,10 @@ impl Lookup {
 
     pub(super) fn is_pinned(&self) -> bool {
         matches!(self.0, Found::Pinned(_))
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        matches!(self.0, Found::Guarded(_))
     }
 }
 
@@ -47,6 +59,16 @@ impl Resolve for Lookup {
             Found::Pinned(addresses) => {
                 let addresses: Addrs = Box::new(addresses.clone().into_iter());
                 Box::pin(std::future::ready(Ok(addresses)))
+            }
+            Found::Guarded(find) => {
+                let found = find(name.as_str().to_owned());
+                Box::pin(async move {
+                    let found = found.await?;
+                    if found.iter().any(|found| is_off_limits(found.ip())) {
+                        return Err(io::Error::other(format!("it leads to {OFF_LIMITS}")).into());
+                    }
+                    Ok(Box::new(found.into_iter()) as Addrs)
+                })
             }
             Found::Sought(find, warned) => {
                 let (found, warned) = (find(name.as_str().to_owned()), Arc::clone(warned));
@@ -94,6 +116,25 @@ mod tests {
         assert_eq!((found.count(), warned.load(Ordering::Relaxed)), (2, true));
         let warning = Lookup::warning().resolve("localhost".parse().unwrap()).await.unwrap();
         assert!(warning.count() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_of_a_client_goes_nowhere_that_no_server_is() {
+        let lookup = Lookup(Found::Guarded(metadata));
+        let error = lookup.resolve("calls.example".parse().unwrap()).await.err().unwrap();
+        assert!(error.to_string().contains("metadata") || error.to_string().contains("link-local"));
+        let good = Lookup::guarded().resolve("localhost".parse().unwrap()).await.unwrap();
+        assert!(good.count() > 0);
+        // Nor by a number, which nobody looks up.
+        let timeout = Duration::from_secs(1);
+        let client = LiveKit::guarded(Timeouts { connect: timeout, answer: timeout });
+        for url in ["ws://169.254.169.254", "ws://[fe80::1]:7880"] {
+            let error = client.refuse_off_limits(&url.parse().unwrap()).unwrap_err();
+            assert!(error.to_string().contains(OFF_LIMITS), "{url}: {error}");
+        }
+        assert!(client.refuse_off_limits(&"ws://127.0.0.1:7880".parse().unwrap()).is_ok());
+        let open = LiveKit::new(Timeouts { connect: timeout, answer: timeout });
+        assert!(open.refuse_off_limits(&"ws://169.254.169.254".parse().unwrap()).is_ok());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ pub enum VerifyError {
     /// It is signed in another way than LiveKit's tokens are.
     #[error("the token is not signed by HS256, as LiveKit's tokens are")]
     OtherAlgorithm,
-    /// No LiveKit config has the API key that it names.
+    /// Neither a LiveKit config nor the environment has the API key that it names.
     #[error("no LiveKit config has the API key that the token names as its issuer")]
     IssuerUnknown,
     /// There are LiveKit configs with its API key, and it was signed with the secret of none.

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use zeroize::Zeroizing;
 
 use super::asking::Asking;
+use super::events::Open;
 use super::limits::Asker;
 use super::problem::Problem;
 use super::question::Question;
@@ -21,8 +22,9 @@ use super::{
     users, verify, viewer, visitor,
 };
 #[cfg(feature = "dispatch")]
-use super::{calls, checks, route, webhook};
+use super::{batches, calls, checks, route, webhook};
 use crate::server::connections::Peer;
+use crate::store::Client;
 
 impl Place {
     /// What the table of routes says.
@@ -81,6 +83,7 @@ impl Place {
         if route.confirm {
             asking.needs_confirmation()?;
         }
+        let _upload = self.upload(route, &client)?;
         let body = self.body(route, parts, body).await?;
         let (query, headers) = (parts.uri.query(), &parts.headers);
         let question = Question { route, id: of, query, headers, body: &body };
@@ -102,9 +105,18 @@ impl Place {
                 Box::pin(configs::answer(operation, &asking, &question, &self.shared.keys)).await
             }
             #[cfg(feature = "dispatch")]
+            Operation::Batches(operation) => {
+                let (keys, batches) = (&self.shared.keys, self.shared.batches.as_ref());
+                let goes_on = (&self.shared.streams, &self.stop);
+                let answered =
+                    batches::answer(operation, &asking, &question, (keys, batches), goes_on);
+                Box::pin(answered).await
+            }
+            #[cfg(feature = "dispatch")]
             Operation::Calls(operation) => {
                 let (keys, calls) = (&self.shared.keys, self.shared.calls.as_ref());
-                Box::pin(calls::answer(operation, &asking, &question, keys, calls)).await
+                let goes_on = (&self.shared.streams, &self.stop);
+                Box::pin(calls::answer(operation, &asking, &question, keys, calls, goes_on)).await
             }
             #[cfg(feature = "dispatch")]
             Operation::Checks(operation) => {
@@ -161,6 +173,12 @@ impl Place {
         Ok(Visitor { resolver, attempts, metrics, at, peer, vouched, method, headers })
     }
 
+    /// A place for a file that is read into memory, where a route takes one.
+    fn upload(&self, route: &Route, client: &Client) -> Result<Option<Open>, Problem> {
+        let opens = !route.uploads.is_empty();
+        opens.then(|| self.shared.streams.open(client.id, "uploads", MOST_UPLOADS)).transpose()
+    }
+
     /// The body, where a route takes one. Wiped in the end: it may hold a secret.
     async fn body(
         &self,
@@ -171,8 +189,13 @@ impl Place {
         if !route.takes_body() {
             return Ok(Zeroizing::default());
         }
+        let given = body.take().unwrap_or_default();
+        if !route.uploads.is_empty() {
+            body::refuse_other_files(route.uploads, &parts.headers)?;
+            return Ok(Zeroizing::new(body::read_file(&parts.headers, given).await?));
+        }
         body::refuse_other_types(&parts.headers)?;
-        Ok(Zeroizing::new(body::read(&parts.headers, body.take().unwrap_or_default()).await?))
+        Ok(Zeroizing::new(body::read(&parts.headers, given).await?))
     }
 
     /// Who asks. A ticket stands for the client that made it, and for one thing alone; a cookie for a
@@ -199,3 +222,6 @@ impl Place {
         Ok(Known { client, person: None, ticket: None })
     }
 }
+
+/// How many files of one client are read at once.
+const MOST_UPLOADS: u32 = 2;

@@ -26,6 +26,22 @@ pub(super) fn refuse_other_types(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", message))
 }
 
+/// Takes files of these kinds alone, for the same reason.
+pub(super) fn refuse_other_files(kinds: &[&str], headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim();
+    if kinds.iter().any(|kind| given.eq_ignore_ascii_case(kind)) {
+        return Ok(());
+    }
+    let message = format!("the Content-Type must be {}", kinds.join(" or "));
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_a_batch", message))
+}
+
+/// Reads a file.
+pub(super) async fn read_file(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    read_within(LARGEST_FILE, PATIENCE_FOR_FILES, headers, body).await
+}
+
 /// A text that is wiped when it is dropped: a password, or a token.
 pub(super) struct Private(Zeroizing<String>);
 
@@ -60,6 +76,15 @@ pub(in crate::server) async fn read_up_to(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Vec<u8>, Problem> {
+    read_within(most, PATIENCE, headers, body).await
+}
+
+async fn read_within(
+    most: usize,
+    patience: Duration,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Vec<u8>, Problem> {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| length > most) {
         return Err(too_large(most));
@@ -76,8 +101,8 @@ pub(in crate::server) async fn read_up_to(
         }
         Ok(whole)
     };
-    timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
-        let message = format!("the body did not come within {PATIENCE:?}");
+    timeout(patience, reading).await.unwrap_or_else(|_| {
+        let message = format!("the body did not come within {patience:?}");
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_late", message))
     })
 }
@@ -140,6 +165,8 @@ fn too_large(most: usize) -> Problem {
 /// In bytes.
 const LARGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
+const LARGEST_FILE: usize = 16 << 20;
+const PATIENCE_FOR_FILES: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

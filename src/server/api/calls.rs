@@ -6,10 +6,13 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::asking::Asking;
+use super::call_events;
 use super::editing::LOCATION;
+use super::events::Streams;
 use super::fields::{Field, Kind, optional, required};
 use super::idempotency::{KEY_HEADER, KeysInUse, REPLAYED, REPLAYED_HEADER};
 use super::problem::Problem;
@@ -27,6 +30,7 @@ pub(super) enum Operation {
     Place,
     Look,
     End,
+    Listen,
 }
 
 #[derive(Deserialize)]
@@ -57,9 +61,11 @@ pub(super) async fn answer(
     question: &Question<'_>,
     keys: &KeysInUse,
     calls: Option<&RecordedCalls>,
+    goes_on: (&Streams, &CancellationToken),
 ) -> Result<Reply, Problem> {
     let calls = calls.ok_or_else(Problem::no_database)?;
     match operation {
+        Operation::Listen => call_events::answer(asking, question, calls, goes_on),
         Operation::Place => place(asking, question, keys, calls).await,
         Operation::Look => {
             let found = calls.look(asking.client.id, id(question)?).await?;
@@ -269,7 +275,7 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-const CALL: &[Field] = &[
+pub(super) const CALL: &[Field] = &[
     required("id", Kind::Id, "Which call."),
     required(
         "state",

@@ -32,8 +32,10 @@ pub(super) enum Kind {
     Ids,
     /// A moment, as RFC 3339 writes it; in answers alone.
     Time,
-    /// A number, whole or not; in answers alone.
+    /// A number, whole or not.
     Number,
+    /// Whole numbers; in answers alone.
+    Numbers,
     /// Texts, as many as [`MOST_IDS`] at the most.
     TextList,
     Object(&'static [Field]),
@@ -161,6 +163,7 @@ impl Kind {
             }
             (Self::Text, Value::String(_))
             | (Self::Flag, Value::Bool(_))
+            | (Self::Number, Value::Number(_))
             | (Self::Anything, Value::Object(_)) => return None,
             (Self::Word(words), Value::String(word)) if words.contains(&word.as_str()) => {
                 return None;
@@ -213,6 +216,7 @@ impl Kind {
             (Self::Id, _) => "must be a UUID",
             (Self::Ids, _) => "must be a list of 1 to 1000 UUIDs",
             (Self::Number, _) => "must be a number",
+            (Self::Numbers, _) => "must be a list of numbers",
             (Self::TextList, _) => "must be a list of texts",
             (Self::Time, _) => "must be a moment, as RFC 3339 writes it",
             (Self::Text, _) => "must be a text",
@@ -240,6 +244,7 @@ impl Kind {
             }),
             Self::Time => json!({"type": "string", "format": "date-time"}),
             Self::Number => json!({"type": "number"}),
+            Self::Numbers => json!({"type": "array", "items": {"type": "integer"}}),
             Self::TextList => json!({"type": "array", "items": {"type": "string"}}),
             Self::Text => json!({"type": "string"}),
             Self::Word(words) => json!({"type": "string", "enum": words}),

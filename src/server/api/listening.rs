@@ -24,15 +24,16 @@ use uuid::Uuid;
 use super::asking::Asking;
 use super::events::{self, Event, Streams};
 use super::fields::{Field, Kind, optional, required};
+use super::hearer::Hearer;
 use super::problem::Problem;
 use super::question::Question;
 use super::reply::Reply;
 use super::routes::{BARE, EventKind, Header, Operation as Of, Route};
-use crate::access::{Permissions, Scope, TokenHash};
+use crate::access::{Permissions, Scope};
 use crate::change::Change;
 use crate::changes::Told;
 use crate::resolver::Resolver;
-use crate::store::{Client, LoggedChange};
+use crate::store::LoggedChange;
 
 /// Where a client has read to. Nobody else reads it, and it is taken from no other client.
 #[derive(Serialize, Deserialize)]
@@ -51,9 +52,7 @@ pub(super) async fn answer(
     // From here on nothing is missed, whatever is read of before.
     let live = resolver.listen().ok_or_else(Problem::no_database)?;
     let open = streams.open(id, "listeners", MOST_LISTENERS)?;
-    let client = Arc::new(asking.client.clone());
-    let person = asking.person.map(|person| (person.session, person.name.clone()));
-    let mut listening = Listening::new(resolver.clone(), (client, person), live);
+    let mut listening = Listening::new(resolver.clone(), Hearer::of(asking, Scope::Changes), live);
     let last = question.headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default());
     let mut since = None;
     if let Some(place) = last.and_then(|text| Place::open(text, id, resolver)) {
@@ -78,9 +77,7 @@ pub(super) async fn answer(
 /// One who listens.
 struct Listening {
     resolver: Resolver,
-    client: Arc<Client>,
-    /// The session and the name of a person who listens.
-    person: Option<(Option<TokenHash>, String)>,
+    hearer: Hearer,
     live: broadcast::Receiver<Arc<Told>>,
     /// What is yet to be written.
     events: VecDeque<Event>,
@@ -91,15 +88,11 @@ struct Listening {
 }
 
 impl Listening {
-    fn new(
-        resolver: Resolver,
-        (client, person): (Arc<Client>, Option<(Option<TokenHash>, String)>),
-        live: broadcast::Receiver<Arc<Told>>,
-    ) -> Self {
+    fn new(resolver: Resolver, hearer: Hearer, live: broadcast::Receiver<Arc<Told>>) -> Self {
         let mut look = interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (events, told_before) = (VecDeque::new(), HashSet::new());
-        Self { resolver, client, person, live, events, told_before, look, is_over: false }
+        Self { resolver, hearer, live, events, told_before, look, is_over: false }
     }
 
     fn stream(self) -> impl Stream<Item = Event> + Send + 'static {
@@ -122,7 +115,7 @@ impl Listening {
                 told = self.live.recv() => Some(told),
                 _ = self.look.tick() => None,
             };
-            if let Err(reason) = self.may_still().await {
+            if let Err(reason) = self.hearer.may_still(&self.resolver).await {
                 self.end(Event::new("end", json!({"reason": reason})));
                 continue;
             }
@@ -143,32 +136,10 @@ impl Listening {
         self.is_over = true;
     }
 
-    /// Whether the client may listen still, by what is known of clients now.
-    async fn may_still(&mut self) -> Result<(), &'static str> {
-        let client = match &self.person {
-            Some((session, name)) => {
-                let person = match session {
-                    Some(session) => self.resolver.person_with(session).await,
-                    None => self.resolver.person_named(name).await,
-                };
-                person.map(|person| person.map(|person| Arc::clone(&person.client)))
-            }
-            None => self.resolver.client_of(self.client.id).await,
-        };
-        let client = client.map_err(|_| "clients_unknown")?;
-        let may = |client: &Arc<Client>| {
-            client.permissions.as_ref().is_some_and(|may| may.may(Scope::Changes))
-                && client.revoked_at.is_none()
-                && !client.has_expired(self.resolver.unix_time())
-        };
-        self.client = client.filter(may).ok_or("client_ended")?;
-        Ok(())
-    }
-
     /// Tells what of these changes the client may see. Who breaks off between two of them hears them once
     /// more.
     fn show(&mut self, changes: &[LoggedChange], position: &str) {
-        let Some(permissions) = &self.client.permissions else { return };
+        let Some(permissions) = &self.hearer.client.permissions else { return };
         let is_new = |change: &&LoggedChange| {
             self.told_before.is_empty() || !self.told_before.contains(&change.seq)
         };
@@ -187,7 +158,7 @@ impl Listening {
     }
 
     fn place(&self, position: &str) -> Option<String> {
-        let place = Place { listener: self.client.id, position: position.to_owned() };
+        let place = Place { listener: self.hearer.client.id, position: position.to_owned() };
         place.seal(&self.resolver)
     }
 }

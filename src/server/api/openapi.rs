@@ -80,7 +80,10 @@ fn operation(route: &Route) -> Value {
             Operation::Webhook => ("application/webhook+json", json!({"type": "object"})),
             _ => ("application/json", schema(route.asked, Side::Asked)),
         };
-        let content = json!({kind: {"schema": schema}});
+        let mut content = json!({kind: {"schema": schema}});
+        if !route.uploads.is_empty() {
+            content = files(route.uploads);
+        }
         operation["requestBody"] = json!({"required": true, "content": content});
     }
     let parameters: Vec<_> = parameters(route).collect();
@@ -133,7 +136,7 @@ fn response(route: &Route, code: u16) -> Value {
         409 => "What is there does not go with this",
         412 => "It has another version by now than If-Match names",
         413 => "The body is too large",
-        415 => "The body is not JSON",
+        415 => "The body is of a kind that is not taken",
         422 => "It is understood and cannot be given, and asking again does not help",
         429 => "More is asked than this client or address may ask; ask again after Retry-After",
         504 => "It may be saved, or not: the database did not say",
@@ -148,6 +151,9 @@ fn response(route: &Route, code: u16) -> Value {
         _ => ("application/problem+json", json!({"$ref": "#/components/schemas/Problem"})),
     };
     let mut response = json!({"description": meaning, "content": {kind: {"schema": schema}}});
+    if code == 200 && !route.downloads.is_empty() {
+        response["content"] = files(route.downloads);
+    }
     if code == 200 && !route.events.is_empty() {
         response["content"][KIND] = json!({"schema": events(route)});
         if route.answered.is_empty() {
@@ -161,6 +167,12 @@ fn response(route: &Route, code: u16) -> Value {
         response["headers"] = route.answered_headers.iter().map(header).collect();
     }
     response
+}
+
+/// Files of these kinds.
+fn files(kinds: &[&str]) -> Value {
+    let file = |kind: &&str| ((*kind).to_owned(), json!({"schema": {"type": "string"}}));
+    kinds.iter().map(file).collect()
 }
 
 /// What a stream of events holds. The text of each is the JSON of one of these.

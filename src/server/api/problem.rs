@@ -175,6 +175,14 @@ impl Problem {
         Self { besides: Some(Box::new(("steps", steps))), ..self }
     }
 
+    /// Every part that is wrong, each with its place and why.
+    pub(in crate::server) fn errors(self, wrong: &[(String, String)]) -> Self {
+        let code = self.code;
+        let told =
+            wrong.iter().map(|(place, why)| json!({"field": place, "code": code, "detail": why}));
+        Self { besides: Some(Box::new(("errors", told.collect()))), ..self }
+    }
+
     /// Nothing of this id is there, or it is not for the client to see.
     pub(in crate::server) fn missing(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)

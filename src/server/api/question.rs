@@ -96,7 +96,8 @@ impl Expected {
 fn read(kind: &Kind, text: &str) -> Value {
     let read = match kind {
         Kind::Flag => text.parse::<bool>().ok().map(Value::Bool),
-        Kind::Whole(..) => text.parse::<u64>().ok().map(Value::from),
+        Kind::Whole(..) | Kind::Seconds => text.parse::<u64>().ok().map(Value::from),
+        Kind::Number => text.parse::<f64>().ok().filter(|read| read.is_finite()).map(Value::from),
         _ => None,
     };
     read.unwrap_or_else(|| Value::String(text.to_owned()))

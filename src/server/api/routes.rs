@@ -27,7 +27,11 @@ pub(in crate::server) struct Route {
     /// What headers may say.
     pub(super) headers: &'static [Header],
     pub(super) asked: &'static [Field],
+    /// The kinds of file that it takes in place of JSON.
+    pub(super) uploads: &'static [&'static str],
     pub(super) answered: &'static [Field],
+    /// The kinds of file that it answers with in place of JSON.
+    pub(super) downloads: &'static [&'static str],
     /// The events of an answer that goes on: the name of each, what it tells and what it holds.
     pub(super) events: &'static [EventKind],
     /// What headers of an answer say.
@@ -90,6 +94,8 @@ pub(super) enum Operation {
     Configs(configs::Operation),
     Numbers(numbers::Operation),
     #[cfg(feature = "dispatch")]
+    Batches(super::batches::Operation),
+    #[cfg(feature = "dispatch")]
     Calls(super::calls::Operation),
     #[cfg(feature = "dispatch")]
     Checks(super::checks::Operation),
@@ -149,6 +155,10 @@ const TABLES: &[&[Route]] = &[
     #[cfg(feature = "dispatch")]
     super::calls::ROUTES,
     #[cfg(feature = "dispatch")]
+    super::call_events::ROUTES,
+    #[cfg(feature = "dispatch")]
+    super::batches::ROUTES,
+    #[cfg(feature = "dispatch")]
     super::checks::ROUTES,
     #[cfg(feature = "dispatch")]
     WEBHOOK,
@@ -176,7 +186,9 @@ pub(super) const BARE: Route = Route {
     query: &[],
     headers: &[],
     asked: &[],
+    uploads: &[],
     answered: &[],
+    downloads: &[],
     events: &[],
     answered_headers: &[],
     codes: &[],

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::asking::Asking;
 use super::body::parse;
-use super::fields::{Field, Kind, required};
+use super::fields::{Field, Kind, optional, required};
 use super::problem::Problem;
 use crate::number::ConfigId;
 use crate::resolver::VerifyError;
@@ -18,7 +18,7 @@ struct VerifyQuestion {
 
 #[derive(Serialize)]
 struct VerifyAnswer {
-    config_id: ConfigId,
+    config_id: Option<ConfigId>,
     config_name: String,
     claims: Map<String, Value>,
 }
@@ -51,7 +51,11 @@ pub(super) const ASKED: &[Field] =
     &[required("token", Kind::Text, "The access token, or that of a webhook, as it came.")];
 
 pub(super) const ANSWERED: &[Field] = &[
-    required("config_id", Kind::Text, "The LiveKit config whose secret signed it, a UUID."),
-    required("config_name", Kind::Text, "Its name."),
+    optional(
+        "config_id",
+        Kind::Text,
+        "The LiveKit config whose secret signed it, a UUID; null where the environment's did.",
+    ),
+    required("config_name", Kind::Text, "Its name; environment for that."),
     required("claims", Kind::Anything, "What the token says, in LiveKit's names."),
 ];

@@ -66,7 +66,9 @@ pub(super) async fn answer(
     let end = CallEnd::read(&body);
     let end = end.map_err(|_| refused(malformed("the body is no webhook of LiveKit")))?;
     let is_recorded = match (calls, &end) {
-        (Some(calls), Some(end)) => calls.heard(verified.config_id, end).await?,
+        (Some(calls), Some(end)) => {
+            calls.heard(verified.config_id, verified.by_environment, end).await?
+        }
         _ => false,
     };
     match end.filter(|_| is_recorded) {
@@ -95,9 +97,13 @@ fn error_of(error: &VerifyError) -> Problem {
 }
 
 fn unsigned() -> Problem {
-    Problem::unauthorized("webhook_unsigned", "no LiveKit config has signed this webhook").hint(
-        "in the server's webhook settings, api_key must be the one of a LiveKit config; \
-         `trunkline livekit list` shows them",
+    Problem::unauthorized(
+        "webhook_unsigned",
+        "no LiveKit config, and not the environment, has signed this webhook",
+    )
+    .hint(
+        "in the server's webhook settings, api_key must be the one of a LiveKit config, or \
+         LIVEKIT_API_KEY of the daemon; `trunkline livekit list` shows them",
     )
 }
 

@@ -138,7 +138,7 @@ pub(super) fn errors(fields: &mut [Field], problem: Option<&Problem>) -> Vec<(St
 }
 
 /// Says with each field what is wrong with it, and returns what is wrong with none of them.
-fn mark(fields: &mut [Field], problem: &Problem) -> Option<String> {
+pub(super) fn mark(fields: &mut [Field], problem: &Problem) -> Option<String> {
     let mut others = Vec::new();
     for (name, why) in problem.of_fields() {
         match fields.iter_mut().find(|field| field.name == name) {

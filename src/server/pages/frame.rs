@@ -151,7 +151,7 @@ fn told(query: Fields<'_>) -> Option<Told> {
     Some(Told { what, seen, is_whole })
 }
 
-const DONE: [(&str, &str); 13] = [
+const DONE: [(&str, &str); 15] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("copied", "Copied, with its secret."),
@@ -164,6 +164,8 @@ const DONE: [(&str, &str); 13] = [
     ("stepped", "The step was taken."),
     ("placed", "The call was placed."),
     ("ended", "Hung up."),
+    ("cancelled", "Cancelled: nobody else is called."),
+    ("resumed", "It goes on."),
     ("signed-out", "Signed out."),
 ];
 
@@ -177,6 +179,8 @@ const LINKS: &[(&str, &str, Scope)] = &[
     ("why", "Why", Scope::Resolve),
     #[cfg(feature = "dispatch")]
     ("calls", "Calls", Scope::Calls),
+    #[cfg(feature = "dispatch")]
+    ("batches", "Batches", Scope::Calls),
     ("audit", "Audit", Scope::Audit),
     ("nodes", "Nodes", Scope::Fleet),
     ("rollout", "Rollout", Scope::Fleet),

@@ -16,7 +16,7 @@ use super::{
     rollout, sign_in, tenants,
 };
 #[cfg(feature = "dispatch")]
-use super::{calls, why};
+use super::{batch, batches, calls, why};
 use crate::access::{Permissions, Scope};
 use crate::number::ConfigId;
 use crate::resolver::Person;
@@ -150,6 +150,22 @@ impl<'v> Visit<'v> {
             ("POST", ["calls"]) => calls::place(self).await,
             #[cfg(feature = "dispatch")]
             ("POST", ["calls", "end"]) => calls::end(self).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches"]) => batches::list(self).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches"]) => batches::offer(self).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches.csv"]) => batches::export(self).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches", "cancel"]) => batches::cancel_all(self).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches", id]) => batch::page(self, number(id)?).await,
+            #[cfg(feature = "dispatch")]
+            ("GET", ["batches", id, "results.csv"]) => batch::results(self, number(id)?).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches", id, "cancel"]) => batch::cancel(self, number(id)?).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["batches", id, "resume"]) => batch::resume(self, number(id)?).await,
             ("GET", ["audit"]) => audit::page(self).await,
             ("GET", ["audit.csv"]) => audit_export::page(self).await,
             ("GET", ["nodes"]) => nodes::page(self).await,
@@ -214,11 +230,13 @@ pub(super) async fn read_form(parts: &Parts, given: &mut Option<Body>) -> Result
         return Ok(Vec::new());
     }
     refuse_other_kinds(&parts.headers)?;
-    let body = given.take().unwrap_or_default();
-    if parts.uri.path() == TABLES {
-        return body::read_up_to(LARGEST_TABLE, &parts.headers, body).await;
-    }
-    body::read(&parts.headers, body).await
+    let given = given.take().unwrap_or_default();
+    let most = match parts.uri.path() {
+        "/batches" => LARGEST_ROWS,
+        "/numbers/import" => LARGEST_TABLE,
+        _ => return body::read(&parts.headers, given).await,
+    };
+    body::read_up_to(most, &parts.headers, given).await
 }
 
 fn refuse_other_kinds(headers: &HeaderMap) -> Result<(), Problem> {
@@ -248,8 +266,8 @@ fn nothing_here() -> Problem {
     Problem::missing("not_found", "there is no such page")
 }
 
-/// Where a form may hold a table of a thousand rows.
-const TABLES: &str = "/numbers/import";
+/// In bytes, as a form has them.
+const LARGEST_ROWS: usize = 6 << 20;
 const LARGEST_TABLE: usize = 512 * 1024;
 const FORM: &str = "application/x-www-form-urlencoded";
 

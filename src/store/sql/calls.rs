@@ -26,6 +26,7 @@ pub(super) struct Calls {
     dial: Statement,
     end: Statement,
     leave: Statement,
+    news: Statement,
     forget: Statement,
 }
 
@@ -40,6 +41,7 @@ impl Calls {
             dial: templates.statement("dial_call", DIAL),
             end: templates.statement("end_call", END),
             leave: templates.statement("leave_call", LEAVE),
+            news: templates.statement("news_of_calls", &CALL.replace(CALL_WHERE, NEWS)),
             forget: templates.statement("forget_calls", FORGET).in_passing(),
         }
     }
@@ -122,12 +124,26 @@ impl<S: SqlStore> CallRows for S {
     async fn leave_call(
         &self,
         room: &str,
-        config: ConfigId,
-        reason: Option<&str>,
-        sip_status: Option<&str>,
+        config: Option<ConfigId>,
+        by_environment: bool,
+        (reason, sip_status): (Option<&str>, Option<&str>),
     ) -> Result<bool, StoreError> {
-        let values = [room.into(), config.0.into(), reason.into(), sip_status.into()];
+        let config = config.map(|config| config.0);
+        let by_environment = i64::from(by_environment).into();
+        let values = [room.into(), config.into(), reason.into(), sip_status.into(), by_environment];
         Ok(self.pool().write(&self.statements().calls.leave, &values).await? > 0)
+    }
+
+    async fn news_of_calls(
+        &self,
+        client: Uuid,
+        tenant: Option<TenantId>,
+        within: Duration,
+    ) -> Result<Vec<(TenantId, CallRow)>, StoreError> {
+        let within = Value::Real(within.as_secs_f64());
+        let values = [within, client.into(), tenant.map(|tenant| tenant.0).into()];
+        let read = |row: &_| Ok((TenantId(Record::own_id(row, "tenant_id")?), read_call(row)?));
+        self.pool().read(&self.statements().calls.news, &values, read).await
     }
 
     async fn forget_calls(&self, older_than: Duration) -> Result<u64, StoreError> {
@@ -179,7 +195,7 @@ const BEGIN: &str = "
 
 /// A node that is not listed cannot be missed, so there the time decides.
 const CALL: &str = "
-    select c.id, substr(c.body_hash, 1, 64) as body_hash, substr(c.state, 1, 16) as state, c.claim,
+    select c.id, c.tenant_id, substr(c.body_hash, 1, 64) as body_hash, substr(c.state, 1, 16) as state, c.claim,
         substr(c.room, 1, 255) as room, c.config_id,
         case when octet_length(c.answer) <= 262144 then c.answer end as answer,
         c.ended_at, c.left_at, substr(c.disconnect_reason, 1, 64) as disconnect_reason,
@@ -205,6 +221,12 @@ const LIST: &str = "
         and ($3 is null or c.caller like $3 escape '\\' or c.callee like $3 escape '\\')
     order by c.created_at desc, c.id desc
     limit $4";
+/// What of [`CALL`] says which.
+const CALL_WHERE: &str = "where c.client_id = $1 and {which}";
+const NEWS: &str = "where c.client_id = $2 and ($3 is null or c.tenant_id = $3)
+        and (c.dialled_at > {ago_1} or c.ended_at > {ago_1} or c.left_at > {ago_1})
+    order by c.created_at, c.id
+    limit 10000";
 
 const BY_KEY: &str = "c.idempotency_key = $2";
 const BY_ID: &str = "c.id = $2";
@@ -228,7 +250,7 @@ const END: &str = "
 const LEAVE: &str = "
     update {schema}.trunkline_calls
     set left_at = {now}, disconnect_reason = substr($3, 1, 64), sip_call_status = substr($4, 1, 64)
-    where room = $1 and config_id = $2 and left_at is null";
+    where room = $1 and (config_id = $2 or config_id is null and $5 = 1) and left_at is null";
 
 const FORGET: &str = "delete from {schema}.trunkline_calls where created_at < {ago_1}";
 

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use trunkline::dispatch::batch::{Encoding, Lack, Lacking, Layout, Refused, Rehearsal, Tally, Why};
 
 use super::super::Context;
@@ -42,7 +41,7 @@ impl Run {
     /// Shows what would be done. A failure where something must be corrected first.
     pub(super) fn show(&self, context: &Context, read: &Read, rehearsal: &Rehearsal) -> Done {
         if context.json {
-            json_line(&self.rehearsal_json(read, rehearsal))?;
+            json_line(&rehearsal.json(&read.layout, read.encoding, self.cps))?;
         } else {
             let file = self.file.display();
             line(format!("{file}: {}, {}", entries(rehearsal.entries), read.told()))?;
@@ -135,51 +134,6 @@ impl Run {
                 format!("at {} calls a second over each trunk it takes {}", self.cps, clock(takes))
             }
         }
-    }
-
-    fn rehearsal_json(&self, read: &Read, rehearsal: &Rehearsal) -> Value {
-        let (separator, headings) = match &read.layout {
-            Layout::Csv { separator, headings } => (Some(separator.as_char()), Some(headings)),
-            _ => (None, None),
-        };
-        let with = |tally: &Tally, mut more: Value| {
-            more["entries"] = json!(tally.entries);
-            more["lines"] = json!(tally.lines);
-            more
-        };
-        let countries = rehearsal.countries.iter();
-        let countries = countries.map(|(country, tally)| with(tally, json!({"country": country})));
-        let trunks = rehearsal
-            .trunks
-            .iter()
-            .map(|(trunk, tally)| with(tally, json!({"url": trunk.url, "trunk_id": trunk.id})));
-        let refused = rehearsal.refused.iter().map(|(why, refused)| {
-            let Refused { tally, message, must_be_corrected, .. } = refused;
-            with(
-                tally,
-                json!({"outcome": why.outcome, "reason": why.reason, "message": message,
-                    "must_be_corrected": must_be_corrected}),
-            )
-        });
-        let lacks = rehearsal.lacks.values().map(|lacking| {
-            with(&lacking.tally, json!({"reason": lacking.reason, "message": lacking.message}))
-        });
-        json!({
-            "dry_run": true,
-            "entries": rehearsal.entries,
-            "encoding": read.encoding.as_str(),
-            "separator": separator,
-            "headings": headings,
-            "earlier": with(&rehearsal.earlier, json!({})),
-            "calls": with(&rehearsal.calls, json!({})),
-            "countries": countries.collect::<Vec<_>>(),
-            "trunks": trunks.collect::<Vec<_>>(),
-            "without_rules": with(&rehearsal.without_rules, json!({})),
-            "refused": refused.collect::<Vec<_>>(),
-            "duplicates": with(&rehearsal.duplicates, json!({"of": rehearsal.duplicates_of})),
-            "lacks": lacks.collect::<Vec<_>>(),
-            "takes_seconds": rehearsal.takes(self.cps).map(|takes| takes.as_secs_f64()),
-        })
     }
 }
 

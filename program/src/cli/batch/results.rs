@@ -8,10 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use trunkline::dispatch::Outcome;
-use trunkline::dispatch::batch::{
-    Encoding, Layout, RESULTS, RowResult, Separator, is_result_column,
-};
+use trunkline::dispatch::batch::{ResultRows, RowResult, is_result_column};
 
 use super::super::failure::{Done, Exit, Failure};
 use super::super::output::{json_line, line};
@@ -21,20 +18,12 @@ use super::rehearsed::Read;
 pub(super) struct Results {
     to: To,
     /// The rows of the batch with their results, and not JSON.
-    rows: Option<Rows>,
+    rows: Option<ResultRows>,
 }
 
 enum To {
     File(File),
     Stdout { json: bool },
-}
-
-/// How rows are written: as those of the batch are, so that the same program reads them.
-struct Rows {
-    separator: Separator,
-    /// Whether spreadsheets are told that it is UTF-8.
-    mark: bool,
-    columns: Vec<String>,
 }
 
 /// Whether results are to be rows of CSV.
@@ -54,14 +43,9 @@ impl Results {
             })
         };
         let to = path.map(open).transpose()?.map_or(To::Stdout { json }, To::File);
-        let rows = are_rows(path).then(|| Rows {
-            separator: match read.layout {
-                Layout::Csv { separator, .. } => separator,
-                _ => Separator::COMMA,
-            },
-            mark: read.encoding != Encoding::Utf8,
-            columns: read.columns.clone(),
-        });
+        let rows = are_rows(path);
+        let rows =
+            rows.then(|| ResultRows::like(&read.layout, read.encoding, read.columns.clone()));
         Ok(Self { to, rows })
     }
 
@@ -85,24 +69,6 @@ impl Results {
             (To::Stdout { json: true }, _) => json_line(told.result),
             (To::Stdout { json: false }, _) => line(in_words(told.result)),
         }
-    }
-}
-
-impl Rows {
-    fn headings(&self) -> String {
-        let mark = if self.mark { "\u{feff}" } else { "" };
-        let columns = self.columns.iter().map(String::as_str);
-        format!("{mark}{}", self.separator.row(columns.chain(RESULTS)))
-    }
-
-    fn row(&self, RowResult { result, row, attempts, .. }: RowResult<'_>) -> String {
-        let text = |member: &str| result[member].as_str().unwrap_or_default();
-        let outcome = Outcome::ALL.into_iter().find(|known| known.as_str() == text("outcome"));
-        let rang = outcome.is_some_and(Outcome::may_have_rung);
-        let dialled = if rang { text("phone_number") } else { "" };
-        let (line, attempts) = (result["line"].to_string(), attempts.to_string());
-        let results = [text("outcome"), text("message"), dialled, text("room"), &line, &attempts];
-        self.separator.row(row.iter().map(String::as_str).chain(results))
     }
 }
 

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use trunkline::KeyRing;
 use trunkline::store::{ConfigEdit, NewNumber};
 
 use super::{Daemon, Request, Site, TENANT, refused, status_and_body};
 use crate::support::database::{BOTH, Kind};
+use crate::support::events::{Event, Events};
 use crate::support::http::Message;
 use crate::support::livekit::config_on;
 use crate::support::standin::{FarEnd, StandIn};
@@ -304,4 +306,55 @@ async fn a_call_whose_credentials_are_changed_on_the_way_is_placed_with_the_new_
     assert_eq!((tap.count("CreateRoom"), tap.count("CreateDispatch")), (2, 1));
     assert_eq!(lab.stand_in.dialled().len(), 1);
     assert!(outcome(&daemon.send(lab.call_of("a", &body)).await).2);
+}
+
+/// The news of a call, by its id: reads on to the one that is wanted.
+async fn news(events: &mut Events<TcpStream>, wanted: &str) -> Event {
+    loop {
+        let event = events.next().await.unwrap();
+        assert_eq!(event.name, "call", "{event:?}");
+        if event.data["news"] == wanted {
+            return event;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_of_a_client_s_calls_is_told_by_every_node_and_of_no_other_client_s() {
+    for kind in BOTH {
+        let lab = Lab::new(kind).await;
+        lab.stand_in.at(TO, FarEnd::Answers);
+        let other = lab.site.client("other", &["--tenant", TENANT, "--may", "calls"]);
+        let (one, two) = (lab.site.daemon(), lab.site.daemon_elsewhere());
+        let path = "/v1/calls/events";
+        let mut events = two.events(lab.signed(Request::get(path))).await;
+        let mut others = two.events(Request::new("GET", path, &Value::Null, &other)).await;
+        for events in [&mut events, &mut others] {
+            assert_eq!(events.next().await.unwrap().data, json!({"resumed": false}));
+        }
+        let body = status_and_body(&one.send(lab.call("a")).await).1;
+        let told = news(&mut events, "ended").await;
+        let call = &told.data["call"];
+        assert_eq!((&call["id"], &call["outcome"]), (&body["id"], &json!("placed")), "{kind:?}");
+        lab.site
+            .database
+            .sql("update trunkline_calls set left_at = ended_at, disconnect_reason = 'CLIENT_INITIATED'")
+            .await;
+        let told = news(&mut events, "left").await;
+        assert_eq!(told.data["call"]["disconnect_reason"], "CLIENT_INITIATED");
+
+        // Who comes back goes on from where it was; somebody else heard of its own calls alone.
+        drop(events);
+        let second = status_and_body(&one.send(lab.call("b")).await).1;
+        let again = lab.signed(Request::get(path)).with("last-event-id", &told.id.unwrap());
+        let mut events = one.events(again).await;
+        assert_eq!(events.next().await.unwrap().data, json!({"resumed": true}));
+        while news(&mut events, "ended").await.data["call"]["id"] != second["id"] {}
+        let own = lab.call("c").with("authorization", &format!("Bearer {other}"));
+        let own = status_and_body(&one.send(own).await).1;
+        assert_eq!(others.next().await.unwrap().data["call"]["id"], own["id"]);
+        let query = format!("{path}?tenant_id={}", super::OTHER_TENANT);
+        let refusal = one.send(lab.signed(Request::get(&query))).await;
+        refused(&refusal, 403, "tenant_not_allowed");
+    }
 }

@@ -1,6 +1,7 @@
 //! The pages, in a real browser against the real program: as an operator walks through them, by script and
 //! without, on both databases. `scripts/test pages` installs the browser.
 
+mod batches;
 mod everybody;
 mod keys;
 mod newcomer;

@@ -66,8 +66,21 @@ impl Lab {
         let token = site.client("of-a", &["--tenant", TENANT, "--may", EVERYTHING, "--room", "*"]);
         let all = site.client("of-all", &["--all-tenants", "--may", EVERYTHING]);
         // Nobody reads its log meanwhile, and a line for each refusal would fill the pipe.
-        let daemon = Daemon::start(&site.program.clone().with("RUST_LOG", "warn"));
+        let folder = site.folder.path().to_str().unwrap().to_owned();
+        let program = site.program.clone().with("RUST_LOG", "warn").with("DATA_DIR", &folder);
+        let daemon = Daemon::start(&program);
         daemon.is_ready().await;
+        // A batch that ends at once, since nothing in it can be called.
+        let rows = format!("tenant,from,to\n{OTHER_TENANT},{THEIRS},x\n");
+        let upload = Request::post("/v1/batches?anyway=true&name=canary-batch", &Value::Null)
+            .with("content-type", "text/csv")
+            .with("authorization", &format!("Bearer {all}"))
+            .with("idempotency-key", "theirs")
+            .body(&rows);
+        let (status, batch) = super::status_and_body(&daemon.send(upload).await);
+        assert_eq!(status, 201, "{batch}");
+        ids.push(batch["id"].as_str().unwrap().to_owned());
+        canaries.extend(["canary-batch".to_owned(), ids[ids.len() - 1].clone()]);
         let mut cursors = vec!["x".to_owned()];
         for list in ["/v1/numbers", "/v1/configs"] {
             for whose in [&all, &token] {
@@ -149,6 +162,8 @@ async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_
             "audit.csv",
             "people",
             "calls",
+            "batches",
+            "batches.csv",
             "account",
             "why?from=%2B971500000002",
             "why?from=%2B971500000001",
@@ -159,6 +174,9 @@ async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_
             for end in ["", "/edit", "/remove"] {
                 paths.extend(["configs", "numbers"].map(|of| format!("/{of}/{id}{end}")));
             }
+            for end in ["", "/results.csv", "/cancel", "/resume"] {
+                paths.push(format!("/batches/{id}{end}"));
+            }
             paths.push(format!("/numbers?config={id}"));
             paths.push(format!("/audit?id={id}"));
         }
@@ -167,8 +185,7 @@ async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_
             let request = if method == "GET" {
                 request
             } else {
-                let form = "to=off&percent=0&version=1&do=step&name=canary-name&role=admin";
-                request.with("content-type", "application/x-www-form-urlencoded").body(form)
+                request.with("content-type", "application/x-www-form-urlencoded").body(FORM)
             };
             lab.daemon.send(request).await
         };
@@ -180,7 +197,9 @@ async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_
                 let config = ["wss://eu.example", "APIeu", "ST_eu"].map(str::to_owned);
                 for canary in lab.canaries.iter().chain(&config) {
                     let told = answer.body.contains(canary.as_str());
-                    let is_asked = path.contains(canary.trim_start_matches('+'));
+                    let sent = if method == "POST" { FORM } else { "" };
+                    let is_asked = path.contains(canary.trim_start_matches('+'))
+                        || sent.contains(canary.as_str());
                     // Who resolves his own number is told where it is called from, as over the API.
                     let is_own = path.ends_with("971500000001") && config.contains(canary);
                     assert!(!told || is_asked || is_own, "{method} {path}: {canary} in {answer:?}");
@@ -303,5 +322,7 @@ async fn a_limited_client_sees_name_and_id_of_the_configs_of_its_numbers_and_edi
     }
 }
 
+/// What is sent to every page.
+const FORM: &str = "to=off&percent=0&version=1&do=step&name=canary-name&role=admin";
 /// How often each route is asked.
 const ROUNDS: u64 = 24;

@@ -203,3 +203,61 @@ async fn on_livekit_a_real_server_tells_that_a_room_was_closed() {
     .await;
     assert!(daemon.metrics().await.contains("trunkline_webhooks_total{outcome=\"refused\"} 0"));
 }
+
+/// The environment's server tells of the calls that were placed with its key, with or without a database
+/// that knows of a config.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_of_the_environment_tells_of_its_calls_and_of_no_other() {
+    for kind in BOTH {
+        let mut lab = Lab::new(kind).await;
+        let own = ("APIown", "canary-of-the-environment-0123456789-012345");
+        let stand_in = StandIn::start(&[own]).await;
+        stand_in.trunk("ST_own", &["*"]);
+        for server in [&stand_in, &lab.stand_in] {
+            server.at(TO, FarEnd::Answers);
+        }
+        lab.site.program = lab
+            .site
+            .program
+            .clone()
+            .with("LIVEKIT_URL", &stand_in.url())
+            .with("LIVEKIT_API_KEY", own.0)
+            .with("LIVEKIT_API_SECRET", own.1)
+            .with("OUTBOUND_TRUNK_ID", "ST_own");
+        let number = number(caller(1, 9), None);
+        lab.site.database.store().add_number(&number).await.unwrap();
+        let verifier = lab.site.client("verifier", &ALL);
+        let narrow = lab.site.client("narrow", &["--tenant", TENANT, "--may", "verify"]);
+        let daemon = lab.site.daemon();
+        let of_config = lab.call(&daemon, "a").await;
+        let body = json!({"from": "+971500000009", "to": TO, "dial": "engine", "ringing": 20});
+        let request = Request::new("POST", "/v1/calls", &body, &lab.token);
+        let of_own = status_and_body(&daemon.send(request.with("idempotency-key", "b")).await).1;
+        assert_eq!((&of_own["outcome"], &of_own["config_id"]), (&json!("placed"), &Value::Null));
+
+        let room = |call: &Value| call["room"].as_str().unwrap().to_owned();
+        // Neither key speaks for the other's calls.
+        assert!(!is_recorded(&daemon.send(webhook(own, &left(&room(&of_config), "SIP"))).await));
+        assert!(!is_recorded(&daemon.send(webhook(KEYS, &left(&room(&of_own), "SIP"))).await));
+        assert!(is_recorded(&daemon.send(webhook(own, &left(&room(&of_own), "SIP"))).await));
+        let forged = (own.0, "another-secret-0123456789-0123456789-0123");
+        refused(
+            &daemon.send(webhook(forged, &left(&room(&of_own), "SIP"))).await,
+            401,
+            "webhook_unsigned",
+        );
+        let path = format!("/v1/calls/{}", of_own["id"].as_str().unwrap());
+        assert_eq!(daemon.get(&lab.token, &path).await.1["disconnect_reason"], "CLIENT_INITIATED");
+
+        let token = AccessToken::with_api_key(own.0, own.1).with_identity("ann").to_jwt().unwrap();
+        let asked = json!({"token": token});
+        let (status, told) = daemon.answer(&verifier, "/v1/livekit/verify", &asked).await;
+        assert_eq!((status, &told["config_id"]), (200, &Value::Null), "{told}");
+        assert_eq!(
+            (&told["config_name"], &told["claims"]["sub"]),
+            (&json!("environment"), &json!("ann"))
+        );
+        // It is of no tenant.
+        refused(&daemon.ask(&narrow, "/v1/livekit/verify", &asked).await, 422, "issuer_unknown");
+    }
+}

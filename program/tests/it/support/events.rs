@@ -57,6 +57,14 @@ impl<S: AsyncRead + Unpin> Events<S> {
         events
     }
 
+    /// What comes to the end, as it is.
+    pub async fn text(&mut self) -> String {
+        while let Some(chunk) = self.chunk().await {
+            self.text.push_str(&chunk);
+        }
+        std::mem::take(&mut self.text)
+    }
+
     async fn chunk(&mut self) -> Option<String> {
         let mut line = String::new();
         self.from.read_line(&mut line).await.ok()?;

@@ -23,7 +23,9 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
             optional("until", Kind::Text, "Before this moment."),
             optional(
                 "entity",
-                Kind::Word(&["config", "number", "client", "user", "tenant", "rollout", "audit"]),
+                Kind::Word(&[
+                    "config", "number", "client", "user", "tenant", "rollout", "batch", "audit",
+                ]),
                 "Of what.",
             ),
             optional(

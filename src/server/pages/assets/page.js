@@ -105,11 +105,11 @@ for (const input of $$("[data-name]:is(input)")) {
 }
 for (const select of $$("select[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
 
-/* A file into the field that takes its text: nothing is sent before the form is. */
-for (const input of $$("input[type=file][data-into]")) {
+/* A file into a text. */
+for (const input of $$("input[data-into]")) {
   input.closest("[data-file]").hidden = false;
   input.addEventListener("change", async () => {
-    if (input.files[0]) $(`#${input.dataset.into}`).value = await input.files[0].text();
+    if (input.files[0]) $("#" + input.dataset.into).value = await input.files[0].text();
   });
 }
 
