@@ -25,12 +25,14 @@ impl Access {
     /// the change log as their owner.
     pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
-            Self::Service => &[("select", &[CONFIGS, NUMBERS, CLIENTS, ROLLOUT, CHANGES, BOOK])],
+            Self::Service => {
+                &[("select", &[CONFIGS, PAIRS, NUMBERS, CLIENTS, ROLLOUT, CHANGES, BOOK])]
+            }
             Self::Editor => &[
-                ("select", &[CONFIGS, NUMBERS, ROLLOUT, BOOK]),
-                ("insert", &[CONFIGS, NUMBERS, ROLLOUT]),
-                ("update", &[CONFIGS, NUMBERS, ROLLOUT]),
-                ("delete", &[CONFIGS, NUMBERS]),
+                ("select", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, BOOK]),
+                ("insert", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT]),
+                ("update", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT]),
+                ("delete", &[CONFIGS, PAIRS, NUMBERS]),
             ],
             Self::CallingService => {
                 &[("select", CALLS), ("insert", CALLS), ("update", CALLS), ("delete", CALLS)]
@@ -43,9 +45,9 @@ impl Access {
             ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
-                ("insert", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
-                ("update", &[CONFIGS, NUMBERS]),
-                ("delete", &[CONFIGS, NUMBERS, IDEMPOTENCY]),
+                ("insert", &[CONFIGS, PAIRS, NUMBERS, IDEMPOTENCY]),
+                ("update", &[CONFIGS, PAIRS, NUMBERS]),
+                ("delete", &[CONFIGS, PAIRS, NUMBERS, IDEMPOTENCY]),
                 ("select", &[IDEMPOTENCY]),
             ],
             Self::Node => {
@@ -155,6 +157,7 @@ impl Inspection {
 
 pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONFIGS: &str = "voice_agent_livekit";
+const PAIRS: &str = "trunkline_pairs";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const ROLLOUT: &str = "trunkline_rollout";

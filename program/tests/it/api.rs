@@ -17,6 +17,7 @@ mod limits;
 mod listening;
 mod numbers;
 mod on_livekit;
+mod pairs;
 mod people;
 mod refusals;
 mod roles;

@@ -5,7 +5,7 @@ with ours as (
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname = {schema_text} and relname in ('voice_agent_livekit', 'voice_agent_numbers',
         'voice_agent_changes', 'trunkline_migrations', 'trunkline_nodes', 'trunkline_clients',
-        'trunkline_idempotency', 'trunkline_calls', 'trunkline_users', 'trunkline_sessions', 'trunkline_rollout', 'trunkline_audit', 'trunkline_audit_chain')
+        'trunkline_idempotency', 'trunkline_calls', 'trunkline_users', 'trunkline_sessions', 'trunkline_rollout', 'trunkline_pairs', 'trunkline_audit', 'trunkline_audit_chain')
 ), columns (name) as (
     select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
         'livekit_api_secret', 'trunk_id', 'worker_name', 'created_at', 'updated_at',
@@ -19,7 +19,8 @@ with ours as (
         'stage', 'percent', 'unit', 'salt', 'allow', 'deny',
         'position', 'audit_id', 'hash', 'sealed_at', 'horizon', 'role', 'password_hash', 'link_hash',
         'link_expires_at', 'disabled_at', 'failures', 'locked_until', 'last_login_at', 'user_id',
-        'confirmed_at', 'agent'])
+        'confirmed_at', 'agent', 'phase', 'api_key', 'api_secret', 'added_at', 'checked_at', 'since',
+        'compromised_at'])
 )
 select 'schema' as place, 'usage' as privilege,
     has_schema_privilege(cast($1 as name), oid, 'usage') as held

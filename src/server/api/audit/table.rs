@@ -23,7 +23,9 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
             optional("until", Kind::Text, "Before this moment."),
             optional(
                 "entity",
-                Kind::Word(&["config", "number", "client", "user", "rollout", "batch", "audit"]),
+                Kind::Word(&[
+                    "config", "pair", "number", "client", "user", "rollout", "batch", "audit",
+                ]),
                 "Of what.",
             ),
             optional(
@@ -89,7 +91,7 @@ const ENTRY: &[Field] = &[
     required(
         "entity",
         Kind::Text,
-        "config, number, client, user or rollout; audit where it was pruned.",
+        "config, pair, number, client, user or rollout; audit where it was pruned.",
     ),
     OPERATION,
     optional("row_id", Kind::Text, "The id of the config, number or client."),
