@@ -135,7 +135,9 @@ impl Dispatcher {
     /// Places calls for the numbers of a resolver.
     #[must_use]
     pub fn new(resolver: Resolver, livekit: LiveKit) -> Self {
-        Self { resolver, livekit, trunks: Arc::default(), metrics: Arc::new(CallMetrics::new()) }
+        let metrics = CallMetrics::new();
+        let livekit = livekit.with_pairs_of(&resolver, metrics.other_pair.clone());
+        Self { resolver, livekit, trunks: Arc::default(), metrics: Arc::new(metrics) }
     }
 
     /// The resolver that it asks.
@@ -182,7 +184,10 @@ impl Dispatcher {
         let began = self.resolver.now();
         let mut draft = ReportDraft::default();
         let span = tracing::debug_span!("call", job = request.job);
-        let ended = self.place(request, answer, gate, &mut draft).instrument(span).await;
+        let livekit = self.livekit.for_call();
+        let placing = self.place(request, answer, &livekit, gate, &mut draft);
+        let ended = placing.instrument(span).await;
+        draft.other_pair = livekit.other_pair_used();
         let report = draft.end(request, ended, self.resolver.now().since(began));
         tracing::debug!(job = report.job, outcome = report.outcome.as_str(), took = ?report.took, "call");
         report
@@ -190,7 +195,13 @@ impl Dispatcher {
 
     /// Checks the request and the rules, and returns whom the call would reach.
     pub(crate) fn would_call(&self, request: &CallRequest, answer: &Resolution) -> Option<E164> {
-        let attempt = Attempt { dispatcher: self, request, room: "", answer: answer.clone() };
+        let attempt = Attempt {
+            dispatcher: self,
+            livekit: &self.livekit,
+            request,
+            room: "",
+            answer: answer.clone(),
+        };
         request.check().ok()?;
         attempt.prepare(&mut ReportDraft::default()).ok().map(|(dialled, _)| dialled.e164)
     }
@@ -212,7 +223,13 @@ impl Dispatcher {
         let rehearsed = || {
             request.check()?;
             let room = request.room_name();
-            let attempt = Attempt { dispatcher: self, request, room: &room, answer: answer? };
+            let attempt = Attempt {
+                dispatcher: self,
+                livekit: &self.livekit,
+                request,
+                room: &room,
+                answer: answer?,
+            };
             Ok::<_, Failed>(attempt.prepare(&mut draft)?.1)
         };
         let (ended, metadata) = match rehearsed() {
@@ -229,6 +246,7 @@ impl Dispatcher {
         &self,
         request: &CallRequest,
         answer: Option<Resolution>,
+        livekit: &LiveKit,
         gate: &impl DialGate,
         draft: &mut ReportDraft,
     ) -> Result<Placed, Failed> {
@@ -238,7 +256,7 @@ impl Dispatcher {
             Some(answer) => answer,
             None => self.resolver.resolve(request.caller).await?,
         };
-        let attempt = |answer| Attempt { dispatcher: self, request, room: &room, answer };
+        let attempt = |answer| Attempt { dispatcher: self, livekit, request, room: &room, answer };
         let first = attempt(answer.clone());
         let failed = match first.run(request.again, gate, draft).await {
             Err(failed) => failed,

@@ -21,6 +21,8 @@ mod live;
 mod loaded;
 mod loader;
 mod metrics;
+#[cfg(feature = "dispatch")]
+mod other_pair;
 mod owners;
 #[cfg(feature = "server")]
 mod people;

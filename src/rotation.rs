@@ -14,6 +14,7 @@ mod census;
 mod compromise;
 mod error;
 mod gate;
+mod pair;
 mod reseal;
 mod retire;
 mod stage;
@@ -27,6 +28,10 @@ pub use self::census::{Census, LeftSecret};
 pub use self::compromise::Exposure;
 pub use self::error::RotationError;
 pub use self::gate::{Gate, NodeRing};
+pub use self::pair::{
+    EnteredPair, PairCheck, PairError, PairExposure, PairRefused, PairReplaced, PairRetired,
+    PairStep, Pairs, RetireTerms,
+};
 pub use self::reseal::{BATCH, Resealing};
 pub use self::retire::{BackupNeed, Retiring};
 pub use self::stage::{Promoted, Staged};
@@ -34,7 +39,7 @@ pub use self::status::{KeyStatus, ShownKey};
 use crate::keyring::{KeyId, KeyRing, KeyRule};
 use crate::nodes::Nodes;
 use crate::settings::Tuning;
-use crate::store::{KeyBook, KeyRows, OpenStore};
+use crate::store::{KeyBook, KeyRows, OpenStore, PairRows};
 
 /// The keys of a database, seen by somebody who has a ring.
 ///
@@ -56,6 +61,8 @@ use crate::store::{KeyBook, KeyRows, OpenStore};
 /// ```
 pub struct Rotation {
     rows: Arc<dyn KeyRows>,
+    /// The pairs of configs beside the current ones: their secrets are sealed as well.
+    pairs: Arc<dyn PairRows>,
     nodes: Nodes,
     /// By no rule: it opens with every key.
     ring: KeyRing,
@@ -69,6 +76,7 @@ impl Rotation {
     pub fn new(database: &OpenStore, ring: &KeyRing, tuning: &Tuning) -> Self {
         Self {
             rows: database.key_rows(),
+            pairs: database.pair_rows(),
             nodes: Nodes::of(database),
             ring: ring.ruled(None),
             longest_in_memory: tuning.ttl.max(tuning.max_stale),

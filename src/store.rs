@@ -25,6 +25,7 @@ mod metrics;
 mod migrations;
 mod nodes;
 mod open;
+mod pairs;
 mod people;
 mod pool;
 #[cfg(feature = "postgres")]
@@ -74,6 +75,9 @@ pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub(crate) use self::nodes::{ChangePlace, NodeCensus, NodeReport, NodeRows, NodeWritten};
 pub use self::nodes::{Node, NodeState, UnlistedNode};
 pub use self::open::OpenStore;
+pub(crate) use self::pairs::PairBehalf;
+pub use self::pairs::{KeptPair, PairAge, PairBook, PairPhase, ShownPair};
+pub(crate) use self::pairs::{NewPair, PairMoves, PairRows, PairSlot, PairsChanged};
 #[cfg(feature = "server")]
 pub(crate) use self::people::{Attempt, ClientEdit, NewSession, PeopleRows, PersonRow, SessionRow};
 pub use self::people::{NewUser, User, UserEdit, UserEdited, UserSession, UserStore};
@@ -133,6 +137,12 @@ pub trait Store: Send + Sync + 'static {
     /// first.
     async fn changed_lately(&self, most: usize) -> Result<Vec<Caller>, StoreError> {
         let _ = most;
+        Ok(Vec::new())
+    }
+
+    /// The pairs of configs that are pending or previous, and of use: of the server that their config has,
+    /// and nobody else's. None, of a store that keeps none.
+    async fn other_pairs(&self) -> Result<Vec<KeptPair>, StoreError> {
         Ok(Vec::new())
     }
 

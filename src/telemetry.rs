@@ -134,6 +134,12 @@ metrics! {
         "For how long a key has been in the state that the database knows of it; 0 where it is not in it";
     SEALING_KEY_MISSING: Kind::Gauge, "trunkline_sealing_key_missing" []
         "1 while the key that seals, by the database, is not in the ring";
+    OTHER_PAIR: Kind::Counter, "trunkline_livekit_other_pair_total" ["result"]
+        "Requests that a LiveKit server refused with the current pair, by what it said to the other one";
+    PAIRS: Kind::Gauge, "trunkline_pairs" ["state"]
+        "LiveKit key pairs: current ones, and those that are pending or previous";
+    PAIR_AGE: Kind::Gauge, "trunkline_pair_oldest_age_seconds" ["state"]
+        "For how long the oldest LiveKit key pair of a state is in it; 0 where there is none";
     NODES: Kind::Gauge, "trunkline_nodes" ["state"]
         "Nodes of the database that count, as this one sees them";
     NODE_VARIANTS: Kind::Gauge, "trunkline_node_variants" ["of"]

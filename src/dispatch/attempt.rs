@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::phone::PhoneDial;
-use super::livekit::{LiveKitError, Room};
+use super::livekit::{LiveKit, LiveKitError, Room};
 use super::report::{Placed, ReportDraft};
 use super::request::phone_identity;
 use super::{Again, Call, CallRequest, Dial, DialGate, Dispatcher, Failed, Outcome};
@@ -19,6 +19,8 @@ use crate::routing::{Dialled, Refusal};
 /// What the steps of an attempt share.
 pub(super) struct Attempt<'a> {
     pub(super) dispatcher: &'a Dispatcher,
+    /// The client, for this call.
+    pub(super) livekit: &'a LiveKit,
     pub(super) request: &'a CallRequest,
     pub(super) room: &'a str,
     pub(super) answer: Resolution,
@@ -36,7 +38,7 @@ impl Attempt<'_> {
     ) -> Result<Placed, Failed> {
         let Self { dispatcher, request, answer, .. } = self;
         let (dialled, metadata) = self.prepare(draft)?;
-        let check = dispatcher.trunks.check(&dispatcher.livekit, answer, &dialled.caller);
+        let check = dispatcher.trunks.check(self.livekit, answer, &dialled.caller);
         self.waited(draft, check).await?;
 
         self.waited(draft, self.make_room(&metadata)).await?;
@@ -133,7 +135,7 @@ impl Attempt<'_> {
     async fn make_room(&self, metadata: &str) -> Result<Room, Failed> {
         let mut waits = BEFORE_NEXT.iter();
         loop {
-            let made = self.dispatcher.livekit.create_room(&self.answer, self.room, metadata).await;
+            let made = self.livekit.create_room(&self.answer, self.room, metadata).await;
             match (made, waits.next()) {
                 (Ok(room), _) => return Ok(room),
                 (Err(error), Some(wait)) if error.is_temporary() => sleep(*wait).await,
@@ -144,7 +146,7 @@ impl Attempt<'_> {
 
     /// Closes the room of a call that did not come about. Whether nobody is in it any more.
     async fn close_room(&self, draft: &mut ReportDraft) -> bool {
-        let closing = self.dispatcher.livekit.delete_room(&self.answer, self.room);
+        let closing = self.livekit.delete_room(&self.answer, self.room);
         match self.waited(draft, closing).await {
             Ok(()) => draft.call = None,
             Err(LiveKitError::Answered(answer)) if answer.status == 404 => draft.call = None,

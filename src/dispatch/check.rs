@@ -9,6 +9,7 @@
 
 mod key;
 mod network;
+mod pair;
 mod shape;
 mod sip;
 mod trunk;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::pair::PairsAtServers;
 pub use crate::server_url::leads_off_limits;
 
 use super::livekit::{LiveKit, LiveKitError, Timeouts};

@@ -5,12 +5,14 @@
 //! answer is kept as it came (status, Twirp code, message, SIP status), without the tokens that
 //! servers repeat in their errors.
 //!
-//! **Invariant:** nothing is sent twice here and no redirect is followed. `dispatch/attempt.rs`
-//! decides what may be repeated.
+//! **Invariant:** nothing is sent twice here and no redirect is followed, but for a request whose token was
+//! refused: that goes once more with the other pair of its config (`pairs.rs`). `dispatch/attempt.rs` decides
+//! what else may be repeated.
 
 mod agents;
 mod error;
 mod lookup;
+mod pairs;
 mod rooms;
 mod sip;
 #[cfg(feature = "server")]
@@ -28,6 +30,8 @@ pub use self::agents::AgentDispatch;
 pub use self::error::{Answered, LiveKitError, SipStatus};
 use self::lookup::Lookup;
 pub(in crate::dispatch) use self::lookup::OFF_LIMITS;
+pub(in crate::dispatch) use self::pairs::OtherPairCounters;
+use self::pairs::{OtherPairs, Refusal};
 pub use self::rooms::{CallStatus, Participant, Room};
 pub use self::sip::{SipDial, SipParticipant, SipTrunk};
 use crate::cache::Resolution;
@@ -44,6 +48,8 @@ pub struct LiveKit {
     longest: usize,
     /// Whether it goes nowhere that no server is.
     is_guarded: bool,
+    /// Where the other pair of a config is found.
+    pairs: Option<OtherPairs>,
 }
 
 /// How long a server may take.
@@ -110,7 +116,7 @@ impl LiveKit {
             .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")))
             .build()
             .expect("the TLS configuration is complete");
-        Self { http, timeouts, longest: LONGEST_ANSWER, is_guarded }
+        Self { http, timeouts, longest: LONGEST_ANSWER, is_guarded, pairs: None }
     }
 
     /// How long its requests may take.
@@ -160,10 +166,13 @@ impl LiveKit {
         on: &Resolution,
         method: &'static str,
         rights: &TokenRequest,
-        body: &impl Serialize,
+        body: &(impl Serialize + Sync),
     ) -> Result<A, LiveKitError> {
-        let request = self.request(on, method, rights, body)?.timeout(self.timeouts.answer);
-        answer_to(request, self.longest).instrument(tracing::debug_span!("livekit", method)).await
+        let asking = |on: &Resolution| {
+            Ok(self.request(on, method, rights, body)?.timeout(self.timeouts.answer))
+        };
+        let asked = self.with_either_pair(on, Refusal::Any, asking);
+        asked.instrument(tracing::debug_span!("livekit", method)).await
     }
 
     fn request(

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::livekit::OtherPairCounters;
 use super::{Outcome, Report};
 use crate::telemetry::{BATCH, CALL_TIME, CALLS, at_zero};
 
@@ -12,6 +13,7 @@ pub(crate) struct CallMetrics {
     outcomes: Vec<Counter>,
     total: Histogram,
     livekit: Histogram,
+    pub(super) other_pair: OtherPairCounters,
 }
 
 impl CallMetrics {
@@ -21,6 +23,7 @@ impl CallMetrics {
             outcomes: Outcome::ALL.iter().map(of).collect(),
             total: histogram!(CALL_TIME, "part" => "total"),
             livekit: histogram!(CALL_TIME, "part" => "livekit"),
+            other_pair: OtherPairCounters::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{Again, Call, CallRequest, Failed, Outcome};
 use crate::answer::Answer;
 use crate::cache::Resolution;
 use crate::routing::{CallRouting, Refusal};
+use crate::store::PairPhase;
 
 /// What became of a call, and all that was decided on the way.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Report {
     pub sip_call_id: Option<String>,
     /// The identity under which the phone joins the room, once it is known whom to call.
     pub phone_identity: Option<String>,
+    /// Which other pair of the config a server accepted, where it refused the current one.
+    pub other_pair: Option<PairPhase>,
     /// When it may be tried again, where it was not placed.
     pub again: Again,
     /// How long all of it took.
@@ -51,6 +54,7 @@ pub(super) struct ReportDraft {
     pub(super) call: Option<Call>,
     pub(super) dispatch_id: Option<String>,
     pub(super) phone_identity: Option<String>,
+    pub(super) other_pair: Option<PairPhase>,
     pub(super) waited: Duration,
 }
 
@@ -69,7 +73,8 @@ impl ReportDraft {
         ended: Result<Placed, Failed>,
         took: Duration,
     ) -> Report {
-        let Self { routing, resolution, call, dispatch_id, phone_identity, waited } = self;
+        let Self { routing, resolution, call, dispatch_id, phone_identity, other_pair, waited } =
+            self;
         let (outcome, message, sip, again, sip_call_id) = match ended {
             Ok(Placed { sip_call_id }) => (Outcome::Placed, None, None, Again::Never, sip_call_id),
             Err(Failed { outcome, message, sip, again, .. }) => {
@@ -88,6 +93,7 @@ impl ReportDraft {
             dispatch_id,
             sip_call_id,
             phone_identity,
+            other_pair,
             again,
             took,
             waited,
@@ -131,6 +137,7 @@ impl Serialize for Report {
             "country": routing.and_then(|routing| routing.country),
             "phone_number": dialled.map(|dialled| &dialled.formatted),
             "phone_identity": self.phone_identity,
+            "other_pair": self.other_pair,
             "dispatch_id": self.dispatch_id,
             "sip_call_id": self.sip_call_id,
             "sip_status_code": self.sip.as_ref().map(|sip| sip.code),

@@ -1,9 +1,9 @@
-//! Which key opens how many secrets at rest: for a rotation of keys.
+//! Which key opens how many secrets at rest, and how old pairs are: for whoever turns them.
 
 use secrecy::ExposeSecret;
 
 use super::Resolver;
-use crate::store::{KeyBook, StoreError};
+use crate::store::{KeyBook, PairAge, StoreError};
 
 impl Resolver {
     /// The ids of the keys in the ring with their roles: `first` is the one that seals, wherever it
@@ -29,6 +29,20 @@ impl Resolver {
                 database.key_rows().key_book().await
             }
             _ => Ok(None),
+        }
+    }
+
+    /// How many pairs are in each phase, and how old the oldest is. Empty while the database is left alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub(crate) async fn pair_ages(&self) -> Result<Vec<PairAge>, StoreError> {
+        match &self.engine.database {
+            Some(database) if self.engine.live.running().switches().configs => {
+                database.pair_rows().pair_ages().await
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -62,9 +76,20 @@ impl Resolver {
                 }
             }
             if page.len() < PAGE {
-                return Ok(key_usage);
+                break;
             }
         }
+        for pair in store.other_pairs().await? {
+            let key = ring.as_ref().and_then(|ring| {
+                let key = ring.key_of(pair.config.api_secret.expose_secret());
+                key.ok().map(|key| key.to_string())
+            });
+            let key = key.as_deref().unwrap_or("none");
+            if let Some((_, _, many)) = key_usage.iter_mut().find(|(id, ..)| id == key) {
+                *many += 1;
+            }
+        }
+        Ok(key_usage)
     }
 }
 

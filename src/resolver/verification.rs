@@ -2,8 +2,9 @@
 //! signed it, if any did.
 //!
 //! The configs are found by the issuer, which is the API key; several may have the same one, and each
-//! is tried. Their rows are in memory as they rest in the database, with sealed secrets. A secret is
-//! opened for one signature, by the checks that an answer goes through, and wiped.
+//! is tried. A config whose pair is being turned is found by both of its keys. Their rows are in memory as
+//! they rest in the database, with sealed secrets. A secret is opened for one signature, by the checks that
+//! an answer goes through, and wiped.
 //!
 //! **Invariant:** nothing of a token is told before a secret has signed it.
 
@@ -36,7 +37,7 @@ use crate::number::ConfigId;
 use crate::reason::Reason;
 #[cfg(feature = "server")]
 use crate::store::Whose;
-use crate::store::{Config, Store, StoreError};
+use crate::store::{Config, KeptPair, Store, StoreError};
 use crate::token::ReceivedToken;
 
 /// A token that a LiveKit config or the environment signed, and that is good now.
@@ -93,9 +94,9 @@ impl Resolver {
         let issuers = &self.engine.issuers;
         let token = ReceivedToken::read(token)?;
         let by_environment = issuers.has_environment_signed(&token);
-        match issuers.configs().await {
-            Ok(configs) => {
-                let tried = of_key(&configs, &token);
+        match issuers.known().await {
+            Ok(known) => {
+                let tried = of_key(&known, &token);
                 issuers.judge(token, tried, by_environment)
             }
             // Its server needs no database.
@@ -131,16 +132,16 @@ impl Resolver {
     ) -> Result<Verified, VerifyError> {
         let issuers = &self.engine.issuers;
         let token = ReceivedToken::read(token)?;
-        let configs = issuers.configs().await?;
-        let mut known = Vec::new();
-        for config in of_key(&configs, &token) {
+        let known = issuers.known().await?;
+        let mut tried = Vec::new();
+        for config in of_key(&known, &token) {
             let sees = self.sees(client, whose, config.id).await;
             if sees.map_err(|reason| VerifyError::Unavailable { reason })? {
-                known.push(config);
+                tried.push(config);
             }
         }
         let by_environment = *whose == Whose::ALL && issuers.has_environment_signed(&token);
-        issuers.judge(token, known, by_environment)
+        issuers.judge(token, tried, by_environment)
     }
 
     /// Whether a number that the client may ask for uses a config, remembered until anything changes.
@@ -170,19 +171,33 @@ impl Resolver {
 
 /// The configs by their API keys, as far as they were asked for.
 pub(super) struct Issuers {
-    configs: Whole<ByKey>,
+    pairs: Whole<KnownPairs>,
     /// Which configs which clients see.
     #[cfg(feature = "server")]
     seen: moka::sync::Cache<(Uuid, ConfigId), (bool, Asked)>,
     loader: Arc<Loader>,
 }
 
-type ByKey = HashMap<String, Vec<Config>>;
+/// The pairs of all configs.
+pub(super) struct KnownPairs {
+    /// By their API keys: each config with its current pair, and again with another one that it has.
+    by_key: HashMap<String, Vec<Config>>,
+    /// Those that are not current, by their configs.
+    others: HashMap<ConfigId, Vec<KeptPair>>,
+}
+
+impl KnownPairs {
+    /// The pair of a config that is neither the current one nor has this key.
+    #[cfg(feature = "dispatch")]
+    pub(super) fn other(&self, id: ConfigId, than: &str) -> Option<&KeptPair> {
+        self.others.get(&id)?.iter().find(|pair| pair.config.api_key != than)
+    }
+}
 
 impl Issuers {
     pub(super) fn new(loader: &Arc<Loader>) -> Self {
         Self {
-            configs: Whole::new(List::Configs, &loader.around()),
+            pairs: Whole::new(List::Configs, &loader.around()),
             #[cfg(feature = "server")]
             seen: moka::sync::Cache::builder()
                 .max_capacity(MOST_SEEN)
@@ -192,11 +207,14 @@ impl Issuers {
         }
     }
 
-    async fn configs(&self) -> Result<Arc<Known<ByKey>>, VerifyError> {
-        let unavailable = |reason| VerifyError::Unavailable { reason };
-        let store = self.loader.store.as_ref();
-        let store = store.ok_or(unavailable(Reason::DatabaseNotConfigured))?;
-        self.configs.known(|| by_key(Arc::clone(store))).await.map_err(unavailable)
+    async fn known(&self) -> Result<Arc<Known<KnownPairs>>, VerifyError> {
+        self.pairs().await.map_err(|reason| VerifyError::Unavailable { reason })
+    }
+
+    /// The pairs of all configs, from memory where it is proven that none has changed.
+    pub(super) async fn pairs(&self) -> Result<Arc<Known<KnownPairs>>, Reason> {
+        let store = self.loader.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
+        self.pairs.known(|| known_pairs(Arc::clone(store))).await
     }
 
     /// Which of these configs has signed the token.
@@ -254,18 +272,23 @@ impl Issuers {
 
 /// The configs with the API key that a token names as its issuer, as many as are tried.
 fn of_key<'k>(
-    known: &'k ByKey,
+    known: &'k KnownPairs,
     token: &ReceivedToken,
 ) -> impl Iterator<Item = &'k Config> + use<'k> {
-    known.get(token.issuer()).into_iter().flatten().take(MOST_OF_A_KEY)
+    known.by_key.get(token.issuer()).into_iter().flatten().take(MOST_OF_A_KEY)
 }
 
-async fn by_key(store: Arc<dyn Store>) -> Result<ByKey, StoreError> {
-    let mut by_key = ByKey::new();
-    for config in store.configs().await? {
-        by_key.entry(config.api_key.clone()).or_default().push(config);
+async fn known_pairs(store: Arc<dyn Store>) -> Result<KnownPairs, StoreError> {
+    let mut known = KnownPairs { by_key: HashMap::new(), others: HashMap::new() };
+    // The others first: a pair that becomes current meanwhile is known twice, and not missed.
+    for pair in store.other_pairs().await? {
+        known.others.entry(pair.config.id).or_default().push(pair);
     }
-    Ok(by_key)
+    let others = known.others.values().flatten().map(|pair| pair.config.clone());
+    for config in store.configs().await?.into_iter().chain(others.collect::<Vec<_>>()) {
+        known.by_key.entry(config.api_key.clone()).or_default().push(config);
+    }
+    Ok(known)
 }
 
 /// What the environment is called where a config has its name.

@@ -1,4 +1,5 @@
-//! Which key opens how many secrets, and which secrets none opens.
+//! Which key opens how many secrets, and which secrets none opens: those of configs, and of their pairs that
+//! are pending or previous.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 use super::{Rotation, RotationError};
 use crate::keyring::{ExposeSecret, KeyError, KeyId, KeyRing};
 use crate::number::ConfigId;
-use crate::store::{Config, KeyBook, KeyPhase};
+use crate::store::{Config, KeptPair, KeyBook, KeyPhase};
 
 /// Which key opens how many secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,12 +108,30 @@ impl Rotation {
                 census.count(config, &self.ring, opens(config));
             }
             if page.len() < PAGE {
-                return Ok(census);
+                break;
             }
             // Others of this thread have their turn.
             tokio::task::yield_now().await;
         }
+        let mut last = None;
+        loop {
+            let page = self.pairs.pairs_after(last, PAGE).await?;
+            last = page.last().map(|pair| (pair.config.id, pair.phase));
+            for pair in &page {
+                let config = named(pair);
+                census.count(&config, &self.ring, opens(&config));
+            }
+            if page.len() < PAGE {
+                return Ok(census);
+            }
+        }
     }
+}
+
+/// The config of a pair, by a name that tells which of its pairs it is.
+pub(super) fn named(pair: &KeptPair) -> Config {
+    let name = format!("{} ({} pair)", pair.config.name, pair.phase.as_str());
+    Config { name, ..pair.config.clone() }
 }
 
 /// How many configs are read at once.

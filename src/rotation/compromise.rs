@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::census::PAGE;
+use super::census::{PAGE, named};
 use super::{Rotation, RotationError};
 use crate::keyring::{ExposeSecret, KeyId};
 use crate::store::{KeyBook, KeyMoves, KeyPhase};
@@ -46,6 +46,19 @@ impl Rotation {
                 .iter()
                 .filter(|config| self.ring.key_of(config.api_secret.expose_secret()) == Ok(key));
             configs.extend(under.map(|config| config.name.clone()));
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        let mut last = None;
+        loop {
+            let page = self.pairs.pairs_after(last, PAGE).await?;
+            last = page.last().map(|pair| (pair.config.id, pair.phase));
+            let under = page
+                .iter()
+                .map(named)
+                .filter(|config| self.ring.key_of(config.api_secret.expose_secret()) == Ok(key));
+            configs.extend(under.map(|config| config.name));
             if page.len() < PAGE {
                 break;
             }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use super::census::{LeftSecret, PAGE};
+use super::census::{LeftSecret, PAGE, named};
 use super::{Rotation, RotationError};
 use crate::keyring::{ExposeSecret, KeyError, KeyId, KeyRing, Sealed};
 use crate::store::{Config, Resealed, StoreError};
@@ -96,6 +96,45 @@ impl Rotation {
             so_far.done += written;
             so_far.busy += many - written;
             if many > 0 {
+                progress(so_far);
+            }
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        self.pass_over_pairs(unix_seconds, dry_run, so_far, progress).await
+    }
+
+    /// The same of pairs that are pending or previous. They are few, and written one by one.
+    async fn pass_over_pairs(
+        &self,
+        unix_seconds: u64,
+        dry_run: bool,
+        so_far: &mut Resealing,
+        progress: &mut impl FnMut(&Resealing),
+    ) -> Result<(), RotationError> {
+        let mut last = None;
+        loop {
+            let book = self.book().await?;
+            let (ring, sealing) = (self.sealer(&book), self.sealing(&book)?);
+            let page = self.pairs.pairs_after(last, PAGE).await?;
+            last = page.last().map(|pair| (pair.config.id, pair.phase));
+            for pair in &page {
+                let sealed = match resealed(&ring, sealing, &pair.config, unix_seconds) {
+                    Ok(None) => {
+                        so_far.done += 1;
+                        continue;
+                    }
+                    Ok(Some(sealed)) => sealed,
+                    Err(error) => {
+                        so_far.left.push(LeftSecret::new(&named(pair), &error));
+                        continue;
+                    }
+                };
+                let is_written = dry_run || self.pairs.reseal_pair(pair, &sealed).await?;
+                so_far.resealed += u64::from(is_written);
+                so_far.done += u64::from(is_written);
+                so_far.busy += u64::from(!is_written);
                 progress(so_far);
             }
             if page.len() < PAGE {

@@ -55,6 +55,8 @@ mod minting;
 pub(super) mod numbers;
 mod openapi;
 mod page;
+#[cfg(feature = "dispatch")]
+pub(super) mod pairs;
 mod place;
 mod problem;
 mod question;

@@ -16,8 +16,10 @@ use tokio::time::{Instant, sleep};
 use crate::backoff::Backoff;
 use crate::changes::ChangeSource;
 use crate::resolver::{NotReady, Resolver};
-use crate::store::{KeyBook, KeyPhase, KnownKey, Migrations, OpenStore, StoreError};
-use crate::telemetry::{BUILD, KEY_AGE, READY, SEALED, SEALING_KEY_MISSING};
+use crate::store::{
+    KeyBook, KeyPhase, KnownKey, Migrations, OpenStore, PairAge, PairPhase, StoreError,
+};
+use crate::telemetry::{BUILD, KEY_AGE, PAIR_AGE, PAIRS, READY, SEALED, SEALING_KEY_MISSING};
 
 /// What readiness is made of.
 pub(super) struct Readiness {
@@ -30,6 +32,28 @@ pub(super) struct Readiness {
     sealed: Mutex<HashMap<(String, &'static str), Gauge>>,
     key_ages: Mutex<HashMap<(String, &'static str), Gauge>>,
     sealing_key_missing: Gauge,
+    pairs: PairGauges,
+}
+
+/// How many pairs are in each phase, and for how long the oldest is.
+struct PairGauges([(PairPhase, Gauge, Gauge); 3]);
+
+impl PairGauges {
+    fn new() -> Self {
+        Self(PairPhase::ALL.map(|phase| {
+            let state = phase.as_str();
+            (phase, gauge!(PAIRS, "state" => state), gauge!(PAIR_AGE, "state" => state))
+        }))
+    }
+
+    fn record(&self, ages: &[PairAge]) {
+        for (phase, many, oldest) in &self.0 {
+            let age = ages.iter().find(|age| age.phase == *phase);
+            let pairs = age.map_or(0, |age| u32::try_from(age.many).unwrap_or(u32::MAX));
+            many.set(f64::from(pairs));
+            oldest.set(age.map_or(0.0, |age| age.oldest.as_secs_f64()));
+        }
+    }
 }
 
 /// Why a daemon should not be given calls.
@@ -95,9 +119,11 @@ impl Readiness {
             sealed: Mutex::default(),
             key_ages: Mutex::default(),
             sealing_key_missing: gauge!(SEALING_KEY_MISSING),
+            pairs: PairGauges::new(),
         };
         health.record_sealed(&[]);
         health.record_book(None);
+        health.pairs.record(&[]);
         if health.database.is_some() {
             let gauges = health.sealed.lock().unwrap_or_else(PoisonError::into_inner);
             gauges.values().for_each(|gauge| gauge.set(f64::NAN));
@@ -204,13 +230,15 @@ impl Readiness {
                 Ok::<_, StoreError>((
                     self.resolver.key_usage().await?,
                     self.resolver.key_book().await?,
+                    self.resolver.pair_ages().await?,
                 ))
             };
             let wait = match looked.await {
-                Ok((key_usage, book)) => {
+                Ok((key_usage, book, pairs)) => {
                     backoff.succeeded();
                     self.record_sealed(&key_usage);
                     self.record_book(book.as_ref());
+                    self.pairs.record(&pairs);
                     COUNT_EVERY
                 }
                 Err(error) => {

@@ -28,13 +28,13 @@ impl Access {
     pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
             Self::Service => {
-                &[("select", &[CONFIGS, NUMBERS, CLIENTS, ROLLOUT, TENANTS, CHANGES, BOOK])]
+                &[("select", &[CONFIGS, PAIRS, NUMBERS, CLIENTS, ROLLOUT, TENANTS, CHANGES, BOOK])]
             }
             Self::Editor => &[
-                ("select", &[CONFIGS, NUMBERS, ROLLOUT, TENANTS, BOOK]),
-                ("insert", &[CONFIGS, NUMBERS, ROLLOUT, TENANTS]),
-                ("update", &[CONFIGS, NUMBERS, ROLLOUT, TENANTS]),
-                ("delete", &[CONFIGS, NUMBERS, TENANTS]),
+                ("select", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS, BOOK]),
+                ("insert", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS]),
+                ("update", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS]),
+                ("delete", &[CONFIGS, PAIRS, NUMBERS, TENANTS]),
             ],
             Self::CallingService => {
                 &[("select", CALLS), ("insert", CALLS), ("update", CALLS), ("delete", CALLS)]
@@ -52,9 +52,9 @@ impl Access {
             ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
-                ("insert", &[CONFIGS, NUMBERS, TENANTS, IDEMPOTENCY]),
-                ("update", &[CONFIGS, NUMBERS, TENANTS]),
-                ("delete", &[CONFIGS, NUMBERS, TENANTS, IDEMPOTENCY]),
+                ("insert", &[CONFIGS, PAIRS, NUMBERS, TENANTS, IDEMPOTENCY]),
+                ("update", &[CONFIGS, PAIRS, NUMBERS, TENANTS]),
+                ("delete", &[CONFIGS, PAIRS, NUMBERS, TENANTS, IDEMPOTENCY]),
                 ("select", &[IDEMPOTENCY]),
             ],
             Self::Node => {
@@ -166,6 +166,7 @@ impl Inspection {
 
 pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONFIGS: &str = "voice_agent_livekit";
+const PAIRS: &str = "trunkline_pairs";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const ROLLOUT: &str = "trunkline_rollout";

@@ -8,8 +8,8 @@ use super::PostgresStore;
 use super::SqliteStore;
 use super::{
     AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, KeyRows,
-    MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, RolloutStore, Store, StoreError,
-    TenantStore, Trial, UnlistedNode, UserStore,
+    MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, PairRows, RolloutStore, Store,
+    StoreError, TenantStore, Trial, UnlistedNode, UserStore,
 };
 #[cfg(all(feature = "dispatch", feature = "server"))]
 use super::{BatchRows, CallRows};
@@ -165,6 +165,11 @@ impl OpenStore {
 
     /// The keys as it knows them.
     pub(crate) fn key_rows(&self) -> Arc<dyn KeyRows> {
+        shared!(self)
+    }
+
+    /// The pairs of its configs.
+    pub(crate) fn pair_rows(&self) -> Arc<dyn PairRows> {
         shared!(self)
     }
 

@@ -211,6 +211,8 @@ const DIALECT: Dialect = Dialect {
             "cast(extract(epoch from clock_timestamp() - answered_at) as double precision)",
         ),
         ("{node_age}", NODE_AGE),
+        ("{pair_age}", PAIR_AGE),
+        ("{call_age}", CALL_AGE),
         ("{counts_for}", "greatest(n.max_stale, 30)"),
         ("{applied}", "cast($11 as pg_snapshot)"),
         ("{now}", "clock_timestamp()"),
@@ -245,6 +247,8 @@ const DIALECT: Dialect = Dialect {
     knows_keys: KNOWS_KEYS,
     hold_keys: HOLD_KEYS,
     reseal_all: RESEAL_ALL,
+    knows_pairs: KNOWS_PAIRS,
+    knows_calls: KNOWS_CALLS,
     marks_resealing: false,
     #[cfg(feature = "server")]
     say_behalf: SAY_BEHALF,
@@ -266,6 +270,13 @@ const AGE: &str = "cast(extract(epoch from clock_timestamp() - changed_at) as do
 /// A quarter of an hour, doubled by each further failure, up to sixteen hours.
 const LOCKED_UNTIL: &str =
     "clock_timestamp() + make_interval(secs => 900 * power(2, least(failures - 9, 6)))";
+
+/// For how long a pair is in its phase.
+const PAIR_AGE: &str = "cast(extract(epoch from clock_timestamp() - p.since) as double precision)";
+
+/// How long ago a call was dialled.
+const CALL_AGE: &str =
+    "cast(extract(epoch from clock_timestamp() - k.dialled_at) as double precision)";
 
 /// How long ago a node gave its last sign of life.
 const NODE_AGE: &str =
@@ -381,6 +392,14 @@ const AUDIT_LOCK: &str = "
 
 const KNOWS_KEYS: &str = "
     select cast(count(to_regclass(format('%I.trunkline_key_state', {schema_text}))) as bigint) as many";
+
+const KNOWS_PAIRS: &str = "
+    select cast(count(*) filter (where has_table_privilege(place, 'select')) as bigint) as many
+    from to_regclass(format('%I.trunkline_pairs', {schema_text})) as place";
+
+const KNOWS_CALLS: &str = "
+    select cast(count(*) filter (where has_table_privilege(place, 'select')) as bigint) as many
+    from to_regclass(format('%I.trunkline_calls', {schema_text})) as place";
 
 const HOLD_KEYS: &str = "select {schema}.trunkline_hold_key_state({schema_text}) as epoch";
 

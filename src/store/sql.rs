@@ -19,6 +19,7 @@ mod clients;
 mod edits;
 mod keys;
 mod nodes;
+mod pairs;
 mod people;
 mod read;
 mod rollout;
@@ -40,6 +41,7 @@ use self::clients::Clients;
 use self::edits::{EDIT_PARTS, EditingStatements};
 use self::keys::Keys;
 use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
+use self::pairs::Pairing;
 use self::people::PeopleStatements;
 use self::rollout::RollingOut;
 use self::tenants::Labelling;
@@ -81,6 +83,10 @@ pub(super) struct Dialect {
     pub(super) hold_keys: &'static str,
     /// Seals many secrets again in one statement, and says of which rows.
     pub(super) reseal_all: &'static str,
+    /// Says whether the database knows of pairs, and whether this role may read them.
+    pub(super) knows_pairs: &'static str,
+    /// The same of calls.
+    pub(super) knows_calls: &'static str,
     /// Whether a transaction that does so marks itself, for the trigger that keeps update times.
     pub(super) marks_resealing: bool,
     /// Says on whose behalf a transaction edits, from JSON; and what is done about that at its end.
@@ -113,6 +119,7 @@ pub(super) struct Statements {
     logging: Logging,
     keys: Keys,
     listing: Listing,
+    pairing: Pairing,
     clients: Clients,
     rolling_out: RollingOut,
     labelling: Labelling,
@@ -135,6 +142,7 @@ impl Statements {
             logging: Logging::new(templates, dialect),
             keys: Keys::new(templates, dialect),
             listing: Listing::new(templates, dialect),
+            pairing: Pairing::new(templates, dialect),
             clients: Clients::new(templates),
             rolling_out: RollingOut::new(templates),
             labelling: Labelling::new(templates),
@@ -196,6 +204,11 @@ const PARTS: &[(&str, &str)] = &[
         "case when octet_length(n.provider) <= 4096 then n.provider end as provider,
         case when octet_length(cast(n.rules as text)) <= 262144 then cast(n.rules as text)
             when n.rules is not null then '\"more than 256 KiB\"' end as rules",
+    ),
+    (
+        "{pair_is_here}",
+        "case when p.livekit_url is null or p.livekit_url = c.livekit_url then cast(1 as bigint)
+            else cast(0 as bigint) end",
     ),
     ("{new_number_columns}", "tenant_id, country_code, base_number, provider, rules"),
     ("{this_number}", "{digits} = $1 and tenant_id = $2"),

@@ -198,6 +198,8 @@ const DIALECT: Dialect = Dialect {
         ("{age}", AGE),
         ("{config_named}", CONFIG_NAMED),
         ("{node_age}", "((julianday('now') - julianday(n.refreshed_at)) * 86400.0)"),
+        ("{pair_age}", "((julianday('now') - julianday(p.since)) * 86400.0)"),
+        ("{call_age}", "((julianday('now') - julianday(k.dialled_at)) * 86400.0)"),
         ("{counts_for}", "max(n.max_stale, 30)"),
         ("{applied}", "cast($11 as integer)"),
         ("{now}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
@@ -259,6 +261,8 @@ const DIALECT: Dialect = Dialect {
     knows_keys: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_key_state'",
     hold_keys: "select epoch from {schema}.trunkline_key_state",
     reseal_all: RESEAL_ALL,
+    knows_pairs: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_pairs'",
+    knows_calls: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_calls'",
     marks_resealing: true,
     #[cfg(feature = "server")]
     say_behalf: "insert into {schema}.trunkline_audit_session (claimed) values ($1)",
@@ -341,7 +345,7 @@ const RESEAL_ALL: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 10] = [
+    const STEPS: [&str; 11] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
@@ -352,6 +356,7 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
         include_str!("../../migrations/sqlite/0014_rollout.up.sql"),
         include_str!("../../migrations/sqlite/0015_batches.up.sql"),
         include_str!("../../migrations/sqlite/0016_tenants.up.sql"),
+        include_str!("../../migrations/sqlite/0017_pairs.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));

@@ -1,6 +1,7 @@
 //! `trunkline livekit`: LiveKit configs.
 
 mod check;
+mod pair;
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ pub(crate) enum Livekit {
     Edit(Edit),
     /// Check whether a config would place calls: URL, network, key, secret, clocks, trunk
     Check(check::Check),
+    #[command(flatten)]
+    Pair(pair::PairVerb),
     /// Disable a config: its numbers fall back, until it is enabled again
     Disable {
         /// Its id or name
@@ -126,7 +129,11 @@ pub(crate) struct Edit {
 
 impl Livekit {
     pub(crate) async fn run(self, context: &Context) -> Done {
-        let writes = !matches!(self, Self::List | Self::Show { .. } | Self::Check(_));
+        let writes = match &self {
+            Self::List | Self::Show { .. } | Self::Check(_) => false,
+            Self::Pair(verb) => verb.writes(),
+            _ => true,
+        };
         self.carry_out(context).await?;
         if writes {
             tell_seen(context).await;
@@ -139,6 +146,7 @@ impl Livekit {
             Self::Add(add) => add.run(context).await,
             Self::Edit(edit) => edit.run(context).await,
             Self::Check(check) => check.run(context).await,
+            Self::Pair(verb) => verb.run(context).await,
             Self::List => list(context).await,
             Self::Show { config } => show(context, &find(&*context.store()?, &config).await?),
             Self::Disable { config } => switch(context, &config, true).await,

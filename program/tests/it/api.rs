@@ -20,6 +20,7 @@ mod listening;
 mod lists;
 mod numbers;
 mod on_livekit;
+mod pairs;
 mod people;
 mod refusals;
 mod roles;

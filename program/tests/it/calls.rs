@@ -3,6 +3,7 @@
 
 mod batch;
 mod limits;
+mod pairs;
 mod rings;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 mod alike;
 mod check;
 mod official;
+mod pair;
 mod single;
 mod twice;
 

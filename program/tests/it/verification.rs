@@ -10,8 +10,9 @@ use livekit_token::{AccessToken, VideoGrants};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use trunkline::clock::{Clock, SystemClock};
+use trunkline::rotation::{EnteredPair, PairCheck, PairRefused, Pairs, RetireTerms};
 use trunkline::store::{ConfigEdit, NewConfig};
-use trunkline::{Change, KeyRing, Reason, Resolver, VerifyError};
+use trunkline::{Change, KeyRing, Reason, Resolver, Secret, VerifyError};
 
 use crate::support::database::{BOTH, Kind, TestDatabase};
 use crate::support::live::Live;
@@ -164,4 +165,52 @@ async fn a_config_that_answers_nobody_verifies_nothing() {
         assert_eq!(outcome, Err(VerifyError::ConfigUnusable { reason }));
     }
     assert!(resolver.stop(Duration::from_secs(10)).await);
+}
+
+/// While a pair is turned, servers sign with either; a pair that others may have signs nothing for us.
+#[tokio::test]
+async fn a_token_of_the_pending_and_of_the_previous_pair_is_verified() {
+    for kind in BOTH {
+        let live = Live::new(kind).await;
+        let pairs =
+            Pairs::new(&live.database.open, &live.ring, &live.database.settings(&[]).tuning);
+        let (new, secret) = ("APInew", "canary-of-the-new-pair-0123456789-01234567");
+        let (of_old, of_new) = (token("APIeu", &secret_of("eu")), token(new, secret));
+        assert_eq!(name(&live.resolver, &of_new).await, Err(VerifyError::IssuerUnknown));
+        let entered = || EnteredPair {
+            api_key: new.into(),
+            api_secret: Secret::new(Box::new(secret.into())),
+        };
+        pairs.stage(live.config, entered(), NOW, false).await.unwrap();
+        let is = async |token: &str, expected: Result<&str, VerifyError>| {
+            eventually("it is heard of", async || {
+                name(&live.resolver, token).await.as_deref() == expected.as_deref()
+            })
+            .await;
+        };
+        is(&of_new, Ok("eu")).await;
+        is(&of_old, Ok("eu")).await;
+        pairs.promote(live.config, &Always, false, NOW, false).await.unwrap();
+        is(&of_old, Ok("eu")).await;
+        is(&of_new, Ok("eu")).await;
+        // Of the same key with another secret it is not.
+        let forged = token("APIeu", "another-secret-0123456789-0123456789-0123");
+        is(&forged, Err(VerifyError::SignatureInvalid)).await;
+        pairs.roll_back(live.config, &Always, false, NOW, false).await.unwrap();
+        let terms = RetireTerms { now: true, ..RetireTerms::default() };
+        pairs.retire(live.config, &Always, terms).await.unwrap();
+        is(&of_new, Err(VerifyError::IssuerUnknown)).await;
+        pairs.compromise(live.config, Some(entered()), &Always, NOW, false).await.unwrap();
+        is(&of_new, Ok("eu")).await;
+        is(&of_old, Err(VerifyError::IssuerUnknown)).await;
+    }
+}
+
+/// A server that accepts every pair.
+struct Always;
+
+impl PairCheck for Always {
+    async fn accepts(&self, _: &str, _: &str, _: &Secret) -> Result<(), PairRefused> {
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ impl Attempt<'_> {
     /// Sends the agent. Where it is not clear whether one was sent, the room is looked into before
     /// another one is.
     pub(super) async fn send_agent(&self, metadata: &str, careful: bool) -> Result<String, Failed> {
-        let livekit = &self.dispatcher.livekit;
+        let livekit = self.livekit;
         let (agent, mut look_first) = (self.answer.agent_name(), careful);
         // Whether one may have been sent by this attempt.
         let mut sent_one = false;
@@ -46,7 +46,7 @@ impl Attempt<'_> {
     /// The agent that was sent into the room, if one was. If that cannot be told, the call is in
     /// doubt, or was refused where nothing was sent before (`sent_one`).
     async fn agent_there(&self, sent_one: bool) -> Result<Option<String>, Failed> {
-        let there = self.dispatcher.livekit.dispatches(&self.answer, self.room).await;
+        let there = self.livekit.dispatches(&self.answer, self.room).await;
         let there = there.map_err(|error| {
             let refused = error.is_unauthorized() && !sent_one;
             if refused { Failed::of_preparing(&error) } else { Failed::in_doubt(&error) }
@@ -62,7 +62,7 @@ impl Attempt<'_> {
         let until = Instant::now() + patience;
         let mut looks = LOOKS.into_iter();
         loop {
-            let there = self.dispatcher.livekit.dispatches(&self.answer, self.room).await;
+            let there = self.livekit.dispatches(&self.answer, self.room).await;
             if there.iter().flatten().any(|sent| !sent.agent_name.is_empty() && sent.taken) {
                 return Ok(());
             }

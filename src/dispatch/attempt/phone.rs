@@ -42,7 +42,7 @@ impl<'a> PhoneDial<'a> {
 
     /// Dials, once.
     pub(super) async fn dial(&self) -> Result<Placed, Failed> {
-        let Attempt { dispatcher, request, room, answer } = self.attempt;
+        let Attempt { livekit, request, room, answer, .. } = self.attempt;
         let rules = answer.rules().and_then(|rules| rules.calls.as_ref().ok()?.phone.as_deref());
         let options = match rules {
             Some(rules) => Cow::Owned(rules.with(&request.phone)),
@@ -61,7 +61,7 @@ impl<'a> PhoneDial<'a> {
         };
         let began = Instant::now();
         self.seen().quiet_at = began;
-        let asked = dispatcher.livekit.dial(answer, &dial, room);
+        let asked = livekit.dial(answer, &dial, room);
         let dialled = tokio::select! {
             biased;
             dialled = asked => dialled,
@@ -136,8 +136,8 @@ impl<'a> PhoneDial<'a> {
 
     /// The phone, if it is in its room.
     async fn look(&self) -> Result<Option<Participant>, LiveKitError> {
-        let Attempt { dispatcher, room, answer, .. } = self.attempt;
-        let there = dispatcher.livekit.participants(answer, room).await?;
+        let Attempt { livekit, room, answer, .. } = self.attempt;
+        let there = livekit.participants(answer, room).await?;
         Ok(there.into_iter().find(|who| who.identity == self.identity))
     }
 

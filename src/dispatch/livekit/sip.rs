@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
-use super::{LiveKit, LiveKitError, answer_to, null_is_empty};
+use super::pairs::Refusal;
+use super::{LiveKit, LiveKitError, null_is_empty};
 use crate::cache::Resolution;
 use crate::rules::Phone;
 use crate::token::SipGrant;
@@ -91,7 +92,7 @@ impl LiveKit {
         Ok(trunks.filter_map(read).find(|trunk| trunk.id == id))
     }
 
-    /// Dials a phone into a room, once. `call` names the call to servers that know duplicates by it.
+    /// Dials a phone into a room, once: again only where a token was refused, before anything was done. `call` names the call to servers that know duplicates by it.
     pub async fn dial(
         &self,
         on: &Resolution,
@@ -99,18 +100,21 @@ impl LiveKit {
         call: &str,
     ) -> Result<SipParticipant, LiveKitError> {
         let patience = if dial.wait_until_answered { dial.ringing } else { Duration::ZERO };
-        let request = self
-            .request(on, "SIP/CreateSIPParticipant", &SipGrant::call().into(), dial)?
-            .header("x-livekit-request-id", call)
-            // Without it the server's own limit is 80 s. It comes before ours, so that there is an
-            // answer in any case.
-            .header(
-                "x-twirp-timeout-ms",
-                (self.timeouts.answer / 2).saturating_add(patience).as_millis().to_string(),
-            )
-            .timeout(self.timeouts.answer.saturating_add(patience));
+        let asking = |on: &Resolution| {
+            let request = self
+                .request(on, "SIP/CreateSIPParticipant", &SipGrant::call().into(), dial)?
+                .header("x-livekit-request-id", call)
+                // Without it the server's own limit is 80 s. It comes before ours, so that there is an
+                // answer in any case.
+                .header(
+                    "x-twirp-timeout-ms",
+                    (self.timeouts.answer / 2).saturating_add(patience).as_millis().to_string(),
+                );
+            Ok(request.timeout(self.timeouts.answer.saturating_add(patience)))
+        };
+        let asked = self.with_either_pair(on, Refusal::OfTokenAlone, asking);
         let span = tracing::debug_span!("livekit", method = "SIP/CreateSIPParticipant");
-        answer_to(request, self.longest).instrument(span).await
+        asked.instrument(span).await
     }
 
     /// Asks for a call to a host that cannot exist, over no trunk, into a room of its own which is

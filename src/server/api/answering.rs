@@ -22,7 +22,7 @@ use super::{
     users, verify, viewer, visitor,
 };
 #[cfg(feature = "dispatch")]
-use super::{batches, calls, checks, route, webhook};
+use super::{batches, calls, checks, pairs, route, webhook};
 use crate::server::connections::Peer;
 use crate::store::Client;
 
@@ -122,6 +122,10 @@ impl Place {
             Operation::Checks(operation) => {
                 let goes_on = (&self.shared.streams, &self.stop);
                 Box::pin(checks::answer(operation, &asking, &question, goes_on)).await
+            }
+            #[cfg(feature = "dispatch")]
+            Operation::Pairs(operation) => {
+                Box::pin(pairs::answer(operation, &asking, &question)).await
             }
             Operation::Numbers(operation) => {
                 Box::pin(numbers::answer(operation, &asking, &question, &self.shared.keys)).await

@@ -99,6 +99,8 @@ pub(super) enum Operation {
     Calls(super::calls::Operation),
     #[cfg(feature = "dispatch")]
     Checks(super::checks::Operation),
+    #[cfg(feature = "dispatch")]
+    Pairs(super::pairs::Operation),
     Listen,
     Fleet(fleet::Operation),
     Rollout(super::rollout::Operation),
@@ -160,6 +162,8 @@ const TABLES: &[&[Route]] = &[
     super::batches::ROUTES,
     #[cfg(feature = "dispatch")]
     super::checks::ROUTES,
+    #[cfg(feature = "dispatch")]
+    super::pairs::ROUTES,
     #[cfg(feature = "dispatch")]
     WEBHOOK,
 ];

@@ -68,6 +68,8 @@ impl Line {
         let (is_there, id) = (row.operation != "delete", row.row_id.clone());
         let link = match (&*row.entity, id) {
             ("config", Some(id)) if is_there => Some(format!("configs/{id}")),
+            // Of its config.
+            ("pair", Some(id)) => Some(format!("configs/{id}")),
             ("number", Some(id)) if is_there => Some(format!("numbers/{id}")),
             ("tenant", Some(id)) => Some(format!("numbers?tenant={id}")),
             _ => None,

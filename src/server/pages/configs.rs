@@ -15,8 +15,12 @@ use crate::access::Scope;
 use crate::dispatch::check::{Finding, Verdict};
 use crate::number::ConfigId;
 use crate::server::api::configs::{self as api, edits};
+#[cfg(feature = "dispatch")]
+use crate::server::api::pairs::{Turning, entered};
 use crate::server::api::{Asking, Expected, Problem, Reply, version};
 use crate::store::{Config, Edited, NumberFilter};
+#[cfg(feature = "dispatch")]
+use crate::store::{PairPhase, ShownPair};
 
 #[derive(Template)]
 #[template(path = "config.html")]
@@ -39,6 +43,23 @@ struct One<'o> {
     checked: Option<Checked>,
     wrong: Option<String>,
     copy_name: String,
+    pairs: Vec<Pair>,
+    /// Whether there is one of this kind.
+    has_pending: bool,
+    has_previous: bool,
+    retire_from: Option<When>,
+    may_turn: bool,
+    /// Whether the password is asked for again.
+    asks_password: bool,
+}
+
+/// A key pair as a row.
+struct Pair {
+    state: &'static str,
+    level: &'static str,
+    api_key: String,
+    since: Option<When>,
+    remark: &'static str,
 }
 
 /// What a check came to.
@@ -109,6 +130,7 @@ async fn shown(
     let users = users.into_iter().map(|number| {
         (number.id.to_string(), format!("+{}", number.digits), labels.named(number.tenant))
     });
+    let (pairs, retire_from) = pairs_of(visit, asking, id).await;
     let frame = visit.frame(&config.name, "configs");
     let when = |at: Option<_>| at.map(|at| When::new(at, visit.now));
     let Beside { checked, wrong, copy_name } = beside;
@@ -131,10 +153,88 @@ async fn shown(
         checked,
         wrong,
         copy_name,
+        has_pending: pairs.iter().any(|pair| pair.state == "pending"),
+        has_previous: pairs.iter().any(|pair| pair.state == "previous"),
+        pairs,
+        retire_from,
+        may_turn: visit.may_edit_configs() && cfg!(feature = "dispatch"),
+        asks_password: asking.needs_confirmation().is_err(),
         config: &config,
         frame: &frame,
     })?;
     Ok(reply.code(status))
+}
+
+/// Its key pairs, and when the previous one may be retired. None where they cannot be told: by a database from
+/// before them, or without a key.
+#[cfg(feature = "dispatch")]
+async fn pairs_of(
+    visit: &Visit<'_>,
+    asking: &Asking<'_>,
+    id: ConfigId,
+) -> (Vec<Pair>, Option<When>) {
+    let Ok(turning) = Turning::of(asking, id) else { return (Vec::new(), None) };
+    let Ok((shown, step)) = turning.look().await else { return (Vec::new(), None) };
+    let row = |pair: ShownPair| {
+        let remark = match (pair.compromised_at, pair.is_here, pair.phase) {
+            (Some(_), ..) => "others may have it: remove it from the server",
+            (None, false, _) => "for another server",
+            (None, true, PairPhase::Pending) => "its server has not accepted it yet",
+            (None, true, PairPhase::Previous) => "the server must go on accepting it",
+            _ => "",
+        };
+        let is_old = pair.age.is_some_and(|age| age > TOO_OLD);
+        let level = match pair.phase {
+            PairPhase::Current if is_old => "warn",
+            PairPhase::Current => "good",
+            _ => "warn",
+        };
+        let since = pair.since.map(|at| When::new(at, visit.now));
+        Pair { state: pair.phase.as_str(), level, api_key: pair.api_key, since, remark }
+    };
+    let from = step.retire_from.map(|at| When::new(at, visit.now));
+    (shown.into_iter().map(row).collect(), from)
+}
+
+#[cfg(not(feature = "dispatch"))]
+async fn pairs_of(_: &Visit<'_>, _: &Asking<'_>, _: ConfigId) -> (Vec<Pair>, Option<When>) {
+    (Vec::new(), None)
+}
+
+/// Takes a step with its key pairs.
+#[cfg(feature = "dispatch")]
+pub(super) async fn turn_pair(
+    visit: &Visit<'_>,
+    id: ConfigId,
+    step: &str,
+) -> Result<Reply, Problem> {
+    let asking = visit.asking_of_all(Scope::EditConfigs)?;
+    let turning = Turning::of(&asking, id)?;
+    let done = match step {
+        "rotate" => {
+            let line = |name| visit.form.given(name).unwrap_or_default();
+            let new = entered(line("api_key"), line("api_secret"));
+            turning.rotate(new, false).await.map(drop)
+        }
+        "promote" => turning.promote(false).await.map(drop),
+        "roll-back" => turning.roll_back().await.map(drop),
+        "retire" => match visit.confirmed(&asking).await {
+            Ok(()) => turning.retire(false).await.map(drop),
+            Err(problem) => Err(problem),
+        },
+        _ => return Err(Problem::not_found()),
+    };
+    match done {
+        Ok(()) => {
+            let written = asking.rows()?.newest_written().await?;
+            let path = format!("configs/{id}");
+            Ok(visit.done(&asking, &path, "turned", written).await)
+        }
+        Err(problem) => {
+            let wrong = Some(problem.message().to_owned());
+            shown(visit, &asking, id, Beside { wrong, ..Beside::default() }).await
+        }
+    }
 }
 
 /// A config that whoever asks may see whole.
@@ -257,6 +357,9 @@ pub(super) async fn remove(visit: &Visit<'_>, id: ConfigId) -> Result<Reply, Pro
     }
 }
 
+/// A pair that has been current for so long is to be turned.
+#[cfg(feature = "dispatch")]
+const TOO_OLD: std::time::Duration = std::time::Duration::from_secs(180 * 86_400);
 const VERSIONS: usize = 20;
 /// How many of the numbers that use it are shown.
 const USERS: usize = 10;

@@ -151,12 +151,13 @@ fn told(query: Fields<'_>) -> Option<Told> {
     Some(Told { what, seen, is_whole })
 }
 
-const DONE: [(&str, &str); 15] = [
+const DONE: [(&str, &str); 16] = [
     ("created", "Created."),
     ("saved", "Saved."),
     ("copied", "Copied, with its secret."),
     ("disabled", "Disabled: its numbers are answered by the environment now."),
     ("enabled", "Enabled."),
+    ("turned", "The step was taken; the server's own list of keys is not changed by it."),
     ("removed", "Deleted."),
     ("assigned", "Assigned."),
     ("labelled", "The label is given."),

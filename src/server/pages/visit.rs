@@ -127,6 +127,10 @@ impl<'v> Visit<'v> {
             ("POST", ["configs", id, "copy"]) => configs::copy(self, config(id)?).await,
             ("POST", ["configs", id, "disable"]) => configs::turn(self, config(id)?, true).await,
             ("POST", ["configs", id, "enable"]) => configs::turn(self, config(id)?, false).await,
+            #[cfg(feature = "dispatch")]
+            ("POST", ["configs", id, "pair", step]) => {
+                configs::turn_pair(self, config(id)?, step).await
+            }
             ("GET", ["configs", id, "remove"]) => configs::removing(self, config(id)?, None).await,
             ("POST", ["configs", id, "remove"]) => configs::remove(self, config(id)?).await,
             ("GET", ["numbers"]) => numbers::list(self).await,

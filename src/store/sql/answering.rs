@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use super::pairs::{PairSteps, read_kept};
 use super::read::{read_config, read_number, read_route};
 use super::{Dialect, SqlStore};
 use crate::number::{Caller, ConfigId, E164, TenantId};
 use crate::store::record::Record;
 use crate::store::statement::{Statement, Templates, Value};
-use crate::store::{Config, Number, Route, Store, StoreError};
+use crate::store::{Config, KeptPair, Number, Route, Store, StoreError};
 
 /// The statements.
 pub(super) struct Answering {
@@ -100,6 +101,13 @@ impl<S: SqlStore> Store for S {
         let callers = self.pool().read(statement, &[most.into()], changed).await?;
         // What is no number is nobody's number.
         Ok(callers.into_iter().flatten().collect())
+    }
+
+    async fn other_pairs(&self) -> Result<Vec<KeptPair>, StoreError> {
+        if !self.knows_pairs().await? {
+            return Ok(Vec::new());
+        }
+        self.pool().read(&self.statements().pairing.others, &[], read_kept).await
     }
 
     async fn sealed_secrets(

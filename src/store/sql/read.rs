@@ -37,7 +37,7 @@ pub(super) fn read_number(row: &impl Record) -> Result<Number, Error> {
     })
 }
 
-fn read_credential(row: &impl Record, id: ConfigId) -> Result<Config, Error> {
+pub(super) fn read_credential(row: &impl Record, id: ConfigId) -> Result<Config, Error> {
     Ok(Config {
         id,
         name: row.own_text("name")?,

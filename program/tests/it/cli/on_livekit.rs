@@ -1,6 +1,7 @@
 //! `call`, `call end`, `batch run` and `livekit check` on a real LiveKit server.
 
 mod batch;
+mod pair;
 
 use std::process::Command;
 

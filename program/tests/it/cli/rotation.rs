@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod onwards;
+mod pairs;
 mod readers;
 
 use serde_json::{Value, json};

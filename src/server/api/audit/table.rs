@@ -24,7 +24,8 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
             optional(
                 "entity",
                 Kind::Word(&[
-                    "config", "number", "client", "user", "tenant", "rollout", "batch", "audit",
+                    "config", "pair", "number", "client", "user", "tenant", "rollout", "batch",
+                    "audit",
                 ]),
                 "Of what.",
             ),
@@ -91,7 +92,7 @@ const ENTRY: &[Field] = &[
     required(
         "entity",
         Kind::Text,
-        "config, number, client, user, tenant or rollout; audit where it was pruned.",
+        "config, pair, number, client, user, tenant or rollout; audit where it was pruned.",
     ),
     OPERATION,
     optional("row_id", Kind::Text, "The id of the config, number or client."),

@@ -102,6 +102,15 @@ pub(in crate::store::sql) trait Steps: SqlStore {
         Ok(found.await?.is_some())
     }
 
+    /// Forgets on whose behalf the transaction is, where that stands in a table.
+    async fn unsay(&self, transaction: &mut Transaction<Self::Session>) -> Result<(), StoreError> {
+        let Some(unsay) = &self.statements().editing.unsay_behalf else { return Ok(()) };
+        match transaction.write(unsay, &[]).await {
+            Ok(_) | Err(StoreError::NotMigrated { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Ends the transaction of an edit: keeps what its steps did and says which change it was, or nothing
     /// of it where one of them says why.
     async fn end(
@@ -113,12 +122,7 @@ pub(in crate::store::sql) trait Steps: SqlStore {
             transaction.roll_back().await;
             return Ok(refused);
         }
-        if let Some(unsay) = &self.statements().editing.unsay_behalf {
-            match transaction.write(unsay, &[]).await {
-                Ok(_) | Err(StoreError::NotMigrated { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.unsay(&mut transaction).await?;
         let statement = &self.statements().editing.own_written;
         let written = transaction.read_one(statement, &[], read_written).await?;
         transaction.commit().await?;
