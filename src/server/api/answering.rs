@@ -124,9 +124,7 @@ impl Place {
                 Box::pin(checks::answer(operation, &asking, &question, goes_on)).await
             }
             #[cfg(feature = "dispatch")]
-            Operation::Pairs(operation) => {
-                Box::pin(pairs::answer(operation, &asking, &question)).await
-            }
+            Operation::Pairs(what) => Box::pin(pairs::answer(what, &asking, &question)).await,
             Operation::Numbers(operation) => {
                 Box::pin(numbers::answer(operation, &asking, &question, &self.shared.keys)).await
             }
@@ -134,27 +132,13 @@ impl Place {
                 let goes_on = (&self.shared.streams, &self.stop);
                 Box::pin(listening::answer(&asking, &question, goes_on)).await
             }
-            Operation::Audit(operation) => {
-                Box::pin(audit::answer(operation, &asking, &question)).await
-            }
-            Operation::Users(operation) => {
-                Box::pin(users::answer(operation, &asking, &question)).await
-            }
-            Operation::Clients(operation) => {
-                Box::pin(clients::answer(operation, &asking, &question)).await
-            }
-            Operation::Fleet(operation) => {
-                Box::pin(fleet::answer(operation, &asking, &question)).await
-            }
-            Operation::Rollout(operation) => {
-                Box::pin(rollout::answer(operation, &asking, &question)).await
-            }
-            Operation::Keys(operation) => {
-                Box::pin(keys::answer(operation, &asking, &question)).await
-            }
-            Operation::Tenants(operation) => {
-                Box::pin(tenants::answer(operation, &asking, &question)).await
-            }
+            Operation::Audit(what) => Box::pin(audit::answer(what, &asking, &question)).await,
+            Operation::Users(what) => Box::pin(users::answer(what, &asking, &question)).await,
+            Operation::Clients(what) => Box::pin(clients::answer(what, &asking, &question)).await,
+            Operation::Fleet(what) => Box::pin(fleet::answer(what, &asking, &question)).await,
+            Operation::Rollout(what) => Box::pin(rollout::answer(what, &asking, &question)).await,
+            Operation::Keys(what) => Box::pin(keys::answer(what, &asking, &question)).await,
+            Operation::Tenants(what) => Box::pin(tenants::answer(what, &asking, &question)).await,
             #[cfg(feature = "dispatch")]
             Operation::Webhook => unreachable!("it has no client, and was answered"),
             Operation::OpenApi | Operation::Viewer | Operation::Session(_) => {

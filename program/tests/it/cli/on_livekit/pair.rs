@@ -218,3 +218,71 @@ async fn the_lines_of_the_guide_turn_a_pair() {
         assert!(are(&pairs(&site), &[("current", server.keys[1].0)]), "{kind:?}");
     }
 }
+
+/// Calls that a client placed with it, and a node that has not heard of the last changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_previous_pair_stays_while_calls_are_in_the_air_with_it_or_a_node_uses_it() {
+    let server = Server::shared();
+    for kind in BOTH {
+        let (site, id) = Site::calling(kind);
+        let database = TestDatabase::at(kind, &site.variable("DATABASE_URL"));
+        site.run_with(&["livekit", "rotate", "eu"], &entered(server.keys[1])).ok();
+        ages(&database, 3).await;
+        let hex = id.replace('-', "");
+        let (config, some, ago, later) = match kind {
+            Kind::Postgres => (
+                format!("'{id}'"),
+                "gen_random_uuid()",
+                "clock_timestamp() - interval '1 hour'",
+                "clock_timestamp()",
+            ),
+            Kind::Sqlite => (
+                format!("x'{hex}'"),
+                "randomblob(16)",
+                "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 hours')",
+                "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+            ),
+        };
+        // Dialled before the pair was turned: that was a moment ago again.
+        let since = format!("update trunkline_pairs set since = {later} where phase = 'previous'");
+        database.sql(&since).await;
+        let call = format!(
+            "insert into trunkline_calls (id, client_id, idempotency_key, body_hash, tenant_id, caller, state,
+                claim, expires_at, config_id, outcome, dialled_at)
+             values ({some}, {some}, 'k', 'h', {some}, '971500000001', 'ended', {some}, {later}, {config},
+                'placed', {ago})"
+        );
+        database.sql(&call).await;
+        let retire = ["livekit", "retire", "eu", "--json"];
+        let exposed = ["livekit", "compromise", "eu", "--dry-run", "--json"];
+        assert_eq!(site.run(&exposed).json()["exposure"]["calls"], 1, "{kind:?}");
+        // So old that no token is left, and the call as well.
+        let older = match kind {
+            Kind::Postgres => "interval '22 hours'".to_owned(),
+            Kind::Sqlite => "'-22 hours'".to_owned(),
+        };
+        for (table, column) in [("trunkline_pairs", "since"), ("trunkline_calls", "dialled_at")] {
+            let set = match kind {
+                Kind::Postgres => format!("update {table} set {column} = {column} - {older}"),
+                Kind::Sqlite => format!(
+                    "update {table} set {column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, {older})"
+                ),
+            };
+            database.sql(&set).await;
+        }
+        let error = refused(site.run(&retire), 1, "calls_in_the_air");
+        assert!(error["message"].as_str().unwrap().starts_with("1 calls"), "{error}");
+        database.sql(&format!("update trunkline_calls set left_at = {later}")).await;
+        let node = format!(
+            "insert into trunkline_nodes (id, name, host, program, version, keys, settings, hearing, lease,
+                max_stale, cached, refreshes, started_at, refreshed_at)
+             values ({some}, 'deaf', 'h', 'p', '0', '', 's', 'nothing', 1, 60, 0, 1, {later}, {later})"
+        );
+        database.sql(&node).await;
+        let error = refused(site.run(&retire), 1, "nodes_behind");
+        assert!(error["message"].as_str().unwrap().contains("deaf"), "{error}");
+        database.sql("delete from trunkline_nodes").await;
+        site.run(&retire).json();
+        assert!(are(&pairs(&site), &[("current", server.keys[1].0)]), "{kind:?}");
+    }
+}
