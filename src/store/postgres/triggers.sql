@@ -130,6 +130,27 @@ begin
                 happening, {schema_text}, case happening when 'truncate' then 'statement' else 'row' end);
         end loop;
     end if;
+    if to_regclass(format('%I.trunkline_pairs', {schema_text})) is not null then
+        for happening, rows in
+            select * from (values
+                ('insert', 'row'),
+                ('update', 'row when (cast(old.livekit_api_key as text)
+                    is distinct from cast(new.livekit_api_key as text))'),
+                ('delete', 'row'),
+                ('truncate', 'statement')
+            ) as kinds
+        loop
+            continue when exists (
+                select from pg_trigger
+                where tgrelid = to_regclass(format('%I.voice_agent_livekit', {schema_text}))
+                    and tgname = 'trunkline_pairs_' || happening
+            );
+            execute format(
+                'create trigger trunkline_pairs_%1$s after %1$s on %2$I.voice_agent_livekit
+                 for each %3$s execute function %2$I.trunkline_follow_configs()',
+                happening, {schema_text}, rows);
+        end loop;
+    end if;
     -- Those of the audit never ring. One that is disabled stays so.
     if to_regprocedure(format('%I.trunkline_write_audit()', {schema_text})) is null then
         return;

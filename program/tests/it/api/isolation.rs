@@ -266,7 +266,8 @@ async fn no_route_of_the_document_tells_a_client_of_one_tenant_anything_of_anoth
                 }
             }
         }
-        assert!(answered * 10 > asked, "only {answered} of {asked} were answered");
+        // Most routes are closed to it; those that are not must have told something.
+        assert!(answered * 15 > asked, "only {answered} of {asked} were answered");
         assert_eq!(lab.theirs().await, before, "{kind:?}");
         // And none of its own numbers has their config by now.
         let own = lab.site.database.store().numbers(Some(caller(1, 1).tenant)).await.unwrap();

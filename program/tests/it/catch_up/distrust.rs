@@ -182,6 +182,9 @@ async fn tables_that_were_swapped_are_doubted_and_migrating_gives_them_their_tri
                 insert into voice_agent_livekit select * from voice_agent_livekit_old;";
     live.database.sql(swap).await;
     is_mended_by_migrating(&live).await;
+    let follow = "select count(*) from pg_trigger
+        where tgrelid = 'voice_agent_livekit'::regclass and tgname like 'trunkline_pairs_%'";
+    assert_eq!(psql(&live.database.url, follow), "4", "pairs go with their configs again");
     // And the way down takes the triggers of the table that was put away, too.
     live.database.open.migrate(Migrations::DownTo(2)).await.unwrap();
 }

@@ -107,7 +107,11 @@ fn a_database_without_the_table_is_told_to_migrate() {
     for kind in BOTH {
         let site = Site::empty(kind);
         site.run(&["db", "migrate"]).ok();
-        site.run(&["db", "rollback", "--yes"]).ok();
+        // To the step before it, which is the fourteenth.
+        let status = site.run(&["db", "status", "--json"]).json();
+        let applied = status["migrations"].as_array().unwrap();
+        let since = applied.iter().filter(|step| step["version"].as_i64() >= Some(14)).count();
+        site.run(&["db", "rollback", "--steps", &since.to_string(), "--yes"]).ok();
         assert_eq!(site.run(&["rollout", "status", "--json"]).json()["stage"], "live");
         refused(site.run(&["rollout", "set", "off", "--json"]), 4, "not_migrated");
     }

@@ -71,7 +71,7 @@ pub(crate) struct Retire {
     now: bool,
     /// How long tokens may be good that other programs sign with the pair, such as `6h`
     #[arg(long, value_name = "TIME", value_parser = longest)]
-    longest_token: Option<Duration>,
+    longest: Option<Duration>,
     /// Print whether it may be retired, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -118,7 +118,7 @@ impl RollBack {
 impl Retire {
     pub(super) async fn run(self, context: &Context) -> Done {
         let Turning { pairs, id, server, .. } = Turning::new(context, &self.config).await?;
-        let Self { now, longest_token, dry_run, .. } = self;
+        let Self { now, longest: longest_token, dry_run, .. } = self;
         let retired =
             pairs.retire(id, &server, RetireTerms { now, longest_token, dry_run }).await?;
         if context.json {

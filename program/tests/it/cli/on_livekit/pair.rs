@@ -77,7 +77,7 @@ async fn a_pair_is_turned_and_turned_back_and_retired_when_nothing_needs_it() {
         let early = refused(site.run(&retire), 1, "pair_too_early");
         assert!(early["message"].as_str().unwrap().contains("may be shown until"), "{early}");
         ages(&database, 3).await;
-        let longer = [&retire[..], &["--longest-token", "7d"]].concat();
+        let longer = [&retire[..], &["--longest", "7d"]].concat();
         refused(site.run(&longer), 1, "pair_too_early");
         let look = [&retire[..], &["--dry-run"]].concat();
         assert_eq!(site.run(&look).json()["done"], false);
