@@ -16,6 +16,8 @@ impl Cluster {
         // What it leaves behind is for the next start to look through, but for this: the number
         // in it may be another process's by then.
         let _ = fs::remove_file(self.pid_file());
+        // Nor has everybody who is dead been reaped.
+        let _ = fs::remove_file(self.folder.join(format!(".s.PGSQL.{}.lock", self.port)));
     }
 
     /// Kills the backends that these conditions on `pg_stat_activity` select, and returns how many
