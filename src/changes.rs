@@ -6,6 +6,8 @@
 
 mod applied;
 #[cfg(feature = "postgres")]
+mod apply;
+#[cfg(feature = "postgres")]
 pub(crate) mod doorbell;
 mod feed;
 #[cfg(feature = "postgres")]
@@ -15,6 +17,8 @@ mod metrics;
 pub(crate) mod poller;
 #[cfg(feature = "postgres")]
 pub(crate) mod reader;
+#[cfg(feature = "relay")]
+mod relay;
 #[cfg(feature = "server")]
 mod told;
 mod watch;
@@ -25,6 +29,10 @@ use serde::Serialize;
 pub(crate) use self::applied::reaches;
 pub(crate) use self::feed::ChangeFeed;
 pub(crate) use self::metrics::ChangesCounted;
+#[cfg(feature = "relay")]
+pub(crate) use self::relay::{Relay, Ring};
+#[cfg(feature = "relay")]
+pub use self::relay::{RelayHealth, RelayRole};
 #[cfg(feature = "server")]
 pub(crate) use self::told::Told;
 
@@ -35,6 +43,8 @@ pub(crate) use self::told::Told;
 pub enum ChangeSource {
     /// NOTIFY: within milliseconds of a commit.
     Notify,
+    /// Another node, which reads the change log: over the relay, within milliseconds of a commit.
+    Relay,
     /// The change log is read again and again, `LOG_POLL_INTERVAL` or `POLL_INTERVAL` apart.
     ChangeLog,
     /// Nobody tells of changes but [`Resolver::invalidate`](crate::Resolver::invalidate): the store
@@ -46,13 +56,15 @@ pub enum ChangeSource {
 
 impl ChangeSource {
     /// Every way, in the order of how soon a change is used.
-    pub const ALL: [Self; 4] = [Self::Notify, Self::ChangeLog, Self::Embedder, Self::Nothing];
+    pub const ALL: [Self; 5] =
+        [Self::Notify, Self::Relay, Self::ChangeLog, Self::Embedder, Self::Nothing];
 
     /// Its name in metrics and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Notify => "notify",
+            Self::Relay => "relay",
             Self::ChangeLog => "change_log",
             Self::Embedder => "embedder",
             Self::Nothing => "nothing",

@@ -10,6 +10,8 @@
 mod binding;
 mod error;
 mod fernet;
+#[cfg(feature = "relay")]
+mod message;
 mod rule;
 #[cfg(feature = "server")]
 mod ticket;
@@ -26,6 +28,8 @@ use zeroize::{Zeroize, Zeroizing};
 pub use self::binding::Binding;
 pub use self::error::KeyError;
 use self::fernet::{Form, SECRETS};
+#[cfg(feature = "relay")]
+pub(crate) use self::message::LONGEST_MESSAGE;
 pub use self::rule::KeyRule;
 
 /// Text that is wiped when dropped and whose `Debug` says nothing.

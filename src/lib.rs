@@ -95,6 +95,8 @@ pub use self::answer::{Answer, ResolveError, Source, TrunkOrigin};
 pub use self::cache::Resolution;
 pub use self::change::Change;
 pub use self::changes::ChangeSource;
+#[cfg(feature = "relay")]
+pub use self::changes::{RelayHealth, RelayRole};
 pub use self::credentials::CredentialError;
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{

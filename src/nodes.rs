@@ -9,6 +9,8 @@
 mod metrics;
 mod registration;
 mod schedule;
+#[cfg(feature = "relay")]
+mod told;
 #[cfg(feature = "server")]
 mod written;
 
@@ -19,6 +21,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use self::registration::{NodeFacts, NodeIdentity, Registration};
+#[cfg(feature = "relay")]
+pub(crate) use self::told::write_told;
 #[cfg(feature = "server")]
 pub(crate) use self::written::{Here, WrittenSeen};
 use crate::store::{ChangePlace, NodeRows, OpenStore, StoreError};

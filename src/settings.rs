@@ -16,6 +16,8 @@ mod node;
 mod postgres;
 mod problem;
 mod reader;
+#[cfg(feature = "relay")]
+mod relay;
 mod shown;
 mod startup;
 mod values;
@@ -35,6 +37,8 @@ pub(crate) use self::node::host_name;
 pub use self::problem::{Problem, SettingsError, Warning};
 use self::reader::SettingsReader;
 pub use self::reader::parse_duration;
+#[cfg(feature = "relay")]
+pub use self::relay::RelayUrl;
 pub use self::shown::{ShownSetting, shown};
 pub(crate) use self::startup::StartupSettings;
 use self::startup::startup;
@@ -90,6 +94,10 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// Where configs and numbers are. `None`: the environment serves.
     pub database: Option<Database>,
+    /// `RELAY_URL`: the Redis through which nodes tell each other of changes. `None`: each reads the
+    /// change log itself.
+    #[cfg(feature = "relay")]
+    pub relay: Option<RelayUrl>,
     /// How destinations without a country code are read.
     #[cfg(feature = "dispatch")]
     pub routing: crate::routing::Reading,
@@ -322,6 +330,8 @@ impl Settings {
             environment: reader.environment(),
             data_dir: reader.data_dir(),
             database: reader.database(&node_name),
+            #[cfg(feature = "relay")]
+            relay: reader.relay(),
             node_name,
             #[cfg(feature = "server")]
             http_listen: reader.http_listen(),

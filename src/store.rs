@@ -70,7 +70,9 @@ pub use self::error::{StoreError, Taken};
 pub use self::keys::{KeyBook, KeyPhase, KnownKey};
 pub(crate) use self::keys::{KeyMoves, KeyRows, Resealed};
 #[cfg(feature = "postgres")]
-pub(crate) use self::log_cursor::{LogCursor, Look, News, Reach};
+pub(crate) use self::log_cursor::{LogCursor, Look, Reach};
+#[cfg(feature = "relay")]
+pub(crate) use self::log_cursor::{News, Position};
 pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub(crate) use self::nodes::{ChangePlace, NodeCensus, NodeReport, NodeRows, NodeWritten};
 pub use self::nodes::{Node, NodeState, UnlistedNode};

@@ -116,6 +116,14 @@ metrics! {
         "From the writing of a change to its being applied here";
     CHANGE_SEQUENCE: Kind::Gauge, "trunkline_change_last_sequence" []
         "The highest sequence number of a change that was seen";
+    RELAY_ROLE: Kind::Gauge, "trunkline_relay_role" ["role"]
+        "1 for what this node does for the relay at present; only with `RELAY_URL`";
+    RELAY_MESSAGES: Kind::Counter, "trunkline_relay_messages_total" ["what"]
+        "Messages of the relay that were told, heard, or could not be read";
+    RELAY_EPOCHS: Kind::Counter, "trunkline_relay_epochs_total" []
+        "Times that this node began to lead the relay";
+    RELAY_GAPS: Kind::Counter, "trunkline_relay_gaps_total" []
+        "Messages of the relay before which something was missing; the change log was read";
     LEASE_LIVE: Kind::Gauge, "trunkline_lease_live" []
         "1 while it is proven that no change was missed";
     LEASE_AGE: Kind::Gauge, "trunkline_lease_age_seconds" []

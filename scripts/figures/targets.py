@@ -19,6 +19,7 @@ TITLES = (
     "Memory",
     "A million numbers",
     "What a node costs Postgres",
+    "A fleet with the relay",
 )
 NUMBERS = range(1, len(TITLES) + 1)
 

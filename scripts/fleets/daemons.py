@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from figures.repository import Trouble
+from fleets.relay import Relay
 from fleets.server import Server
 
 DELAY = re.compile(r'^trunkline_change_delay_seconds_bucket\{le="([^"]+)"\} (\d+)$', re.MULTILINE)
@@ -25,8 +26,8 @@ PATIENCE = 180
 class Fleet:
     """So many daemons, running while it is entered."""
 
-    def __init__(self, program: Path, server: Server, nodes: int) -> None:
-        self.program, self.server, self.nodes = program, server, nodes
+    def __init__(self, program: Path, server: Server, nodes: int, relay: Relay | None = None) -> None:
+        self.program, self.server, self.nodes, self.relay = program, server, nodes, relay
         self.daemons: list[subprocess.Popen[str]] = []
         self.addresses: list[str] = []
 
@@ -36,13 +37,19 @@ class Fleet:
         # A fleet of daemons on one machine needs no more than one thread each.
         known |= {"DATABASE_URL": self.server.url, "LIVEKIT_SECRET_ENCRYPTION_KEY": key, "RUST_LOG": "off",
                   "TOKIO_WORKER_THREADS": "1"}
+        if self.relay is not None:
+            known["RELAY_URL"] = self.relay.url
         subprocess.run([self.program, "db", "migrate"], env=known, check=True, stdout=subprocess.DEVNULL)
         add = ["livekit", "add", "--name", "eu", "--url", "wss://eu.example", "--api-key", "APIeu"]
         subprocess.run([self.program, *add], env=known, input="secret", text=True, check=True, stdout=subprocess.DEVNULL)
         try:
             for _ in range(self.nodes):
                 self.start(known)
-            self.wait("every node hears changes through NOTIFY", lambda: all(map(hears, self.addresses)))
+            if self.relay is None:
+                self.wait("every node hears changes through NOTIFY", lambda: self.heard("notify") == self.nodes)
+            else:
+                others = max(self.nodes - 3, 0)
+                self.wait("all but three hear changes over the relay", lambda: self.heard("relay") == others)
         except BaseException:
             self.end()
             raise
@@ -75,6 +82,10 @@ class Fleet:
                 raise Trouble(f"this did not come true in {PATIENCE} s: {what}", "try fewer nodes")
             time.sleep(0.5)
 
+    def heard(self, way: str) -> int:
+        """How many nodes learn of changes that way."""
+        return sum(hearing(address) == way for address in self.addresses)
+
     def delays(self) -> Counter[float]:
         """How many changes were used within so many seconds, of all nodes together."""
         found: Counter[float] = Counter()
@@ -84,11 +95,11 @@ class Fleet:
         return found
 
 
-def hears(address: str) -> bool:
+def hearing(address: str) -> str | None:
     try:
-        return bool(json.loads(fetched(address, "/readyz"))["hearing"] == "notify")
+        return str(json.loads(fetched(address, "/readyz"))["hearing"])
     except urllib.error.HTTPError:
-        return False
+        return None
 
 
 def fetched(address: str, path: str) -> str:

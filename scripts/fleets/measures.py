@@ -14,6 +14,8 @@ from fleets.server import Server
 
 # How many changes a second are made.
 RATE = 4
+# How many connections a fleet with a relay may hold, however large it is.
+MOST_WITH_RELAY = 10
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Row:
 
 def measure(server: Server, fleet: Fleet, idle: int, changes: int) -> Row:
     """Of a fleet that has just started: what it costs idle, and then how soon changes are used."""
-    fleet.wait("what a start takes is closed again", lambda: connections(server) <= 2 * fleet.nodes)
+    most = 2 * fleet.nodes if fleet.relay is None else min(MOST_WITH_RELAY, 2 * fleet.nodes)
+    fleet.wait("what a start takes is closed again", lambda: connections(server) <= most)
     begun, commits, used = time.monotonic(), committed(server), server.processor_seconds()
     time.sleep(idle)
     used, commits = server.processor_seconds() - used, committed(server) - commits
@@ -98,9 +101,17 @@ def committed(server: Server) -> int:
     return int(server.ask("select sum(xact_commit) from pg_stat_database"))
 
 
-def bounds(rows: list[Row]) -> Iterator[dict[str, Any]]:
-    """What is asked of the sizes that were measured, as verdicts of target 11."""
+def bounds(rows: list[Row], with_relay: bool) -> Iterator[dict[str, Any]]:
+    """What is asked of the sizes that were measured, as verdicts of target 11, or of 12."""
     of = {row.nodes: row for row in rows}
+    if with_relay:
+        for row in rows:
+            yield alone(f"connections of {row.nodes} idle", row.connections, "in all", MOST_WITH_RELAY, target=12)
+            yield alone(f"p99 from commit to use, {row.nodes} nodes", row.p99, "ms", 10.0, target=12)
+        if {10, 300} <= of.keys():
+            whole = [of[nodes].cores * 1000 for nodes in (300, 10)]
+            yield ratio("all of 300 beside all of 10", ("300 nodes", whole[0]), ("10 nodes", whole[1]), 2.0, target=12)
+        return
     for nodes in sorted(of.keys() & {10, 80, 300}):
         yield alone(f"Postgres, {nodes} idle nodes", of[nodes].node, "ms a second and node", 1.0)
     if {10, 300} <= of.keys():
@@ -112,14 +123,16 @@ def bounds(rows: list[Row]) -> Iterator[dict[str, Any]]:
             yield alone(f"p99 from commit to use, {nodes} nodes", of[nodes].p99, "ms", most)
 
 
-def alone(what: str, value: float, unit: str, most: float) -> dict[str, Any]:
-    return {"target": 11, "what": what, "unit": unit, "ratio": None, "ours": {"name": "", "value": value},
+def alone(what: str, value: float, unit: str, most: float, target: int = 11) -> dict[str, Any]:
+    return {"target": target, "what": what, "unit": unit, "ratio": None, "ours": {"name": "", "value": value},
             "rival": None, "relation": "at_most", "bound": most, "met": value <= most}
 
 
-def ratio(what: str, ours: tuple[str, float], rival: tuple[str, float], most: float) -> dict[str, Any]:
+def ratio(
+    what: str, ours: tuple[str, float], rival: tuple[str, float], most: float, target: int = 11,
+) -> dict[str, Any]:
     part = ours[1] / rival[1]
-    return {"target": 11, "what": what, "unit": "ms a second", "ratio": part,
+    return {"target": target, "what": what, "unit": "ms a second", "ratio": part,
             "ours": dict(zip(("name", "value"), ours, strict=True)),
             "rival": dict(zip(("name", "value"), rival, strict=True)),
             "relation": "at_most", "bound": most, "met": part <= most}

@@ -71,6 +71,12 @@ impl Doorbell {
         self.wake_ups.notify_one();
     }
 
+    /// Has the log read at once, without anything having been heard.
+    #[cfg(feature = "relay")]
+    pub(crate) fn wake(&self) {
+        self.wake_ups.notify_one();
+    }
+
     /// A notification came that says nothing of the log.
     pub(crate) fn note_notification(&self) {
         self.heard.fetch_add(1, Ordering::SeqCst);

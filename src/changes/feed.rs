@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::ChangeSource;
 use super::applied::Applied;
 #[cfg(feature = "postgres")]
+use super::apply::Applier;
+#[cfg(feature = "postgres")]
 use super::doorbell::Doorbell;
 #[cfg(feature = "postgres")]
 use super::listener::Listener;
@@ -15,9 +17,13 @@ use super::metrics::ChangesCounted;
 use super::poller::Poller;
 #[cfg(feature = "postgres")]
 use super::reader::Reader;
+#[cfg(feature = "relay")]
+use super::relay::{OwnReading, Relay, RelayCounted, Ring};
 use super::watch::Lives;
 use crate::cache::Cache;
 use crate::clock::Clock;
+#[cfg(feature = "relay")]
+use crate::settings::RelayUrl;
 use crate::settings::Tuning;
 use crate::store::{ChangeLog, OpenStore, StoreError};
 #[cfg(feature = "postgres")]
@@ -43,6 +49,8 @@ enum Watchers {
         reader: Box<Reader>,
         doorbell: Arc<Doorbell>,
         store: Arc<PostgresStore>,
+        #[cfg(feature = "relay")]
+        relay: Option<Arc<Relay>>,
     },
     #[cfg(feature = "sqlite")]
     Sqlite(Poller),
@@ -55,6 +63,7 @@ impl ChangeFeed {
         cache: &Arc<Cache>,
         clock: &Arc<dyn Clock>,
         counted: ChangesCounted,
+        #[cfg(feature = "relay")] relay: Option<(RelayUrl, Ring)>,
     ) -> Self {
         let lives = Lives::new(counted.lives_ended.clone());
         let (cache, clock) = (Arc::clone(cache), Arc::clone(clock));
@@ -62,10 +71,17 @@ impl ChangeFeed {
         // No hit counts before something has proven that changes are heard.
         cache.fence.end_lease();
         let log = opened.change_log();
+        #[cfg(feature = "relay")]
+        let relays_counted = RelayCounted::new();
         let watchers = match opened {
             #[cfg(feature = "postgres")]
             OpenStore::Postgres(store) => {
                 let lease = tuning.lease;
+                #[cfg(feature = "relay")]
+                let relay = relay.map(|(url, ring)| {
+                    let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+                    Arc::new(Relay::new(url, store, ring, clock, lease, relays_counted))
+                });
                 let doorbell = Arc::new(Doorbell::new(Arc::clone(&cache), lease));
                 let listener = Listener {
                     store: Arc::clone(&store),
@@ -76,15 +92,26 @@ impl ChangeFeed {
                 let reader = Reader {
                     log: LogCursor::new(Arc::clone(&store), lease).into(),
                     doorbell: Arc::clone(&doorbell),
-                    cache: Arc::clone(&cache),
+                    applier: Applier {
+                        cache: Arc::clone(&cache),
+                        counted,
+                        applied: applied.clone(),
+                    },
                     clock: Arc::clone(&clock),
-                    counted,
-                    applied: applied.clone(),
                     trouble: Arc::clone(&log_trouble),
                     lease,
                     poll: tuning.log_poll,
+                    #[cfg(feature = "relay")]
+                    relay: relay.clone(),
                 };
-                Watchers::Postgres { listener, reader: Box::new(reader), doorbell, store }
+                Watchers::Postgres {
+                    listener,
+                    reader: Box::new(reader),
+                    doorbell,
+                    store,
+                    #[cfg(feature = "relay")]
+                    relay,
+                }
             }
             #[cfg(feature = "sqlite")]
             OpenStore::Sqlite(store) => Watchers::Sqlite(Poller {
@@ -104,13 +131,27 @@ impl ChangeFeed {
     /// Feeds for as long as it is polled.
     pub(crate) async fn run(&self) -> Infallible {
         match &self.watchers {
+            #[cfg(feature = "relay")]
+            Watchers::Postgres { listener, reader, store, relay: Some(relay), .. } => {
+                let _at_last = CloseAll(store);
+                let read = async || self.read(listener, reader).await;
+                let node = OwnReading {
+                    log: &reader.log,
+                    doorbell: &reader.doorbell,
+                    applier: &reader.applier,
+                };
+                tokio::select! {
+                    never = relay.take_part(node) => never,
+                    never = relay.while_it_reads_itself(read) => never,
+                    never = close_idle(store, || relay.follows()) => never,
+                }
+            }
             #[cfg(feature = "postgres")]
             Watchers::Postgres { listener, reader, store, .. } => {
                 let _at_last = CloseAll(store);
                 tokio::select! {
-                    never = reader.read() => never,
-                    never = self.lives.live(listener) => never,
-                    never = close_idle(store) => never,
+                    never = self.read(listener, reader) => never,
+                    never = close_idle(store, || false) => never,
                 }
             }
             #[cfg(feature = "sqlite")]
@@ -118,9 +159,41 @@ impl ChangeFeed {
         }
     }
 
+    /// Reads the change log of Postgres, and listens when to.
+    #[cfg(feature = "postgres")]
+    async fn read(&self, listener: &Listener, reader: &Reader) -> Infallible {
+        tokio::select! {
+            never = reader.read() => never,
+            never = self.lives.live(listener) => never,
+        }
+    }
+
     /// Forgets the changes that are older than this, and returns how many.
     pub(crate) async fn prune(&self, older_than: Duration) -> Result<u64, StoreError> {
         self.log.prune_changes(older_than).await
+    }
+
+    /// The relay, if this node takes part in one.
+    #[cfg(feature = "relay")]
+    pub(crate) fn relay(&self) -> Option<&Arc<Relay>> {
+        match &self.watchers {
+            Watchers::Postgres { relay, .. } => relay.as_ref(),
+            #[cfg(feature = "sqlite")]
+            Watchers::Sqlite(_) => None,
+        }
+    }
+
+    /// Whether upkeep of the database is left to other nodes: this one has no connection to it.
+    #[cfg(feature = "relay")]
+    pub(crate) fn leaves_upkeep_to_others(&self) -> bool {
+        self.relay().is_some_and(|relay| relay.follows())
+    }
+
+    /// Whether upkeep of the database is left to other nodes.
+    #[cfg(not(feature = "relay"))]
+    #[expect(clippy::unused_self, reason = "each keeps it up")]
+    pub(crate) fn leaves_upkeep_to_others(&self) -> bool {
+        false
     }
 
     /// What of the log has been applied.
@@ -134,6 +207,8 @@ impl ChangeFeed {
             return ChangeSource::Nothing;
         }
         match &self.watchers {
+            #[cfg(feature = "relay")]
+            Watchers::Postgres { relay: Some(relay), .. } if relay.follows() => ChangeSource::Relay,
             #[cfg(feature = "postgres")]
             Watchers::Postgres { doorbell, .. } if doorbell.works() => ChangeSource::Notify,
             _ => ChangeSource::ChangeLog,
@@ -145,7 +220,7 @@ impl ChangeFeed {
     pub(crate) fn trouble(&self) -> Option<String> {
         let of_log = || self.log_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match (self.change_source(), &self.watchers) {
-            (ChangeSource::Notify, _) => None,
+            (ChangeSource::Notify | ChangeSource::Relay, _) => None,
             #[cfg(feature = "postgres")]
             (ChangeSource::ChangeLog, Watchers::Postgres { doorbell, .. })
                 if doorbell.is_muted() =>
@@ -165,10 +240,10 @@ impl ChangeFeed {
 
 /// Closes connections that no statement needs any more.
 #[cfg(feature = "postgres")]
-async fn close_idle(store: &PostgresStore) -> Infallible {
+async fn close_idle(store: &PostgresStore, soon: impl Fn() -> bool) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_FOR_IDLE).await;
-        store.close_idle();
+        store.close_idle(soon());
     }
 }
 

@@ -13,28 +13,29 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::applied::Applied;
+use super::apply::Applier;
 use super::doorbell::{Doorbell, Suspicion};
-use super::metrics::ChangesCounted;
+#[cfg(feature = "relay")]
+use super::relay::Relay;
 use crate::backoff::{Backoff, dice};
-use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::store::{LogCursor, Look, News, Reach, StoreError};
+use crate::store::{LogCursor, Look, Reach, StoreError};
 
 /// What reading needs.
 pub(crate) struct Reader {
     /// Kept while nobody polls, so that a gap is caught up and not doubted.
     pub(crate) log: Mutex<LogCursor>,
     pub(crate) doorbell: Arc<Doorbell>,
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) applier: Applier,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) counted: ChangesCounted,
-    pub(crate) applied: Applied,
     /// Why the last look failed, for those who ask.
     pub(crate) trouble: Arc<StdMutex<Option<String>>>,
     pub(crate) lease: Duration,
     /// How often to look where the doorbell does not work.
     pub(crate) poll: Duration,
+    /// Whom to tell of each look.
+    #[cfg(feature = "relay")]
+    pub(crate) relay: Option<Arc<Relay>>,
 }
 
 impl Reader {
@@ -47,7 +48,9 @@ impl Reader {
         let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
-            let look = pace.look(self.lease * 3 / 8);
+            let look = pace.look(self.audits_every());
+            #[cfg(feature = "relay")]
+            let before = log.position_for_others();
             let note = || (self.doorbell.heard(), self.clock.now());
             match Box::pin(log.look(&mut connection, look, note)).await {
                 Ok(((heard, asked_at), news)) => {
@@ -60,15 +63,21 @@ impl Reader {
                     backoff.succeeded();
                     let found = !news.changes.is_empty();
                     pace.found(found);
-                    self.apply(&news);
+                    self.applier.apply(&news.changes, &news.ages, news.newest, news.reach);
                     if let Some(snapshot) = log.snapshot_read() {
-                        self.applied.note(snapshot, found || news.reach != Reach::Complete);
+                        self.applier.applied.note(snapshot, found || news.reach != Reach::Complete);
                     }
                     #[cfg(feature = "server")]
-                    self.applied
-                        .listeners
-                        .tell(news.logged, news.reach == Reach::Complete, || log.position());
+                    self.applier.applied.listeners.tell(
+                        news.logged.clone(),
+                        news.reach == Reach::Complete,
+                        || log.position().map(|position| position.to_string()),
+                    );
                     self.doorbell.looked(asked_at);
+                    #[cfg(feature = "relay")]
+                    if let Some(relay) = &self.relay {
+                        relay.looked(before, log.position_for_others(), &news).await;
+                    }
                     let (by_now, now) = (self.doorbell.heard(), self.clock.now());
                     let should_be_heard = found && !self.doorbell.is_muted();
                     if suspicion.looked(heard, should_be_heard, by_now, now) {
@@ -83,25 +92,14 @@ impl Reader {
                     let wait = backoff.failed(LONGEST_WAIT, in_vain);
                     pace = LookPace::default();
                     self.cope(&error, backoff.failures());
+                    #[cfg(feature = "relay")]
+                    if let Some(relay) = &self.relay {
+                        relay.could_not_look().await;
+                    }
                     sleep(wait).await;
                 }
             }
         }
-    }
-
-    fn apply(&self, news: &News) {
-        let changes = news.changes.len();
-        let _span = (changes > 0).then(|| tracing::debug_span!("apply changes", changes).entered());
-        self.cache.apply_all(&news.changes);
-        self.counted.applied(&news.ages, news.newest);
-        if news.reach == Reach::Complete {
-            return;
-        }
-        if news.reach == Reach::Gap {
-            tracing::warn!("the change log does not reach back; everything is asked for anew");
-        }
-        self.cache.fence.doubt();
-        self.counted.doubted();
     }
 
     fn note(&self, trouble: Option<String>) {
@@ -120,9 +118,31 @@ impl Reader {
     /// Waits for the doorbell, or until it is time to look without.
     async fn wait(&self, pace: &mut LookPace) {
         // Hints that lead to nothing may come as fast as they like; looks do not.
-        sleep(pace.reluctance()).await;
-        let most = if self.doorbell.works() { self.rhythm() } else { self.poll };
+        let reluctance = pace.reluctance();
+        sleep(reluctance).await;
+        let most = match self.wait_of_leader() {
+            Some(wait) => wait.saturating_sub(reluctance),
+            None if self.doorbell.works() => self.rhythm(),
+            None => self.poll,
+        };
         pace.was_woken = timeout(most, self.doorbell.wake_up()).await.is_ok();
+    }
+
+    /// How long to wait while others are told of each look.
+    #[cfg(feature = "relay")]
+    fn wait_of_leader(&self) -> Option<Duration> {
+        self.relay.as_ref()?.wait_of_leader()
+    }
+
+    #[cfg(not(feature = "relay"))]
+    #[expect(clippy::unused_self, reason = "nobody is told")]
+    fn wait_of_leader(&self) -> Option<Duration> {
+        None
+    }
+
+    /// How often a look is an audit. What others are told proves nothing without one.
+    fn audits_every(&self) -> Duration {
+        if self.wait_of_leader().is_some() { Duration::ZERO } else { self.lease * 3 / 8 }
     }
 
     /// How soon to look without a ring: a notification may be lost, and a lease lasts no longer than

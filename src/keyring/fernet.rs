@@ -89,7 +89,7 @@ impl Key {
     }
 
     /// A key for another purpose, of which nobody gets back to this one.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "relay", feature = "server"))]
     pub(super) fn derived(&self, purpose: &[u8]) -> Self {
         leaving_nothing(|| {
             let mac = self.signing.clone().chain_update(purpose).chain_update(**self.encryption);
@@ -152,6 +152,9 @@ pub(super) enum Form {
     /// What a ticket says: no Fernet token, and no secret.
     #[cfg(feature = "server")]
     Ticket = 0x82,
+    /// What a node tells others: neither.
+    #[cfg(feature = "relay")]
+    Message = 0x83,
 }
 
 /// The forms of secrets.

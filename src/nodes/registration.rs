@@ -16,8 +16,12 @@ use uuid::Uuid;
 
 use super::metrics::NodesCounted;
 use super::schedule::{after_change, after_failure, until_next, while_unlisted};
+#[cfg(feature = "relay")]
+use super::told::ToldRow;
 use crate::backoff::dice;
 use crate::changes::ChangeSource;
+#[cfg(feature = "relay")]
+use crate::changes::Relay;
 use crate::store::{NodeReport, NodeRows, NodeWritten, OpenStore, StoreError};
 
 /// What a node is called, which stays as it is.
@@ -46,6 +50,8 @@ pub(crate) struct Registration {
     counted: NodesCounted,
     state: Mutex<State>,
     news: Notify,
+    #[cfg(feature = "relay")]
+    relay: Option<Arc<Relay>>,
 }
 
 #[derive(Default)]
@@ -73,7 +79,16 @@ impl Registration {
             counted: NodesCounted::new(),
             state: Mutex::default(),
             news: Notify::new(),
+            #[cfg(feature = "relay")]
+            relay: None,
         }
+    }
+
+    /// Its row is told over this relay while it has no connection.
+    #[cfg(feature = "relay")]
+    pub(crate) fn over(mut self, relay: Option<Arc<Relay>>) -> Self {
+        self.relay = relay;
+        self
     }
 
     /// Why this node is not listed. `None`: it is, or nobody knows yet.
@@ -105,7 +120,11 @@ impl Registration {
         loop {
             let Some(facts) = facts() else { return };
             let position = applied.borrow_and_update().clone();
-            let written = self.write(&self.report(&facts, position.as_deref())).await;
+            let report = self.report(&facts, position.as_deref());
+            let written = match self.tell(&report) {
+                Some(told) => Ok(told),
+                None => self.write(&report).await,
+            };
             if is_due {
                 self.look_around(&mut forgot, written.is_ok()).await;
             }
@@ -149,6 +168,25 @@ impl Registration {
             applied,
             cached: facts.cached,
         }
+    }
+
+    /// Has the leader of the relay write the row, if this node follows it. Whether he did is not known.
+    #[cfg(feature = "relay")]
+    fn tell(&self, report: &NodeReport<'_>) -> Option<NodeWritten> {
+        let relay = self.relay.as_ref().filter(|relay| relay.follows())?;
+        let mut state = self.state();
+        let row = state.row.as_mut().filter(|row| row.is_known)?;
+        let refreshes = row.refreshes.1 + 1;
+        relay.tell_row(ToldRow::new(row.id, refreshes, report).to_json()?);
+        row.refreshes.1 = refreshes;
+        // The clock of the database is not known either.
+        Some(NodeWritten { refreshes, clock: f64::NAN })
+    }
+
+    #[cfg(not(feature = "relay"))]
+    #[expect(clippy::unused_self, reason = "there is nobody to tell")]
+    fn tell(&self, _: &NodeReport<'_>) -> Option<NodeWritten> {
+        None
     }
 
     /// Writes the row, and begins another one where it is not this node's any more.
@@ -209,8 +247,18 @@ impl Registration {
 
     /// Counts the nodes, and now and then removes the rows of those that are long gone.
     async fn look_around(&self, forgot: &mut Option<Instant>, listed: bool) {
+        #[cfg(feature = "relay")]
+        if let Some(relay) = self.relay.as_ref().filter(|relay| relay.follows()) {
+            relay.census().into_iter().for_each(|census| self.counted.counted(census));
+            return;
+        }
         match self.rows.count_nodes().await {
-            Ok(census) => census.into_iter().for_each(|census| self.counted.counted(census)),
+            Ok(Some(census)) => {
+                self.counted.counted(census);
+                #[cfg(feature = "relay")]
+                self.relay.iter().for_each(|relay| relay.note_census(census));
+            }
+            Ok(None) => {}
             Err(error) => tracing::debug!(%error, "the nodes could not be counted"),
         }
         if listed && forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {

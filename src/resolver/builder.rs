@@ -100,27 +100,41 @@ impl ResolverBuilder {
 
         let open = || Some(OpenStore::new(settings.database.as_ref()?, &tuning));
         let database = if given.is_some() { None } else { database.or_else(open) };
-        let feed = database.clone().map(|database| {
-            let counted = telemetry.changes.clone();
-            Arc::new(ChangeFeed::new(database, &tuning, &cache, &clock, counted))
-        });
-        let registration = database.as_ref().filter(|_| is_listed).map(|database| {
-            let identity = NodeIdentity {
-                name: settings.node_name.clone(),
-                host: host_name(),
-                program: program.unwrap_or_else(own_name),
-                lease: tuning.lease,
-                max_stale: tuning.max_stale,
-            };
-            Arc::new(Registration::new(database, identity))
-        });
+        let identity = NodeIdentity {
+            name: settings.node_name.clone(),
+            host: host_name(),
+            program: program.unwrap_or_else(own_name),
+            lease: tuning.lease,
+            max_stale: tuning.max_stale,
+        };
         let store = given.or_else(|| database.as_ref().map(OpenStore::store));
         #[cfg(all(feature = "dispatch", feature = "server"))]
         let data_dir = settings.data_dir.clone();
+        #[cfg(feature = "relay")]
+        let relay = settings.relay.clone();
         let kept = settings.data_dir.as_deref().zip(settings.database.as_ref());
         let kept = kept.map(|(folder, database)| KeptRollout::new(folder, database));
         let (live, lifecycle) =
             (Arc::new(Live::new(settings, store.is_some(), &clock)), Lifecycle::new());
+        let feed = database.clone().map(|database| {
+            let counted = telemetry.changes.clone();
+            Arc::new(ChangeFeed::new(
+                database,
+                &tuning,
+                &cache,
+                &clock,
+                counted,
+                #[cfg(feature = "relay")]
+                relay.map(|url| (url, ring_of(&live))),
+            ))
+        });
+        let registration = database.as_ref().filter(|_| is_listed).map(|database| {
+            let registration = Registration::new(database, identity);
+            #[cfg(feature = "relay")]
+            let registration =
+                registration.over(feed.as_ref().and_then(|feed| feed.relay().cloned()));
+            Arc::new(registration)
+        });
         let around = Around {
             live: Arc::clone(&live),
             cache: Arc::clone(&cache),
@@ -178,6 +192,13 @@ impl ResolverBuilder {
         engine.start_tasks();
         Resolver { engine }
     }
+}
+
+/// The keys in force, for the relay.
+#[cfg(feature = "relay")]
+fn ring_of(live: &Arc<Live>) -> crate::changes::Ring {
+    let live = Arc::clone(live);
+    Arc::new(move || live.running().ring.clone())
 }
 
 /// The name of the program's file.

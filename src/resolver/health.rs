@@ -42,6 +42,10 @@ pub struct Health {
     pub change_source: ChangeSource,
     /// Why it is not the quicker one, where that is known.
     pub trouble: Option<String>,
+    /// How it stands to the relay, if the settings name one.
+    #[cfg(feature = "relay")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<crate::changes::RelayHealth>,
     /// How many answers are in memory.
     pub cached: usize,
     /// How many answers the self-check has compared with the database.
@@ -122,6 +126,8 @@ impl Engine {
             enabled,
             change_source: source,
             trouble: self.feed.as_ref().and_then(|feed| feed.trouble()),
+            #[cfg(feature = "relay")]
+            relay: self.feed.as_ref().and_then(|feed| feed.relay()).map(|relay| relay.health()),
             cached: self.cache.len(),
             checked: found.checked.load(Ordering::Acquire),
             found_stale: found.found_stale.load(Ordering::Acquire),

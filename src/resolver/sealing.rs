@@ -74,6 +74,10 @@ pub(super) async fn seal_now_and_then(engine: Weak<Engine>) {
         }
         let Some(engine) = engine.upgrade() else { return };
         let Some(database) = &engine.database else { return };
+        if engine.feed.as_ref().is_some_and(|feed| feed.leaves_upkeep_to_others()) {
+            pace.went(Ok(Look::Nothing));
+            continue;
+        }
         let (audit, counted) = (database.audit(), &engine.telemetry.seals);
         let outcome = seal(&*audit, counted, &mut heads).await;
         match &outcome {

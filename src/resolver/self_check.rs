@@ -27,6 +27,10 @@ pub(super) async fn check_now_and_then(engine: Weak<Engine>) {
         let Some(Some(rhythm)) = rhythm else { return };
         sleep(rhythm).await;
         let Some(engine) = engine.upgrade() else { return };
+        if engine.feed.as_ref().is_some_and(|feed| feed.leaves_upkeep_to_others()) {
+            found_nothing(&engine.health_state);
+            continue;
+        }
         engine.check().await;
     }
 }

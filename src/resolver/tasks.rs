@@ -65,6 +65,14 @@ impl Engine {
                 kept.keep(applied, facts).await;
             }
         });
+        #[cfg(feature = "relay")]
+        if let Some((relay, database)) = feed.relay().zip(self.database.as_ref()) {
+            let (relay, database) = (Arc::clone(relay), database.clone());
+            self.start("nodes of others", when, move |_| {
+                let (relay, database) = (Arc::clone(&relay), database.clone());
+                async move { match crate::nodes::write_told(&relay, &database).await {} }
+            });
+        }
         let (stopping, live) = (self.lifecycle.stopping(), Arc::clone(&self.live));
         let registration = Arc::clone(registration);
         self.lifecycle.spawn("leave nodes", async move {
@@ -155,6 +163,9 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         sleep(PRUNE_EVERY / 2 + Duration::from_secs(random)).await;
         let Some(engine) = engine.upgrade() else { return };
         let Some(feed) = &engine.feed else { return };
+        if feed.leaves_upkeep_to_others() {
+            continue;
+        }
         #[cfg(feature = "server")]
         engine.forget_answers().await;
         #[cfg(feature = "server")]

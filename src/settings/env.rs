@@ -98,6 +98,10 @@ variables! {
         NODE_NAME = ""
             "The name by which people know this process among those that share the database: `trunkline nodes list` and the application_name of its sessions (trunkline/NAME) show it. Not set: the name of the machine. 53 characters of ASCII are kept."
     }
+    "Relay": {
+        RELAY_URL = "" [secret file]
+            "A Redis through which the nodes of a large fleet tell each other of changes, so that all but three of them hold no connection to Postgres: redis://user:password@host/, rediss:// for TLS, or redis+sentinel://user:password@host,host/NAME. What goes through it is sealed. A fleet shares one. Not set: every node reads the change log itself."
+    }
     "Files": {
         DATA_DIR = ""
             "A folder of this node alone, where it keeps what must outlast a restart: the stage of the rollout that it knew last, for a start without the database, and the batches that clients upload, with their journals. Not set: nothing is kept, such a start is as without a rollout, and the API takes no batches."

@@ -278,6 +278,11 @@ impl<'a> SettingsReader<'a> {
         self.with("DATA_DIR", folder)
     }
 
+    #[cfg(feature = "relay")]
+    pub(super) fn relay(&mut self) -> Option<super::RelayUrl> {
+        self.with("RELAY_URL", super::RelayUrl::parse)
+    }
+
     pub(super) fn database(&mut self, node_name: &str) -> Option<Database> {
         let schema = self.with("DB_SCHEMA", schema)?;
         let url = self.values.get("DATABASE_URL");

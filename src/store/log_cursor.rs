@@ -10,6 +10,8 @@
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
 
 mod news;
+#[cfg(any(feature = "relay", feature = "server"))]
+mod position;
 #[cfg(feature = "server")]
 mod resumed;
 mod stillness;
@@ -20,6 +22,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::news::{News, Reach};
+#[cfg(any(feature = "relay", feature = "server"))]
+pub(crate) use self::position::Position;
 use self::stillness::{SNAPSHOT, Snapshot, Stillness};
 use super::error::{may_be_the_connection, typed};
 use super::hedged::Hedged;
@@ -86,6 +90,9 @@ struct Horizon {
     read: Vec<Place>,
     /// The newest place in the log.
     newest: i64,
+    /// Whether a primary was read, whose snapshots can be compared with those of other nodes.
+    #[cfg(feature = "relay")]
+    of_primary: bool,
 }
 
 /// A row that was read: its place, and its transaction.
@@ -184,6 +191,26 @@ impl LogCursor {
         self.horizon.as_ref().map(|horizon| horizon.snapshot.as_str())
     }
 
+    /// Where the log was read to.
+    #[cfg(any(test, feature = "server"))]
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.horizon.as_ref().map(Horizon::position)
+    }
+
+    /// The same, if other nodes can compare it with their own: not of a replica.
+    #[cfg(feature = "relay")]
+    pub(crate) fn position_for_others(&self) -> Option<Position> {
+        self.horizon.as_ref().filter(|horizon| horizon.of_primary).map(Horizon::position)
+    }
+
+    /// Goes on from there: what lies before has been applied, by somebody else's look.
+    #[cfg(feature = "relay")]
+    pub(crate) fn go_on_from(&mut self, position: Position) {
+        let Position { incarnation, newest, snapshot } = position;
+        let (read, of_primary) = (Vec::new(), true);
+        self.horizon = Some(Horizon { snapshot, incarnation, read, newest, of_primary });
+    }
+
     /// The newest place in the log that is known.
     fn newest(&self) -> i64 {
         self.horizon.as_ref().map_or(0, |horizon| horizon.newest)
@@ -267,7 +294,14 @@ impl LogCursor {
         if changes.len() > MOST_CHANGES {
             changes = vec![Change::All];
         }
-        self.horizon = Some(Horizon { snapshot: snapshot.text, incarnation, read, newest });
+        self.horizon = Some(Horizon {
+            snapshot: snapshot.text,
+            incarnation,
+            read,
+            newest,
+            #[cfg(feature = "relay")]
+            of_primary: oldest.is_none(),
+        });
         News {
             changes,
             #[cfg(feature = "server")]
@@ -276,6 +310,17 @@ impl LogCursor {
             ages,
             newest,
             notify,
+        }
+    }
+}
+
+#[cfg(any(feature = "relay", feature = "server"))]
+impl Horizon {
+    fn position(&self) -> Position {
+        Position {
+            incarnation: self.incarnation.clone(),
+            newest: self.newest,
+            snapshot: self.snapshot.clone(),
         }
     }
 }

@@ -195,6 +195,16 @@ impl OpenStore {
         shared!(self)
     }
 
+    /// Writes the rows of nodes that have no connection of their own, told by them.
+    #[cfg(feature = "relay")]
+    pub(crate) async fn write_told_nodes(&self, rows: &str) -> Result<u64, StoreError> {
+        match self {
+            Self::Postgres(store) => store.write_told_nodes(rows).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(0),
+        }
+    }
+
     /// Programs that are connected as nodes are and have no row, as far as the database knows of
     /// sessions.
     #[cfg_attr(

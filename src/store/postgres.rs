@@ -1,9 +1,13 @@
 //! Postgres: a store on it, and the statements that only it understands.
 
 mod grants;
+#[cfg(feature = "relay")]
+mod identity;
 mod inspection;
 mod session;
 mod tables;
+#[cfg(feature = "relay")]
+mod told;
 mod trial;
 
 use std::sync::Arc;
@@ -125,9 +129,10 @@ impl PostgresStore {
         timeout(self.deadline, sending).await.map_err(late)?
     }
 
-    /// Closes the connections that no statement has needed for a while.
-    pub(crate) fn close_idle(&self) {
-        self.pool.close_idle(UNUSED_FOR);
+    /// Closes the connections that no statement has needed for a while; a short one, if that is all that
+    /// keeps the database from being left alone.
+    pub(crate) fn close_idle(&self, soon: bool) {
+        self.pool.close_idle(if soon { SOON } else { UNUSED_FOR });
     }
 
     /// Closes the connections that wait for a statement.
@@ -166,6 +171,7 @@ fn literal(text: &str) -> String {
 /// After what time without a statement a connection is closed: a dispatcher that calls a new number now
 /// and then is to find one, and a node that has nothing to ask is to hold none.
 const UNUSED_FOR: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(5);
 
 /// What only Postgres understands.
 const DIALECT: Dialect = Dialect {

@@ -17,6 +17,7 @@ mod explore;
 mod fence;
 mod lab;
 mod lease;
+mod relay;
 mod single_flight;
 mod sync;
 mod table;
@@ -50,6 +51,11 @@ mod real {
 #[expect(dead_code, reason = "the rest of the product uses more of it")]
 #[expect(unused_imports, reason = "without a harness, its unit tests are left out")]
 mod doorbell;
+
+/// What a stream of messages proves.
+#[path = "../../src/changes/relay/evidence.rs"]
+#[expect(dead_code, reason = "without a harness, its unit tests are left out")]
+mod evidence;
 
 // What those files find under `crate` and the library shows to everybody.
 mod change {
@@ -113,6 +119,7 @@ fn main() -> ExitCode {
         fence::MODELS,
         single_flight::MODELS,
         lease::MODELS,
+        relay::MODELS,
         wipe::MODELS,
         table::MODELS,
         weak::MODELS,

@@ -10,6 +10,7 @@ mod environment;
 mod files;
 mod hot_reload;
 mod nodes;
+mod relay;
 mod secrets;
 mod settings;
 

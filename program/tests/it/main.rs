@@ -23,6 +23,7 @@ mod nodes;
 mod observed;
 mod on_livekit;
 mod redaction;
+mod relay;
 mod reload;
 mod resolve;
 mod soak;

@@ -33,12 +33,21 @@ use crate::support::counters::Counters;
 use crate::support::database::TestDatabase;
 use crate::support::postgres::Cluster;
 use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
 use crate::support::{caller, config, number, panics};
 
 #[test]
 fn no_unmarked_answer_is_older_than_the_lease_whatever_breaks() {
     let faults = [Fault::Terminated, Fault::BlackHoleOpen, Fault::Refused, Fault::Deaf];
-    let soak = Soak::start(SEED, "2s", 1);
+    let soak = Soak::start(SEED, "2s", 1, None);
+    let rows = soak.run(Duration::from_millis(1500), |round| faults.get(round).copied());
+    assert_promises(&rows);
+}
+
+#[test]
+fn nor_where_nodes_hear_of_changes_from_each_other() {
+    let faults = [Fault::Nothing, Fault::RelayKilled, Fault::RelayStopped, Fault::RelayCut];
+    let soak = Soak::start(SEED, "2s", 5, Some(Redis::start()));
     let rows = soak.run(Duration::from_millis(1500), |round| faults.get(round).copied());
     assert_promises(&rows);
 }
@@ -48,17 +57,20 @@ fn no_unmarked_answer_is_older_than_the_lease_whatever_breaks() {
 fn a_long_soak() {
     let (minutes, seed) = (setting("SOAK_MINUTES", 5), setting("SOAK_SEED", SEED));
     let nodes = usize::try_from(setting("SOAK_NODES", 1)).expect("a number of nodes").max(1);
-    eprintln!("soaking {nodes} nodes for {minutes} minutes with seed {seed}");
+    let redis = (setting("SOAK_RELAY", 0) > 0).then(Redis::start);
+    let with = if redis.is_some() { " with a relay" } else { "" };
+    eprintln!("soaking {nodes} nodes{with} for {minutes} minutes with seed {seed}");
     let until = Instant::now() + Duration::from_secs(60 * minutes);
     let (mut dice, mut left) = (Dice(seed), Vec::new());
-    let soak = Soak::start(seed, "2s", nodes);
+    let of_relay = if redis.is_some() { &Fault::OF_RELAYS[..] } else { &[] };
+    let soak = Soak::start(seed, "2s", nodes, redis);
     let rows = soak.run(Duration::from_secs(5), |_| {
         if Instant::now() >= until {
             return None;
         }
         // All of them in an order of its own, and then again in another.
         if left.is_empty() {
-            left.extend(Fault::ALL);
+            left.extend(Fault::ALL.iter().chain(of_relay));
         }
         Some(left.swap_remove(dice.below(left.len())))
     });
@@ -100,7 +112,7 @@ struct Soak {
 
 impl Soak {
     /// `deadline`: how long one who asks waits, and a statement.
-    fn start(seed: u64, deadline: &str, nodes: usize) -> Self {
+    fn start(seed: u64, deadline: &str, nodes: usize, redis: Option<Redis>) -> Self {
         panics::watch();
         // The sessions that a black hole leaves behind in the server must not fill it.
         let most = format!("max_connections={}", 120 + 30 * nodes);
@@ -117,11 +129,13 @@ impl Soak {
 
         let proxy = Proxy::before(cluster.port);
         let url = proxy.url(&database);
-        let variables = [
+        let relay = redis.as_ref().map(Redis::url);
+        let mut variables = vec![
             ("LIVEKIT_SECRET_ENCRYPTION_KEY", key.as_str()),
             ("RESOLVE_DEADLINE", deadline),
             ("STORE_DEADLINE", deadline),
         ];
+        variables.extend(relay.iter().map(|url| ("RELAY_URL", url.as_str())));
         let (our_runtime, rival_runtime) = (runtime("ours"), runtime(panics::RIVAL));
         let entered = our_runtime.enter();
         let start =
@@ -136,7 +150,7 @@ impl Soak {
         let judge =
             |nodes| Arc::new(Judge::new(Arc::clone(&scene.history), nodes * scene.numbers.len()));
         let (our_judge, rival_judge) = (judge(nodes), judge(1));
-        let (scene, harm) = (Arc::new(scene), Harm::new(cluster, proxy, database));
+        let (scene, harm) = (Arc::new(scene), Harm::new(cluster, proxy, database, redis));
         start_writers(&writers, &scene, &direct.url);
         start_readers(&our_runtime, &scene, &ours, &our_judge);
         start_readers(&rival_runtime, &scene, &rival, &rival_judge);

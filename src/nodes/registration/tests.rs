@@ -142,6 +142,8 @@ fn registration(table: &Arc<Table>) -> Registration {
         counted: NodesCounted::new(),
         state: Mutex::default(),
         news: Notify::new(),
+        #[cfg(feature = "relay")]
+        relay: None,
     }
 }
 

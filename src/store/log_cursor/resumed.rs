@@ -1,19 +1,11 @@
 //! Where a reader of the change log was, as a text, and what has been committed since.
 
 use super::{
-    LOOK, LogCursor, LogState, MOST_CHANGES, NO_AUDIT, PostgresStore, StoreError, Value,
+    LOOK, LogState, MOST_CHANGES, NO_AUDIT, Position, PostgresStore, StoreError, Value,
     read_change, read_place,
 };
 use crate::store::LoggedChange;
 use crate::store::sql::SqlStore;
-
-impl LogCursor {
-    /// Where the log was read to.
-    pub(crate) fn position(&self) -> Option<String> {
-        let horizon = self.horizon.as_ref()?;
-        Some(written(&horizon.incarnation, horizon.newest, &horizon.snapshot))
-    }
-}
 
 impl PostgresStore {
     /// What has been committed since a position, and where the log was read to. `None`: it does not
@@ -22,18 +14,14 @@ impl PostgresStore {
         &self,
         position: &str,
     ) -> Result<Option<(Vec<LoggedChange>, String)>, StoreError> {
-        let mut parts = position.split('\n');
-        let (Some(incarnation), Some(newest), Some(snapshot), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let Some(Position { incarnation, newest, snapshot }) = Position::parse(position) else {
             return Ok(None);
         };
-        let Ok(newest) = newest.parse::<i64>() else { return Ok(None) };
         let look =
             NO_AUDIT.iter().fold(LOOK.to_owned(), |look, (name, part)| look.replace(name, part));
         let statement = self.statement("changes_since", &look);
         let values = [
-            snapshot.into(),
+            snapshot.as_str().into(),
             (MOST_CHANGES + 1).into(),
             Value::Int(Some(newest)),
             Value::Places(&[]),
@@ -47,11 +35,13 @@ impl PostgresStore {
         if !state.reaches_back || state.incarnation != incarnation || rows.len() > MOST_CHANGES {
             return Ok(None);
         }
-        let position = written(&state.incarnation, state.newest, &state.snapshot.text);
+        let LogState { incarnation, newest, snapshot, .. } = state;
+        let position = Position {
+            incarnation: incarnation.clone(),
+            newest: *newest,
+            snapshot: snapshot.text.clone(),
+        };
+        let position = position.to_string();
         Ok(Some((rows.into_iter().filter_map(|(_, change)| change).collect(), position)))
     }
-}
-
-fn written(incarnation: &str, newest: i64, snapshot: &str) -> String {
-    format!("{incarnation}\n{newest}\n{snapshot}")
 }

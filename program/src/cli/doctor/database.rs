@@ -5,8 +5,8 @@ use trunkline::settings::Transport;
 use trunkline::store::{Access, Inspection, Migrations, OpenStore};
 
 use super::{
-    DoctorFinding, audit, bad, configs, edits, failed, files, good, hot_reload, nodes, secrets,
-    warning,
+    DoctorFinding, audit, bad, configs, edits, failed, files, good, hot_reload, nodes, relay,
+    secrets, warning,
 };
 use crate::cli::db::other_creators;
 use crate::cli::failure::Failure;
@@ -67,6 +67,7 @@ pub(super) async fn look(settings: &Settings, access: Access) -> Vec<DoctorFindi
     findings.extend(audit::look(&database).await);
     findings.extend(nodes::look(&database, inspection.as_ref(), settings).await);
     findings.push(hot_reload::look(settings).await);
+    findings.extend(relay::look(settings).await);
     findings
 }
 

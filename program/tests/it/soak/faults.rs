@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::support::postgres::Cluster;
 use crate::support::proxy::{Flows, Mode, Proxy};
+use crate::support::redis::Redis;
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,14 @@ pub enum Fault {
     Killed,
     /// No more connections are let in.
     Full,
+    /// The relay is killed, and started again, empty.
+    RelayKilled,
+    /// The relay stands still.
+    RelayStopped,
+    /// All connections to the relay are ended, again and again.
+    RelayCut,
+    /// All that the relay holds is thrown away, again and again.
+    RelayEmptied,
 }
 
 impl Fault {
@@ -55,6 +64,10 @@ impl Fault {
         Self::Full,
     ];
 
+    /// Those of a fleet that has a relay, besides all others.
+    pub const OF_RELAYS: [Self; 4] =
+        [Self::RelayKilled, Self::RelayStopped, Self::RelayCut, Self::RelayEmptied];
+
     /// The words of the table.
     pub fn name(self) -> &'static str {
         match self {
@@ -70,6 +83,10 @@ impl Fault {
             Self::Frozen => "server stopped",
             Self::Killed => "server killed",
             Self::Full => "connection limit",
+            Self::RelayKilled => "relay killed",
+            Self::RelayStopped => "relay stopped",
+            Self::RelayCut => "relay's connections ended",
+            Self::RelayEmptied => "relay emptied",
         }
     }
 
@@ -138,12 +155,17 @@ pub struct Harm {
     pub cluster: Cluster,
     pub proxy: Proxy,
     pub database: String,
+    pub redis: Option<Redis>,
     crowd: Vec<PgConnection>,
 }
 
 impl Harm {
-    pub fn new(cluster: Cluster, proxy: Proxy, database: String) -> Self {
-        Self { cluster, proxy, database, crowd: Vec::new() }
+    pub fn new(cluster: Cluster, proxy: Proxy, database: String, redis: Option<Redis>) -> Self {
+        Self { cluster, proxy, database, redis, crowd: Vec::new() }
+    }
+
+    fn redis(&mut self) -> &mut Redis {
+        self.redis.as_mut().expect("this fault is one of fleets with a relay")
     }
 
     /// Makes a fault complete.
@@ -157,14 +179,19 @@ impl Harm {
             Fault::Frozen => self.cluster.freeze(),
             Fault::Killed => self.cluster.kill(),
             Fault::Full => self.crowd = runtime.block_on(crowd(&self.cluster.url(&self.database))),
-            Fault::Terminated | Fault::ListenerReset | Fault::BlackHoleOpen | Fault::Cut => {
-                self.again(fault);
-            }
+            Fault::RelayKilled => self.redis().kill(),
+            Fault::RelayStopped => self.redis().signal("-STOP"),
+            Fault::Terminated
+            | Fault::ListenerReset
+            | Fault::BlackHoleOpen
+            | Fault::Cut
+            | Fault::RelayCut
+            | Fault::RelayEmptied => self.again(fault),
         }
     }
 
     /// What happens again and again while a fault lasts.
-    pub fn again(&self, fault: Fault) {
+    pub fn again(&mut self, fault: Fault) {
         match fault {
             Fault::Terminated => {
                 // Whatever comes through the proxy; writers come through a socket.
@@ -174,6 +201,8 @@ impl Harm {
             Fault::ListenerReset => self.proxy.set(Flows::Listening, Mode::Reset),
             Fault::BlackHoleOpen => self.proxy.set(Flows::Open, Mode::BlackHole),
             Fault::Cut => self.proxy.set(Flows::Open, Mode::Cut),
+            Fault::RelayCut => drop(self.redis().cli(&["client", "kill", "type", "normal"])),
+            Fault::RelayEmptied => drop(self.redis().cli(&["flushall"])),
             _ => {}
         }
     }
@@ -183,6 +212,8 @@ impl Harm {
         match fault {
             Fault::Frozen => self.cluster.thaw(),
             Fault::Killed => self.cluster.restart(),
+            Fault::RelayKilled => self.redis().begin_anew(),
+            Fault::RelayStopped => self.redis().signal("-CONT"),
             _ => {}
         }
         self.crowd.clear();

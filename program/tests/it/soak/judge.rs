@@ -50,7 +50,7 @@ impl Judge {
     /// For so many numbers, those of each node counted by themselves.
     pub fn new(history: Arc<History>, numbers: usize) -> Self {
         let known = (0..numbers).map(|_| Mutex::default()).collect();
-        let tallies = vec![Tally::default(); Fault::ALL.len()];
+        let tallies = vec![Tally::default(); Fault::ALL.len() + Fault::OF_RELAYS.len()];
         Self { history, tallies: Mutex::new(tallies), known }
     }
 

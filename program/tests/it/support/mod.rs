@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod redis;
 pub mod standby;
 pub mod standin;
 pub mod stores;
