@@ -128,6 +128,8 @@ struct Failed {
     sip: Option<SipStatus>,
     /// Whether the credentials are what is wrong, so that others may do.
     by_credentials: bool,
+    /// Whether that is because they were withdrawn, so that nothing was sent.
+    withdrawn: bool,
     again: Again,
 }
 
@@ -240,8 +242,9 @@ impl Dispatcher {
         (report, metadata)
     }
 
-    /// Tries with the current credentials, and once more with newer ones if a server refuses them. A
-    /// refused request does nothing, so nothing was dialled.
+    /// Tries with the current credentials; once more with newer ones if a server refuses them, and again
+    /// where they were withdrawn meanwhile. A request that is refused or not sent does nothing, so nothing
+    /// was dialled.
     async fn place(
         &self,
         request: &CallRequest,
@@ -252,24 +255,26 @@ impl Dispatcher {
     ) -> Result<Placed, Failed> {
         request.check()?;
         let room = request.room_name();
-        let answer = match answer {
+        let mut answer = match answer {
             Some(answer) => answer,
             None => self.resolver.resolve(request.caller).await?,
         };
-        let attempt = |answer| Attempt { dispatcher: self, livekit, request, room: &room, answer };
-        let first = attempt(answer.clone());
-        let failed = match first.run(request.again, gate, draft).await {
-            Err(failed) => failed,
-            placed => return placed,
-        };
-        if !failed.by_credentials {
-            return Err(failed);
-        }
-        let Some(newer) = self.newer(request.caller, &answer).await else { return Err(failed) };
-        match attempt(newer).run(true, gate, draft).await {
-            // Refused before it could look: what the first one left in doubt is so still.
-            Err(again) if again.by_credentials && failed.outcome == Outcome::InDoubt => Err(failed),
-            ended => ended,
+        let (mut careful, mut left) = (request.again, EDITS_MEANWHILE);
+        let mut before: Option<Failed> = None;
+        loop {
+            let used = answer.clone();
+            let attempt = Attempt { dispatcher: self, livekit, request, room: &room, answer };
+            let failed = match attempt.run(careful, gate, draft).await {
+                Err(failed) if failed.by_credentials => failed,
+                ended => return ended,
+            };
+            let may_go_on = left > 0 && (before.is_none() || failed.withdrawn);
+            // Refused before it could look: what an earlier one left in doubt is so still.
+            let failed = before.filter(|first| first.outcome == Outcome::InDoubt).unwrap_or(failed);
+            let newer = if may_go_on { self.newer(request.caller, &used).await } else { None };
+            let Some(newer) = newer else { return Err(failed) };
+            (answer, careful, before) = (newer, true, Some(failed));
+            left -= 1;
         }
     }
 
@@ -283,7 +288,8 @@ impl Dispatcher {
 
 impl Failed {
     fn new(outcome: Outcome, again: Again, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into(), sip: None, by_credentials: false, again }
+        let (by_credentials, withdrawn) = (false, false);
+        Self { outcome, message: message.into(), sip: None, by_credentials, withdrawn, again }
     }
 
     /// A step before any dialling failed.
@@ -306,13 +312,13 @@ impl Failed {
             LiveKitError::Answered(answer) => answer.sip.clone(),
             _ => None,
         };
-        let by_credentials = error.is_unauthorized()
-            || matches!(error, LiveKitError::Credentials(CredentialError::Wiped));
+        let withdrawn = matches!(error, LiveKitError::Credentials(CredentialError::Wiped));
+        let by_credentials = error.is_unauthorized() || withdrawn;
         let message = match words {
             Some(words) => format!("{words} ({error})"),
             None => error.to_string(),
         };
-        Self { outcome, message, sip, by_credentials, again }
+        Self { outcome, message, sip, by_credentials, withdrawn, again }
     }
 
     /// The same, not to be tried again.
@@ -327,3 +333,6 @@ impl From<ResolveError> for Failed {
         Self::new(Outcome::NoCredentials, again, error.to_string())
     }
 }
+
+/// How often a call goes on although its credentials were withdrawn while it was being placed.
+const EDITS_MEANWHILE: usize = 5;
