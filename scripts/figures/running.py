@@ -10,11 +10,13 @@ from figures.findings import read_json
 from figures.machine import machine
 from figures.repository import FINDINGS, ROOT, Trouble, said, shown
 
-BENCHES = ("peers", "aws", "resolve", "observe", "keyring", "token", "propagation", "under", "capacity", "fleet")
+BENCHES = ("peers", "aws", "resolve", "observe", "keyring", "token", "propagation", "under", "capacity", "fleet",
+           "fleet-relay")
 # Those that are no benches of this package.
 COMMANDS = {
     "aws": "cargo run --release --manifest-path benches/aws/Cargo.toml --target-dir target/aws",
     "fleet": "scripts/fleet",
+    "fleet-relay": "scripts/fleet --relay",
 }
 
 
