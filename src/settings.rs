@@ -6,6 +6,7 @@
 #[cfg(feature = "server")]
 mod api;
 mod builder;
+mod database;
 mod dot_env;
 mod doubts;
 pub mod env;

@@ -119,9 +119,7 @@ metrics! {
     RELAY_ROLE: Kind::Gauge, "trunkline_relay_role" ["role"]
         "1 for what this node does for the relay at present; only with `RELAY_URL`";
     RELAY_MESSAGES: Kind::Counter, "trunkline_relay_messages_total" ["what"]
-        "Messages of the relay that were told, heard, or could not be read";
-    RELAY_EPOCHS: Kind::Counter, "trunkline_relay_epochs_total" []
-        "Times that this node began to lead the relay";
+        "Messages of the relay that were heard, or could not be read";
     RELAY_GAPS: Kind::Counter, "trunkline_relay_gaps_total" []
         "Messages of the relay before which something was missing; the change log was read";
     LEASE_LIVE: Kind::Gauge, "trunkline_lease_live" []

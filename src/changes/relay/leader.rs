@@ -54,12 +54,9 @@ impl Relay {
             Some((before, after)) => self.tell(leader, before, after, news).await,
             None => Err(EpochEnded::Replica),
         };
-        match told {
-            Ok(()) => self.counted.told.increment(1),
-            Err(why) => {
-                *leading = None;
-                self.end_epoch(&why.to_string());
-            }
+        if let Err(why) = told {
+            *leading = None;
+            self.end_epoch(&why.to_string());
         }
     }
 
@@ -89,7 +86,6 @@ impl Relay {
         let epoch = leading.epoch.number;
         *self.leading.lock().await = Some(leading);
         self.leads.store(true, Ordering::Release);
-        self.counted.led.increment(1);
         self.become_one(RelayRole::Leader);
         tracing::info!(epoch, "this node tells the others of changes");
     }

@@ -3,15 +3,13 @@
 use metrics::{Counter, Gauge, counter, gauge};
 
 use super::RelayRole;
-use crate::telemetry::{RELAY_EPOCHS, RELAY_GAPS, RELAY_MESSAGES, RELAY_ROLE, at_zero};
+use crate::telemetry::{RELAY_GAPS, RELAY_MESSAGES, RELAY_ROLE, at_zero};
 
 /// The handles. They are there without a relay, too: then a node has no role.
 pub(in crate::changes) struct RelayCounted {
     roles: [Gauge; RelayRole::ALL.len()],
-    pub(super) told: Counter,
     pub(super) heard: Counter,
     pub(super) unreadable: Counter,
-    pub(super) led: Counter,
     pub(super) gaps: Counter,
 }
 
@@ -25,10 +23,8 @@ impl RelayCounted {
                 gauge.set(0.0);
                 gauge
             }),
-            told: messages("told"),
             heard: messages("heard"),
             unreadable: messages("unreadable"),
-            led: at_zero(counter!(RELAY_EPOCHS)),
             gaps: at_zero(counter!(RELAY_GAPS)),
         }
     }

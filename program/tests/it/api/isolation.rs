@@ -251,7 +251,8 @@ async fn no_route_of_the_document_tells_a_client_of_one_tenant_anything_of_anoth
                     let body = if schema.is_null() { Value::Null } else { Value::Object(members) };
                     let request = Request::new(&method.to_uppercase(), &path, &body, &lab.token);
                     let answer = lab.daemon.send(request).await;
-                    asked += 1;
+                    // What is closed to it says nothing, however much of it there is.
+                    asked += u64::from(answer.word() != "403");
                     answered += u64::from(answer.word().starts_with('2'));
                     let documented = &operation["responses"][answer.word()];
                     assert!(documented.is_object(), "{seed} {path} {body}: {answer:?}");
@@ -266,8 +267,7 @@ async fn no_route_of_the_document_tells_a_client_of_one_tenant_anything_of_anoth
                 }
             }
         }
-        // Most routes are closed to it; those that are not must have told something.
-        assert!(answered * 15 > asked, "only {answered} of {asked} were answered");
+        assert!(answered * 10 > asked, "only {answered} of {asked} were answered");
         assert_eq!(lab.theirs().await, before, "{kind:?}");
         // And none of its own numbers has their config by now.
         let own = lab.site.database.store().numbers(Some(caller(1, 1).tenant)).await.unwrap();
