@@ -67,6 +67,17 @@ pub(super) struct Session<'r> {
     reported: Option<Instant>,
 }
 
+/// How where a message ends lies to what this node has applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// All up to there has been applied now, and nothing that lies behind it.
+    Now,
+    /// More has been applied than that.
+    Before,
+    /// Something before it is missing, or it cannot be compared.
+    NotYet,
+}
+
 impl<'r> Session<'r> {
     pub(super) fn new(relay: &'r Relay, reader: OwnReading<'r>, about: Vec<u8>) -> Self {
         let mut session = Self {
@@ -167,36 +178,35 @@ impl<'r> Session<'r> {
             self.stand_by();
             return;
         }
-        let proven = self.apply(message).then_some(proof).flatten();
+        let reached = self.apply(message);
+        let proven = proof.filter(|_| reached == Reached::Now);
         let is_fresh = proven.is_some_and(|at| self.renew(at));
-        self.take_a_part(is_fresh).await;
+        self.take_a_part(is_fresh, reached).await;
     }
 
-    /// Applies a message. Whether all that was committed before its look has been applied now, by it or
-    /// by those before.
-    fn apply(&mut self, message: Message) -> bool {
+    /// Applies a message.
+    fn apply(&mut self, message: Message) -> Reached {
         self.catch_up_with_own_looks();
         if message.is_whole && self.here.as_ref().is_some_and(|here| here.reaches(&message.after)) {
-            return self.here.as_ref() == Some(&message.after);
+            let is_here = self.here.as_ref() == Some(&message.after);
+            return if is_here { Reached::Now } else { Reached::Before };
         }
         let has_all_before = self.here.as_ref().is_some_and(|here| here.reaches(&message.before));
         let ages = message.ages_at(self.relay.clock.unix_time());
         let Message { after, changes, is_whole, .. } = message;
         let reach = if is_whole || !has_all_before { Reach::Complete } else { Reach::Gap };
         self.reader.applier.apply(&changes, &ages, after.newest(), reach);
-        let is_newer = has_all_before
-            && (!is_whole || self.here.as_ref().is_none_or(|here| after.reaches(here)));
-        if !has_all_before {
+        let is_newer = !is_whole || self.here.as_ref().is_none_or(|here| after.reaches(here));
+        if !has_all_before || !is_newer {
             self.relay.counted.gaps.increment(1);
+            return Reached::NotYet;
         }
-        if is_newer {
-            self.note(&after, !changes.is_empty() || !is_whole);
-            if let Some(log) = &mut self.log {
-                log.go_on_from(after.clone());
-            }
-            self.here = Some(after);
+        self.note(&after, !changes.is_empty() || !is_whole);
+        if let Some(log) = &mut self.log {
+            log.go_on_from(after.clone());
         }
-        is_newer
+        self.here = Some(after);
+        Reached::Now
     }
 
     /// Everything up to there has been applied. Those who listen have to read for themselves what it was.
@@ -216,11 +226,15 @@ impl<'r> Session<'r> {
         relay.clock.now().since(proven) + 2 * relay.interval() <= relay.lease
     }
 
-    /// Reads the log or follows, as is due after a message.
-    async fn take_a_part(&mut self, is_fresh: bool) {
+    /// Reads the log or follows, as is due after a message. The first one of a leader proves nothing, and
+    /// is no reason to read while the lease lasts.
+    async fn take_a_part(&mut self, is_fresh: bool, reached: Reached) {
+        let soon = self.relay.clock.now().after(self.relay.interval());
+        let may_go_on =
+            reached != Reached::NotYet && self.reader.applier.cache.fence.lease_is_live(soon);
         match (is_fresh, self.log.is_some()) {
             (true, false) => self.follow().await,
-            (false, true) => self.read_again().await,
+            (_, true) if !may_go_on => self.read_again().await,
             _ => {}
         }
         if is_fresh {

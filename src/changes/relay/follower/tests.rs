@@ -204,6 +204,24 @@ async fn one_that_is_chosen_stands_by_and_others_follow() {
     assert_eq!(node.relay.role(), RelayRole::Follower);
 }
 
+#[tokio::test]
+async fn another_leader_is_followed_without_a_look_of_ones_own() {
+    let (node, mut first, mut second) = (Node::new(), Leader::new(1), Leader::new(2));
+    node.looks(10);
+    let mut session = node.session();
+    hears(&mut session, vec![first.tells(10, 10), first.tells(10, 11)]).await;
+    for (message, here) in [(second.tells(10, 11), 11), (second.tells(11, 13), 13)] {
+        hears(&mut session, vec![message]).await;
+        assert_eq!(node.relay.role(), RelayRole::Follower);
+        assert_eq!(session.here, Some(at(here)));
+    }
+    // One that proves nothing for as long as a lease is not followed any more.
+    node.applier.cache.fence.end_lease();
+    let mut third = Leader::new(3);
+    hears(&mut session, vec![third.tells(13, 13)]).await;
+    assert_eq!(node.relay.role(), RelayRole::Alone);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gap_or_silence_has_a_follower_read_the_log_again() {
     for silent in [false, true] {
