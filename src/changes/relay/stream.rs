@@ -259,3 +259,66 @@ const KEPT_REPORTS: usize = 10_000;
 /// How many messages a read asks for.
 const AT_ONCE: usize = 64;
 const OF_SENTINEL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::settings::{Settings, Values};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A server that has nothing in its streams, and has these roles, one after the other.
+    async fn server(roles: &'static [&'static str]) -> RelayUrl {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (from, mut to) = stream.split();
+            let (mut from, mut roles) = (BufReader::new(from), roles.iter());
+            while let Some(words) = command(&mut from).await {
+                let answer = match words[0].as_str() {
+                    "ROLE" => format!("*1\r\n+{}\r\n", roles.next().unwrap()),
+                    "XREAD" => "*-1\r\n".to_owned(),
+                    _ => "+OK\r\n".to_owned(),
+                };
+                to.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let settings = Settings::read(&Values::of([("RELAY_URL".to_owned(), url)], None)).unwrap();
+        settings.relay.unwrap()
+    }
+
+    async fn command(from: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec<String>> {
+        let mut line = String::new();
+        from.read_line(&mut line).await.ok().filter(|read| *read > 0)?;
+        let mut words = Vec::new();
+        for _ in 0..line.trim().strip_prefix('*')?.parse::<usize>().ok()? {
+            let mut length = String::new();
+            from.read_line(&mut length).await.ok()?;
+            let mut word = vec![0; length.trim().strip_prefix('$')?.parse::<usize>().ok()? + 2];
+            from.read_exact(&mut word).await.ok()?;
+            words.push(String::from_utf8(word).ok()?.trim_end().to_owned());
+        }
+        Some(words)
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_that_was_made_a_replica_is_not_taken() {
+        let url = server(&["master", "master", "slave"]).await;
+        let mut stream = Stream::open(&url, &Names::of(b"here"), PATIENCE).await.unwrap();
+        let read = stream.read(&Id::beginning(), None, Duration::ZERO).await.unwrap();
+        assert!(read.is_whole && read.changes.is_empty());
+        let refused = stream.read(&Id::beginning(), None, Duration::ZERO).await;
+        assert!(matches!(refused, Err(StreamError::NotMaster { role }) if role == "slave"));
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_not_connected_to() {
+        let url = server(&["slave"]).await;
+        let refused = Stream::open(&url, &Names::of(b"here"), PATIENCE).await;
+        assert!(matches!(refused, Err(StreamError::NotMaster { .. })));
+    }
+}
