@@ -33,7 +33,7 @@ pub use self::pair::{
     PairStep, Pairs, RetireTerms,
 };
 pub use self::reseal::{BATCH, Resealing};
-pub use self::retire::{BackupNeed, Retiring};
+pub use self::retire::{BackupNeed, Passing, Retiring};
 pub use self::stage::{Promoted, Staged};
 pub use self::status::{KeyStatus, ShownKey};
 use crate::keyring::{KeyId, KeyRing, KeyRule};

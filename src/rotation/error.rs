@@ -140,6 +140,26 @@ pub enum RotationError {
 }
 
 impl RotationError {
+    /// Whether it is mended by waiting: an old key that something needs yet.
+    pub(super) fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::TooEarly { .. }
+                | Self::StillSealed { .. }
+                | Self::NotInRing { .. }
+                | Self::NodesNeedIt { .. }
+        )
+    }
+
+    /// Until when it is to be waited, where that is known.
+    #[must_use]
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::TooEarly { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
     /// A stable `snake_case` name for the error, for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {

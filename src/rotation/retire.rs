@@ -33,7 +33,56 @@ pub struct BackupNeed {
     pub to: Option<DateTime<Utc>>,
 }
 
+/// What became of an old key that was taken as far as it goes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Passing {
+    /// It was taken a step further.
+    Step(Retiring),
+    /// It is waited for.
+    Waits {
+        /// Which key.
+        key: KeyId,
+        /// What for.
+        why: RotationError,
+    },
+}
+
 impl Rotation {
+    /// Takes every key that passed out of use as far as it goes today, and tells each step.
+    ///
+    /// # Errors
+    ///
+    /// What `tell` says, and of [`retire`](Self::retire) what waiting does not mend.
+    pub async fn retire_all<E: From<RotationError>>(
+        &self,
+        now: bool,
+        backups_from: Option<DateTime<Utc>>,
+        mut tell: impl FnMut(Passing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut keys = self.status().await?.keys;
+        keys.retain(|known| matches!(known.phase, Some(KeyPhase::Old | KeyPhase::Refused)));
+        for key in keys.iter().map(|known| known.id) {
+            loop {
+                match self.retire(key, now, backups_from, false).await {
+                    Ok(step) => {
+                        let is_over = step.phase == KeyPhase::Retired;
+                        tell(Passing::Step(step))?;
+                        if is_over {
+                            break;
+                        }
+                    }
+                    Err(why) if why.passes() => {
+                        tell(Passing::Waits { key, why })?;
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes an old key one step further: an old one is refused, a refused one retired, and a staged one
     /// that never sealed is retired at once. `now` does not wait. `backups_from` is the oldest backup that
     /// is kept. Only looks, where `dry_run`.

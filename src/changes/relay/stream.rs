@@ -271,10 +271,10 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A server that has nothing in its streams, and has these roles, one after the other.
-    async fn server(roles: &'static [&'static str]) -> RelayUrl {
+    async fn server(roles: &[&str]) -> (RelayUrl, impl Future<Output = ()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
+        let serves = async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let (from, mut to) = stream.split();
             let (mut from, mut roles) = (BufReader::new(from), roles.iter());
@@ -286,9 +286,9 @@ mod tests {
                 };
                 to.write_all(answer.as_bytes()).await.unwrap();
             }
-        });
+        };
         let settings = Settings::read(&Values::of([("RELAY_URL".to_owned(), url)], None)).unwrap();
-        settings.relay.unwrap()
+        (settings.relay.unwrap(), serves)
     }
 
     async fn command(from: &mut (impl AsyncBufReadExt + Unpin)) -> Option<Vec<String>> {
@@ -307,18 +307,24 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_server_says_that_was_made_a_replica_is_not_taken() {
-        let url = server(&["master", "master", "slave"]).await;
-        let mut stream = Stream::open(&url, &Names::of(b"here"), PATIENCE).await.unwrap();
-        let read = stream.read(&Id::beginning(), None, Duration::ZERO).await.unwrap();
-        assert!(read.is_whole && read.changes.is_empty());
-        let refused = stream.read(&Id::beginning(), None, Duration::ZERO).await;
-        assert!(matches!(refused, Err(StreamError::NotMaster { role }) if role == "slave"));
+        let (url, serves) = server(&["master", "master", "slave"]).await;
+        let asks = async {
+            let mut stream = Stream::open(&url, &Names::of(b"here"), PATIENCE).await.unwrap();
+            let read = stream.read(&Id::beginning(), None, Duration::ZERO).await.unwrap();
+            assert!(read.is_whole && read.changes.is_empty());
+            let refused = stream.read(&Id::beginning(), None, Duration::ZERO).await;
+            assert!(matches!(refused, Err(StreamError::NotMaster { role }) if role == "slave"));
+        };
+        tokio::join!(asks, serves);
     }
 
     #[tokio::test]
     async fn a_replica_is_not_connected_to() {
-        let url = server(&["slave"]).await;
-        let refused = Stream::open(&url, &Names::of(b"here"), PATIENCE).await;
-        assert!(matches!(refused, Err(StreamError::NotMaster { .. })));
+        let (url, serves) = server(&["slave"]).await;
+        let asks = async {
+            let refused = Stream::open(&url, &Names::of(b"here"), PATIENCE).await;
+            assert!(matches!(refused, Err(StreamError::NotMaster { .. })));
+        };
+        tokio::join!(asks, serves);
     }
 }

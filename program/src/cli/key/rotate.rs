@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::rotation::{BATCH, Resealing, Rotation, RotationError};
-use trunkline::store::KeyPhase;
+use trunkline::rotation::{BATCH, Passing, Resealing, Rotation};
 
 use super::shown::{SINGLE_KEYS, UnseenReaders, gate_json, secrets};
 use super::{retire, verify};
@@ -86,42 +85,19 @@ impl Rotate {
 
     /// Refuses and retires each old key, or says when.
     async fn retire(&self, context: &Context, rotation: &Rotation) -> Done {
-        let keys = rotation.status().await?.keys.into_iter();
-        let passing = |phase| matches!(phase, Some(KeyPhase::Old | KeyPhase::Refused));
-        for key in keys.filter(|key| passing(key.phase)) {
-            loop {
-                match rotation.retire(key.id, self.now, self.backups_from, false).await {
-                    Ok(retiring) => {
-                        retire::show(context, &retiring, false)?;
-                        if retiring.phase == KeyPhase::Retired {
-                            break;
-                        }
-                    }
-                    Err(
-                        waits @ (RotationError::TooEarly { .. }
-                        | RotationError::StillSealed { .. }
-                        | RotationError::NotInRing { .. }
-                        | RotationError::NodesNeedIt { .. }),
-                    ) => {
-                        let until = match &waits {
-                            RotationError::TooEarly { until, .. } => Some(*until),
-                            _ => None,
-                        };
-                        say(
-                            context,
-                            &json!({
-                                "step": "retire", "key": key.id, "done": false, "waits_for": waits.code(),
-                                "until": until,
-                            }),
-                            &format!("{waits}; run this again then"),
-                        )?;
-                        break;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(())
+        let tell = |passing| match passing {
+            Passing::Step(retiring) => retire::show(context, &retiring, false),
+            Passing::Waits { key, why } => say(
+                context,
+                &json!({
+                    "step": "retire", "key": key, "done": false, "waits_for": why.code(),
+                    "until": why.until(),
+                }),
+                &format!("{why}; run this again then"),
+            ),
+            _ => Ok(()),
+        };
+        rotation.retire_all(self.now, self.backups_from, tell).await
     }
 }
 

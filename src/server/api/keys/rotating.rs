@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{Step, promoted_json, staged_json};
 use crate::keyring::KeyId;
-use crate::rotation::{BATCH, Promoted, Resealing, Retiring, Rotation, RotationError, Staged};
+use crate::rotation::{
+    BATCH, Passing, Promoted, Resealing, Retiring, Rotation, RotationError, Staged,
+};
 use crate::server::api::asking::Asking;
 use crate::server::api::problem::Problem;
-use crate::store::KeyPhase;
 
 /// What a rotation came to.
 pub(in crate::server) struct Rotated {
@@ -29,9 +29,7 @@ pub(in crate::server) struct Rotated {
 /// A key that cannot be taken further yet.
 pub(in crate::server) struct Waiting {
     pub(in crate::server) key: KeyId,
-    pub(in crate::server) why: String,
-    code: &'static str,
-    until: Option<DateTime<Utc>>,
+    pub(in crate::server) why: RotationError,
 }
 
 /// Stages and promotes the next key if there is one, seals secrets again, and takes old keys further.
@@ -54,7 +52,14 @@ pub(in crate::server) async fn rotate(
     let (mut retired, mut waiting) = (Vec::new(), Vec::new());
     if !step.preview && is_whole && resealing.busy == 0 {
         rotation.verify().await?;
-        retire(&rotation, step, &mut retired, &mut waiting).await?;
+        let tell = |passing| {
+            match passing {
+                Passing::Step(step) => retired.push(step),
+                Passing::Waits { key, why } => waiting.push(Waiting { key, why }),
+            }
+            Ok::<_, RotationError>(())
+        };
+        rotation.retire_all(step.now, step.backups_from, tell).await?;
     }
     Ok(Rotated { staged, promoted, resealing, is_whole, retired, waiting })
 }
@@ -75,50 +80,11 @@ pub(super) async fn reseal(
     }
 }
 
-/// Refuses and retires each old key, or says what is waited for.
-async fn retire(
-    rotation: &Rotation,
-    step: &Step,
-    retired: &mut Vec<Retiring>,
-    waiting: &mut Vec<Waiting>,
-) -> Result<(), RotationError> {
-    let passing = |phase| matches!(phase, Some(KeyPhase::Old | KeyPhase::Refused));
-    let keys = rotation.status().await?.keys.into_iter().filter(|key| passing(key.phase));
-    for key in keys.map(|key| key.id) {
-        loop {
-            match rotation.retire(key, step.now, step.backups_from, false).await {
-                Ok(done) => {
-                    let is_over = done.phase == KeyPhase::Retired;
-                    retired.push(done);
-                    if is_over {
-                        break;
-                    }
-                }
-                Err(
-                    waits @ (RotationError::TooEarly { .. }
-                    | RotationError::StillSealed { .. }
-                    | RotationError::NotInRing { .. }
-                    | RotationError::NodesNeedIt { .. }),
-                ) => {
-                    let until = match &waits {
-                        RotationError::TooEarly { until, .. } => Some(*until),
-                        _ => None,
-                    };
-                    let (why, code) = (waits.to_string(), waits.code());
-                    waiting.push(Waiting { key, why, code, until });
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Rotated {
     pub(super) fn json(&self) -> Value {
-        let waiting = self.waiting.iter().map(|one| {
-            json!({"key": one.key, "waits_for": one.code, "why": one.why, "until": one.until})
+        let waiting = self.waiting.iter().map(|Waiting { key, why }| {
+            let (code, until) = (why.code(), why.until());
+            json!({"key": key, "waits_for": code, "why": why.to_string(), "until": until})
         });
         json!({
             "staged": self.staged.as_ref().map(staged_json),
