@@ -54,7 +54,7 @@ pub use self::access::{Access, Grants, Inspection, MissingGrant};
 pub use self::audit::{AuditEntry, AuditFilter, AuditLog, ChainLink, Seal};
 #[cfg(all(feature = "dispatch", feature = "server"))]
 pub(crate) use self::batches::{
-    BatchProgress, BatchRow, BatchRows, BatchState, BatchesOf, Cancel, NewBatch,
+    BatchProgress, BatchRow, BatchRows, BatchState, BatchesOf, Cancel, Hand, NewBatch,
 };
 #[cfg(all(feature = "dispatch", feature = "server"))]
 pub(crate) use self::calls::{

@@ -253,7 +253,7 @@ impl UploadedBatches {
             }
         }
         // It waits for one that ends, which is not the silence of a node that is gone.
-        shared.rows.beat_batch(id, batch.keeper, None).await.ok();
+        shared.rows.wait_batch(shared.hand(&batch)).await.ok();
     }
 
     /// Dials nobody else, and waits for the calls that are under way.

@@ -35,6 +35,15 @@ pub(crate) struct NewBatch<'b> {
     pub(crate) tenants: &'b [TenantId],
 }
 
+/// Who has a batch in hand: the folder that has its rows, and the node that runs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hand {
+    pub(crate) id: Uuid,
+    pub(crate) keeper: Uuid,
+    /// `None`: it is not listed.
+    pub(crate) node: Option<Uuid>,
+}
+
 /// The row of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BatchRow {
@@ -188,30 +197,27 @@ pub(crate) trait BatchRows: Send + Sync + 'static {
     /// The open batches of a keeper, the oldest first.
     async fn open_batches(&self, keeper: Uuid) -> Result<Vec<BatchRow>, StoreError>;
 
-    /// Begins to run a batch that is open. `false`: it is not.
-    async fn take_batch(
-        &self,
-        id: Uuid,
-        keeper: Uuid,
-        node: Option<Uuid>,
-    ) -> Result<bool, StoreError>;
+    /// Begins to run a batch that is open, and that no other process has in hand. `false`: it is not so.
+    async fn take_batch(&self, hand: Hand) -> Result<bool, StoreError>;
 
-    /// Says that a batch is in hand. `None`: there is none that is open; else how it is to be cancelled.
+    /// Says that a batch which may be taken waits for its turn.
+    async fn wait_batch(&self, hand: Hand) -> Result<(), StoreError>;
+
+    /// Says that a batch that was taken is in hand. `None`: it is not any more, or it is not open; else how
+    /// it is to be cancelled.
     async fn beat_batch(
         &self,
-        id: Uuid,
-        keeper: Uuid,
+        hand: Hand,
         progress: Option<BatchProgress<'_>>,
     ) -> Result<Option<Option<Cancel>>, StoreError>;
 
     /// Says that a batch that stays open is not in hand any more.
-    async fn release_batch(&self, id: Uuid, keeper: Uuid) -> Result<(), StoreError>;
+    async fn release_batch(&self, hand: Hand) -> Result<(), StoreError>;
 
-    /// Ends a batch that is open. `false`: it is not.
+    /// Ends a batch that is open, and that no other process has in hand. `false`: it is not so.
     async fn end_batch(
         &self,
-        id: Uuid,
-        keeper: Uuid,
+        hand: Hand,
         state: BatchState,
         message: Option<&str>,
         progress: Option<BatchProgress<'_>>,

@@ -210,7 +210,7 @@ const DIALECT: Dialect = Dialect {
         ("{listed_1}", "select unhex(value) from json_each($1)"),
         ("{listed_3}", "select unhex(value) from json_each($3)"),
         ("{batch_age}", "((julianday('now') - julianday(b.beat_at)) * 86400.0)"),
-        ("{json_5}", "$5"),
+        ("{json_6}", "$6"),
         ("{ms_of_change}", MS_OF_CHANGE),
         (
             "{time_of_change}",

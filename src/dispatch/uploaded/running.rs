@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::folder::BatchFolder;
-use super::{Shared, read_options, told};
+use super::{RunOptions, Shared, read_options, told};
 use crate::backoff::Backoff;
 use crate::dispatch::batch::{Batch, BatchError, CancellationToken, Entries, Journal, Summary};
 use crate::lifecycle::apart;
-use crate::store::{BatchProgress, BatchRow, BatchState, Cancel};
+use crate::store::{BatchProgress, BatchRow, BatchState, Cancel, Hand};
 
 /// What tells a run to stop, as its row or its daemon wants it.
 #[derive(Clone, Default)]
@@ -40,61 +40,82 @@ enum Ended {
 }
 
 impl Shared {
-    /// Runs a batch, until it is done, cancelled, or the daemon stops. `false`: it is not run here now.
+    /// In whose hand a batch is that runs here.
+    pub(super) fn hand(&self, batch: &BatchRow) -> Hand {
+        let node = self.dispatcher.resolver().node_row();
+        Hand { id: batch.id, keeper: batch.keeper, node }
+    }
+
+    /// Runs a batch, until it is done, cancelled, or the daemon stops. `false`: it is not for this process,
+    /// or not now.
     pub(super) async fn run(&self, batch: BatchRow) -> bool {
         let Some(folder) = &self.folder else { return false };
         let ends = Ends::default();
         if let Some(how) = batch.cancel {
             ends.cancel(how);
         }
-        let (tell, summary) = watch::channel(Summary::default());
-        let ended = {
-            let running = self.run_journal(&batch, folder, &ends, &tell);
-            tokio::select! {
-                ended = running => ended,
-                never = self.beat(&batch, &ends, &summary) => match never {},
+        let hand = self.hand(&batch);
+        let ended = match self.take(&batch, folder, hand).await {
+            Err(ended) => ended,
+            Ok((options, journal)) => {
+                let (tell, summary) = watch::channel(Summary::default());
+                let running = self.run_journal(&batch, folder, options, journal, &ends, &tell);
+                tokio::select! {
+                    ended = running => ended,
+                    never = self.beat(&batch, hand, &ends, &summary) => match never {},
+                }
             }
         };
         match ended {
             Ended::Elsewhere => {
                 tracing::debug!(batch = %batch.id, "a batch is not run here now");
-                return false;
+                false
             }
-            Ended::Ran(summary) => self.conclude(&batch, summary).await,
+            Ended::Ran(summary) => self.conclude(&batch, hand, summary).await,
             Ended::Failed(why) => {
-                tracing::warn!(batch = %batch.id, why, "a batch failed");
-                self.write_end(&batch, BatchState::Failed, Some(&why), None).await;
+                let ended =
+                    self.write_end(&batch, hand, BatchState::Failed, Some(&why), None).await;
+                if ended {
+                    tracing::warn!(batch = %batch.id, why, "a batch failed");
+                }
+                ended
             }
         }
-        true
+    }
+
+    /// Takes a batch, and opens its journal.
+    async fn take(
+        &self,
+        batch: &BatchRow,
+        folder: &BatchFolder,
+        hand: Hand,
+    ) -> Result<(RunOptions, Journal), Ended> {
+        let options = read_options(&batch.options).map_err(Ended::Failed)?;
+        let journal = journal(batch, folder).await.map_err(|error| match error {
+            BatchError::Running => Ended::Elsewhere,
+            error => Ended::Failed(error.to_string()),
+        })?;
+        match self.rows.take_batch(hand).await {
+            Ok(true) => Ok((options, journal)),
+            // It was ended in between, another process has it, or the next look tries again: nobody was
+            // called.
+            Ok(false) => Err(Ended::Elsewhere),
+            Err(error) => {
+                tracing::debug!(%error, batch = %batch.id, "a batch cannot be begun yet");
+                Err(Ended::Elsewhere)
+            }
+        }
     }
 
     async fn run_journal(
         &self,
         batch: &BatchRow,
         folder: &BatchFolder,
+        options: RunOptions,
+        journal: Journal,
         ends: &Ends,
         tell: &watch::Sender<Summary>,
     ) -> Ended {
-        let options = match read_options(&batch.options) {
-            Ok(options) => options,
-            Err(why) => return Ended::Failed(why),
-        };
-        let journal = match journal(batch, folder).await {
-            Ok(journal) => journal,
-            Err(BatchError::Running) => return Ended::Elsewhere,
-            Err(error) => return Ended::Failed(error.to_string()),
-        };
-        let node = self.dispatcher.resolver().node_row();
-        match self.rows.take_batch(batch.id, batch.keeper, node).await {
-            Ok(true) => {}
-            // It was ended in between, or the next look tries again: nobody was called.
-            Ok(false) => return Ended::Elsewhere,
-            Err(error) => {
-                tracing::debug!(%error, batch = %batch.id, "a batch cannot be begun yet");
-                return Ended::Elsewhere;
-            }
-        }
         let entries = folder.entries(batch.id);
         let open = || Entries::open(&entries, options.defaults.clone());
         let running = Batch::new(&self.dispatcher, options.dial, options.limits, ends.stop.clone())
@@ -113,6 +134,7 @@ impl Shared {
     async fn beat(
         &self,
         batch: &BatchRow,
+        hand: Hand,
         ends: &Ends,
         summary: &watch::Receiver<Summary>,
     ) -> Infallible {
@@ -130,10 +152,10 @@ impl Shared {
                 done: *done,
                 summary: told,
             });
-            match self.rows.beat_batch(id, batch.keeper, progress).await {
+            match self.rows.beat_batch(hand, progress).await {
                 Ok(Some(Some(how))) => ends.cancel(how),
                 Ok(Some(None)) => {}
-                // Somebody has removed or ended the row: who did wants no more calls.
+                // Somebody has removed, ended or taken it: who did wants no more calls from here.
                 Ok(None) => ends.cancel(Cancel::Stop),
                 // The journal goes on without it.
                 Err(error) => {
@@ -143,14 +165,14 @@ impl Shared {
         }
     }
 
-    async fn conclude(&self, batch: &BatchRow, summary: Summary) {
+    async fn conclude(&self, batch: &BatchRow, hand: Hand, summary: Summary) -> bool {
         let is_whole = summary.entries == batch.entries;
         if self.tasks.stopping().is_cancelled() && !(is_whole && summary.left == 0) {
             // It goes on when the daemon is started again.
-            self.rows.release_batch(batch.id, batch.keeper).await.ok();
-            return;
+            self.rows.release_batch(hand).await.ok();
+            return true;
         }
-        let state = match self.cancelled(batch).await {
+        let state = match self.cancelled(batch, hand).await {
             _ if is_whole && summary.left == 0 => BatchState::Done,
             true => BatchState::Cancelled,
             false => BatchState::Left,
@@ -160,23 +182,25 @@ impl Shared {
         // One that was stopped while it read has not seen all of it.
         let progress = is_whole.then_some((done, &told));
         tracing::info!(batch = %batch.id, state = state.as_str(), done, "a batch ended");
-        self.write_end(batch, state, None, progress).await;
+        self.write_end(batch, hand, state, None, progress).await
     }
 
     /// Whether somebody wants it cancelled, as the row says last.
-    async fn cancelled(&self, batch: &BatchRow) -> bool {
-        let said = self.rows.beat_batch(batch.id, batch.keeper, None).await;
+    async fn cancelled(&self, batch: &BatchRow, hand: Hand) -> bool {
+        let said = self.rows.beat_batch(hand, None).await;
         batch.cancel.is_some() || matches!(said, Ok(Some(Some(_))))
     }
 
     /// Writes until it is written, or the daemon stops: the next one then finds the same by the journal.
+    /// `false`: it is not in this hand any more.
     async fn write_end(
         &self,
         batch: &BatchRow,
+        hand: Hand,
         state: BatchState,
         message: Option<&str>,
         progress: Option<(u64, &serde_json::Value)>,
-    ) {
+    ) -> bool {
         let (stopping, mut backoff) = (self.tasks.stopping(), Backoff::default());
         loop {
             let progress = progress.map(|(done, summary)| BatchProgress {
@@ -184,13 +208,14 @@ impl Shared {
                 done,
                 summary,
             });
-            let written =
-                self.rows.end_batch(batch.id, batch.keeper, state, message, progress).await;
-            let Err(error) = written else { return };
+            let error = match self.rows.end_batch(hand, state, message, progress).await {
+                Ok(is_written) => return is_written,
+                Err(error) => error,
+            };
             tracing::debug!(%error, batch = %batch.id, "the end of a batch is not recorded yet");
             tokio::select! {
                 () = sleep(backoff.failed(LONGEST_WAIT, Duration::ZERO)) => {}
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return false,
             }
         }
     }

@@ -26,7 +26,7 @@ pub(super) const DIALECT: Dialect = Dialect {
             "{batch_age}",
             "cast(extract(epoch from clock_timestamp() - b.beat_at) as double precision)",
         ),
-        ("{json_5}", "cast($5 as jsonb)"),
+        ("{json_6}", "cast($6 as jsonb)"),
         ("{texts_2}", "json_array_elements_text(cast($2 as json)) as p (value)"),
         ("{key_of_config}", "replace(cast(c.id as text), '-', '')"),
         ("{to_write_numbers}", "for update of n"),

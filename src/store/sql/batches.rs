@@ -11,7 +11,7 @@ use super::SqlStore;
 use super::edits::{Steps, list};
 use crate::store::StoreError;
 use crate::store::batches::{
-    BatchProgress, BatchRow, BatchRows, BatchState, BatchesOf, Cancel, NewBatch, SILENT,
+    BatchProgress, BatchRow, BatchRows, BatchState, BatchesOf, Cancel, Hand, NewBatch, SILENT,
 };
 use crate::store::edits::{Behalf, Edited};
 use crate::store::record::Record;
@@ -28,6 +28,7 @@ pub(super) struct Batches {
     resume: Statement,
     open: Statement,
     take: Statement,
+    wait: Statement,
     beat: Statement,
     release: Statement,
     end: Statement,
@@ -43,6 +44,10 @@ impl Batches {
         };
         let seen =
             |name, text: &str| templates.statement(name, &text.replace("{batch_seen}", SEEN));
+        let held_by = |name, text: &str| {
+            let text = text.replace("{may_take}", MAY_TAKE).replace("{in_hand}", IN_HAND);
+            templates.statement(name, &text.replace("{silent}", &SILENT.to_string()))
+        };
         Self {
             insert: templates.statement("insert_batch", INSERT),
             insert_tenants: templates.statement("insert_batch", INSERT_TENANTS),
@@ -52,10 +57,11 @@ impl Batches {
             cancel: seen("cancel_batches", CANCEL),
             resume: seen("resume_batch", RESUME),
             open: reading("open_batches", OPEN).in_passing(),
-            take: templates.statement("take_batch", TAKE),
-            beat: templates.statement("beat_batch", BEAT),
-            release: templates.statement("release_batch", RELEASE),
-            end: templates.statement("end_batch", END),
+            take: held_by("take_batch", TAKE),
+            wait: held_by("wait_batch", WAIT),
+            beat: held_by("beat_batch", BEAT),
+            release: held_by("release_batch", RELEASE),
+            end: held_by("end_batch", END),
             kept: templates.statement("kept_batches", KEPT).in_passing(),
             forget: templates.statement("forget_batches", FORGET).in_passing(),
         }
@@ -135,42 +141,37 @@ impl<S: SqlStore> BatchRows for S {
         self.pool().read(&self.statements().batches.open, &[keeper.into()], read_batch).await
     }
 
-    async fn take_batch(
-        &self,
-        id: Uuid,
-        keeper: Uuid,
-        node: Option<Uuid>,
-    ) -> Result<bool, StoreError> {
-        let values = [id.into(), keeper.into(), node.into()];
-        Ok(self.pool().write(&self.statements().batches.take, &values).await? > 0)
+    async fn take_batch(&self, hand: Hand) -> Result<bool, StoreError> {
+        Ok(self.pool().write(&self.statements().batches.take, &held(hand)).await? > 0)
+    }
+
+    async fn wait_batch(&self, hand: Hand) -> Result<(), StoreError> {
+        self.pool().write(&self.statements().batches.wait, &held(hand)).await.map(drop)
     }
 
     async fn beat_batch(
         &self,
-        id: Uuid,
-        keeper: Uuid,
+        hand: Hand,
         progress: Option<BatchProgress<'_>>,
     ) -> Result<Option<Option<Cancel>>, StoreError> {
-        let mut values = vec![id.into(), keeper.into()];
+        let mut values = held(hand);
         values.extend(progress_values(progress.as_ref()));
         let cancel = |row: &_| Ok(Cancel::of(&Record::own_text(row, "cancel")?));
         self.pool().write_returning(&self.statements().batches.beat, &values, cancel).await
     }
 
-    async fn release_batch(&self, id: Uuid, keeper: Uuid) -> Result<(), StoreError> {
-        let values = [id.into(), keeper.into()];
-        self.pool().write(&self.statements().batches.release, &values).await.map(drop)
+    async fn release_batch(&self, hand: Hand) -> Result<(), StoreError> {
+        self.pool().write(&self.statements().batches.release, &held(hand)).await.map(drop)
     }
 
     async fn end_batch(
         &self,
-        id: Uuid,
-        keeper: Uuid,
+        hand: Hand,
         state: BatchState,
         message: Option<&str>,
         progress: Option<BatchProgress<'_>>,
     ) -> Result<bool, StoreError> {
-        let mut values = vec![id.into(), keeper.into()];
+        let mut values = held(hand);
         values.extend(progress_values(progress.as_ref()));
         values.extend([state.as_str().into(), message.into()]);
         Ok(self.pool().write(&self.statements().batches.end, &values).await? > 0)
@@ -219,6 +220,10 @@ fn new_values<'v>(behalf: &'v Behalf, new: &'v NewBatch<'_>) -> [Value<'v>; 9] {
         new.keeper.into(),
         whole(new.entries),
     ]
+}
+
+fn held(Hand { id, keeper, node }: Hand) -> Vec<Value<'static>> {
+    vec![id.into(), keeper.into(), node.into()]
 }
 
 /// Null where nothing is known.
@@ -313,27 +318,37 @@ const RESUME: &str = "
     set state = 'accepted', cancel = null, message = null, node = null, ended_at = null, beat_at = {now}
     where b.state in ('left', 'cancelled', 'failed') and b.id = $3 and {batch_seen}";
 
+/// A folder may be there twice, as where a machine was copied: only one process at a time has a batch of it.
+const MAY_TAKE: &str = "b.id = $1 and b.keeper = $2 and b.state in ('accepted', 'running')
+        and (b.state = 'accepted' or b.node = $3 or b.beat_at is null or {batch_age} > {silent})";
+
 const TAKE: &str = "
-    update {schema}.trunkline_batches
+    update {schema}.trunkline_batches as b
     set state = 'running', node = $3, begun_at = coalesce(begun_at, {now}), beat_at = {now}
-    where id = $1 and keeper = $2 and state in ('accepted', 'running')";
+    where {may_take}";
+
+const WAIT: &str = "
+    update {schema}.trunkline_batches as b set state = 'accepted', node = null, beat_at = {now}
+    where {may_take}";
+
+/// That it is still in the hand that took it.
+const IN_HAND: &str =
+    "b.id = $1 and b.keeper = $2 and b.state = 'running' and b.node is not distinct from $3";
 
 const BEAT: &str = "
-    update {schema}.trunkline_batches
-    set beat_at = {now}, entries = coalesce($3, entries), done = coalesce($4, done),
-        summary = coalesce({json_5}, summary)
-    where id = $1 and keeper = $2 and state in ('accepted', 'running')
+    update {schema}.trunkline_batches as b
+    set beat_at = {now}, entries = coalesce($4, entries), done = coalesce($5, done),
+        summary = coalesce({json_6}, summary)
+    where {in_hand}
     returning cancel";
 
-const RELEASE: &str = "
-    update {schema}.trunkline_batches set beat_at = null
-    where id = $1 and keeper = $2 and state in ('accepted', 'running')";
+const RELEASE: &str = "update {schema}.trunkline_batches as b set beat_at = null where {in_hand}";
 
 const END: &str = "
-    update {schema}.trunkline_batches
-    set state = $6, message = substr($7, 1, 1024), ended_at = {now}, entries = coalesce($3, entries),
-        done = coalesce($4, done), summary = coalesce({json_5}, summary)
-    where id = $1 and keeper = $2 and state in ('accepted', 'running')";
+    update {schema}.trunkline_batches as b
+    set state = $7, message = substr($8, 1, 1024), ended_at = {now}, entries = coalesce($4, entries),
+        done = coalesce($5, done), summary = coalesce({json_6}, summary)
+    where ({may_take}) or ({in_hand})";
 
 const KEPT: &str = "select id from {schema}.trunkline_batches where keeper = $1";
 
