@@ -17,6 +17,8 @@ pub mod batch;
 pub mod check;
 pub mod livekit;
 mod metrics;
+#[cfg(feature = "server")]
+pub(crate) mod options;
 mod outcome;
 mod placed;
 #[cfg(feature = "server")]

@@ -93,6 +93,7 @@ pub struct Batch<'a> {
     limits: Limits,
     confirm_agent: Option<Duration>,
     phone: Phone,
+    keep_headers: bool,
     stop: CancellationToken,
     end: CancellationToken,
 }
@@ -193,8 +194,16 @@ impl<'a> Batch<'a> {
         limits: Limits,
         stop: CancellationToken,
     ) -> Self {
-        let (confirm_agent, phone) = (None, Phone::default());
-        Self { dispatcher, dial, limits, confirm_agent, phone, stop, end: CancellationToken::new() }
+        Self {
+            dispatcher,
+            dial,
+            limits,
+            confirm_agent: None,
+            phone: Phone::default(),
+            keep_headers: false,
+            stop,
+            end: CancellationToken::new(),
+        }
     }
 
     /// Waits so long for a worker to take each agent's job; see
@@ -208,6 +217,13 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn dialling(self, phone: Phone) -> Self {
         Self { phone, ..self }
+    }
+
+    /// Leaves headers as the rules of a number set them; see
+    /// [`CallRequest::keep_headers`](super::CallRequest::keep_headers).
+    #[must_use]
+    pub fn keeping_headers(self) -> Self {
+        Self { keep_headers: true, ..self }
     }
 
     /// Cancel `end` after `stop` to end the calls that still ring, too: their rooms are closed, and their

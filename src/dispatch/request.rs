@@ -36,6 +36,9 @@ pub struct CallRequest {
     /// How the engine dials the phone, and how the phone joins the room. Where this says nothing, the
     /// rules of the number apply.
     pub phone: Phone,
+    /// Whether headers that the rules of the number set stay as they are, whatever [`phone`](Self::phone)
+    /// says: for those who may call by the rules, and may not write them.
+    pub keep_headers: bool,
 }
 
 /// Who dials.
@@ -59,6 +62,13 @@ pub struct EngineDial {
     pub ringing: Duration,
     /// How long the call may take.
     pub longest: Duration,
+}
+
+impl EngineDial {
+    /// How many seconds a phone may ring at the most: servers wait no longer.
+    pub const MOST_RINGING: u64 = 80;
+    /// How many seconds a call may last at the most.
+    pub const MOST_LASTING: u64 = 86_400;
 }
 
 impl Default for EngineDial {
@@ -109,6 +119,7 @@ impl CallRequest {
             again: false,
             confirm_agent: None,
             phone: Phone::default(),
+            keep_headers: false,
         }
     }
 

@@ -26,11 +26,12 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use self::folder::BatchFolder;
-pub(crate) use self::options::{BatchOptions, RunOptions, WrongOption};
+pub(crate) use self::options::{BatchOptions, RunOptions};
 use super::batch::{
     Batch, BatchError, CancellationToken, Entries, Rehearsal, Wanted, WrittenResults,
 };
 use super::livekit::LiveKit;
+use super::options::{Dialling, WrongOption};
 use super::{CallRequest, Dispatcher};
 use crate::backoff::dice;
 use crate::lifecycle::{Lifecycle, apart};
@@ -123,8 +124,9 @@ impl UploadedBatches {
         entries: Entries,
     ) -> Result<Rehearsal, BatchError> {
         let stop = CancellationToken::new();
-        let batch = Batch::new(&self.0.dispatcher, options.dial, options.limits, stop);
-        batch.confirming(options.confirm_agent).rehearse(entries, None).await
+        let Dialling { dial, confirm_agent, phone } = options.dialling.clone();
+        let batch = Batch::new(&self.0.dispatcher, dial, options.limits, stop);
+        batch.confirming(confirm_agent).dialling(phone).rehearse(entries, None).await
     }
 
     /// The batch that a client asked for by this key before, if it asked the same.

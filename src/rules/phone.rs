@@ -137,14 +137,25 @@ impl Phone {
     }
 
     /// The same, with what `other` says in place of what it says itself; attributes and headers of
-    /// both, one by one.
+    /// both, one by one. A header is the same in capital and small letters.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
-        let both = |ours: &BTreeMap<_, _>, theirs: &BTreeMap<_, _>| {
-            let mut both = ours.clone();
-            both.extend(theirs.clone());
-            both
-        };
+        let mut headers = without(&self.headers, &other.headers);
+        headers.extend(other.headers.clone());
+        Self { headers, ..self.with_all_but_headers(other) }
+    }
+
+    /// The same, but a header that it has itself stays as it is.
+    #[must_use]
+    pub fn with_but_headers(&self, other: &Self) -> Self {
+        let mut headers = without(&other.headers, &self.headers);
+        headers.extend(self.headers.clone());
+        Self { headers, ..self.with_all_but_headers(other) }
+    }
+
+    fn with_all_but_headers(&self, other: &Self) -> Self {
+        let mut participant_attributes = self.participant_attributes.clone();
+        participant_attributes.extend(other.participant_attributes.clone());
         Self {
             krisp_enabled: other.krisp_enabled.or(self.krisp_enabled),
             display_name: other.display_name.clone().or_else(|| self.display_name.clone()),
@@ -153,13 +164,20 @@ impl Phone {
                 .participant_name
                 .clone()
                 .or_else(|| self.participant_name.clone()),
-            participant_attributes: both(
-                &self.participant_attributes,
-                &other.participant_attributes,
-            ),
-            headers: both(&self.headers, &other.headers),
+            participant_attributes,
+            headers: BTreeMap::new(),
         }
     }
+}
+
+/// The headers of some that others do not have.
+fn without(
+    headers: &BTreeMap<Box<str>, Box<str>>,
+    others: &BTreeMap<Box<str>, Box<str>>,
+) -> BTreeMap<Box<str>, Box<str>> {
+    let is_there = |name: &str| others.keys().any(|other| other.eq_ignore_ascii_case(name));
+    let kept = headers.iter().filter(|(name, _)| !is_there(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 const LONGEST_DISPLAY_NAME: usize = 128;
@@ -246,5 +264,15 @@ mod tests {
             "headers": {"X-A": "options", "X-B": "rules"}});
         assert_eq!(json!(rules.with(&options)), both);
         assert_eq!(rules.with(&Phone::default()), rules);
+        let small = read(&json!({"headers": {"x-a": "options", "X-C": "options"}})).unwrap();
+        assert_eq!(
+            json!(rules.with(&small).headers),
+            json!({"x-a": "options", "X-B": "rules", "X-C": "options"})
+        );
+        assert_eq!(
+            json!(rules.with_but_headers(&small).headers),
+            json!({"X-A": "rules", "X-B": "rules", "X-C": "options"})
+        );
+        assert_eq!(rules.with_but_headers(&options).display_name, options.display_name);
     }
 }

@@ -39,6 +39,8 @@ mod calls;
 pub(super) mod checks;
 pub(super) mod clients;
 pub(super) mod configs;
+#[cfg(feature = "dispatch")]
+mod dialling;
 mod editing;
 mod events;
 mod fields;

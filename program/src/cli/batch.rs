@@ -302,15 +302,15 @@ fn column(text: &str) -> Result<(Column, String), String> {
 
 fn concurrency(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(number @ 1..=1024) => Ok(number),
-        _ => Err("a number from 1 to 1024".to_owned()),
+        Ok(number @ 1..=Limits::MOST_CONCURRENCY) => Ok(number),
+        _ => Err(format!("a number from 1 to {}", Limits::MOST_CONCURRENCY)),
     }
 }
 
 fn calls_per_second(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(0.0) => Ok(0.0),
-        Ok(number) if (0.001..=10_000.0).contains(&number) => Ok(number),
+        Ok(number) if Limits::CALLS_PER_SECOND.contains(&number) => Ok(number),
         _ => Err("a number from 0.001 to 10000, such as 0.5; 0 is as many as come".to_owned()),
     }
 }

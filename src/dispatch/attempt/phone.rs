@@ -45,6 +45,9 @@ impl<'a> PhoneDial<'a> {
         let Attempt { livekit, request, room, answer, .. } = self.attempt;
         let rules = answer.rules().and_then(|rules| rules.calls.as_ref().ok()?.phone.as_deref());
         let options = match rules {
+            Some(rules) if request.keep_headers => {
+                Cow::Owned(rules.with_but_headers(&request.phone))
+            }
             Some(rules) => Cow::Owned(rules.with(&request.phone)),
             None => Cow::Borrowed(&request.phone),
         };

@@ -40,6 +40,13 @@ pub struct Limits {
     pub allow_duplicates: bool,
 }
 
+impl Limits {
+    /// How many calls are placed at once on one server at the most.
+    pub const MOST_CONCURRENCY: usize = 1024;
+    /// The least rate of calls over one trunk, and the highest, beside 0.
+    pub const CALLS_PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=10_000.0;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

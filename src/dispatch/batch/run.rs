@@ -164,6 +164,7 @@ impl Run<'_> {
         request.dial = self.batch.dial;
         request.confirm_agent = self.batch.confirm_agent;
         request.phone = self.batch.phone.clone();
+        request.keep_headers = self.batch.keep_headers;
         if request.job.is_empty() {
             request.job = format!("{}-{line}", self.name);
         }

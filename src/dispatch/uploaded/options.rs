@@ -1,11 +1,9 @@
 //! How a batch is run, as its client says it and its row keeps it.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::batch::{Column, Defaults, Limits};
-use crate::dispatch::{Dial, EngineDial};
+use crate::dispatch::options::{DialOptions, Dialling, WrongOption, whole, wrong};
 
 /// What may be said of a batch beside its rows. What is not said is as on the command line.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,18 +27,8 @@ pub(crate) struct BatchOptions {
     pub(crate) retries: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allow_duplicates: Option<bool>,
-    /// `agent` or `engine`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) dial: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) wait: Option<bool>,
-    /// In seconds, as those below.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) ringing: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) longest: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) confirm_agent: Option<u64>,
+    #[serde(flatten)]
+    pub(crate) dialling: DialOptions,
 }
 
 /// The same in the types of a run.
@@ -48,15 +36,7 @@ pub(crate) struct BatchOptions {
 pub(crate) struct RunOptions {
     pub(crate) defaults: Defaults,
     pub(crate) limits: Limits,
-    pub(crate) dial: Dial,
-    pub(crate) confirm_agent: Option<Duration>,
-}
-
-/// What is wrong with one of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WrongOption {
-    pub(crate) field: &'static str,
-    pub(crate) why: String,
+    pub(crate) dialling: Dialling,
 }
 
 impl BatchOptions {
@@ -74,21 +54,27 @@ impl BatchOptions {
                 columns: self.columns.as_deref().map_or_else(|| Ok(Vec::new()), columns)?,
             },
             limits: self.limits()?,
-            dial: self.dial()?,
-            confirm_agent: seconds("confirm_agent", self.confirm_agent, MOST_CONFIRMING)?,
+            dialling: self.dialling.read()?,
         })
     }
 
     fn limits(&self) -> Result<Limits, WrongOption> {
         let usual = Limits::default();
         let cps = self.cps.unwrap_or(usual.calls_per_second);
-        if !(0.0..=MOST_CPS).contains(&cps) {
-            return Err(wrong("cps", format!("must be 0, for no limit, to {MOST_CPS}")));
+        if cps != 0.0 && !Limits::CALLS_PER_SECOND.contains(&cps) {
+            let (least, most) = (Limits::CALLS_PER_SECOND.start(), Limits::CALLS_PER_SECOND.end());
+            let why = format!("must be from {least} to {most}, or 0, for no limit");
+            return Err(wrong("cps", why));
         }
         let live = whole("live", self.live, 1, 100_000)?;
         Ok(Limits {
-            concurrency: whole("concurrency", self.concurrency, 1, 1000)?
-                .unwrap_or(usual.concurrency),
+            concurrency: whole(
+                "concurrency",
+                self.concurrency,
+                1,
+                Limits::MOST_CONCURRENCY as u64,
+            )?
+            .unwrap_or(usual.concurrency),
             calls_per_second: cps,
             live,
             retries: whole("retries", self.retries, 0, 100)?
@@ -98,41 +84,6 @@ impl BatchOptions {
             ..usual
         })
     }
-
-    fn dial(&self) -> Result<Dial, WrongOption> {
-        match self.dial.as_deref() {
-            Some("engine") => {
-                let usual = EngineDial::default();
-                Ok(Dial::Engine(EngineDial {
-                    wait_until_answered: self.wait.unwrap_or(usual.wait_until_answered),
-                    ringing: seconds("ringing", self.ringing, MOST_RINGING)?
-                        .unwrap_or(usual.ringing),
-                    longest: seconds("longest", self.longest, MOST_LASTING)?
-                        .unwrap_or(usual.longest),
-                }))
-            }
-            None | Some("agent") => {
-                let said = [
-                    ("wait", self.wait.is_some()),
-                    ("ringing", self.ringing.is_some()),
-                    ("longest", self.longest.is_some()),
-                ];
-                match said.iter().find(|(_, is_said)| *is_said) {
-                    Some((field, _)) => {
-                        let why =
-                            "must be left out, or dial must be engine: the agent dials as it likes";
-                        Err(wrong(field, why))
-                    }
-                    None => Ok(Dial::Agent),
-                }
-            }
-            Some(_) => Err(wrong("dial", "must be agent or engine")),
-        }
-    }
-}
-
-fn wrong(field: &'static str, why: impl Into<String>) -> WrongOption {
-    WrongOption { field, why: why.into() }
 }
 
 fn parsed<T>(field: &'static str, text: Option<&str>) -> Result<Option<T>, WrongOption>
@@ -164,35 +115,10 @@ fn columns(text: &str) -> Result<Vec<(Column, String)>, WrongOption> {
     Ok(columns)
 }
 
-fn whole(
-    field: &'static str,
-    number: Option<u64>,
-    least: u64,
-    most: u64,
-) -> Result<Option<usize>, WrongOption> {
-    let Some(number) = number else { return Ok(None) };
-    let fits = (least..=most).contains(&number).then(|| usize::try_from(number).ok()).flatten();
-    fits.map(Some)
-        .ok_or_else(|| wrong(field, format!("must be a whole number from {least} to {most}")))
-}
-
-fn seconds(
-    field: &'static str,
-    number: Option<u64>,
-    most: u64,
-) -> Result<Option<Duration>, WrongOption> {
-    Ok(whole(field, number, 1, most)?.map(|seconds| Duration::from_secs(seconds as u64)))
-}
-
-const MOST_CPS: f64 = 1000.0;
-/// In seconds, as those below.
-const MOST_RINGING: u64 = 80;
-const MOST_LASTING: u64 = 86_400;
-const MOST_CONFIRMING: u64 = 120;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::Dial;
 
     fn refused(options: &BatchOptions) -> &'static str {
         options.read().unwrap_err().field
@@ -201,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_not_said_is_as_on_the_command_line_and_what_cannot_be_is_named() {
         let usual = BatchOptions::default().read().unwrap();
-        assert_eq!((usual.limits, usual.dial), (Limits::default(), Dial::Agent));
+        assert_eq!((usual.limits, usual.dialling.dial), (Limits::default(), Dial::Agent));
         let of = |options: BatchOptions| refused(&options);
         let none = BatchOptions::default;
         assert_eq!(of(BatchOptions { tenant: Some("x".into()), ..none() }), "tenant");
@@ -210,14 +136,16 @@ mod tests {
         for text in ["to", "to=", "too=x", "to=a,to=b"] {
             assert_eq!(of(BatchOptions { columns: Some(text.into()), ..none() }), "columns");
         }
-        for cps in [-1.0, 1001.0, f64::NAN] {
+        for cps in [-1.0, 0.0001, 10_001.0, f64::NAN] {
             assert_eq!(of(BatchOptions { cps: Some(cps), ..none() }), "cps");
         }
-        assert_eq!(of(BatchOptions { concurrency: Some(0), ..none() }), "concurrency");
-        assert_eq!(of(BatchOptions { ringing: Some(9), ..none() }), "ringing");
-        let engine = || BatchOptions { dial: Some("engine".into()), ..none() };
-        assert_eq!(of(BatchOptions { ringing: Some(81), ..engine() }), "ringing");
-        let read = BatchOptions { columns: Some("to=phone, job=id".into()), ..engine() }.read();
+        for concurrency in [0, 1025] {
+            let options = BatchOptions { concurrency: Some(concurrency), ..none() };
+            assert_eq!(of(options), "concurrency");
+        }
+        let dialling = DialOptions { ringing: Some(9), ..DialOptions::default() };
+        assert_eq!(of(BatchOptions { dialling, ..none() }), "ringing");
+        let read = BatchOptions { columns: Some("to=phone, job=id".into()), ..none() }.read();
         let columns = read.unwrap().defaults.columns;
         assert_eq!(columns, [(Column::To, "phone".to_owned()), (Column::Job, "id".to_owned())]);
     }

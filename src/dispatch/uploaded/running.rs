@@ -10,6 +10,7 @@ use super::folder::BatchFolder;
 use super::{RunOptions, Shared, read_options, told};
 use crate::backoff::Backoff;
 use crate::dispatch::batch::{Batch, BatchError, CancellationToken, Entries, Journal, Summary};
+use crate::dispatch::options::Dialling;
 use crate::lifecycle::apart;
 use crate::store::{BatchProgress, BatchRow, BatchState, Cancel, Hand};
 
@@ -118,8 +119,11 @@ impl Shared {
     ) -> Ended {
         let entries = folder.entries(batch.id);
         let open = || Entries::open(&entries, options.defaults.clone());
-        let running = Batch::new(&self.dispatcher, options.dial, options.limits, ends.stop.clone())
-            .confirming(options.confirm_agent)
+        let Dialling { dial, confirm_agent, phone } = options.dialling;
+        let running = Batch::new(&self.dispatcher, dial, options.limits, ends.stop.clone())
+            .confirming(confirm_agent)
+            .dialling(phone)
+            .keeping_headers()
             .ended_by(ends.end.clone());
         let report = |_: Option<&_>, summary: &Summary| {
             tell.send_replace(summary.clone());

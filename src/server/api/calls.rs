@@ -1,8 +1,6 @@
 //! `/v1/calls`: places calls, each once however often it is asked for, and ends them. A client sees its
 //! own calls.
 
-use std::time::Duration;
-
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,6 +9,10 @@ use uuid::Uuid;
 
 use super::asking::Asking;
 use super::call_events;
+use super::dialling::{
+    CONFIRM_AGENT, DIAL, DISPLAY_NAME, HEADERS, HIDE_NUMBER, KRISP, LONGEST, PHONE_ATTRIBUTES,
+    PHONE_NAME, RINGING, WAIT,
+};
 use super::editing::LOCATION;
 use super::events::Streams;
 use super::fields::{Field, Kind, optional, required};
@@ -21,8 +23,9 @@ use super::reply::Reply;
 use super::routes::{BARE, Operation as Of, Route};
 use super::tokens::{FROM, TENANT};
 use crate::access::Scope;
+use crate::dispatch::options::{DialOptions, Dialling};
 use crate::dispatch::recorded::{AskedCall, NotEnded, NotRecorded, Recorded, RecordedCalls};
-use crate::dispatch::{CallRequest, Dial, EngineDial, HangUpError, Outcome};
+use crate::dispatch::{CallRequest, HangUpError, Outcome};
 
 /// What is done with calls.
 #[derive(Clone, Copy)]
@@ -34,25 +37,14 @@ pub(super) enum Operation {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Asked {
     tenant: Option<String>,
     from: String,
     to: String,
     job: Option<String>,
     fields: Option<Map<String, Value>>,
-    dial: Option<Dialler>,
-    wait: Option<bool>,
-    ringing: Option<u64>,
-    longest: Option<u64>,
-    confirm_agent: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Dialler {
-    Agent,
-    Engine,
+    #[serde(flatten)]
+    dialling: DialOptions,
 }
 
 pub(super) async fn answer(
@@ -91,15 +83,17 @@ async fn place(
                 "make a new key for each call, and ask again with the same one: it is placed once",
             )
     })?;
-    let body: Asked = question.body()?;
+    let body: Asked = question.body_in_parts()?;
     let caller = asking.from(body.tenant.as_deref(), &body.from)?.caller()?;
-    let dial = body.dial()?;
+    let Dialling { dial, confirm_agent, phone } = body.dialling.read()?;
     let new = CallRequest::new(caller, body.to);
     let request = CallRequest {
         job: body.job.unwrap_or_else(|| new.job.clone()),
         fields: body.fields.unwrap_or_default(),
         dial,
-        confirm_agent: body.confirm_agent.map(Duration::from_secs),
+        confirm_agent,
+        phone,
+        keep_headers: true,
         ..new
     };
     request
@@ -116,44 +110,6 @@ async fn place(
     let path = format!("/v1/calls/{}", answer["id"].as_str().unwrap_or_default());
     let reply = Reply::json(&answer).created(&path);
     Ok(if is_replayed { reply.header(REPLAYED, "true") } else { reply })
-}
-
-impl Asked {
-    /// Who dials. What is said of how the engine dials means nothing where the agent does.
-    fn dial(&self) -> Result<Dial, Problem> {
-        let times = [
-            ("ringing", self.ringing, MOST_RINGING),
-            ("longest", self.longest, MOST_LASTING),
-            ("confirm_agent", self.confirm_agent, MOST_RINGING),
-        ];
-        for (field, time, most) in times {
-            if time.is_some_and(|time| !(1..=most).contains(&time)) {
-                let why = format!("must be 1 to {most} seconds");
-                return Err(Problem::field("field_malformed", field, &why));
-            }
-        }
-        if self.dial != Some(Dialler::Engine) {
-            let idle = [
-                ("wait", self.wait.is_some()),
-                ("ringing", self.ringing.is_some()),
-                ("longest", self.longest.is_some()),
-            ];
-            return match idle.iter().find(|(_, is_given)| *is_given) {
-                Some((field, _)) => Err(Problem::field(
-                    "field_malformed",
-                    *field,
-                    "must be left out, or \"dial\" must be \"engine\": the agent dials as it likes",
-                )),
-                None => Ok(Dial::Agent),
-            };
-        }
-        let usual = EngineDial::default();
-        Ok(Dial::Engine(EngineDial {
-            wait_until_answered: self.wait.unwrap_or(usual.wait_until_answered),
-            ringing: self.ringing.map_or(usual.ringing, Duration::from_secs),
-            longest: self.longest.map_or(usual.longest, Duration::from_secs),
-        }))
-    }
 }
 
 fn id(question: &Question<'_>) -> Result<Uuid, Problem> {
@@ -221,27 +177,17 @@ pub(super) const ROUTES: &[Route] = &[
             required("to", Kind::Text, "The number to call, as people write it."),
             optional("job", Kind::Text, "What the call is for; part of the room's name."),
             optional("fields", Kind::Anything, "Fields of your own for the agent."),
-            optional(
-                "dial",
-                Kind::Word(&["agent", "engine"]),
-                "Who dials: the agent (if nothing is said), or the daemon.",
-            ),
-            optional(
-                "wait",
-                Kind::Flag,
-                "Whether the daemon waits until the phone is answered; it does.",
-            ),
-            optional("ringing", Kind::Seconds, "How long the phone may ring: 30, and at most 120."),
-            optional(
-                "longest",
-                Kind::Seconds,
-                "How long the call may last: 3600, and at most 86400.",
-            ),
-            optional(
-                "confirm_agent",
-                Kind::Seconds,
-                "How long is waited for a worker to take the agent's job, before the daemon dials.",
-            ),
+            DIAL,
+            WAIT,
+            RINGING,
+            LONGEST,
+            CONFIRM_AGENT,
+            KRISP,
+            DISPLAY_NAME,
+            HIDE_NUMBER,
+            PHONE_NAME,
+            PHONE_ATTRIBUTES,
+            HEADERS,
         ],
         answered: CALL,
         answered_headers: &[LOCATION, REPLAYED_HEADER],
@@ -306,7 +252,3 @@ const OUTCOMES: [&str; Outcome::ALL.len()] = {
     }
     words
 };
-
-/// In seconds.
-const MOST_RINGING: u64 = 120;
-const MOST_LASTING: u64 = 86_400;

@@ -276,8 +276,8 @@ const CHANGE: &[Field] = &[
     ),
     required(
         "entity",
-        Kind::Word(&["config", "number", "numbers", "clients", "rollout", "all"]),
-        "What changed: one config or number, many numbers, clients, or anything.",
+        Kind::Word(&["config", "number", "numbers", "clients", "rollout", "keys", "all"]),
+        "What changed: one config or number, many numbers, clients, the rollout, the encryption keys, or anything.",
     ),
     optional("operation", Kind::Text, "What was done, such as insert, update or delete."),
     required("fields", Kind::TextList, "Which columns of it, in an update."),

@@ -109,11 +109,15 @@ fn parameters(route: &Route) -> impl Iterator<Item = Value> {
         json!({"name": "id", "in": "path", "required": true, "schema": schema})
     });
     let query = route.query.iter().map(|Field { name, kind, required, help }| {
-        let schema = kind.schema(Side::Asked);
-        json!({
-            "name": name, "in": "query", "required": required, "description": help,
-            "schema": schema,
-        })
+        let mut parameter =
+            json!({"name": name, "in": "query", "required": required, "description": help});
+        let schema = json!({"schema": kind.schema(Side::Asked)});
+        match kind {
+            // A text of JSON, since it has members of any names.
+            Kind::Texts => parameter["content"] = json!({"application/json": schema}),
+            _ => parameter["schema"] = schema["schema"].clone(),
+        }
+        parameter
     });
     let headers = route.headers.iter().map(|Header { name, help }| {
         json!({

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::body::parse;
-use super::fields::{Kind, wrong_parameter};
+use super::fields::{Kind, wrong, wrong_parameter};
 use super::problem::Problem;
 use super::routes::Route;
 
@@ -31,6 +31,13 @@ impl<'r> Question<'r> {
     /// The body as what the route takes.
     pub(in crate::server) fn body<T: Deserialize<'r>>(&self) -> Result<T, Problem> {
         parse(self.body, self.route.asked)
+    }
+
+    /// The same as a type of several parts, which do not see that a field is of none of them.
+    pub(in crate::server) fn body_in_parts<T: Deserialize<'r>>(&self) -> Result<T, Problem> {
+        let read = self.body()?;
+        let members = serde_json::from_slice(self.body).unwrap_or_default();
+        wrong(&members, self.route.asked).map_or(Ok(read), Err)
     }
 
     /// The parameters as what the route takes.
@@ -98,6 +105,7 @@ fn read(kind: &Kind, text: &str) -> Value {
         Kind::Flag => text.parse::<bool>().ok().map(Value::Bool),
         Kind::Whole(..) | Kind::Seconds => text.parse::<u64>().ok().map(Value::from),
         Kind::Number => text.parse::<f64>().ok().filter(|read| read.is_finite()).map(Value::from),
+        Kind::Texts => serde_json::from_str(text).ok(),
         _ => None,
     };
     read.unwrap_or_else(|| Value::String(text.to_owned()))

@@ -11,6 +11,7 @@ use super::frame::Frame;
 use super::page_of;
 use super::visit::Visit;
 use crate::access::Scope;
+use crate::dispatch::options::DialOptions;
 use crate::dispatch::uploaded::{BatchOptions, UploadedBatches};
 use crate::server::api::batches as api;
 use crate::server::api::{Page, Problem, Reply};
@@ -222,7 +223,7 @@ impl Entered {
             tenant: some(&self.tenant),
             from: some(&self.from),
             cps: cps.map_err(|_| number())?,
-            dial: some(&self.dial),
+            dialling: DialOptions { dial: some(&self.dial), ..DialOptions::default() },
             ..BatchOptions::default()
         })
     }

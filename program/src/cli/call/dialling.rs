@@ -23,11 +23,11 @@ pub(crate) struct Dialling {
     no_wait: bool,
     /// How long the phone may ring
     #[arg(long, value_name = "SECONDS", requires = "engine_dials", default_value_t = 30,
-        value_parser = clap::value_parser!(u64).range(1..=80))]
+        value_parser = clap::value_parser!(u64).range(1..=EngineDial::MOST_RINGING))]
     ringing: u64,
     /// How long the call may last
     #[arg(long, value_name = "SECONDS", requires = "engine_dials", default_value_t = 3600,
-        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        value_parser = clap::value_parser!(u64).range(1..=EngineDial::MOST_LASTING))]
     longest: u64,
     /// Remove noise from the phone's audio
     #[arg(long, requires = "engine_dials")]

@@ -319,6 +319,36 @@ async fn a_file_with_rows_that_must_be_corrected_is_refused_whole_with_every_lin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_says_how_phones_are_dialled_but_for_the_headers_of_the_rules() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let set = "update voice_agent_numbers set rules = json_patch(rules, '{\"headers\": {\"X-Account\": \
+               \"of the rules\"}}')";
+    lab.site.database.sql(set).await;
+    lab.stand_in.at(&to(0), FarEnd::Answers);
+    let one = lab.site.daemon();
+    let query = |headers: &Value| {
+        let mut query = url::form_urlencoded::Serializer::new(ENGINE.to_owned());
+        query.append_pair("headers", &headers.to_string()).append_pair("krisp", "true");
+        query.append_pair("display_name", "The bank").finish()
+    };
+    for headers in [json!({"Diversion": "<sip:1@x>"}), json!({"X-A": 1}), json!("X-A: b")] {
+        let told = one.send(upload(&lab.token, "a", &query(&headers), &rows(0..1))).await;
+        let problem = refused(&told, 400, "field_malformed");
+        assert_eq!(problem["field"], "headers", "{problem}");
+    }
+    let headers = json!({"X-Campaign": "May & June", "x-account": "of the client"});
+    let batch = id_of(&one.send(upload(&lab.token, "a", &query(&headers), &rows(0..1))).await);
+    let told = lab.becomes(&one, &batch, "done").await;
+    assert_eq!(told["options"]["headers"], headers, "{told}");
+    let dialled = lab.stand_in.dialled().remove(0);
+    let held = json!({"X-Account": "of the rules", "X-Campaign": "May & June"});
+    assert_eq!(
+        (&dialled["headers"], &dialled["krisp_enabled"], &dialled["display_name"]),
+        (&held, &json!(true), &json!("The bank"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rehearsal_tells_what_would_be_and_calls_nobody() {
     let lab = Lab::new(Kind::Sqlite).await;
     let one = Daemon::start(&lab.site.program.clone().with("DATA_DIR", ""));

@@ -254,11 +254,18 @@ async fn the_rules_of_the_number_hold_and_what_is_wrong_is_told_before_anybody_i
         (json!({"job": "a/b"}), "call_malformed"),
         (json!({"fields": {"call_mode": "x"}}), "call_malformed"),
         (json!({"ringing": 20}), "field_malformed"),
-        (json!({"dial": "engine", "ringing": 121}), "field_malformed"),
+        (json!({"dial": "engine", "ringing": 81}), "field_malformed"),
         (json!({"dial": "engine", "ringing": 0}), "field_malformed"),
         (json!({"dial": null, "wait": true}), "field_malformed"),
         (json!({"dial": "engine", "longest": 86_401}), "field_malformed"),
         (json!({"dial": "nobody"}), "field_malformed"),
+        (json!({"krisp": true}), "field_malformed"),
+        (json!({"dial": "engine", "krisp": "yes"}), "field_malformed"),
+        (json!({"dial": "engine", "display_name": "a\"b"}), "field_malformed"),
+        (json!({"dial": "engine", "phone_attributes": {"sip.callID": "x"}}), "field_malformed"),
+        (json!({"dial": "engine", "headers": {"X-A": 1}}), "field_malformed"),
+        (json!({"dial": "engine", "headers": {"X-A": "b\r\nTo: x"}}), "field_malformed"),
+        (json!({"dial": "engine", "headers": {"P-Asserted-Identity": "x"}}), "field_malformed"),
         (json!({"too": "+1"}), "field_unknown"),
     ] {
         refused(&daemon.send(lab.call_of("a", &body(more))).await, 400, code);
@@ -267,6 +274,29 @@ async fn the_rules_of_the_number_hold_and_what_is_wrong_is_told_before_anybody_i
     let told = daemon.send(lab.call_of("b", &nobody)).await;
     assert_eq!(outcome(&told), (201, "not_allowed".into(), false), "{told:?}");
     assert!(lab.stand_in.dialled().is_empty() && lab.stand_in.rooms().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_says_how_the_phone_is_dialled_but_for_the_headers_of_the_rules() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    let set = "update voice_agent_numbers set rules = json_patch(rules, '{\"krisp_enabled\": false, \
+               \"headers\": {\"X-Account\": \"of the rules\"}}')";
+    lab.site.database.sql(set).await;
+    lab.stand_in.at(TO, FarEnd::Answers);
+    let daemon = lab.site.daemon();
+    let body = json!({"from": FROM, "to": TO, "dial": "engine", "ringing": 80, "krisp": true,
+        "display_name": "The bank", "hide_number": true, "phone_name": "Lead",
+        "phone_attributes": {"lead": "7"},
+        "headers": {"X-Campaign": "May; 7", "x-account": "of the client"}});
+    let told = daemon.send(lab.call_of("a", &body)).await;
+    assert_eq!(outcome(&told), (201, "placed".into(), false), "{told:?}");
+    let dialled = lab.stand_in.dialled().remove(0);
+    let members = ["krisp_enabled", "display_name", "hide_phone_number", "participant_name"];
+    let said = members.map(|member| dialled[member].clone());
+    assert_eq!(said, [json!(true), json!("The bank"), json!(true), json!("Lead")]);
+    assert_eq!(dialled["participant_attributes"], json!({"lead": "7"}));
+    let headers = json!({"X-Account": "of the rules", "X-Campaign": "May; 7"});
+    assert_eq!((&dialled["headers"], &dialled["ringing_timeout"]), (&headers, &json!("80s")));
 }
 
 /// Keys that are turned while a call is on its way are no reason to lose it, nor to call twice.

@@ -12,9 +12,7 @@ use crate::dispatch::Outcome;
 use crate::dispatch::batch::{
     BatchError, Column, Encoding, Entries, Entry, Layout, NoBatch, Rehearsal,
 };
-use crate::dispatch::uploaded::{
-    BatchOptions, RunOptions, UploadedBatches, WrongOption, wrong_entry,
-};
+use crate::dispatch::uploaded::{BatchOptions, RunOptions, UploadedBatches, wrong_entry};
 use crate::number::TenantId;
 use crate::reason::Reason;
 use crate::server::api::asking::Asking;
@@ -62,9 +60,7 @@ impl Offered {
         reading: Reading<'_>,
     ) -> Result<Self, Problem> {
         let Reading { options, content } = reading;
-        let run = options
-            .read()
-            .map_err(|WrongOption { field, why }| Problem::field("field_malformed", field, &why))?;
+        let run = options.read()?;
         let content: Arc<[u8]> = content.into();
         let mut entries = open(&content, &run)?;
         let (layout, encoding) = (entries.layout(), entries.encoding());

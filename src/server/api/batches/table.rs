@@ -1,6 +1,11 @@
 //! The routes of `/v1/batches`.
 
 use crate::access::Scope;
+use crate::dispatch::batch::Limits;
+use crate::server::api::dialling::{
+    CONFIRM_AGENT, DIAL, DISPLAY_NAME, HEADERS, HIDE_NUMBER, KRISP, LONGEST, PHONE_ATTRIBUTES,
+    PHONE_NAME, RINGING, WAIT,
+};
 use crate::server::api::editing::LOCATION;
 use crate::server::api::fields::{Field, Kind, optional, required};
 use crate::server::api::idempotency::{KEY_HEADER, REPLAYED_HEADER};
@@ -186,11 +191,15 @@ const OPTIONS: &[Field] = &[
         Kind::Text,
         "Columns with other names, such as to=phone_number,job=id. There are to, from, tenant and job.",
     ),
-    optional("concurrency", Kind::Whole(1, 1000), "Calls placed at once on one server; 16."),
+    optional(
+        "concurrency",
+        Kind::Whole(1, Limits::MOST_CONCURRENCY as u64),
+        "Calls placed at once on one server; 16.",
+    ),
     optional(
         "cps",
         Kind::Number,
-        "Calls a second over one trunk, from 0, which is no limit, to 1000; 10.",
+        "Calls a second over one trunk, from 0.001 to 10000, or 0, which is no limit; 10.",
     ),
     optional(
         "live",
@@ -203,15 +212,17 @@ const OPTIONS: &[Field] = &[
         "How often an entry is tried again if nothing was dialled for it; 2.",
     ),
     optional("allow_duplicates", Kind::Flag, "Call a person again for each row that names them."),
-    optional("dial", Kind::Word(&["agent", "engine"]), "Who dials: the agent, or the daemon."),
-    optional("wait", Kind::Flag, "Whether the daemon waits until the phone is answered; it does."),
-    optional("ringing", Kind::Seconds, "How long the phone may ring: 30, and at most 80."),
-    optional("longest", Kind::Seconds, "How long a call may last: 3600, and at most 86400."),
-    optional(
-        "confirm_agent",
-        Kind::Seconds,
-        "How long is waited for a worker to take the agent's job, at most 120.",
-    ),
+    DIAL,
+    WAIT,
+    RINGING,
+    LONGEST,
+    CONFIRM_AGENT,
+    KRISP,
+    DISPLAY_NAME,
+    HIDE_NUMBER,
+    PHONE_NAME,
+    PHONE_ATTRIBUTES,
+    HEADERS,
 ];
 
 const BATCH: &[Field] = &[
