@@ -35,6 +35,8 @@ mod sealing;
 mod self_check;
 mod source_log;
 mod tasks;
+#[cfg(all(feature = "dispatch", feature = "server"))]
+mod url_origin;
 mod url_watch;
 mod verification;
 mod warming;

@@ -12,6 +12,8 @@
 mod agents;
 mod error;
 mod lookup;
+#[cfg(feature = "server")]
+mod origins;
 mod pairs;
 mod rooms;
 mod sip;
@@ -35,6 +37,8 @@ use self::pairs::{OtherPairs, Refusal};
 pub use self::rooms::{CallStatus, Participant, Room};
 pub use self::sip::{SipDial, SipParticipant, SipTrunk};
 use crate::cache::Resolution;
+#[cfg(feature = "server")]
+use crate::resolver::Resolver;
 use crate::server_url::ServerUrl;
 use crate::settings::Tuning;
 use crate::token::{TokenRequest, VideoGrant};
@@ -89,13 +93,12 @@ impl LiveKit {
         Self::looking_up(timeouts, Lookup::pinned(addresses))
     }
 
-    /// One for clients of the API, who may have written the URL: it goes nowhere that no server is.
-    #[cfg_attr(
-        not(feature = "server"),
-        expect(dead_code, reason = "the API alone has such clients")
-    )]
-    pub(in crate::dispatch) fn guarded(timeouts: Timeouts) -> Self {
-        Self::looking_up(timeouts, Lookup::guarded())
+    /// One for clients of the API, who may have written the URL: it goes nowhere that no server is, and
+    /// into a private network only where somebody else named its host.
+    #[cfg(feature = "server")]
+    pub(in crate::dispatch) fn guarded(resolver: &Resolver) -> Self {
+        let lookup = Lookup::guarded(origins::Origins::of(resolver));
+        Self::looking_up(resolver.tuning().into(), lookup)
     }
 
     /// The same, with answers of so many bytes at the most.

@@ -114,7 +114,7 @@ impl RecordedCalls {
     /// Those of this resolver's database. `None`: it has none.
     pub(crate) fn of(resolver: &Resolver) -> Option<Self> {
         let rows = resolver.database()?.call_rows();
-        let livekit = LiveKit::guarded(resolver.tuning().into());
+        let livekit = LiveKit::guarded(resolver);
         let dispatcher = Dispatcher::new(resolver.clone(), livekit);
         let (tasks, lost) = (Lifecycle::new(), Mutex::default());
         Some(Self(Arc::new(Shared { dispatcher, rows, tasks, lost })))

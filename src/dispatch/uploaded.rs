@@ -92,7 +92,7 @@ impl UploadedBatches {
     /// Those of this resolver's database. `None`: it has none.
     pub(crate) fn of(resolver: &Resolver) -> Option<Self> {
         let rows = resolver.database()?.batch_rows();
-        let livekit = LiveKit::guarded(resolver.tuning().into());
+        let livekit = LiveKit::guarded(resolver);
         let dispatcher = Dispatcher::new(resolver.clone(), livekit);
         let folder = resolver.data_dir().and_then(|data_dir| {
             BatchFolder::open(data_dir)

@@ -22,6 +22,7 @@ mod numbers;
 mod on_livekit;
 mod pairs;
 mod people;
+mod private_hosts;
 mod refusals;
 mod roles;
 mod rollout;

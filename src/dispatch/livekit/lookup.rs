@@ -10,7 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+#[cfg(feature = "server")]
+use super::origins::Origins;
 use crate::server_url::is_off_limits;
+#[cfg(feature = "server")]
+use crate::server_url::is_public;
 
 /// Looks names up, and minds those that lead where no LiveKit server is.
 pub(super) struct Lookup(Found);
@@ -22,8 +26,10 @@ type Find = fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>
 enum Found {
     /// What the system says. The first name that leads where no server is is told of.
     Sought(Find, Arc<AtomicBool>),
-    /// What the system says, unless it leads where no server is.
-    Guarded(Find),
+    /// What the system says, unless it leads where no server is, or into a private network by a URL that
+    /// came over the API.
+    #[cfg(feature = "server")]
+    Guarded(Find, Origins),
     /// These, whatever the name.
     Pinned(Vec<SocketAddr>),
 }
@@ -35,8 +41,9 @@ impl Lookup {
     }
 
     /// For calls of clients of the API, who may have written the URL.
-    pub(super) fn guarded() -> Self {
-        Self(Found::Guarded(by_system))
+    #[cfg(feature = "server")]
+    pub(super) fn guarded(origins: Origins) -> Self {
+        Self(Found::Guarded(by_system, origins))
     }
 
     /// For checks, which have looked the name up.
@@ -49,7 +56,10 @@ impl Lookup {
     }
 
     pub(super) fn is_guarded(&self) -> bool {
-        matches!(self.0, Found::Guarded(_))
+        #[cfg(feature = "server")]
+        return matches!(self.0, Found::Guarded(..));
+        #[cfg(not(feature = "server"))]
+        false
     }
 }
 
@@ -60,12 +70,18 @@ impl Resolve for Lookup {
                 let addresses: Addrs = Box::new(addresses.clone().into_iter());
                 Box::pin(std::future::ready(Ok(addresses)))
             }
-            Found::Guarded(find) => {
-                let found = find(name.as_str().to_owned());
+            #[cfg(feature = "server")]
+            Found::Guarded(find, origins) => {
+                let (found, origins) = (find(name.as_str().to_owned()), origins.clone());
                 Box::pin(async move {
                     let found = found.await?;
                     if found.iter().any(|found| is_off_limits(found.ip())) {
                         return Err(io::Error::other(format!("it leads to {OFF_LIMITS}")).into());
+                    }
+                    if found.iter().any(|found| !is_public(found.ip()))
+                        && origins.refuse(name.as_str()).await
+                    {
+                        return Err(io::Error::other(PRIVATE).into());
                     }
                     Ok(Box::new(found.into_iter()) as Addrs)
                 })
@@ -93,6 +109,9 @@ fn by_system(name: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketA
 /// What is said of an address, or a name that leads to one, where no LiveKit server is.
 pub(in crate::dispatch) const OFF_LIMITS: &str =
     "a link-local address, or one where a cloud tells machines about themselves";
+#[cfg(feature = "server")]
+const PRIVATE: &str = "its host leads into a private network, and the URL came over the API: LIVEKIT_HOSTS \
+                       must name the host";
 const WARNING: &str = "the host of a LiveKit URL leads to a link-local or metadata address; checks \
                        refuse it, and the next major version will refuse calls there";
 
@@ -102,6 +121,8 @@ mod tests {
 
     use super::super::{LiveKit, Timeouts};
     use super::*;
+    #[cfg(feature = "server")]
+    use crate::{Resolver, Settings};
 
     fn metadata(_: String) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> {
         let found = ["192.0.2.1:0", "[::ffff:169.254.169.254]:0"].map(|at| at.parse().unwrap());
@@ -118,16 +139,20 @@ mod tests {
         assert!(warning.count() > 0);
     }
 
+    #[cfg(feature = "server")]
     #[tokio::test]
     async fn a_call_of_a_client_goes_nowhere_that_no_server_is() {
-        let lookup = Lookup(Found::Guarded(metadata));
+        let resolver = Resolver::builder(Settings::default()).start();
+        let lookup = Lookup(Found::Guarded(metadata, Origins::of(&resolver)));
         let error = lookup.resolve("calls.example".parse().unwrap()).await.err().unwrap();
         assert!(error.to_string().contains("metadata") || error.to_string().contains("link-local"));
-        let good = Lookup::guarded().resolve("localhost".parse().unwrap()).await.unwrap();
+        // Nobody named it over the API.
+        let good = Lookup::guarded(Origins::of(&resolver));
+        let good = good.resolve("localhost".parse().unwrap()).await.unwrap();
         assert!(good.count() > 0);
         // Nor by a number, which nobody looks up.
         let timeout = Duration::from_secs(1);
-        let client = LiveKit::guarded(Timeouts { connect: timeout, answer: timeout });
+        let client = LiveKit::guarded(&resolver);
         for url in ["ws://169.254.169.254", "ws://[fe80::1]:7880"] {
             let error = client.refuse_off_limits(&url.parse().unwrap()).unwrap_err();
             assert!(error.to_string().contains(OFF_LIMITS), "{url}: {error}");
