@@ -14,6 +14,7 @@ mod entry;
 pub(crate) mod fence;
 mod fresh;
 mod index;
+mod last_used;
 pub(crate) mod shared;
 pub(crate) mod single_flight;
 mod sweep;
@@ -29,6 +30,7 @@ pub(crate) use self::entry::{CacheEntry, EntryId, ResolveOutcome};
 use self::entry::{CompactId, Meta, coarse};
 use self::fence::{Fence, Generation};
 pub(crate) use self::fresh::{Fresh, LastGood, Lifetimes, NumberPart};
+pub(crate) use self::last_used::LastUsed;
 use self::shared::SharedCredentials;
 pub(crate) use self::sweep::SWEEP;
 use self::table::Table;
@@ -58,6 +60,7 @@ pub(crate) struct Cache {
     /// How long an unused answer stays.
     idle: Duration,
     pub(crate) evicted: Arc<Evicted>,
+    pub(crate) last_used: LastUsed,
 }
 
 /// How many answers were evicted though they were still right.
@@ -108,6 +111,7 @@ impl Cache {
             due: Mutex::default(),
             idle,
             evicted,
+            last_used: LastUsed::default(),
         }
     }
 

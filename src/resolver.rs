@@ -336,6 +336,9 @@ impl Engine {
 
     fn count_outcome(&self, outcome: ResolveOutcome, in_memory: bool) -> ResolveOutcome {
         self.count(outcome.as_deref(), in_memory);
+        if let Some(config) = outcome.as_deref().ok().and_then(Answer::config_id) {
+            self.cache.last_used.note(&[(config, self.clock.now())]);
+        }
         outcome
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::Cache;
 use super::entry::{CacheEntry, CompactId, EntryId, Meta};
 use crate::clock::Moment;
-use crate::number::Caller;
+use crate::number::{Caller, ConfigId};
 use crate::sync::{MutexGuard, Ordering, PoisonError};
 
 impl Cache {
@@ -34,7 +34,7 @@ impl Cache {
         };
         let trusted =
             self.fence.lease_is_live(now) && now.0 >= self.distrust_until.load(Ordering::Acquire);
-        let mut in_use = Vec::new();
+        let (mut in_use, mut noted) = (Vec::new(), Vec::new());
         for compact in due.into_values().flatten() {
             let judged = self.table.read_exact(compact, |entry, meta| {
                 let id = (meta.caller, meta.serial);
@@ -43,6 +43,7 @@ impl Cache {
                     // Used since its load: a reload by itself is no use.
                     let loaded_at = entry.outcome.as_ref().ok().map(|answer| answer.loaded_at);
                     let used = loaded_at.is_some_and(|then| meta.was_used_since(then));
+                    noted.extend(used_config(entry, meta));
                     if now >= meta.refresh_at && used {
                         in_use.push(id);
                     }
@@ -50,6 +51,7 @@ impl Cache {
                     Ok(next.min(ends_at))
                 } else if trusted || now >= meta.stale_until {
                     let aged = now >= meta.fresh_until;
+                    noted.extend(used_config(entry, meta));
                     Err((if aged { &self.evicted.expired } else { &self.evicted.unused }, id))
                 } else {
                     Ok(now.after(RECHECK).min(meta.stale_until))
@@ -65,6 +67,7 @@ impl Cache {
                 None => {}
             }
         }
+        self.last_used.note(&noted);
         self.eviction.run_pending_tasks();
         self.table.release_lingering();
         in_use
@@ -109,6 +112,13 @@ impl Cache {
     fn due(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<CompactId>>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The config that an entry answered by, and when it did so last.
+fn used_config(entry: &CacheEntry, meta: &Meta) -> Option<(ConfigId, Moment)> {
+    let answer = entry.database_answer()?;
+    let was_used = meta.was_used_since(answer.loaded_at);
+    was_used.then(|| answer.config_id().map(|config| (config, meta.used_at())))?
 }
 
 fn tick(at: Moment) -> u64 {

@@ -2,6 +2,7 @@
 //! settings, and who has seen what was written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use super::Resolver;
 use crate::changes::Told;
 use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
+use crate::number::ConfigId;
 use crate::rotation::Rotation;
 use crate::server_url::AllowedHosts;
 use crate::settings::{ShownSetting, Tuning};
@@ -60,6 +62,13 @@ impl Resolver {
     #[cfg(feature = "dispatch")]
     pub(crate) fn data_dir(&self) -> Option<&std::path::Path> {
         self.engine.data_dir.as_deref()
+    }
+
+    /// How long ago calls were resolved to this config here last, to within a few minutes. `None`: not since
+    /// this process began.
+    pub(crate) fn used_ago(&self, config: ConfigId) -> Option<Duration> {
+        let last = self.engine.cache.last_used.of(config)?;
+        Some(self.engine.clock.now().since(last))
     }
 
     /// The audit of its database. `None`: none is named, or another store was given.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::StoreError;
 use crate::audit::{AuditRow, ChainHash};
@@ -112,6 +113,9 @@ pub trait AuditLog: Send + Sync + 'static {
         before: Option<i64>,
         most: usize,
     ) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// The last row of each of these, of a kind such as `config`, by their ids. None of those that have none.
+    async fn last_edits(&self, entity: &str, rows: &[Uuid]) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// So many links of the chain, after this position, with their rows.
     async fn chain_after(&self, position: i64, most: usize) -> Result<Vec<ChainLink>, StoreError>;

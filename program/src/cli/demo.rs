@@ -344,7 +344,10 @@ impl Stage {
             format!("{place}/")
         ))?;
         line(format!("   {link}"))?;
-        line(format!("   after that: name {ADMIN}, password {}", password.as_str()))
+        line(format!("   after that: name {ADMIN}, password {}", password.as_str()))?;
+        line(
+            "   a config of your own may be at ws://localhost:7880, of `livekit-server --dev`, or LiveKit Cloud",
+        )
     }
 
     fn head(&self, text: &str) -> Done {
@@ -391,6 +394,8 @@ fn settings_with(folder: &Path, enabled: bool, more: &[(&str, &str)]) -> Result<
         ("LIVEKIT_API_KEY", "APIfallback".to_owned()),
         ("LIVEKIT_API_SECRET", "the secret of the environment in this demo".to_owned()),
         ("OUTBOUND_TRUNK_ID", "ST_fallback".to_owned()),
+        // Those of the sample, and where a server of one's own is tried: on this machine, or LiveKit's cloud.
+        ("LIVEKIT_HOSTS", HOSTS.to_owned()),
         // A machine that is busy with something else spoils the figures, but not the show.
         ("LEASE", "1m".to_owned()),
         ("RESOLVE_DEADLINE", DEADLINE.to_owned()),
@@ -404,6 +409,8 @@ fn settings_with(folder: &Path, enabled: bool, more: &[(&str, &str)]) -> Result<
 const NUMBERS: u32 = 1000;
 /// Whom the admin page knows.
 const ADMIN: &str = "demo";
+const HOSTS: &str = "*.livekit.example, *.livekit.cloud, localhost, 127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, \
+                     192.168.0.0/16";
 const DEADLINE: &str = "1m";
 /// When something is taken to have failed, and not to be slow: nothing is expected to take this long.
 const PATIENCE: Duration = Duration::from_secs(300);

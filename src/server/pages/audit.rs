@@ -13,6 +13,7 @@ use super::parts::{When, grouped};
 use super::tenants::{self, Labels, Named};
 use super::visit::Visit;
 use crate::access::Scope;
+use crate::audit::AuditRow;
 use crate::number::{ConfigId, E164, TenantId};
 use crate::server::api::{Asking, Page, Problem, Reply};
 use crate::store::{AuditEntry, AuditFilter};
@@ -35,6 +36,8 @@ pub(super) struct Line {
     pub(super) is_sealed: bool,
     /// Whether it tells of a config as it was then.
     pub(super) can_return: bool,
+    /// Where a config that was deleted is entered again, from the root of all pages.
+    pub(super) restore: Option<String>,
 }
 
 /// A column that changed.
@@ -52,10 +55,6 @@ impl Line {
         let text = |of: &Map<String, Value>, name: &str| {
             of.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
         };
-        let who = text(&claimed, "client_name").or_else(|| text(&claimed, "actor"));
-        let who = who
-            .or_else(|| row.login.clone())
-            .unwrap_or_else(|| "Somebody with the database".into());
         let way = [
             row.login.as_ref().map(|login| format!("as {login}")),
             text(&claimed, "from").map(|from| format!("from {from}")),
@@ -78,7 +77,7 @@ impl Line {
         Self {
             id: row.id,
             when: When::read(&row.at, now),
-            who,
+            who: who(row),
             way: way.into_iter().flatten().collect::<Vec<_>>().join(", "),
             what: match &*row.operation {
                 "insert" => "added",
@@ -98,8 +97,21 @@ impl Line {
             changes: changes.map(|column| changed(column, &before, &after)).collect(),
             is_sealed: position.is_some(),
             can_return: row.entity == "config" && row.after.is_some(),
+            restore: row
+                .row_id
+                .as_ref()
+                .filter(|_| row.entity == "config" && !is_there)
+                .map(|id| format!("configs/new?of={id}&from={}", row.id)),
         }
     }
+}
+
+/// Who made a change, by the best name that there is.
+pub(super) fn who(row: &AuditRow) -> String {
+    let claimed = row.claimed();
+    let text = |name: &str| claimed.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    let name = text("client_name").or_else(|| text("actor")).or_else(|| row.login.clone());
+    name.unwrap_or_else(|| "Somebody with the database".into())
 }
 
 /// Changes as lines, with the tenants by their labels.
@@ -193,9 +205,11 @@ pub(super) async fn entry_of(
     found.pop().filter(|entry| entry.row.id == number).ok_or_else(missing)
 }
 
-/// What a config was after a change. What the audit does not tell stays as it is now.
+/// What a config was after a change, or before it was deleted. What the audit does not tell stays as it is
+/// now.
 pub(super) fn restored(entry: &AuditEntry, now: &Texts) -> Texts {
-    let after = entry.row.after();
+    let row = &entry.row;
+    let after = if row.after.is_some() { row.after() } else { row.before() };
     let text = |column: &str, now: &String| match after.get(column) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) => String::new(),
@@ -231,6 +245,7 @@ struct AuditPage<'a> {
     unsealed: String,
     head: Option<(i64, String)>,
     unaudited: Vec<String>,
+    may_edit: bool,
 }
 
 /// What the query says.
@@ -306,6 +321,7 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let text = |name| visit.query.get(name);
     page_of(&AuditPage {
         lines,
+        may_edit: visit.may_edit_configs(),
         entity: text("entity"),
         operation: text("operation"),
         who: text("who"),

@@ -165,9 +165,16 @@ fn form(
     Ok(reply.code(status))
 }
 
-pub(super) fn blank(visit: &Visit<'_>) -> Result<Reply, Problem> {
-    visit.asking_of_all(Scope::EditConfigs)?;
-    form(visit, &Texts::default(), None, Beside::default())
+/// An empty form; or one that is filled from a config which was deleted, but for its secret.
+pub(super) async fn blank(visit: &Visit<'_>) -> Result<Reply, Problem> {
+    let asking = visit.asking_of_all(Scope::EditConfigs)?;
+    let [of, from] = ["of", "from"].map(|name| visit.query.given(name));
+    let (Some(of), Some(from)) = (of, from) else {
+        return form(visit, &Texts::default(), None, Beside::default());
+    };
+    let entry = entry_of(&asking, ConfigId(of.parse().unwrap_or_default()), &from).await?;
+    let texts = restored(&entry, &Texts::default());
+    form(visit, &texts, None, Beside { from: Some(from), ..Beside::default() })
 }
 
 pub(super) async fn create(visit: &Visit<'_>) -> Result<Reply, Problem> {

@@ -1,7 +1,10 @@
 //! The list of LiveKit configs, with its filters and orders.
 
+use std::collections::HashMap;
+
 use askama::Template;
 
+use super::audit::who;
 use super::fields::{query, with_cursor};
 use super::frame::Frame;
 use super::page_of;
@@ -21,6 +24,7 @@ struct List<'l> {
     next: Option<String>,
     is_first: bool,
     may_edit: bool,
+    is_limited: bool,
 }
 
 /// A config as a row.
@@ -33,6 +37,9 @@ struct Row {
     secret: (&'static str, String),
     is_disabled: bool,
     updated: Option<When>,
+    /// Whoever did that, as far as the audit is told.
+    updated_by: String,
+    used: Option<When>,
 }
 
 /// Which configs are wanted, as the address says.
@@ -98,6 +105,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let placed = |config: Config| (wanted.sort.place(&config), config);
     let mut found: Vec<_> = found.into_iter().map(placed).collect();
     let next = page.cut(&mut found, |(place, config)| (place, config.id.0));
+    let editors = if is_limited { HashMap::new() } else { editors(visit, &found).await };
+    let ago = |ago| Some(When::new(visit.now - chrono::Duration::from_std(ago).ok()?, visit.now));
     let frame = visit.frame("Configs", "configs");
     let row = |config: &Config| {
         let seen = |text: &str| if is_limited { String::new() } else { text.to_owned() };
@@ -111,6 +120,8 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
             secret: (if is_limited { "" } else { state }, key.unwrap_or_default()),
             is_disabled: config.disabled_at.is_some(),
             updated: config.updated_at.filter(|_| !is_limited).map(|at| When::new(at, visit.now)),
+            updated_by: editors.get(&config.id.to_string()).cloned().unwrap_or_default(),
+            used: asking.resolver.used_ago(config.id).filter(|_| !is_limited).and_then(ago),
         }
     };
     page_of(&List {
@@ -119,6 +130,19 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
         wanted,
         is_first: cursor.is_none(),
         may_edit: visit.may_edit_configs(),
+        is_limited,
         frame: &frame,
     })
+}
+
+/// Who edited each config last, for those who may read the audit. Where the daemon's role may not read it,
+/// that is told of none.
+async fn editors(visit: &Visit<'_>, found: &[(String, Config)]) -> HashMap<String, String> {
+    let Some(audit) = visit.asking(Scope::Audit).ok().and_then(|asking| asking.resolver.audit())
+    else {
+        return HashMap::new();
+    };
+    let ids: Vec<_> = found.iter().map(|(_, config)| config.id.0).collect();
+    let edits = audit.last_edits("config", &ids).await.unwrap_or_default();
+    edits.into_iter().filter_map(|edit| Some((edit.row.row_id.clone()?, who(&edit.row)))).collect()
 }

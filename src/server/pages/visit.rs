@@ -118,7 +118,7 @@ impl<'v> Visit<'v> {
             ("POST", ["theme"]) => Ok(self.theme_chosen()),
             ("GET", ["configs"]) => config_list::page(self).await,
             ("POST", ["configs", "many"]) => config_many::page(self).await,
-            ("GET", ["configs", "new"]) => config_forms::blank(self),
+            ("GET", ["configs", "new"]) => config_forms::blank(self).await,
             ("POST", ["configs", "new"]) => config_forms::create(self).await,
             ("GET", ["configs", id]) => configs::one(self, config(id)?).await,
             ("GET", ["configs", id, "edit"]) => config_forms::filled(self, config(id)?).await,

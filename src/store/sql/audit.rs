@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use uuid::Uuid;
 
 use self::sealing::Sealing;
 pub(super) use self::statements::{AUDIT_PARTS, Auditing};
@@ -44,6 +45,15 @@ impl<S: SqlStore> AuditLog for S {
             Ok(AuditEntry { row: read_row(row)?, position: Record::int(row, "position")? })
         };
         self.pool().read(&self.statements().auditing.page, &values, read).await
+    }
+
+    async fn last_edits(&self, entity: &str, rows: &[Uuid]) -> Result<Vec<AuditEntry>, StoreError> {
+        let rows: Vec<_> = rows.iter().map(Uuid::to_string).collect();
+        let read = |row: &_| {
+            Ok(AuditEntry { row: read_row(row)?, position: Record::int(row, "position")? })
+        };
+        let values = [json!(rows).to_string().into(), entity.into()];
+        self.pool().read(&self.statements().auditing.last_edits, &values, read).await
     }
 
     async fn chain_after(&self, position: i64, most: usize) -> Result<Vec<ChainLink>, StoreError> {

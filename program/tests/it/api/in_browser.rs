@@ -1,9 +1,11 @@
 //! The pages, in a real browser against the real program: as an operator walks through them, by script and
 //! without, on both databases. `scripts/test pages` installs the browser.
 
+mod base_path;
 mod batches;
 mod everybody;
 mod keys;
+mod lists;
 mod newcomer;
 mod numbers;
 mod people;
@@ -309,6 +311,17 @@ async fn is_removed(desk: &Desk, browser: &Browser, one: &str) {
     browser.fill("#name", "<b>north</b>").await;
     browser.click("button.danger").await;
     browser.shows("Deleted.").await;
+    // Whoever misses it enters it again from the audit, all but the secret.
+    browser.open(&desk.url("/audit?operation=delete&entity=config")).await;
+    browser.follow("Enter it again").await;
+    browser.shows("It was deleted, and its secret with it").await;
+    browser.is_for_everybody().await;
+    assert_eq!(browser.property("#name", "value").await, "<b>north</b>");
+    assert_eq!(browser.property("#agent_name", "value").await, "their-agent");
+    assert_eq!(browser.property("#api_secret", "value").await, "");
+    browser.fill("#api_secret", "canary-of-the-same-again").await;
+    browser.click("button[name=do][value=save]").await;
+    browser.shows("Created.").await;
 }
 
 #[tokio::test]

@@ -217,13 +217,13 @@ const state = (word, text) => {
   live.dataset.state = word;
   live.textContent = text;
 };
-async function refresh() {
+async function refresh(parts = "[data-part]") {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok || answer.redirected) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  for (const part of $$("[data-part]")) {
+  for (const part of $$(parts)) {
     const fresh = page.getElementById(part.id);
-    if (!fresh || part.contains(document.activeElement) || $("input:checked", part)) continue;
+    if (!fresh || part.contains(document.activeElement) || $("input:checked, details[open]", part)) continue;
     const before = new Map($$("tr[id]", part).map((row) => [row.id, row.textContent]));
     part.replaceWith(document.importNode(fresh, true));
     const rows = before.size ? $$("tr[id]", document.getElementById(fresh.id)) : [];
@@ -231,8 +231,11 @@ async function refresh() {
   }
   tellTimes();
 }
+let due;
 function changed() {
   changes += 1;
+  // What tells how far something is follows it, once a second at the most.
+  if ($("[data-live]")) due ??= setTimeout(() => ((due = undefined), refresh("[data-live]").catch(() => {})), 1000);
   const news = $(".news");
   if (!news) return;
   $("button", news).textContent = changes === 1 ? "1 change, show" : `${changes} changes, show`;

@@ -6,6 +6,7 @@ use crate::store::statement::{Statement, Templates};
 /// The statements.
 pub(in crate::store::sql) struct Auditing {
     pub(super) page: Statement,
+    pub(super) last_edits: Statement,
     pub(super) chain: Statement,
     pub(super) walk: Statement,
     pub(super) count_new: Statement,
@@ -31,6 +32,7 @@ impl Auditing {
         let statement = |name, text: &'static str| templates.statement(name, text);
         Self {
             page: statement("audit_page", PAGE),
+            last_edits: statement("last_edits", LAST_EDITS),
             chain: statement("audit_chain", CHAIN),
             walk: statement("audit_unsealed", WALK),
             count_new: statement("count_unsealed", COUNT_NEW).in_passing(),
@@ -85,6 +87,16 @@ const PAGE: &str = "
         and ($10 is null or a.claimed ->> 'request' = $10)
     order by a.id desc
     limit $11";
+
+const LAST_EDITS: &str = "
+    select {audit_columns}, c.position
+    from {schema}.trunkline_audit as a
+    left join {schema}.trunkline_audit_chain as c on c.audit_id = a.id
+    where a.id in (
+        select max(last.id) from {schema}.trunkline_audit as last
+        where last.entity = $2 and last.row_id in (select cast(t.value as text) from {audit_listed_1})
+        group by last.row_id
+    )";
 
 const CHAIN: &str = "
     select c.position, c.hash, c.audit_id, {audit_columns}

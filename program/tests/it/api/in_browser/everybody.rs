@@ -7,7 +7,7 @@ use super::{Browser, Desk, PASSWORD};
 use crate::support::database::Kind;
 
 /// Every page of its own that a person with all rights can open.
-const PAGES: [&str; 18] = [
+pub(super) const PAGES: [&str; 18] = [
     "/",
     "/configs",
     "/configs/new",

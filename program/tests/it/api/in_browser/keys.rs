@@ -3,7 +3,7 @@
 use trunkline::KeyRing;
 
 use super::{Browser, Desk};
-use crate::support::database::BOTH;
+use crate::support::database::{BOTH, Kind};
 use crate::support::eventually;
 
 #[tokio::test]
@@ -56,4 +56,39 @@ async fn an_admin_turns_to_another_key_and_sees_how_far_it_is() {
         let wrong = browser.complaints().await;
         assert!(wrong.is_empty(), "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn a_rotation_that_runs_elsewhere_is_seen_as_it_goes() {
+    let new = KeyRing::generate().unwrap();
+    let id = KeyRing::parse(&new).unwrap().key_ids()[0].to_string();
+    let desk = Desk::with_key_beside(Kind::Postgres, &new).await;
+    let browser = Browser::start(true).await;
+    browser.looks(1200, "light").await;
+    browser.sign_in(&desk).await;
+    browser.open(&desk.url("/keys")).await;
+    browser.shows(&format!("Key {id} is in the ring and not used yet.")).await;
+    browser.shows("Live").await;
+    // Nothing is pressed, and no page is loaded: each step of a terminal comes by the stream.
+    let loaded = "return performance.timeOrigin";
+    let before = browser.script(loaded).await;
+    let key = |arguments: &[&str]| {
+        let arguments = [&["key"], arguments].concat();
+        desk.site.program.run(&arguments).ok();
+    };
+    eventually("the node is listed", async || {
+        let shown = desk.site.program.run(&["key", "status", "--json"]);
+        !shown.json()["nodes"].as_array().unwrap().is_empty()
+    })
+    .await;
+    key(&["stage", "--unseen-readers", "none"]);
+    browser.shows(&format!("Key {id} is staged")).await;
+    key(&["promote", "--unseen-readers", "none"]);
+    browser.shows("1 of 1 secrets are under an older key.").await;
+    key(&["rotate"]);
+    browser.shows("1 of 1 secrets are under the key that seals.").await;
+    assert_eq!(browser.property("meter", "value").await, 1);
+    assert_eq!(browser.script(loaded).await, before);
+    let wrong = browser.complaints().await;
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
