@@ -36,6 +36,8 @@ pub(crate) struct Doorbell {
     proven: AtomicU64,
     /// The last life that was found deaf.
     deaf: watch::Sender<u64>,
+    /// Whether the last look could be made.
+    can_look: watch::Sender<bool>,
 }
 
 /// A life of the listener, which is one connection.
@@ -62,6 +64,7 @@ impl Doorbell {
             lives: AtomicU64::new(0),
             proven: AtomicU64::new(0),
             deaf: watch::Sender::new(0),
+            can_look: watch::Sender::new(false),
         }
     }
 
@@ -148,6 +151,19 @@ impl Doorbell {
     pub(crate) fn looked(&self, asked_at: Moment) {
         let audited = Moment(self.audited.load(Ordering::SeqCst));
         self.cache.fence.renew_lease(asked_at.min(audited).after(self.lease));
+        self.can_look.send_replace(true);
+    }
+
+    /// A look could not be made.
+    pub(crate) fn could_not_look(&self) {
+        self.can_look.send_replace(false);
+    }
+
+    /// Waits until a look can be made. To listen is worth nothing before, and a server that many nodes
+    /// come to at once is to let each of them look first.
+    pub(crate) async fn until_looks_are_made(&self) {
+        // The sender is here, so this waits as long as it takes.
+        let _ = self.can_look.subscribe().wait_for(|&can_look| can_look).await;
     }
 }
 
@@ -222,6 +238,18 @@ mod tests {
         assert_eq!(lab.lease_until(), Some(109));
         lab.doorbell.looked(Moment(5));
         assert_eq!(lab.lease_until(), Some(109), "an older proof takes nothing away");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_listen_waits_for_the_looks() {
+        let Lab { doorbell, .. } = Lab::new();
+        let made =
+            async || timeout(Duration::from_secs(1), doorbell.until_looks_are_made()).await.is_ok();
+        assert!(!made().await);
+        doorbell.looked(Moment(5));
+        assert!(made().await);
+        doorbell.could_not_look();
+        assert!(!made().await);
     }
 
     #[test]

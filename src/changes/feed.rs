@@ -134,7 +134,16 @@ impl ChangeFeed {
             #[cfg(feature = "relay")]
             Watchers::Postgres { listener, reader, store, relay: Some(relay), .. } => {
                 let _at_last = CloseAll(store);
-                let read = async || self.read(listener, reader).await;
+                let read = async || {
+                    let listens = async {
+                        relay.until_it_reads_on().await;
+                        self.lives.live(listener).await
+                    };
+                    tokio::select! {
+                        never = reader.read() => never,
+                        never = listens => never,
+                    }
+                };
                 let node = OwnReading {
                     log: &reader.log,
                     doorbell: &reader.doorbell,
@@ -150,21 +159,13 @@ impl ChangeFeed {
             Watchers::Postgres { listener, reader, store, .. } => {
                 let _at_last = CloseAll(store);
                 tokio::select! {
-                    never = self.read(listener, reader) => never,
+                    never = reader.read() => never,
+                    never = self.lives.live(listener) => never,
                     never = close_idle(store, || false) => never,
                 }
             }
             #[cfg(feature = "sqlite")]
             Watchers::Sqlite(poller) => self.lives.live(poller).await,
-        }
-    }
-
-    /// Reads the change log of Postgres, and listens when to.
-    #[cfg(feature = "postgres")]
-    async fn read(&self, listener: &Listener, reader: &Reader) -> Infallible {
-        tokio::select! {
-            never = reader.read() => never,
-            never = self.lives.live(listener) => never,
         }
     }
 

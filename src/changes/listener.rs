@@ -1,6 +1,6 @@
 //! Listens for the doorbell of Postgres.
 //!
-//! A life of the listener is one connection: LISTEN first, then a look at the log, because nobody knows
+//! A life of the listener is one connection, opened once the log can be read: LISTEN first, then a look at the log, because nobody knows
 //! what happened before, then listen. One notification, which the life has sent to itself, proves that
 //! it hears. Nothing more is sent, since each notification wakes every listener of the database.
 //!
@@ -38,6 +38,7 @@ impl Watcher for Listener {
     type Ended = ListenerEnded;
 
     async fn life(&self) -> Result<Infallible, ListenerEnded> {
+        self.doorbell.until_looks_are_made().await;
         let ended = self.listen_and_prove().await;
         let slow = matches!(&ended, Err(why) if Self::was_too_slow(why));
         let lives = if slow { self.slow.load(Ordering::Relaxed) + 1 } else { 0 };

@@ -91,6 +91,7 @@ impl Reader {
                     let in_vain = if is_late { began.elapsed() } else { Duration::ZERO };
                     let wait = backoff.failed(LONGEST_WAIT, in_vain);
                     pace = LookPace::default();
+                    self.doorbell.could_not_look();
                     self.cope(&error, backoff.failures());
                     #[cfg(feature = "relay")]
                     if let Some(relay) = &self.relay {

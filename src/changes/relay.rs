@@ -26,6 +26,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Mutex, Notify, OnceCell, watch};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::leader::Leading;
@@ -201,6 +202,13 @@ impl Relay {
         // The sender is here, so this waits as long as it takes.
         let reads_now = |role: &RelayRole| (*role != RelayRole::Follower) == reads;
         let _ = self.role.subscribe().wait_for(reads_now).await;
+    }
+
+    /// Waits until this node seems to go on reading the log, so that a doorbell is worth a connection. One
+    /// that has begun follows in a moment.
+    pub(super) async fn until_it_reads_on(&self) {
+        let has_a_part = |role: &RelayRole| matches!(role, RelayRole::Leader | RelayRole::Standby);
+        timeout(self.lease, self.role.subscribe().wait_for(has_a_part)).await.ok();
     }
 
     /// Where looks of this node end, those before included.

@@ -62,7 +62,10 @@ impl<S> Hedged<S> {
         let (held, began) = (Arc::clone(&self.held), Instant::now());
         if !held.is_there() {
             // One attempt alone: a server that many nodes come to at once must not get two from each.
-            return self.hold(ask(None).await, false, began);
+            held.is_coming();
+            let outcome = ask(None).await;
+            // What it takes to open it does not tell how quickly it answers.
+            return self.hold(outcome, false, Instant::now());
         }
         // One that is lent comes back in a moment, or is as good as silent.
         let mut first = pin!(async {
@@ -100,7 +103,11 @@ impl<S> Hedged<S> {
             Ok((session, answer)) => (Some(session), Ok(answer)),
             Err(error) => (None, Err(error)),
         };
-        self.held.put(session, began.elapsed());
+        match &outcome {
+            // It is tried again in a moment, and those who can wait for it do.
+            Err(StoreError::Timeout { .. }) if !self.held.is_there() => self.held.is_coming(),
+            _ => self.held.put(session, began.elapsed()),
+        }
         outcome.map(|answer| HedgedAnswer { answer, held_one_is_dead })
     }
 
@@ -175,7 +182,7 @@ mod tests {
         for (takes, is_lent) in [(49, true), (60, false), (0, true)] {
             server.becomes(0, Ok(takes));
             asked(&mut hedged, &server).await;
-            let lent = Arc::clone(hedged.held()).borrow(Duration::ZERO).await;
+            let lent = Arc::clone(hedged.held()).borrow(Duration::ZERO, Instant::now()).await;
             assert_eq!(lent.is_some(), is_lent, "{takes}");
             if let Some(lent) = lent {
                 lent.give_back();
@@ -187,7 +194,7 @@ mod tests {
     async fn one_that_was_lent_and_does_not_come_back_counts_as_dead() {
         let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(20)]));
         asked(&mut hedged, &server).await;
-        let _out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
+        let _out = Arc::clone(hedged.held()).borrow(Duration::ZERO, Instant::now()).await.unwrap();
         assert_eq!(asked(&mut hedged, &server).await, (1, 120, true));
     }
 
@@ -196,7 +203,7 @@ mod tests {
     async fn one_that_was_lent_and_comes_back_late_is_asked_if_no_other_answers_before() {
         let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(5000)]));
         asked(&mut hedged, &server).await;
-        let out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
+        let out = Arc::clone(hedged.held()).borrow(Duration::ZERO, Instant::now()).await.unwrap();
         server.becomes(0, Ok(50));
         let back = async {
             sleep(Duration::from_millis(150)).await;
@@ -210,7 +217,7 @@ mod tests {
     async fn one_that_broke_while_it_was_lent_is_asked_again_at_once_over_a_new_one() {
         let (mut hedged, server) = (hedged(), Server::new(vec![Ok(5), Ok(20)]));
         asked(&mut hedged, &server).await;
-        let out = Arc::clone(hedged.held()).borrow(Duration::ZERO).await.unwrap();
+        let out = Arc::clone(hedged.held()).borrow(Duration::ZERO, Instant::now()).await.unwrap();
         let (answered, ()) = tokio::join!(asked(&mut hedged, &server), async { drop(out) });
         assert_eq!(answered, (1, 20, true));
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A place for one connection.
 pub(super) struct Lendable<S> {
@@ -23,6 +23,8 @@ pub(super) struct Lendable<S> {
 
 enum State<S> {
     None,
+    /// Whoever holds it opens it, or will again in a moment: the server was too busy.
+    Awaited,
     Here {
         session: S,
         may_be_lent: bool,
@@ -59,7 +61,7 @@ impl<S> Lendable<S> {
         self.until(|state| !matches!(state, State::Lent)).await;
         match std::mem::replace(&mut *self.state(), State::InUse) {
             State::Here { session, .. } => Some(session),
-            State::None | State::InUse | State::Lent => None,
+            State::None | State::Awaited | State::InUse | State::Lent => None,
         }
     }
 
@@ -72,14 +74,27 @@ impl<S> Lendable<S> {
         self.settled.notify_waiters();
     }
 
+    /// It is being opened. Until it is there or could not be opened, those who can wait do.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]
+    pub(super) fn is_coming(&self) {
+        *self.state() = State::Awaited;
+        self.settled.notify_waiters();
+    }
+
     /// Whether it would be lent now; one that is in use is waited for so long.
     pub(super) async fn lends(&self, patience: Duration) -> bool {
         self.until_free(patience).await;
         matches!(*self.state(), State::Here { may_be_lent: true, .. })
     }
 
-    /// Borrows it, if it is there; one that is in use is waited for so long.
-    pub(super) async fn borrow(self: Arc<Self>, patience: Duration) -> Option<Borrowed<S>> {
+    /// Borrows it, if it is there; one that is in use is waited for so long, and one that is being opened
+    /// until then: a server that is busy with those who come to it is not to get more of them.
+    pub(super) async fn borrow(
+        self: Arc<Self>,
+        patience: Duration,
+        until: Instant,
+    ) -> Option<Borrowed<S>> {
+        timeout_at(until, self.until(|state| !matches!(state, State::Awaited))).await.ok();
         self.until_free(patience).await;
         let session = {
             let mut state = self.state();
@@ -95,7 +110,7 @@ impl<S> Lendable<S> {
     }
 
     async fn until_free(&self, patience: Duration) {
-        let free = self.until(|state| !matches!(state, State::InUse));
+        let free = self.until(|state| !matches!(state, State::Awaited | State::InUse));
         timeout(patience, free).await.ok();
     }
 
@@ -153,6 +168,11 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(100);
 
+    /// By when those who can wait must have it.
+    fn soon() -> Instant {
+        Instant::now() + 10 * SHORT
+    }
+
     fn with(session: u8) -> Arc<Lendable<u8>> {
         let held = Arc::new(Lendable::new(SHORT));
         held.put(Some(session), Duration::ZERO);
@@ -163,10 +183,10 @@ mod tests {
     async fn it_is_borrowed_while_nobody_uses_it_and_taken_once_it_is_back() {
         let held = with(1);
         assert!(held.lends(SHORT).await);
-        let mut borrowed = Arc::clone(&held).borrow(SHORT).await.unwrap();
+        let mut borrowed = Arc::clone(&held).borrow(SHORT, soon()).await.unwrap();
         assert_eq!(*borrowed.session(), 1);
         assert!(held.is_there() && !held.lends(SHORT).await);
-        assert!(Arc::clone(&held).borrow(SHORT).await.is_none(), "it is lent once");
+        assert!(Arc::clone(&held).borrow(SHORT, soon()).await.is_none(), "it is lent once");
         let (taken, ()) = tokio::join!(held.take(), async { borrowed.give_back() });
         assert_eq!(taken, Some(1));
         assert!(!held.is_there());
@@ -175,7 +195,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_that_comes_back_after_another_was_put_there_is_closed() {
         let held = with(1);
-        let late = Arc::clone(&held).borrow(SHORT).await.unwrap();
+        let late = Arc::clone(&held).borrow(SHORT, soon()).await.unwrap();
         assert!(timeout(SHORT, held.take()).await.is_err(), "it is out");
         held.put(Some(2), Duration::ZERO);
         late.give_back();
@@ -187,24 +207,24 @@ mod tests {
         let held = with(1);
         held.put(Some(1), SHORT);
         assert!(!held.lends(SHORT).await);
-        assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
+        assert!(Arc::clone(&held).borrow(SHORT, soon()).await.is_none());
         assert_eq!(held.take().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_became_slow_while_it_was_lent_is_not_lent_again() {
         let held = with(1);
-        let borrowed = Arc::clone(&held).borrow(SHORT).await.unwrap();
+        let borrowed = Arc::clone(&held).borrow(SHORT, soon()).await.unwrap();
         sleep(SHORT).await;
         borrowed.give_back();
-        assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
+        assert!(Arc::clone(&held).borrow(SHORT, soon()).await.is_none());
         assert_eq!(held.take().await, Some(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_broke_while_it_was_lent_is_none() {
         let held = with(1);
-        drop(Arc::clone(&held).borrow(SHORT).await.unwrap());
+        drop(Arc::clone(&held).borrow(SHORT, soon()).await.unwrap());
         assert!(!held.is_there());
         assert_eq!(timeout(Duration::ZERO, held.take()).await, Ok(None), "nobody has it");
     }
@@ -214,12 +234,30 @@ mod tests {
         let held = with(1);
         let session = held.take().await;
         let put = async { held.put(session, Duration::ZERO) };
-        let (borrowed, ()) = tokio::join!(Arc::clone(&held).borrow(SHORT), put);
+        let (borrowed, ()) = tokio::join!(Arc::clone(&held).borrow(SHORT, soon()), put);
         assert!(borrowed.is_some());
         drop(borrowed);
         held.put(None, Duration::ZERO);
         let began = Instant::now();
-        assert!(Arc::clone(&held).borrow(SHORT).await.is_none());
+        assert!(Arc::clone(&held).borrow(SHORT, soon()).await.is_none());
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_being_opened_is_waited_for_until_it_is_there_or_cannot_be() {
+        let (held, began) = (Arc::new(Lendable::new(SHORT)), Instant::now());
+        held.is_coming();
+        assert!(!held.is_there() && !held.lends(SHORT).await);
+        let opens = async |opened| {
+            sleep(5 * SHORT).await;
+            held.put(opened, Duration::ZERO);
+        };
+        let (borrowed, ()) = tokio::join!(Arc::clone(&held).borrow(SHORT, soon()), opens(Some(1)));
+        assert_eq!((borrowed.is_some(), began.elapsed()), (true, 6 * SHORT));
+        held.is_coming();
+        let (borrowed, ()) = tokio::join!(Arc::clone(&held).borrow(SHORT, soon()), opens(None));
+        assert_eq!((borrowed.is_some(), began.elapsed()), (false, 11 * SHORT));
+        held.is_coming();
+        assert!(Arc::clone(&held).borrow(SHORT, soon()).await.is_none());
+        assert_eq!(began.elapsed(), 22 * SHORT, "it did not come in time");
     }
 }

@@ -184,7 +184,7 @@ impl<S: Session> Pool<S> {
         in_passing: bool,
         until: Instant,
     ) -> Result<Pooled<S>, StoreError> {
-        let borrowed = if in_passing { self.borrow().await } else { None };
+        let borrowed = if in_passing { self.borrow(until).await } else { None };
         let (session, given_up) = match borrowed {
             Some(borrowed) => (Whose::Lent(borrowed), self.given_up.subscribe()),
             None => {
@@ -204,10 +204,11 @@ impl<S: Session> Pool<S> {
         }
     }
 
-    /// A connection that is lent, if it is free by the time that opening one would take.
-    pub(super) async fn borrow(&self) -> Option<Borrowed<S>> {
+    /// A connection that is lent, if it is free by the time that opening one would take. One that is being
+    /// opened is waited for until then.
+    pub(super) async fn borrow(&self, until: Instant) -> Option<Borrowed<S>> {
         let lendable = self.lendable.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        lendable?.borrow(SLOW_TO_OPEN).await
+        lendable?.borrow(SLOW_TO_OPEN, until).await
     }
 
     async fn acquire_ours(

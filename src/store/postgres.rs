@@ -116,7 +116,7 @@ impl PostgresStore {
         let statement = self.statement("notify", "select pg_notify($1, $2)");
         let values = [channel.into(), payload.into()];
         let sending = async {
-            if let Some(mut lent) = self.pool.borrow().await {
+            if let Some(mut lent) = self.pool.borrow(self.pool.until()).await {
                 // It may be dead without a word.
                 let sending = lent.session().execute(&statement, &values);
                 if let Ok(Ok(_)) = timeout(self.deadline / 4, sending).await {

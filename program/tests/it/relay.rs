@@ -1,5 +1,6 @@
 //! Nodes that learn of changes over a Redis.
 
+mod daemon;
 mod faults;
 mod ways;
 

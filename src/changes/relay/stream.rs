@@ -241,11 +241,12 @@ fn entry(StreamId { id, map, .. }: StreamId) -> Entry {
     (Id(id), message)
 }
 
-/// What went wrong, without what was sent.
+/// What went wrong, without what was sent. What the network or TLS says holds nothing of it.
 fn told(error: &RedisError) -> String {
     let kind = error.kind();
     match error.code() {
         Some(code) => format!("{code} ({kind:?})"),
+        None if error.is_io_error() => error.to_string(),
         None => format!("{kind:?}"),
     }
 }

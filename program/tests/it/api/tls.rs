@@ -1,56 +1,15 @@
 //! The address of the API beyond this machine: by TLS, or behind a proxy that has it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{ALL, Daemon, NUMBER, Request, Site, TENANT, refused};
+use crate::support::certificate::Pair;
 use crate::support::database::Kind;
 use crate::support::eventually;
-
-/// A certificate that vouches for itself, and its key.
-struct Pair {
-    cert: PathBuf,
-    key: PathBuf,
-}
-
-impl Pair {
-    fn make(folder: &Path, name: &str) -> Self {
-        let (cert, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-            ])
-            .args(["-days", "2", "-subj", &format!("/CN={name}"), "-addext"])
-            .args(["subjectAltName=IP:127.0.0.1", "-out"])
-            .arg(&cert)
-            .arg("-keyout")
-            .arg(&key)
-            .stderr(Stdio::null())
-            .status()
-            .expect("openssl, which `scripts/test it` installs");
-        assert!(made.success());
-        Self { cert, key }
-    }
-
-    /// Puts both in the place of another one's.
-    fn replace(&self, other: &Self) {
-        for (from, to) in [(&self.key, &other.key), (&self.cert, &other.cert)] {
-            let draft = to.with_extension("new");
-            std::fs::copy(from, &draft).unwrap();
-            std::fs::rename(draft, to).unwrap();
-        }
-    }
-}
 
 impl Site {
     fn with_tls(mut self, pair: &Pair) -> Self {

@@ -3,10 +3,12 @@
 use trunkline::store::Migrations;
 use trunkline::{ChangeSource, KeyRing, RelayRole};
 
+use super::daemon::Daemon;
 use super::{Fleet, role_of};
-use crate::support::database::TestDatabase;
+use crate::support::database::{Kind, TestDatabase};
 use crate::support::eventually;
 use crate::support::postgres::Cluster;
+use crate::support::proxy::{Flows, Mode, Proxy};
 use crate::support::redis::Redis;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,6 +24,57 @@ async fn where_leader_and_standbys_end_others_take_their_places() {
     assert_eq!(fleet.nodes.len(), 4);
     fleet.edit_reaches_all("third").await;
     fleet.settles().await;
+}
+
+/// It does not know that it was stopped, and goes on as if it led.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_stopped_has_others_lead_and_follows_when_it_goes_on() {
+    let mut fleet = Fleet::of(0).await;
+    let leader = Daemon::of(&fleet, &fleet.redis.url(), &[]);
+    eventually("it leads", async || leader.has_role(RelayRole::Leader).await).await;
+    for at in 0..5 {
+        let node = fleet.node(&format!("n{at}"), &[]);
+        fleet.nodes.push(node);
+    }
+    eventually("two stand by, and others follow", async || {
+        fleet.with_role(RelayRole::Standby).len() == 2
+            && fleet.with_role(RelayRole::Follower).len() == 3
+    })
+    .await;
+    fleet.edit_reaches_all("first").await;
+    leader.signal("-STOP");
+    fleet.edit_reaches_all("second").await;
+    fleet.settles().await;
+    fleet.edit_reaches_all("third").await;
+    leader.signal("-CONT");
+    eventually("it follows", async || leader.has_role(RelayRole::Follower).await).await;
+    fleet.settles().await;
+    fleet.edit_reaches_all("fourth").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_database_is_silent_has_others_lead() {
+    let mut fleet =
+        Fleet::on(Redis::start(), TestDatabase::migrated(Kind::Postgres).await, 0).await;
+    let proxy = Proxy::before(Cluster::shared().port);
+    let name = fleet.database.url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let leader = fleet.node("silent", &[("DATABASE_URL", &proxy.url(name))]);
+    eventually("it leads", async || role_of(&leader) == RelayRole::Leader).await;
+    for at in 0..4 {
+        let node = fleet.node(&format!("n{at}"), &[]);
+        fleet.nodes.push(node);
+    }
+    fleet.edit_reaches_all("first").await;
+    proxy.set(Flows::All, Mode::BlackHole);
+    fleet.edit_reaches_all("second").await;
+    fleet.settles().await;
+    // It follows as well as any: what it learns of changes does not come from the database.
+    eventually("it leads no more", async || role_of(&leader) != RelayRole::Leader).await;
+    fleet.edit_reaches_all("third").await;
+    proxy.heal();
+    fleet.nodes.push(leader);
+    fleet.settles().await;
+    fleet.edit_reaches_all("fourth").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

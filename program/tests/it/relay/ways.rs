@@ -4,7 +4,9 @@ use std::process::Command;
 
 use trunkline::RelayRole;
 
+use super::daemon::Daemon;
 use super::{Fleet, role_of};
+use crate::support::certificate::Pair;
 use crate::support::eventually;
 use crate::support::postgres::free_port;
 use crate::support::redis::Redis;
@@ -44,6 +46,24 @@ async fn a_user_who_may_do_no_more_than_it_takes() {
     })
     .await;
     assert_eq!(role_of(&node), RelayRole::Alone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_server_whose_certificate_the_machine_trusts_and_no_other() {
+    let (folder, tls) = (tempfile::tempdir().unwrap(), free_port().to_string());
+    let (known, other) = (Pair::make(folder.path(), "known"), Pair::make(folder.path(), "unknown"));
+    let (cert, key) = (known.cert.to_str().unwrap(), known.key.to_str().unwrap());
+    let options = ["--tls-port", &tls, "--tls-cert-file", cert, "--tls-key-file", key];
+    let redis = Redis::start_with(&[&options[..], &["--tls-auth-clients", "no"]].concat());
+    let fleet = Fleet::over(redis, 0).await;
+    let url = format!("rediss://127.0.0.1:{tls}/");
+    let trusts = Daemon::of(&fleet, &url, &[("SSL_CERT_FILE", cert)]);
+    eventually("it leads", async || trusts.has_role(RelayRole::Leader).await).await;
+    let another = other.cert.to_str().unwrap();
+    let mut does_not = Daemon::of(&fleet, &url, &[("SSL_CERT_FILE", another)]);
+    let said = does_not.said("the relay is not used");
+    assert!(said.contains("certificate"), "{said}");
+    assert!(does_not.has_role(RelayRole::Alone).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

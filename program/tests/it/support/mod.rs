@@ -1,6 +1,7 @@
 //! What tests stand on: databases to break, a ring to seal with, time to turn, stores to hold back.
 
 pub mod browser;
+pub mod certificate;
 pub mod counters;
 pub mod database;
 pub mod events;
