@@ -1,13 +1,18 @@
 //! The network between the engine and a server that is well: torn, silent, slow.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use trunkline::store::Migrations;
+use trunkline::{KeyRing, Resolver};
+
 use super::lab::{DEADLINE, LEASE, Lab, RECOVERY, SLACK, version_of};
+use crate::support::database::TestDatabase;
 use crate::support::eventually;
-use crate::support::postgres::Cluster;
-use crate::support::proxy::{Flows, Mode};
+use crate::support::postgres::{Cluster, tcp_url};
+use crate::support::proxy::{Flows, Mode, Proxy};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_resets_is_answered_without_a_storm_of_connections() {
@@ -25,6 +30,32 @@ async fn a_storm_of_resets_is_answered_without_a_storm_of_connections() {
     // Those of the pool, a listener with the one that proves it, and one that reads the change log.
     assert!(connections <= 8 * (changes + 1), "{connections} for {changes}");
     watch.end_without_failure("reset storm").await;
+}
+
+/// Else a server that a whole fleet comes to at once is asked for several connections by each node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_waits_at_a_busy_server_with_one_connection() {
+    let (cluster, key) = (Cluster::shared(), KeyRing::generate().unwrap());
+    let proxy = Proxy::before(cluster.port);
+    let database = TestDatabase::on(&tcp_url(proxy.port, &cluster.database_name()));
+    database.open.migrate(Migrations::Up).await.unwrap();
+    proxy.set(Flows::All, Mode::BlackHole);
+    let before = proxy.accepted();
+    let settings = database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", key.as_str())]);
+    let node = Resolver::builder(settings).start();
+    let attempts = Cell::new(0);
+    eventually("it has waited in vain", async || {
+        let by_now = proxy.accepted() - before;
+        let waits = node.health().trouble.is_none();
+        if waits {
+            attempts.set(by_now);
+        }
+        !waits
+    })
+    .await;
+    assert_eq!(attempts.get(), 1);
+    proxy.heal();
+    eventually("it is ready", async || node.health().not_ready.is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
