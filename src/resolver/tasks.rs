@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use super::Engine;
 use super::key_rule::follow_keys;
@@ -123,11 +123,12 @@ impl Engine {
 
 /// Wipes what is due, notes by which way changes are heard, and passes on what is in use.
 async fn sweep(engine: Weak<Engine>, in_use: mpsc::Sender<EntryId>) {
-    let mut due = interval(SWEEP);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut wait = SWEEP;
     loop {
-        due.tick().await;
+        sleep(wait).await;
         let Some(engine) = engine.upgrade() else { return };
+        // To be woken is most of what an idle process costs.
+        wait = if engine.cache.len() > 0 { SWEEP } else { SWEEP * 4 };
         for place in engine.cache.sweep(engine.clock.now()) {
             // With so many waiting, callers load the rest themselves.
             if in_use.try_send(place).is_err() {

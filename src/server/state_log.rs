@@ -76,6 +76,6 @@ impl StateLog {
     }
 }
 
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a start may take before it is told that it is not ready.
 const START: Duration = Duration::from_secs(2);
