@@ -75,6 +75,10 @@ fn main() {
 #[expect(clippy::disallowed_methods, reason = "a bench reads the real time")]
 fn page(path: &str, what: &str, request: &str, socket: &Path) {
     let mut connection = connect(socket);
+    let answer = ask(&mut connection, request);
+    let answer = String::from_utf8(answer).expect("an answer is text");
+    let rows = ["<tr id=\"number-", "\"provider\":"].map(|row| answer.matches(row).count());
+    assert_eq!(rows.iter().sum::<usize>(), 100, "{path} is a page of 100");
     let times = (0..if is_trial() { 3 } else { 200 }).map(|_| {
         let asked = Instant::now();
         std::hint::black_box(ask(&mut connection, request));

@@ -20,6 +20,7 @@ mod listening;
 mod lists;
 mod numbers;
 mod on_livekit;
+mod pages;
 mod pairs;
 mod people;
 mod private_hosts;

@@ -106,12 +106,15 @@ impl Line {
     }
 }
 
+/// Who is known by nothing else.
+pub(super) const SOMEBODY: &str = "Somebody with the database";
+
 /// Who made a change, by the best name that there is.
 pub(super) fn who(row: &AuditRow) -> String {
     let claimed = row.claimed();
     let text = |name: &str| claimed.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
     let name = text("client_name").or_else(|| text("actor")).or_else(|| row.login.clone());
-    name.unwrap_or_else(|| "Somebody with the database".into())
+    name.unwrap_or_else(|| SOMEBODY.into())
 }
 
 /// Changes as lines, with the tenants by their labels.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use askama::Template;
 
-use super::audit::who;
+use super::audit::{SOMEBODY, who};
 use super::fields::{query, with_cursor};
 use super::frame::Frame;
 use super::page_of;
@@ -144,5 +144,8 @@ async fn editors(visit: &Visit<'_>, found: &[(String, Config)]) -> HashMap<Strin
     };
     let ids: Vec<_> = found.iter().map(|(_, config)| config.id.0).collect();
     let edits = audit.last_edits("config", &ids).await.unwrap_or_default();
-    edits.into_iter().filter_map(|edit| Some((edit.row.row_id.clone()?, who(&edit.row)))).collect()
+    let by =
+        |name: String| if name == SOMEBODY { "somebody with the database".into() } else { name };
+    let edits = edits.into_iter();
+    edits.filter_map(|edit| Some((edit.row.row_id.clone()?, by(who(&edit.row))))).collect()
 }

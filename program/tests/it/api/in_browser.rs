@@ -286,9 +286,9 @@ async fn is_told_of(desk: &Desk, browser: &Browser) {
     for path in ["/", "/nodes", "/rollout", "/calls", "/numbers/new", "/account", "/tenants"] {
         browser.open(&desk.url(path)).await;
         browser.is_for_everybody().await;
+        let name = path.trim_start_matches('/').replace('/', "-");
+        browser.pictures(if name.is_empty() { "overview" } else { &name }).await;
     }
-    browser.open(&desk.url("/")).await;
-    browser.pictures("overview").await;
 }
 
 /// It goes when nobody uses it.

@@ -165,6 +165,13 @@ async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_
             "batches",
             "batches.csv",
             "account",
+            "keys",
+            "tenants",
+            "numbers.csv",
+            "numbers/import",
+            "numbers/assign",
+            "configs/many",
+            "numbers?prefix=%2B9715000000",
             "why?from=%2B971500000002",
             "why?from=%2B971500000001",
         ]
@@ -178,6 +185,7 @@ async fn no_page_tells_a_client_of_one_tenant_anything_of_another_or_of_what_is_
                 paths.push(format!("/batches/{id}{end}"));
             }
             paths.push(format!("/numbers?config={id}"));
+            paths.push(format!("/configs/new?of={id}&from=1"));
             paths.push(format!("/audit?id={id}"));
         }
         let ask = async |method: &str, path: &str| {

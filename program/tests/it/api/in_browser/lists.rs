@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Browser, Desk};
 use crate::api::{NUMBER, TENANT};
-use crate::support::database::BOTH;
+use crate::support::database::{BOTH, Kind};
 use crate::support::eventually;
 
 #[tokio::test]
@@ -30,4 +30,44 @@ async fn a_config_tells_who_changed_it_last_and_whether_calls_use_it() {
         let wrong = browser.complaints().await;
         assert!(wrong.is_empty(), "{wrong:?}");
     }
+}
+
+/// What somebody picks, reads or types stays under his hands, whatever others do meanwhile.
+#[tokio::test]
+async fn nothing_that_is_being_edited_is_overwritten() {
+    let (desk, browser) = (Desk::new(Kind::Sqlite).await, Browser::start(true).await);
+    browser.looks(1200, "light").await;
+    browser.sign_in(&desk).await;
+    browser.open(&desk.url("/configs")).await;
+    browser.shows("Live").await;
+    browser.click("tbody tr:first-child input[name=id]").await;
+    desk.edits("eu", &json!({"agent_name": "while-picked"})).await;
+    browser.shows("1 change, show").await;
+    let picked =
+        "return refresh().then(() => document.querySelector('tbody input[name=id]').checked)";
+    assert_eq!(browser.script(picked).await, true);
+    assert!(!browser.text().await.contains("while-picked"));
+    browser.click("tbody tr:first-child input[name=id]").await;
+    // The keyboard stays where it is.
+    let focused = "document.querySelector('tbody a').focus();
+        return refresh().then(() => document.activeElement.tagName)";
+    assert_eq!(browser.script(focused).await, "A");
+    browser.script("document.activeElement.blur()").await;
+    browser.script("return refresh()").await;
+    browser.shows("while-picked").await;
+
+    // What is unfolded, where the page follows by itself.
+    browser.open(&desk.url("/keys")).await;
+    let unfolded = "document.querySelector('#list details').open = true;
+        return refresh('[data-live]').then(() => document.querySelector('#list details').open)";
+    assert_eq!(browser.script(unfolded).await, true);
+
+    // A form, beside which others save.
+    let config = desk.site.database.store().configs().await.unwrap()[0].id;
+    browser.open(&desk.url(&format!("/configs/{config}/edit"))).await;
+    browser.shows("Live").await;
+    browser.fill("#agent_name", "being-typed").await;
+    desk.edits("eu", &json!({"agent_name": "while-typing"})).await;
+    browser.script("return refresh()").await;
+    assert_eq!(browser.property("#agent_name", "value").await, "being-typed");
 }

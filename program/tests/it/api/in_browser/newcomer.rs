@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{Browser, Desk};
 use crate::support::database::BOTH;
+use crate::support::eventually;
 use crate::support::process::Process;
 use crate::support::program::Program;
 use crate::support::standin::{FarEnd, StandIn};
@@ -43,6 +44,7 @@ impl Browser {
         self.follow("Numbers").await;
         self.choose("#state", state).await;
         self.click(".filters button").await;
+        eventually("it is filtered", async || self.path().await.contains("state=")).await;
         self.shows("None picked").await;
         let number = self.text_of("tbody tr:first-child th").await;
         self.click("tbody tr:first-child input[name=id]").await;
@@ -57,6 +59,7 @@ impl Browser {
         self.fill("#prefix", &number).await;
         self.choose("#state", "").await;
         self.click(".filters button").await;
+        eventually("it is found", async || self.path().await.contains("prefix=%2B")).await;
         self.click("tbody tr:first-child td.right a").await;
         self.shows("Config mine places its calls").await;
         self.follow("Place a test call from it").await;
