@@ -1,5 +1,5 @@
 //! The Fernet keys that seal secrets at rest. The first key seals, any key opens, and it is known
-//! which.
+//! which. Keys are of the settings, or rest in the database, sealed by those (`data_key.rs`).
 //!
 //! Owns the prefix `dev-s-t-`. It never logs, and no error of it holds a key, a token or a
 //! plaintext. Opening does not look at the clock.
@@ -8,6 +8,7 @@
 //! decide, for those who come from the Python tool; nothing on a resolve path calls it.
 
 mod binding;
+mod data_key;
 mod error;
 mod fernet;
 #[cfg(feature = "relay")]
@@ -26,6 +27,7 @@ use secrecy::SecretBox;
 use zeroize::{Zeroize, Zeroizing};
 
 pub use self::binding::Binding;
+pub use self::data_key::{UnopenedKey, WrappedKey};
 pub use self::error::KeyError;
 use self::fernet::{Form, SECRETS};
 #[cfg(feature = "relay")]
@@ -139,7 +141,10 @@ impl serde::Serialize for KeyId {
 /// # Ok::<(), trunkline::KeyError>(())
 /// ```
 pub struct KeyRing {
-    keys: Arc<[fernet::Key]>,
+    keys: Arc<[Arc<fernet::Key>]>,
+    /// How many of them are of the settings. They come first; the others are data keys.
+    roots: usize,
+    unopened: Arc<[UnopenedKey]>,
     bound_only: bool,
     rule: Option<KeyRule>,
 }
@@ -178,10 +183,14 @@ impl KeyRing {
         keys.split(',')
             .enumerate()
             .map(|(index, key)| {
-                fernet::Key::parse(key.trim()).ok_or(KeyError::KeyMalformed { place: index + 1 })
+                let key = fernet::Key::parse(key.trim()).map(Arc::new);
+                key.ok_or(KeyError::KeyMalformed { place: index + 1 })
             })
-            .collect::<Result<_, _>>()
-            .map(|keys| Self { keys, bound_only: false, rule: None })
+            .collect::<Result<Arc<[_]>, _>>()
+            .map(|keys| {
+                let roots = keys.len();
+                Self { keys, roots, unopened: Arc::default(), bound_only: false, rule: None }
+            })
     }
 
     /// The same keys, which open as a config's only what is bound to it, if so.
@@ -353,11 +362,18 @@ impl KeyRing {
 
     fn signer(&self, token: &fernet::Token) -> Result<&fernet::Key, KeyError> {
         let signer = self.keys.iter().find(|key| key.signed(token));
-        let signer = signer.ok_or_else(|| KeyError::NoKeyFits { ring: self.key_ids() })?;
+        let signer = signer.ok_or_else(|| self.no_key_fits())?;
         match KeyId(signer.id()) {
             key if self.refuses(key) => Err(KeyError::KeyRefused { key }),
             _ => Ok(signer),
         }
+    }
+
+    fn no_key_fits(&self) -> KeyError {
+        if self.unopened.is_empty() {
+            return KeyError::NoKeyFits { ring: self.key_ids() };
+        }
+        self.unopened_error(&self.unopened.iter().map(|key| key.id).collect::<Vec<_>>())
     }
 
     /// Opens what carries the prefix and seals what does not: the `encrypt_decrypt` of the Python

@@ -101,7 +101,7 @@ pub use self::credentials::CredentialError;
 pub use self::environment::{Environment, EnvironmentValues, FallbackPolicy};
 pub use self::keyring::{
     Binding, Converted, ExposeSecret, KeyError, KeyId, KeyRing, KeyRule, Opened, PREFIX, Sealed,
-    Secret,
+    Secret, UnopenedKey, WrappedKey,
 };
 pub use self::number::{
     Caller, CallerError, ConfigId, E164, IdError, Masked, NumberError, TenantId,

@@ -14,6 +14,7 @@ mod decision;
 mod edits;
 mod explain;
 mod health;
+mod key_rotation;
 mod key_rule;
 #[cfg(feature = "server")]
 mod key_usage;

@@ -247,6 +247,8 @@ pub struct Tuning {
     pub self_check: Option<Duration>,
     /// `AUDIT_KEEP`; `None` is for ever.
     pub keep_audit: Option<Duration>,
+    /// `KEY_ROTATION`: how long a data key seals before the next one does; `None` is until somebody turns it.
+    pub key_rotation: Option<Duration>,
     /// `CHANGE_LOG_KEEP`; `None` is for ever.
     pub keep_changes: Option<Duration>,
     /// `LIVEKIT_CONNECT_TIMEOUT`.

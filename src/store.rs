@@ -42,6 +42,7 @@ mod statement;
 mod tenants;
 mod transaction;
 mod trial;
+mod turns;
 
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ pub(crate) use self::edits::{
 };
 pub(crate) use self::error::lost_connection;
 pub use self::error::{StoreError, Taken};
-pub use self::keys::{KeyBook, KeyPhase, KnownKey};
+pub use self::keys::{DataKey, DataKeyPlace, KeyBook, KeyPhase, KnownKey};
 pub(crate) use self::keys::{KeyMoves, KeyRows, Resealed};
 #[cfg(feature = "postgres")]
 pub(crate) use self::log_cursor::{LogCursor, Look, Reach};
@@ -93,6 +94,8 @@ pub use self::rows::{
 pub use self::sqlite::SqliteStore;
 pub use self::tenants::{Tenant, TenantStore};
 pub use self::trial::{Seen, Trial};
+pub(crate) use self::turns::KeyTurnRows;
+pub use self::turns::KeyTurns;
 use crate::access::TokenHash;
 use crate::keyring::Sealed;
 use crate::number::{Caller, ConfigId, E164, TenantId};

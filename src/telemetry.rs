@@ -140,6 +140,12 @@ metrics! {
         "For how long a key has been in the state that the database knows of it; 0 where it is not in it";
     SEALING_KEY_MISSING: Kind::Gauge, "trunkline_sealing_key_missing" []
         "1 while the key that seals, by the database, is not in the ring";
+    KEY_ROTATION_STEPS: Kind::Counter, "trunkline_key_rotation_steps_total" ["step"]
+        "Steps that this node took to turn the encryption keys by schedule";
+    KEY_ROTATION_BLOCKED: Kind::Gauge, "trunkline_key_rotation_blocked_seconds" []
+        "For how long something keeps this node from turning the encryption keys that somebody should see to; 0 where nothing does";
+    DATA_KEYS_UNOPENED: Kind::Gauge, "trunkline_data_keys_unopened" []
+        "Keys that rest in the database and do not open on this node";
     OTHER_PAIR: Kind::Counter, "trunkline_livekit_other_pair_total" ["result"]
         "Requests that a LiveKit server refused with the current pair, by what it said to the other one";
     PAIRS: Kind::Gauge, "trunkline_pairs" ["state"]

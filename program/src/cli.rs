@@ -179,6 +179,16 @@ impl Context {
         Ok(self.settings()?.ring.ok_or(KeyError::KeyMissing)?)
     }
 
+    /// The same with the data keys of the database, if one is named: to open with, by no rule.
+    pub(crate) async fn whole_ring(&self) -> Result<KeyRing, Failure> {
+        let settings = self.settings()?;
+        let ring = settings.ring.as_ref().ok_or(KeyError::KeyMissing)?;
+        match settings.database {
+            Some(_) => Ok(open(&settings)?.ruled(ring).await?.ruled(None)),
+            None => Ok(ring.ruled(None)),
+        }
+    }
+
     /// The keys, and the database that knows them.
     pub(crate) fn rotation(&self) -> Result<Rotation, Failure> {
         let settings = self.settings()?;
@@ -273,7 +283,7 @@ async fn run(command: Command, context: &Context) -> Done {
     match command {
         Command::Demo(demo) => demo.run(context).await,
         Command::Key(key) => key.run(context).await,
-        Command::Secret(secret) => secret.run(context),
+        Command::Secret(secret) => secret.run(context).await,
         Command::Db(db) => db.run(context).await,
         Command::Livekit(livekit) => livekit.run(context).await,
         Command::Number(number) => number.run(context).await,

@@ -32,6 +32,24 @@ pub enum KeyError {
         /// The keys that were tried.
         ring: Vec<KeyId>,
     },
+    /// The same where the database has data keys that do not open here: it may be under one of those.
+    #[error(
+        "no key of the ring fits (ring: {ring:?}), and data keys of the database do not open here: {data_keys:?}"
+    )]
+    DataKeyUnopened {
+        /// The keys that were tried.
+        ring: Vec<KeyId>,
+        /// The data keys.
+        data_keys: Vec<KeyId>,
+    },
+    /// A key that is to seal a data key is not one of the settings.
+    #[error(
+        "key {key} is no key of LIVEKIT_SECRET_ENCRYPTION_KEY, and so none that seals data keys"
+    )]
+    RootKeyMissing {
+        /// Which key.
+        key: KeyId,
+    },
     /// The key that made the token is in the ring, and opens nothing any more.
     #[error("it is sealed under key {key}, which is refused")]
     KeyRefused {
@@ -81,11 +99,12 @@ pub enum KeyError {
 
 impl KeyError {
     /// The codes of what keeps a secret from opening.
-    pub(crate) const OF_OPENING: [&str; 8] = [
+    pub(crate) const OF_OPENING: [&str; 9] = [
         "key_missing",
         "prefix_missing",
         "token_malformed",
         "no_key_fits",
+        "data_key_unopened",
         "key_refused",
         "secret_not_text",
         "secret_bound_elsewhere",
@@ -101,6 +120,8 @@ impl KeyError {
             Self::PrefixMissing => "prefix_missing",
             Self::TokenMalformed { .. } => "token_malformed",
             Self::NoKeyFits { .. } => "no_key_fits",
+            Self::DataKeyUnopened { .. } => "data_key_unopened",
+            Self::RootKeyMissing { .. } => "root_key_missing",
             Self::KeyRefused { .. } => "key_refused",
             Self::SealingKeyMissing { .. } => "sealing_key_missing",
             Self::KeyIdMalformed => "key_id_malformed",
@@ -132,6 +153,13 @@ impl KeyError {
             }
             Self::NoKeyFits { .. } => {
                 Some("add the key that sealed it to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma")
+            }
+            Self::DataKeyUnopened { .. } => Some(
+                "add the root key that seals them to LIVEKIT_SECRET_ENCRYPTION_KEY, after a comma; \
+                 `trunkline key status` shows which one that is",
+            ),
+            Self::RootKeyMissing { .. } => {
+                Some("`trunkline key status` shows the keys of the settings")
             }
             Self::KeyRefused { .. } => Some(
                 "seal it again with `trunkline key rotate`, or accept the key again: `trunkline key retire KEY --back`",

@@ -46,7 +46,8 @@ impl Key {
         (length == 32).then(|| Self::from_bytes(&bytes[..32]))
     }
 
-    fn from_bytes(bytes: &[u8]) -> Self {
+    /// 32 bytes.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         let (signing, rest) = bytes.split_at(16);
         let mut encryption = Box::new(Zeroizing::new([0; 16]));
         encryption.copy_from_slice(rest);
@@ -89,7 +90,6 @@ impl Key {
     }
 
     /// A key for another purpose, of which nobody gets back to this one.
-    #[cfg(any(feature = "relay", feature = "server"))]
     pub(super) fn derived(&self, purpose: &[u8]) -> Self {
         leaving_nothing(|| {
             let mac = self.signing.clone().chain_update(purpose).chain_update(**self.encryption);
@@ -155,6 +155,8 @@ pub(super) enum Form {
     /// What a node tells others: neither.
     #[cfg(feature = "relay")]
     Message = 0x83,
+    /// A data key: neither.
+    DataKey = 0x84,
 }
 
 /// The forms of secrets.

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** a ring that follows a rule seals under the key that the rule names or not at all.
 
+use std::sync::Arc;
+
 use super::{KeyError, KeyId, KeyRing, fernet};
 
 /// Which key seals, and which ones open nothing any more.
@@ -19,7 +21,8 @@ impl KeyRing {
     /// The same keys by this rule. `None`: by none, so that the first key seals and each opens.
     #[must_use]
     pub fn ruled(&self, rule: Option<KeyRule>) -> Self {
-        Self { keys: self.keys.clone(), bound_only: self.bound_only, rule }
+        let (keys, unopened) = (Arc::clone(&self.keys), Arc::clone(&self.unopened));
+        Self { keys, roots: self.roots, unopened, bound_only: self.bound_only, rule }
     }
 
     /// The rule that it follows.
@@ -52,10 +55,11 @@ impl KeyRing {
 
     pub(super) fn sealing_key(&self) -> Result<&fernet::Key, KeyError> {
         match self.rule.as_ref().and_then(|rule| rule.sealing) {
-            None => self.keys.first().ok_or(KeyError::KeyMissing),
+            None => self.keys.first().map(|key| &**key).ok_or(KeyError::KeyMissing),
             Some(id) => self
                 .keys
                 .iter()
+                .map(|key| &**key)
                 .find(|key| KeyId(key.id()) == id)
                 .ok_or(KeyError::SealingKeyMissing { key: id }),
         }

@@ -91,6 +91,11 @@ impl Registration {
         self
     }
 
+    /// `NODE_NAME`.
+    pub(crate) fn name(&self) -> &str {
+        &self.identity.name
+    }
+
     /// Why this node is not listed. `None`: it is, or nobody knows yet.
     pub(crate) fn unlisted(&self) -> Option<String> {
         self.state().unlisted.clone()

@@ -8,6 +8,7 @@ use thread_local::ThreadLocal;
 #[cfg(feature = "server")]
 use super::clients::Clients;
 use super::health::HealthState;
+use super::key_rule::KeysInForce;
 use super::live::Live;
 use super::loader::Loader;
 use super::metrics::Telemetry;
@@ -145,6 +146,7 @@ impl ResolverBuilder {
         let rollouts = database.as_ref().map(OpenStore::rollouts);
         let loader = Arc::new(Loader {
             store,
+            keys: KeysInForce::new(database.as_ref(), registration.as_ref(), &telemetry, &around),
             has_feed: feed.is_some(),
             live: Arc::clone(&live),
             rollout: RolloutInForce::new(rollouts, kept, &around),

@@ -193,6 +193,8 @@ impl Loader {
         let store = self.store.as_ref().ok_or(Reason::DatabaseNotConfigured)?;
         let config = store.config(id).await.map_err(|error| reason_of(&error))?;
         self.watch_url(config.as_ref(), asked);
+        let learned = self.knowing_key_of(config.as_ref(), &running).await;
+        let running = learned.map_err(|why| why.reason())?.unwrap_or(running);
         let chosen = running.choose_begun(id, config).map_err(|why| why.reason())?;
         let (credentials, born) =
             chosen.credentials(asked.born, &self.cache, &self.clock).map_err(|why| why.reason())?;

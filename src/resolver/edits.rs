@@ -37,8 +37,7 @@ impl Resolver {
 
     /// The encryption keys of its database. `None`: no database is named, or no key is set.
     pub(crate) fn rotation(&self) -> Option<Rotation> {
-        let (database, ring) = (self.engine.database.as_ref()?, self.ring()?);
-        Some(Rotation::new(database, &ring, &self.engine.tuning))
+        self.engine.rotation()
     }
 
     /// Whether the flag is on.

@@ -56,6 +56,8 @@ pub struct Health {
     pub max_staleness: Duration,
     /// Why it is not listed among the nodes of its database. It answers all the same.
     pub unlisted: Option<String>,
+    /// What is wrong with the data keys of its database: what they seal does not open here.
+    pub data_keys: Option<String>,
     /// Why it is not ready for calls. It stays ready without its database while it has answers.
     pub not_ready: Option<NotReady>,
 }
@@ -133,6 +135,7 @@ impl Engine {
             found_stale: found.found_stale.load(Ordering::Acquire),
             max_staleness: Duration::from_nanos(found.max_staleness.load(Ordering::Acquire)),
             unlisted: self.registration.as_ref().and_then(|registration| registration.unlisted()),
+            data_keys: self.live.data_key_trouble(),
             not_ready,
         }
     }

@@ -19,12 +19,12 @@ use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::environment::Environment;
-use crate::keyring::{KeyRing, KeyRule};
+use crate::keyring::{ExposeSecret, KeyError, KeyRing, KeyRule, WrappedKey};
 use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::rollout::{Side, Standing};
 use crate::settings::{Settings, SettingsError, StartupSettings};
-use crate::store::{Config, Route};
+use crate::store::{Config, DataKeyPlace, KeyBook, Route};
 
 /// The settings in force.
 pub(super) struct Live {
@@ -37,9 +37,25 @@ pub(super) struct Live {
     /// The settings that only a restart changes.
     startup: StartupSettings,
     /// What the database says of keys, as far as it was read.
-    key_rule: ArcSwapOption<KeyRule>,
+    known_keys: ArcSwapOption<KnownKeys>,
     /// Held by a reload, so that two reloads do not overlap.
     reloading: Mutex<()>,
+}
+
+/// What the database says of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KnownKeys {
+    rule: KeyRule,
+    data_keys: Vec<WrappedKey>,
+    place: DataKeyPlace,
+}
+
+impl From<KeyBook> for KnownKeys {
+    fn from(book: KeyBook) -> Self {
+        let rule = book.rule();
+        let data_keys = book.data_keys.into_iter().map(|key| key.wrapped).collect();
+        Self { rule, data_keys, place: book.data_key_place }
+    }
 }
 
 /// What the settings switch on and off.
@@ -137,7 +153,7 @@ impl Live {
             watched: watch::Sender::new(switches),
             has_store,
             startup,
-            key_rule: ArcSwapOption::empty(),
+            known_keys: ArcSwapOption::empty(),
             reloading: Mutex::default(),
         }
     }
@@ -178,8 +194,8 @@ impl Live {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let variables = settings.needs_restart_from(&self.startup);
         if variables.is_empty() {
-            let rule = self.key_rule.load_full();
-            let running = Running::new(settings, self.has_store, clock).ruled(rule.as_deref());
+            let known = self.known_keys.load_full();
+            let running = Running::new(settings, self.has_store, clock).knowing(known.as_deref());
             self.swap(running, discard);
             return Ok(());
         }
@@ -192,15 +208,39 @@ impl Live {
         Err(ReloadError::NeedsRestart { variables: variables.join(", "), switched_off })
     }
 
-    /// Has the ring follow what the database says of keys.
-    pub(super) fn rule_keys(&self, rule: Option<KeyRule>, discard: impl FnOnce(Outdated)) {
+    /// Has the ring follow what the database says of keys. Returns whether that is news.
+    pub(super) fn know_keys(
+        &self,
+        known: Option<KnownKeys>,
+        discard: impl FnOnce(Outdated),
+    ) -> bool {
         let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.key_rule.load().as_deref() == rule.as_ref() {
-            return;
+        if self.known_keys.load().as_deref() == known.as_ref() {
+            return false;
         }
-        let ruled = self.running.load().copy().ruled(rule.as_ref());
-        self.key_rule.store(rule.map(Arc::new));
-        self.swap(ruled, discard);
+        let running = self.running.load().copy().knowing(known.as_ref());
+        for unopened in running.ring.iter().flat_map(|ring| ring.unopened()) {
+            tracing::error!(key = %unopened.id, root = %unopened.root, "{unopened}");
+        }
+        if known.as_ref().is_some_and(|known| known.place == DataKeyPlace::Hidden) {
+            tracing::warn!("{}", data_key_trouble(None, true).unwrap_or_default());
+        }
+        self.known_keys.store(known.map(Arc::new));
+        self.swap(running, discard);
+        true
+    }
+
+    /// How many data keys of the database do not open.
+    pub(super) fn unopened(&self) -> usize {
+        self.running.load().ring.as_ref().map_or(0, |ring| ring.unopened().len())
+    }
+
+    /// What is wrong with the data keys of the database, as far as they were read.
+    pub(super) fn data_key_trouble(&self) -> Option<String> {
+        let running = self.running.load();
+        let known = self.known_keys.load();
+        let is_hidden = known.as_ref().is_some_and(|known| known.place == DataKeyPlace::Hidden);
+        data_key_trouble(running.ring.as_deref(), is_hidden)
     }
 
     fn swap(&self, new: Running, discard: impl FnOnce(Outdated)) {
@@ -270,10 +310,20 @@ impl Running {
         }
     }
 
-    /// The same with its ring by this rule.
-    fn ruled(self, rule: Option<&KeyRule>) -> Self {
-        let ring = self.ring.as_ref().map(|ring| Arc::new(ring.ruled(rule.cloned())));
+    /// The same with its ring by what the database says of keys.
+    fn knowing(self, known: Option<&KnownKeys>) -> Self {
+        let data_keys = known.map(|known| &*known.data_keys).unwrap_or_default();
+        let rule = known.map(|known| known.rule.clone());
+        let ruled = |ring: &Arc<KeyRing>| ring.with_data_keys(data_keys).ruled(rule.clone());
+        let ring = self.ring.as_ref().map(|ring| Arc::new(ruled(ring)));
         Self { ring, ..self }
+    }
+
+    /// Whether no key of the ring has sealed the secret of a config.
+    pub(super) fn lacks_key_of(&self, config: &Config) -> bool {
+        let key_of = |ring: &Arc<KeyRing>| ring.key_of(config.api_secret.expose_secret());
+        let key = self.ring.as_ref().map(key_of);
+        matches!(key, Some(Err(KeyError::NoKeyFits { .. } | KeyError::DataKeyUnopened { .. })))
     }
 
     /// Whether the database is asked, and whether its configs place calls.
@@ -387,4 +437,14 @@ impl Running {
             None
         }
     }
+}
+
+/// The first thing that is wrong with data keys, in words.
+fn data_key_trouble(ring: Option<&KeyRing>, is_hidden: bool) -> Option<String> {
+    if is_hidden {
+        let why =
+            "this role may not read trunkline_keys, so what data keys seal does not open here";
+        return Some(why.to_owned());
+    }
+    ring.and_then(|ring| ring.unopened().first()).map(ToString::to_string)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::decision::{Decision, Unusable, answer};
+use super::key_rule::KeysInForce;
 use super::live::{Live, Running};
 use super::loaded::{Asked, LoadResult, Loaded, LoadedConfig, reason_of};
 use super::metrics::Telemetry;
@@ -33,6 +34,7 @@ use crate::store::{Config, Store, StoreError};
 /// Asks the database for what is not in memory.
 pub(super) struct Loader {
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) keys: KeysInForce,
     /// Whether there is a change feed: then a live lease proves that the database answers.
     pub(super) has_feed: bool,
     pub(super) live: Arc<Live>,
@@ -219,7 +221,34 @@ impl Loader {
         self.pause_until.store(0, Ordering::Release);
         self.watch_url(route.as_ref().and_then(|route| route.config.as_ref()), asked);
         let standing = self.standing(caller, running).await.map_err(Undecided::RolloutUnknown)?;
-        Ok(running.decide(standing, route))
+        let config = route.as_ref().and_then(|route| route.config.as_ref());
+        let config = config.filter(|_| running.uses_configs());
+        match self.knowing_key_of(config, running).await? {
+            None => Ok(running.decide(standing, route)),
+            Some(running) => Ok(running.decide(standing, route)),
+        }
+    }
+
+    /// The settings with a ring that has the key of this config, if that is to be had. `None`: the ring has it,
+    /// or no secret is to be opened.
+    pub(super) async fn knowing_key_of(
+        &self,
+        config: Option<&Config>,
+        running: &Running,
+    ) -> Result<Option<Arc<Running>>, Undecided> {
+        if !config.is_some_and(|config| running.lacks_key_of(config)) {
+            return Ok(None);
+        }
+        match self.keys.learn().await {
+            Ok(()) => Ok(Some(self.live.running())),
+            Err(error @ (StoreError::Unreachable { .. } | StoreError::Timeout { .. })) => {
+                Err(Undecided::Unasked(Arc::new(error)))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "what the database says of keys could not be read");
+                Ok(None)
+            }
+        }
     }
 
     /// What the rollout makes of a caller. A change of it that comes after this outdates what was asked

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use super::key_rotation::KeyTurnsCounted;
 use super::rollout::Comparisons;
 use super::sealing::SealsCounted;
 use crate::answer::{Answer, Source};
@@ -65,6 +66,7 @@ pub(super) struct Telemetry {
     reloaded_at: Gauge,
     pub(super) changes: ChangesCounted,
     pub(super) seals: SealsCounted,
+    pub(super) key_turns: KeyTurnsCounted,
     pub(super) comparisons: Comparisons,
     #[cfg(feature = "server")]
     pub(super) passwords: Histogram,
@@ -160,6 +162,7 @@ impl Telemetry {
             reloaded_at: gauge!(RELOADED_AT),
             changes: ChangesCounted::new(),
             seals: SealsCounted::new(),
+            key_turns: KeyTurnsCounted::new(),
             comparisons: Comparisons::new(),
             #[cfg(feature = "server")]
             passwords: histogram!(PASSWORD_TIME),

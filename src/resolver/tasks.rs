@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::Engine;
+use super::key_rotation::turn_by_schedule;
 use super::key_rule::follow_keys;
 use super::live::Switches;
 use super::rollout::keep_up_now_and_then;
@@ -43,6 +44,9 @@ impl Engine {
             if self.registration.is_some() {
                 self.start("seal audit", asked, seal_now_and_then);
                 self.start("keys", asked, follow_keys);
+                if self.tuning.key_rotation.is_some() {
+                    self.start("turn keys", asked, turn_by_schedule);
+                }
             }
         }
         if self.tuning.warm != Warm::None && self.loader.store.is_some() {

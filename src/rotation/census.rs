@@ -65,7 +65,8 @@ impl Census {
 impl Rotation {
     /// Counts by whom each secret is sealed. Opens none.
     pub(super) async fn count(&self) -> Result<Census, RotationError> {
-        let signed = |config: &Config| self.ring.key_of(config.api_secret.expose_secret());
+        let ring = self.ring();
+        let signed = |config: &Config| ring.key_of(config.api_secret.expose_secret());
         self.look_at_all(|config| signed(config).map(drop)).await
     }
 
@@ -76,7 +77,8 @@ impl Rotation {
     /// [`RotationError::Store`], [`RotationError::NotMigrated`].
     pub async fn verify(&self) -> Result<Census, RotationError> {
         let book = self.book().await?;
-        let opens = |config: &Config| match config.open(&self.ring) {
+        let ring = self.ring();
+        let opens = |config: &Config| match config.open(&ring) {
             // Whether only bound ones may be used is the readers' concern.
             Ok(_) | Err(KeyError::NotBound) => Ok(()),
             Err(error) => Err(error),
@@ -100,12 +102,12 @@ impl Rotation {
         &self,
         opens: impl Fn(&Config) -> Result<(), KeyError>,
     ) -> Result<Census, RotationError> {
-        let (mut census, mut last) = (Census::default(), None);
+        let (ring, mut census, mut last) = (self.ring(), Census::default(), None);
         loop {
             let page = self.rows.configs_after(last, PAGE).await?;
             last = page.last().map(|config| config.id);
             for config in &page {
-                census.count(config, &self.ring, opens(config));
+                census.count(config, &ring, opens(config));
             }
             if page.len() < PAGE {
                 break;
@@ -119,7 +121,7 @@ impl Rotation {
             last = page.last().map(|pair| (pair.config.id, pair.phase));
             for pair in &page {
                 let config = named(pair);
-                census.count(&config, &self.ring, opens(&config));
+                census.count(&config, &ring, opens(&config));
             }
             if page.len() < PAGE {
                 return Ok(census);

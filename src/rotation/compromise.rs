@@ -16,6 +16,8 @@ pub struct Exposure {
     pub key: KeyId,
     /// What it was for.
     pub phase: Option<KeyPhase>,
+    /// The data keys that it seals: whoever has it and the table has them as well.
+    pub data_keys: Vec<KeyId>,
     /// The configs whose secrets are under it: their key pairs are to be replaced at their servers.
     pub configs: Vec<String>,
     /// Until when answers in memory may hold what is sealed under it, at the latest.
@@ -33,18 +35,19 @@ impl Rotation {
     ///
     /// [`RotationError::Store`], [`RotationError::NotMigrated`], [`RotationError::NotInRing`].
     pub async fn exposure(&self, key: KeyId) -> Result<Exposure, RotationError> {
+        let book = self.book().await?;
         // Without it nobody can say what is under it.
         if !self.has(key) {
             return Err(RotationError::NotInRing { key });
         }
-        let book = self.book().await?;
+        let ring = self.ring();
         let (mut configs, mut last) = (Vec::new(), None);
         loop {
             let page = self.rows.configs_after(last, PAGE).await?;
             last = page.last().map(|config| config.id);
             let under = page
                 .iter()
-                .filter(|config| self.ring.key_of(config.api_secret.expose_secret()) == Ok(key));
+                .filter(|config| ring.key_of(config.api_secret.expose_secret()) == Ok(key));
             configs.extend(under.map(|config| config.name.clone()));
             if page.len() < PAGE {
                 break;
@@ -57,7 +60,7 @@ impl Rotation {
             let under = page
                 .iter()
                 .map(named)
-                .filter(|config| self.ring.key_of(config.api_secret.expose_secret()) == Ok(key));
+                .filter(|config| ring.key_of(config.api_secret.expose_secret()) == Ok(key));
             configs.extend(under.map(|config| config.name));
             if page.len() < PAGE {
                 break;
@@ -69,6 +72,7 @@ impl Rotation {
         Ok(Exposure {
             key,
             phase: book.key(key).map(|known| known.phase),
+            data_keys: book.under_root(key),
             configs,
             memory_until: book.now + longest.unwrap_or_default(),
             backups_since: book.key(key).and_then(|known| known.added_at),
@@ -82,10 +86,11 @@ impl Rotation {
     ///
     /// [`RotationError::Store`], [`RotationError::NotMigrated`], [`RotationError::NotInRing`].
     pub async fn note_compromised(&self, key: KeyId) -> Result<(), RotationError> {
+        let book = self.book().await?;
         if !self.has(key) {
             return Err(RotationError::NotInRing { key });
         }
-        let moves = self.compromising(&self.book().await?, key)?;
+        let moves = self.compromising(&book, key)?;
         self.carry_out(&mut |book| self.compromising(book, key), &moves).await
     }
 

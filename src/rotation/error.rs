@@ -19,6 +19,25 @@ pub enum RotationError {
     /// The database is of an older step.
     #[error("the database knows no state of keys: its step 13 is missing")]
     NotMigrated,
+    /// There is no place for data keys.
+    #[error("{}", if *is_hidden {
+        "this role may not read trunkline_keys, where data keys rest"
+    } else {
+        "the database has no place for data keys: its step 19 is missing"
+    })]
+    NoDataKeys {
+        /// Whether there is one that this role may not read.
+        is_hidden: bool,
+    },
+    /// Others may have every key of the settings, so none is to seal data keys.
+    #[error("every key of this ring's settings is compromised, so none may seal data keys")]
+    NoRoot,
+    /// Others may have a key that is to seal data keys.
+    #[error("key {key} is compromised, and is not used again")]
+    Compromised {
+        /// Which one.
+        key: KeyId,
+    },
     /// The ring has no other key than the one that seals.
     #[error("the ring has no new key to stage; key {key} seals")]
     NothingToStage {
@@ -167,13 +186,16 @@ impl RotationError {
             Self::Store(error) => error.code(),
             Self::Key(error) => error.code(),
             Self::NotMigrated => "keys_not_migrated",
+            Self::NoDataKeys { is_hidden: false } => "data_keys_not_migrated",
+            Self::NoDataKeys { is_hidden: true } => "data_keys_hidden",
+            Self::NoRoot => "no_root_key",
             Self::NothingToStage { .. } => "nothing_to_stage",
             Self::NotInRing { .. } => "key_not_in_ring",
             Self::Duplicate { .. } => "key_duplicate",
             Self::Swapped { .. } => "ring_swapped",
             Self::OrderDiffers { .. } => "ring_order_differs",
             Self::Seals { .. } => "key_seals_already",
-            Self::Used { .. } => "key_used_before",
+            Self::Used { .. } | Self::Compromised { .. } => "key_used_before",
             Self::AnotherStaged { .. } => "another_key_staged",
             Self::NothingStaged => "nothing_staged",
             Self::Unknown { .. } => "key_unknown",
@@ -193,8 +215,13 @@ impl RotationError {
         Some(match self {
             Self::Store(_) => return None,
             Self::Key(error) => return error.hint(),
-            Self::NotMigrated => "run `trunkline db migrate`",
-            Self::NothingToStage { .. } => {
+            Self::NotMigrated | Self::NoDataKeys { is_hidden: false } => {
+                "run `trunkline db migrate`"
+            }
+            Self::NoDataKeys { is_hidden: true } => {
+                "have the owner run `trunkline db grants --keys --apply`, or grant select on trunkline_keys"
+            }
+            Self::NoRoot | Self::Compromised { .. } | Self::NothingToStage { .. } => {
                 "make a key with `trunkline key generate`, and put it last in \
                  LIVEKIT_SECRET_ENCRYPTION_KEY of every process, after a comma"
             }

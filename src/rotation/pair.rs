@@ -12,6 +12,7 @@
 //! **Invariant:** a pair becomes the current one only after its server has accepted it, and unless it is said
 //! otherwise, the one before it as well. No refusal by a server changes which pair is the current one.
 
+mod bind;
 mod compromise;
 mod error;
 mod moves;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use self::bind::{PairBound, PairUnbound};
 pub use self::compromise::{PairExposure, PairReplaced};
 pub use self::error::PairError;
 use self::moves::{checked, is_nothing, opened, refuse_kept, same_pair, staging, swap, usable};

@@ -19,6 +19,10 @@ pub struct Retiring {
     pub phase: KeyPhase,
     /// Nodes that have it in their ring, from which it is to be removed once it is retired.
     pub nodes: Vec<String>,
+    /// Data keys that it seals: it stays in the rings for as long as there are some.
+    pub data_keys: Vec<KeyId>,
+    /// Whether it rests in the database, so that no ring of the settings has it.
+    pub is_data_key: bool,
     /// Which backups need it.
     pub backups: Option<BackupNeed>,
 }
@@ -147,11 +151,18 @@ impl Rotation {
             .then(|| needed_by_backups(known, backups_from))
             .flatten();
         if !dry_run && known.phase != phase {
-            self.enter(key, known.phase, phase).await?;
+            self.enter(key, known.phase, phase, book.data_key(key).is_some()).await?;
         }
         let id = key.to_string();
         let having = nodes.into_iter().filter(|node| node.keys.contains(&id));
-        Ok(Retiring { key, phase, nodes: having.map(|node| node.name).collect(), backups })
+        Ok(Retiring {
+            key,
+            phase,
+            nodes: having.map(|node| node.name).collect(),
+            data_keys: book.under_root(key),
+            is_data_key: book.data_key(key).is_some(),
+            backups,
+        })
     }
 
     /// Lets a refused key open again.
@@ -167,13 +178,28 @@ impl Rotation {
             return Err(RotationError::WrongPhase { key, phase, needs });
         }
         if !dry_run {
-            self.enter(key, KeyPhase::Refused, KeyPhase::Old).await?;
+            self.enter(key, KeyPhase::Refused, KeyPhase::Old, false).await?;
         }
-        Ok(Retiring { key, phase: KeyPhase::Old, nodes: Vec::new(), backups: None })
+        Ok(Retiring {
+            key,
+            phase: KeyPhase::Old,
+            nodes: Vec::new(),
+            data_keys: book.under_root(key),
+            is_data_key: book.data_key(key).is_some(),
+            backups: None,
+        })
     }
 
-    async fn enter(&self, key: KeyId, from: KeyPhase, to: KeyPhase) -> Result<(), RotationError> {
-        let moves = KeyMoves { phases: vec![(key, to)], ..KeyMoves::default() };
+    async fn enter(
+        &self,
+        key: KeyId,
+        from: KeyPhase,
+        to: KeyPhase,
+        is_data_key: bool,
+    ) -> Result<(), RotationError> {
+        // Of one that is retired nothing is left in the database.
+        let dropped = if to == KeyPhase::Retired && is_data_key { vec![key] } else { Vec::new() };
+        let moves = KeyMoves { phases: vec![(key, to)], dropped, ..KeyMoves::default() };
         let mut decide = |book: &KeyBook| match book.key(key) {
             Some(known) if known.phase == from && book.sealing != Some(key) => Ok(moves.clone()),
             _ => Err(RotationError::Raced),
@@ -217,4 +243,4 @@ fn needed_by_backups(known: &KnownKey, kept_from: Option<DateTime<Utc>>) -> Opti
 }
 
 /// For how long no secret may have been found under a key before it is refused.
-const QUIET: Duration = Duration::from_secs(24 * 3600);
+pub(super) const QUIET: Duration = Duration::from_secs(24 * 3600);

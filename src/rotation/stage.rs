@@ -53,13 +53,13 @@ impl Rotation {
         readers_confirmed: bool,
         dry_run: bool,
     ) -> Result<Staged, RotationError> {
-        if let Some(key) = self.ring.duplicate() {
+        let book = self.book().await?;
+        if let Some(key) = self.ring().duplicate() {
             return Err(RotationError::Duplicate { key });
         }
-        let book = self.book().await?;
         let key = self.to_stage(key, &book)?;
         let nodes = self.node_rings().await?;
-        let moves = self.staging(&book, key, readers_confirmed)?;
+        let moves = self.staging(&book, key, false, readers_confirmed)?;
         let sealing = self.sealing(&book)?;
         let already = book.key(key).is_some_and(|known| known.phase == KeyPhase::Staged);
         // One that sealed before may stand first.
@@ -67,7 +67,8 @@ impl Rotation {
             refuse_orders(&nodes, key)?;
         }
         if !dry_run {
-            self.carry_out(&mut |book| self.staging(book, key, readers_confirmed), &moves).await?;
+            self.carry_out(&mut |book| self.staging(book, key, false, readers_confirmed), &moves)
+                .await?;
         }
         let readers_confirmed = readers_confirmed || book.readers_confirmed_at.is_some() && already;
         Ok(Staged { key, sealing, already, gate: self.gate(key).await?, readers_confirmed })
@@ -78,10 +79,13 @@ impl Rotation {
         if let Some(key) = named {
             return Ok(key);
         }
-        let ring = self.ring.key_ids();
+        let ring = self.ring().key_ids();
+        let first = self.ring().sealing_id();
+        let by_data_key = book.sealing.is_some_and(|sealing| book.data_key(sealing).is_some());
         let unused = |id: &&KeyId| match book.key(**id) {
             Some(known) => known.phase == KeyPhase::Staged && known.compromised_at.is_none(),
-            None => Ok(**id) != self.ring.sealing_id(),
+            // Beside a data key that seals, a key of the settings is a root key, unless it is named.
+            None => Ok(**id) != first && !by_data_key,
         };
         match ring.iter().rev().find(unused) {
             Some(key) => Ok(*key),
@@ -102,19 +106,20 @@ impl Rotation {
         }
     }
 
-    /// What staging changes.
-    fn staging(
+    /// What staging changes. One that is about to be made is in no ring yet.
+    pub(super) fn staging(
         &self,
         book: &KeyBook,
         key: KeyId,
+        is_made: bool,
         readers_confirmed: bool,
     ) -> Result<KeyMoves, RotationError> {
-        if !self.has(key) {
+        if !is_made && !self.has(key) {
             return Err(RotationError::NotInRing { key });
         }
         let sealing = self.sealing(book)?;
         if key == sealing && book.sealing.is_none() {
-            return Err(match self.ring.key_ids().len() {
+            return Err(match self.ring().key_ids().len() {
                 1 => RotationError::NothingToStage { key },
                 _ => RotationError::Swapped { key, nodes: vec!["this process".to_owned()] },
             });
@@ -143,7 +148,7 @@ impl Rotation {
             readers_confirmed: Some(readers_confirmed).filter(|said| {
                 *said || book.key(key).is_none_or(|known| known.phase != KeyPhase::Staged)
             }),
-            compromised: Vec::new(),
+            ..KeyMoves::default()
         })
     }
 
@@ -206,12 +211,16 @@ impl Rotation {
         expected: &KeyMoves,
     ) -> Result<(), RotationError> {
         let mut locked = |book: &KeyBook| decide(book).ok().filter(|moves| moves == expected);
-        if self.rows.move_keys(&mut locked).await? { Ok(()) } else { Err(RotationError::Raced) }
+        if self.rows.move_keys(self.claimed.as_ref(), &mut locked).await? {
+            Ok(())
+        } else {
+            Err(RotationError::Raced)
+        }
     }
 }
 
 /// Refuses to begin while live nodes disagree on the first key, or seal with the new one already.
-fn refuse_orders(nodes: &[NodeRing], staged: KeyId) -> Result<(), RotationError> {
+pub(super) fn refuse_orders(nodes: &[NodeRing], staged: KeyId) -> Result<(), RotationError> {
     let mut firsts = BTreeMap::<&str, Vec<String>>::new();
     for node in nodes.iter().filter(|node| node.state == NodeState::Live) {
         if let Some(first) = node.keys.first() {

@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::census::LeftSecret;
 use super::gate::NodeRing;
 use super::{Rotation, RotationError};
-use crate::keyring::KeyId;
+use crate::keyring::{KeyId, UnopenedKey};
 use crate::nodes::UnlistedNode;
-use crate::store::KeyPhase;
+use crate::store::{DataKeyPlace, KeyPhase, KeyTurns};
 
 /// How the keys stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +30,23 @@ pub struct KeyStatus {
     pub unlisted: Vec<UnlistedNode>,
     /// Since when it is said that there are no readers that nobody sees.
     pub readers_confirmed_at: Option<DateTime<Utc>>,
+    /// Data keys that do not open here.
+    pub unopened: Vec<UnopenedKey>,
+    /// Whether the database has a place for data keys that this role may read.
+    pub data_key_place: DataKeyPlace,
+    /// How turning them by schedule stands. `None`: the database is of an older step.
+    pub turns: Option<KeyTurns>,
+}
+
+/// Where a key lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeyHome {
+    /// In the settings of each process: its environment, a file, or systemd's credentials.
+    Settings,
+    /// In the database, sealed by a key of the settings.
+    Database,
 }
 
 /// A key, as far as this process and the database know it.
@@ -40,6 +57,12 @@ pub struct ShownKey {
     pub id: KeyId,
     /// What it is for. `None`: the database does not know it.
     pub phase: Option<KeyPhase>,
+    /// Where it lives, as far as this process can tell.
+    pub home: Option<KeyHome>,
+    /// The key that seals it, of one that rests in the database.
+    pub root: Option<KeyId>,
+    /// The data keys that it seals.
+    pub data_keys: Vec<KeyId>,
     /// Whether it is in this ring.
     pub in_ring: bool,
     /// How many secrets are sealed under it, as far as this ring has it.
@@ -63,10 +86,13 @@ impl Rotation {
     ///
     /// [`RotationError::Store`]. A database that knows nothing of keys is none.
     pub async fn status(&self) -> Result<KeyStatus, RotationError> {
-        let book = self.rows.key_book().await?.unwrap_or_default();
+        let book = self.known().await?.unwrap_or_default();
         let (census, nodes) = (self.count().await?, self.node_rings().await?);
-        let ring = self.ring.key_ids();
-        let unknown = book.keys.iter().map(|key| key.id).filter(|id| !ring.contains(id));
+        let (whole, roots) = (self.ring(), self.ring.root_ids());
+        let ring = whole.key_ids();
+        let known = book.keys.iter().map(|key| key.id);
+        let resting = book.data_keys.iter().map(|key| key.wrapped.id);
+        let unknown = known.chain(resting).filter(|id| !ring.contains(id));
         let mut ids: Vec<_> = Vec::new();
         for id in ring.iter().copied().chain(unknown) {
             if !ids.contains(&id) {
@@ -79,6 +105,12 @@ impl Rotation {
             ShownKey {
                 id,
                 phase: known.map(|known| known.phase),
+                home: match book.data_key(id) {
+                    Some(_) => Some(KeyHome::Database),
+                    None => roots.contains(&id).then_some(KeyHome::Settings),
+                },
+                root: book.data_key(id).map(|key| key.wrapped.root),
+                data_keys: book.under_root(id),
                 in_ring: ring.contains(&id),
                 configs: census.under(id),
                 nodes: having.map(|node| node.name.clone()).collect(),
@@ -97,6 +129,9 @@ impl Rotation {
             nodes,
             unlisted: self.nodes.unlisted().await?,
             readers_confirmed_at: book.readers_confirmed_at,
+            unopened: whole.unopened().to_vec(),
+            data_key_place: book.data_key_place,
+            turns: self.turns.key_turns().await?,
         })
     }
 }

@@ -187,6 +187,7 @@ impl Readiness {
             "trouble": health.trouble,
             "cached": health.cached,
             "unlisted": health.unlisted,
+            "data_keys": health.data_keys,
         });
         (status, report)
     }

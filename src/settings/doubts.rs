@@ -20,6 +20,7 @@ pub(super) fn doubts(settings: &Settings, values: &Values) -> Vec<Warning> {
     warnings.extend(off_limits(settings));
     warnings.extend(unpadded(values));
     warnings.extend(without_effect(values));
+    warnings.extend(nothing_to_turn(settings));
     #[cfg(feature = "server")]
     warnings.extend(without_proxy(settings));
     warnings
@@ -95,6 +96,15 @@ fn without_effect(values: &Values) -> Option<Warning> {
     let message = "has no effect any more: no heartbeats are sent, and LEASE alone says how often \
                    the change log is read; take it out";
     values.get(name).map(|_| Warning::new(name, message))
+}
+
+/// A schedule for keys, where there are none, or no database.
+fn nothing_to_turn(settings: &Settings) -> Option<Warning> {
+    let is_odd = settings.tuning.key_rotation.is_some()
+        && (settings.database.is_none() || settings.ring.is_none());
+    let message = "turns nothing without DATABASE_URL and LIVEKIT_SECRET_ENCRYPTION_KEY: keys that it makes rest \
+                   in the one, sealed by the other";
+    is_odd.then(|| Warning::new("KEY_ROTATION", message))
 }
 
 /// A header of a proxy, where no proxy is.

@@ -69,6 +69,8 @@ variables! {
     "Secrets at rest": {
         LIVEKIT_SECRET_ENCRYPTION_KEY = "" [secret file hot]
             "The Fernet key that API secrets are sealed with. Several, separated by commas, make a ring: the first seals, all open. Make one with `trunkline key generate`."
+        KEY_ROTATION = "0s"
+            "How long an encryption key that rests in the database seals before the next one does, such as 90d: whoever has the right to turn keys then makes it, one process at a time. It begins once `trunkline key stage --wrapped` has made the first one and it seals. Off, since other readers know only the keys of LIVEKIT_SECRET_ENCRYPTION_KEY: the Python service and versions before cannot read what such a key seals. 0s: never."
         BOUND_SECRETS_ONLY = "false" [hot]
             "Uses the secret of a config only if it is bound to its id, URL and API key, as `trunkline key bind` does. Others are refused as secret_not_bound."
     }

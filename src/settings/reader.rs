@@ -202,10 +202,17 @@ impl<'a> SettingsReader<'a> {
             poll: self.duration("POLL_INTERVAL", "1ms", "10s"),
             self_check: self.duration_or_none("SELF_CHECK_INTERVAL", "10ms", "1d"),
             keep_audit: self.duration_or_none("AUDIT_KEEP", "30d", "36500d"),
+            key_rotation: self.duration_or_none("KEY_ROTATION", "2d", "3650d"),
             keep_changes: self.duration_or_none("CHANGE_LOG_KEEP", "1h", "3650d"),
             livekit_connect: self.duration("LIVEKIT_CONNECT_TIMEOUT", "10ms", "1m"),
             livekit: self.duration("LIVEKIT_TIMEOUT", "10ms", "10m"),
         };
+        let waits = tuning.ttl.max(tuning.max_stale) + Duration::from_secs(24 * 3600);
+        if tuning.key_rotation.is_some_and(|period| period < waits * 2) {
+            let message =
+                "must be at least twice what one rotation waits: a day, and CACHE_TTL or MAX_STALE";
+            self.problem("KEY_ROTATION", message.into(), None);
+        }
         let rhythms = [("LOG_POLL_INTERVAL", tuning.log_poll), ("POLL_INTERVAL", tuning.poll)];
         for (name, interval) in rhythms {
             if interval * 2 >= tuning.lease {

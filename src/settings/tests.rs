@@ -100,3 +100,20 @@ fn the_example_file_is_what_the_variables_say() {
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert_eq!(kept, env::example(), "run `trunkline settings example > .env.example`");
 }
+
+#[test]
+fn a_schedule_for_keys_is_off_and_takes_at_least_twice_what_a_rotation_waits() {
+    let read = |pairs: &[(&str, &str)]| Settings::read(&values(pairs));
+    assert_eq!(read(&[]).unwrap().tuning.key_rotation, None);
+    assert_eq!(read(&[("KEY_ROTATION", "0s")]).unwrap().tuning.key_rotation, None);
+    let settings = read(&[("KEY_ROTATION", "90d")]).unwrap();
+    assert_eq!(settings.tuning.key_rotation, Some(Duration::from_secs(90 * 86_400)));
+    assert!(settings.warnings.iter().any(|warning| warning.to_string().contains("KEY_ROTATION")));
+    // With MAX_STALE of an hour a rotation waits for 25.
+    for wrong in ["1d", "49h", "soon", "-90d", "4000d"] {
+        let error = read(&[("KEY_ROTATION", wrong)]).unwrap_err().to_string();
+        assert!(error.contains("KEY_ROTATION"), "{wrong}: {error}");
+    }
+    assert!(read(&[("KEY_ROTATION", "50h")]).is_ok());
+    assert!(read(&[("KEY_ROTATION", "50h"), ("MAX_STALE", "2d")]).is_err());
+}

@@ -27,11 +27,12 @@ impl Access {
     /// the change log as their owner.
     pub(super) fn wanted(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
-            Self::Service => {
-                &[("select", &[CONFIGS, PAIRS, NUMBERS, CLIENTS, ROLLOUT, TENANTS, CHANGES, BOOK])]
-            }
+            Self::Service => &[(
+                "select",
+                &[CONFIGS, PAIRS, KEYS, NUMBERS, CLIENTS, ROLLOUT, TENANTS, CHANGES, BOOK],
+            )],
             Self::Editor => &[
-                ("select", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS, BOOK]),
+                ("select", &[CONFIGS, PAIRS, KEYS, NUMBERS, ROLLOUT, TENANTS, BOOK]),
                 ("insert", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS]),
                 ("update", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS]),
                 ("delete", &[CONFIGS, PAIRS, NUMBERS, TENANTS]),
@@ -46,9 +47,10 @@ impl Access {
                 ("delete", PEOPLE_AND_CLIENTS),
             ],
             Self::KeyKeeper => &[
-                ("select", &[KEY_STATE, KNOWN_KEYS]),
-                ("update", &[CONFIGS, KEY_STATE, KNOWN_KEYS]),
-                ("insert", &[KNOWN_KEYS]),
+                ("select", &[KEY_STATE, KNOWN_KEYS, KEYS, KEY_ROTATION]),
+                ("update", &[CONFIGS, PAIRS, KEY_STATE, KNOWN_KEYS, KEYS, KEY_ROTATION]),
+                ("insert", &[KNOWN_KEYS, KEYS]),
+                ("delete", &[KEYS]),
             ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
@@ -172,6 +174,8 @@ pub(super) const CLIENTS: &str = "trunkline_clients";
 const ROLLOUT: &str = "trunkline_rollout";
 const KEY_STATE: &str = "trunkline_key_state";
 const KNOWN_KEYS: &str = "trunkline_known_keys";
+const KEYS: &str = "trunkline_keys";
+const KEY_ROTATION: &str = "trunkline_key_rotation";
 const TENANTS: &str = "trunkline_tenants";
 const IDEMPOTENCY: &str = "trunkline_idempotency";
 const AUDIT: &[&str] = &["trunkline_audit", CHAIN];

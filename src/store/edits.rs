@@ -5,9 +5,11 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::{Config, ConfigEdit, NewConfig, NewNumber, Number, NumberEdit, StoreError};
+use crate::access::USER_PREFIX;
 use crate::number::{ConfigId, TenantId};
 use crate::rollout::Rollout;
 
@@ -35,6 +37,24 @@ pub(crate) struct Behalf {
     pub(crate) request: String,
     /// Where it came from: an address, or a user of the machine.
     pub(crate) from: String,
+}
+
+impl Behalf {
+    /// What a transaction claims.
+    pub(crate) fn claims(&self) -> Json {
+        let Self { client, client_name, request, from } = self;
+        let actor = match client_name.strip_prefix(USER_PREFIX) {
+            Some(_) => client_name.clone(),
+            None => format!("client {client_name}"),
+        };
+        json!({
+            "actor": actor,
+            "client": client,
+            "client_name": client_name,
+            "request": request,
+            "from": from,
+        })
+    }
 }
 
 /// Which numbers are wanted.

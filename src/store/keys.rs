@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::{Config, StoreError};
-use crate::keyring::{KeyId, KeyRule, Sealed};
+use crate::keyring::{KeyId, KeyRing, KeyRule, Sealed, WrappedKey};
 use crate::number::ConfigId;
 
 /// What a key is for.
@@ -68,6 +69,32 @@ pub struct KnownKey {
     pub compromised_at: Option<DateTime<Utc>>,
 }
 
+/// A key that rests in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DataKey {
+    /// It, as it rests.
+    pub wrapped: WrappedKey,
+    /// When it was made.
+    pub added_at: Option<DateTime<Utc>>,
+    /// Since when it is sealed by its root key.
+    pub wrapped_at: Option<DateTime<Utc>>,
+}
+
+/// Whether a database has a place for data keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DataKeyPlace {
+    /// It is of a step before that.
+    #[default]
+    None,
+    /// It has, and this role may not read it.
+    Hidden,
+    /// It has.
+    Open,
+}
+
 /// What the database knows of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -80,6 +107,10 @@ pub struct KeyBook {
     pub readers_confirmed_at: Option<DateTime<Utc>>,
     /// The keys, the newest first.
     pub keys: Vec<KnownKey>,
+    /// Those of them that rest in the database, the oldest first.
+    pub data_keys: Vec<DataKey>,
+    /// Whether it has a place for such.
+    pub data_key_place: DataKeyPlace,
     /// What time it is by the database's clock.
     pub now: DateTime<Utc>,
 }
@@ -89,6 +120,32 @@ impl KeyBook {
     #[must_use]
     pub fn key(&self, id: KeyId) -> Option<&KnownKey> {
         self.keys.iter().find(|key| key.id == id)
+    }
+
+    /// A key of it that rests in the database.
+    #[must_use]
+    pub fn data_key(&self, id: KeyId) -> Option<&DataKey> {
+        self.data_keys.iter().find(|key| key.wrapped.id == id)
+    }
+
+    /// The data keys that this one seals.
+    #[must_use]
+    pub fn under_root(&self, root: KeyId) -> Vec<KeyId> {
+        let under = self.data_keys.iter().filter(|key| key.wrapped.root == root);
+        under.map(|key| key.wrapped.id).collect()
+    }
+
+    /// The ring with the data keys that it opens, by what the database says of keys.
+    #[must_use]
+    pub fn ring(&self, ring: &KeyRing) -> KeyRing {
+        self.whole_ring(ring).ruled(Some(self.rule()))
+    }
+
+    /// The ring with the data keys that it opens.
+    #[must_use]
+    pub fn whole_ring(&self, ring: &KeyRing) -> KeyRing {
+        let wrapped: Vec<_> = self.data_keys.iter().map(|key| key.wrapped.clone()).collect();
+        ring.with_data_keys(&wrapped)
     }
 
     /// What a ring is to follow.
@@ -119,6 +176,10 @@ pub(crate) struct KeyMoves {
     pub(crate) readers_confirmed: Option<bool>,
     /// Keys that others may have.
     pub(crate) compromised: Vec<KeyId>,
+    /// Data keys that are to rest so.
+    pub(crate) wrapped: Vec<WrappedKey>,
+    /// Data keys that go.
+    pub(crate) dropped: Vec<KeyId>,
 }
 
 /// Decides by what is locked. `None`: nothing is changed.
@@ -139,8 +200,12 @@ pub(crate) trait KeyRows: Send + Sync + 'static {
     async fn key_book(&self) -> Result<Option<KeyBook>, StoreError>;
 
     /// Changes what it knows, in one transaction in which nobody else does and nobody writes a secret.
-    /// Returns whether anything was changed.
-    async fn move_keys(&self, decide: DecideKeys<'_>) -> Result<bool, StoreError>;
+    /// Returns whether anything was changed. `claimed` is what the audit is told of who asks.
+    async fn move_keys(
+        &self,
+        claimed: Option<&Json>,
+        decide: DecideKeys<'_>,
+    ) -> Result<bool, StoreError>;
 
     /// Notes which of these keys a pass over all secrets has found one under.
     async fn note_pass(&self, found: &[(KeyId, bool)]) -> Result<(), StoreError>;

@@ -8,8 +8,8 @@ use super::PostgresStore;
 use super::SqliteStore;
 use super::{
     AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, KeyRows,
-    MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, PairRows, RolloutStore, Store,
-    StoreError, TenantStore, Trial, UnlistedNode, UserStore,
+    KeyTurnRows, MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, PairRows,
+    RolloutStore, Store, StoreError, TenantStore, Trial, UnlistedNode, UserStore,
 };
 #[cfg(all(feature = "dispatch", feature = "server"))]
 use super::{BatchRows, CallRows};
@@ -168,19 +168,25 @@ impl OpenStore {
         shared!(self)
     }
 
+    /// Who turns the keys by schedule.
+    pub(crate) fn key_turn_rows(&self) -> Arc<dyn KeyTurnRows> {
+        shared!(self)
+    }
+
     /// The pairs of its configs.
     pub(crate) fn pair_rows(&self) -> Arc<dyn PairRows> {
         shared!(self)
     }
 
-    /// The ring by what the database says of keys at present; as it is, where that says nothing of them.
+    /// The ring by what the database says of keys at present, with the data keys that it opens; as it is,
+    /// where that says nothing of them.
     ///
     /// # Errors
     ///
     /// [`StoreError`], as of any statement.
     pub async fn ruled(&self, ring: &KeyRing) -> Result<KeyRing, StoreError> {
         let book = self.key_rows().key_book().await?;
-        Ok(ring.ruled(book.map(|book| book.rule())))
+        Ok(book.map_or_else(|| ring.ruled(None), |book| book.ring(ring)))
     }
 
     /// The rows of batches.

@@ -86,6 +86,33 @@ impl Config {
         ring.open_for(self.api_secret.expose_secret(), &self.binding())
     }
 
+    /// The same secret, bound to this config or not. `None`: it is so already.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening it, but for [`KeyError::NotBound`], and of sealing it.
+    pub fn rebound(
+        &self,
+        ring: &KeyRing,
+        bound: bool,
+        unix_seconds: u64,
+    ) -> Result<Option<Sealed>, KeyError> {
+        let opened = match self.open(ring) {
+            // It is about to be.
+            Err(KeyError::NotBound) => ring.open(self.api_secret.expose_secret()),
+            opened => opened,
+        }?;
+        if self.is_bound() == bound {
+            return Ok(None);
+        }
+        let secret = opened.secret.expose_secret();
+        if bound {
+            ring.seal_for(secret, &self.binding(), unix_seconds).map(Some)
+        } else {
+            ring.seal(secret, unix_seconds).map(Some)
+        }
+    }
+
     /// Whether its secret is bound.
     #[must_use]
     pub fn is_bound(&self) -> bool {

@@ -24,6 +24,7 @@ mod people;
 mod read;
 mod rollout;
 mod tenants;
+mod turns;
 
 #[cfg(feature = "postgres")]
 pub(super) use self::change_log::read_change;
@@ -45,6 +46,7 @@ use self::pairs::Pairing;
 use self::people::PeopleStatements;
 use self::rollout::RollingOut;
 use self::tenants::Labelling;
+use self::turns::Turns;
 use super::pool::Pool;
 use super::session::Session;
 use super::statement::Templates;
@@ -77,7 +79,7 @@ pub(super) struct Dialect {
     pub(super) prune_audit: Option<&'static str>,
     /// Which triggers of the audit are missing.
     pub(super) unaudited: &'static str,
-    /// Says whether the database knows of keys.
+    /// Says whether the database knows of keys (1), and has data keys that this role may not read (2) or may (3).
     pub(super) knows_keys: &'static str,
     /// Holds the row of the state of the keys for the transaction, and says its epoch.
     pub(super) hold_keys: &'static str,
@@ -90,9 +92,7 @@ pub(super) struct Dialect {
     /// Whether a transaction that does so marks itself, for the trigger that keeps update times.
     pub(super) marks_resealing: bool,
     /// Says on whose behalf a transaction edits, from JSON; and what is done about that at its end.
-    #[cfg(feature = "server")]
     pub(super) say_behalf: &'static str,
-    #[cfg(feature = "server")]
     pub(super) unsay_behalf: Option<&'static str>,
     #[cfg(feature = "server")]
     pub(super) own_written: &'static str,
@@ -118,6 +118,7 @@ pub(super) struct Statements {
     auditing: Auditing,
     logging: Logging,
     keys: Keys,
+    turns: Turns,
     listing: Listing,
     pairing: Pairing,
     clients: Clients,
@@ -141,6 +142,7 @@ impl Statements {
             auditing: Auditing::new(templates, dialect),
             logging: Logging::new(templates, dialect),
             keys: Keys::new(templates, dialect),
+            turns: Turns::new(templates),
             listing: Listing::new(templates, dialect),
             pairing: Pairing::new(templates, dialect),
             clients: Clients::new(templates),

@@ -229,6 +229,8 @@ const DIALECT: Dialect = Dialect {
         ("{rules_object}", "case when json_type(rules) = 'object' then rules else '{}' end"),
         ("{answer_age}", "((julianday('now') - julianday(answered_at)) * 86400.0)"),
         ("{time_of_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', $5, 'unixepoch')"),
+        ("{after_2}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $2 || ' seconds')"),
+        ("{blocked_age}", "((julianday('now') - julianday(blocked_since)) * 86400.0)"),
         ("{after_3}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $3 || ' seconds')"),
         ("{after_5}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $5 || ' seconds')"),
         ("{after_9}", "strftime('%Y-%m-%dT%H:%M:%fZ', 'now', $9 || ' seconds')"),
@@ -258,21 +260,24 @@ const DIALECT: Dialect = Dialect {
     audit_lock: "select 1 as got",
     prune_audit: None,
     unaudited: UNAUDITED,
-    knows_keys: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_key_state'",
+    knows_keys: KNOWS_KEYS,
     hold_keys: "select epoch from {schema}.trunkline_key_state",
     reseal_all: RESEAL_ALL,
     knows_pairs: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_pairs'",
     knows_calls: "select count(*) as many from {schema}.sqlite_master where name = 'trunkline_calls'",
     marks_resealing: true,
-    #[cfg(feature = "server")]
     say_behalf: "insert into {schema}.trunkline_audit_session (claimed) values ($1)",
-    #[cfg(feature = "server")]
     unsay_behalf: Some("delete from {schema}.trunkline_audit_session"),
     #[cfg(feature = "server")]
     own_written: NEWEST_WRITTEN,
     #[cfg(feature = "server")]
     newest_written: NEWEST_WRITTEN,
 };
+
+const KNOWS_KEYS: &str = "
+    select case when max(name = 'trunkline_keys') then 3 else count(*) end as many
+    from {schema}.sqlite_master
+    where type = 'table' and name in ('trunkline_key_state', 'trunkline_keys')";
 
 /// How long ago a change was written.
 const AGE: &str = "(julianday('now') - julianday(changed_at)) * 86400.0";

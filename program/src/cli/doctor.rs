@@ -9,6 +9,7 @@ mod edits;
 mod environment;
 mod files;
 mod hot_reload;
+mod keys;
 mod nodes;
 mod relay;
 mod secrets;

@@ -205,8 +205,10 @@ impl From<RotationError> for Failure {
             RotationError::Key(error) => error.into(),
             other => {
                 let exit = match &other {
-                    RotationError::NotMigrated => Exit::Store,
+                    RotationError::NotMigrated | RotationError::NoDataKeys { .. } => Exit::Store,
                     RotationError::NotInRing { .. }
+                    | RotationError::NoRoot
+                    | RotationError::Compromised { .. }
                     | RotationError::Duplicate { .. }
                     | RotationError::Used { .. }
                     | RotationError::Unknown { .. } => Exit::Key,

@@ -4,6 +4,7 @@ mod bind;
 mod compromise;
 mod promote;
 mod retire;
+mod rewrap;
 mod rotate;
 mod shown;
 mod stage;
@@ -31,6 +32,9 @@ pub(crate) enum Key {
     /// Put it last into `LIVEKIT_SECRET_ENCRYPTION_KEY` of every process first, after a comma. Readers that
     /// have a single key, such as the Python service, do not survive what follows: they cannot open what the
     /// new key seals. Give them both keys (`MultiFernet`), or stop them.
+    ///
+    /// With `--wrapped` a key is made that rests in the database, sealed by a key of the settings: no process
+    /// takes another setting for it. It is never printed, so readers that know only the settings cannot be given it.
     Stage(stage::Stage),
     /// Have the staged key seal, once every node has it
     Promote(promote::Promote),
@@ -43,6 +47,11 @@ pub(crate) enum Key {
     Verify,
     /// Refuse an old key while it is still there; run again later, retire it
     Retire(retire::Retire),
+    /// Seal the keys that rest in the database by another key of the settings
+    ///
+    /// Put the new key last into `LIVEKIT_SECRET_ENCRYPTION_KEY` of every process first. No secret of a config is
+    /// sealed again. Then the key before it can be taken out of every process, unless secrets are under it.
+    Rewrap(rewrap::Rewrap),
     /// Others may have a key: replace it in the shortest safe order, and say what stays exposed
     ///
     /// Needs another key in the ring of this process, and of as many nodes as can be reached in the time that
@@ -69,6 +78,7 @@ impl Key {
             Self::Rotate(rotate) => rotate.run(context).await,
             Self::Verify => verify::run(context).await,
             Self::Retire(retire) => retire.run(context).await,
+            Self::Rewrap(rewrap) => rewrap.run(context).await,
             Self::Compromise(compromise) => compromise.run(context).await,
             Self::Bind(bind) => bind.run(context, true).await,
             Self::Unbind(bind) => bind.run(context, false).await,

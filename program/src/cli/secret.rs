@@ -1,11 +1,12 @@
 //! `trunkline secret`: sealing and opening, from stdin to stdout.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
-use trunkline::{Binding, Converted, ExposeSecret, KeyRing, Opened, Sealed};
+use trunkline::{Binding, Converted, ExposeSecret, KeyError, KeyRing, Opened, Sealed};
 
 use super::Context;
 use super::failure::{Done, Failure};
@@ -34,7 +35,7 @@ pub(crate) enum Secret {
 }
 
 impl Secret {
-    pub(crate) fn run(self, context: &Context) -> Done {
+    pub(crate) async fn run(self, context: &Context) -> Done {
         let ring = context.ring()?;
         let now = SystemClock::default().unix_seconds();
         match self {
@@ -45,6 +46,7 @@ impl Secret {
             Self::Open { reveal } => {
                 guard(reveal)?;
                 let sealed = input::secret(None, "sealed secret")?;
+                let ring = with_key_of(context, ring, &sealed).await;
                 let opened = ring.open_whose(&sealed, |owner| {
                     if let Some(Binding { config, url, api_key }) = owner {
                         let (url, key) = (plain(url), plain(api_key));
@@ -56,6 +58,7 @@ impl Secret {
             }
             Self::Convert { reveal } => {
                 let text = input::secret(None, "secret")?;
+                let ring = with_key_of(context, ring, &text).await;
                 match ring.convert(&text, now)? {
                     Converted::Sealed(sealed) => show_sealed(context, &ring, &sealed),
                     Converted::Opened(opened) => {
@@ -65,6 +68,15 @@ impl Secret {
                 }
             }
         }
+    }
+}
+
+/// The ring, with the data keys of the database where no key of the settings has sealed this: then it is asked.
+async fn with_key_of(context: &Context, ring: Arc<KeyRing>, sealed: &str) -> Arc<KeyRing> {
+    match ring.key_of(sealed) {
+        // Without the database what is told is that no key fits.
+        Err(KeyError::NoKeyFits { .. }) => context.whole_ring().await.map_or(ring, Arc::new),
+        _ => ring,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod faults;
+mod keys;
 mod ways;
 
 use std::time::Duration;

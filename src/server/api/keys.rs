@@ -1,5 +1,6 @@
 //! `/v1/keys/…`: the encryption keys are turned, step by step as by `trunkline key`. Of a key its id is
-//! told and nothing else, and none is made or taken here: rings are settings of each node.
+//! told and nothing else. Keys of the settings are neither made nor taken here; one that rests in the database is
+//! made and never told.
 //!
 //! A step is taken for an admin who gave his password a moment ago, or for a client with the scope; what
 //! it would do is told to either without that.
@@ -19,13 +20,16 @@ use super::question::Question;
 use super::reply::Reply;
 use crate::keyring::{KeyError, KeyId};
 use crate::rotation::{
-    Census, Exposure, Gate, Promoted, Retiring, Rotation, RotationError, Staged,
+    Census, Exposure, Gate, Promoted, Retiring, Rewrapped, Rotation, RotationError, Staged,
 };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     key: Option<String>,
+    #[serde(default)]
+    wrapped: bool,
+    root: Option<String>,
     #[serde(default)]
     readers_confirmed: bool,
     #[serde(default)]
@@ -44,6 +48,10 @@ struct Asked {
 pub(in crate::server) struct Step {
     /// Which key. `None`: the one whose turn it is.
     pub(in crate::server) key: Option<KeyId>,
+    /// Whether a key is made that rests in the database.
+    pub(in crate::server) wrapped: bool,
+    /// Which key of the settings is to seal such keys. `None`: the one whose turn it is.
+    pub(in crate::server) root: Option<KeyId>,
     /// Whether no reader is left that nobody sees and that has one key only.
     pub(in crate::server) readers_confirmed: bool,
     /// Whether to go on without those who do not have the key.
@@ -61,10 +69,17 @@ pub(in crate::server) struct Step {
 impl Asked {
     fn step(self) -> Result<Step, Problem> {
         let wrong = |field, why| Problem::field("field_malformed", field, why);
-        let key = self.key.map(|key| key.parse::<KeyId>()).transpose();
+        let id = |text: Option<String>| text.map(|id| id.parse::<KeyId>()).transpose();
+        let (key, root) = (id(self.key), id(self.root));
+        let malformed = "must be the id of a key, such as 5f0c2a11";
+        if self.wrapped && !matches!(key, Ok(None)) {
+            return Err(wrong("key", "names a key that is there; `wrapped` makes one"));
+        }
         let backups = self.backups_from.map(|at| DateTime::parse_from_rfc3339(&at)).transpose();
         Ok(Step {
-            key: key.map_err(|_| wrong("key", "must be the id of a key, such as 5f0c2a11"))?,
+            key: key.map_err(|_| wrong("key", malformed))?,
+            wrapped: self.wrapped,
+            root: root.map_err(|_| wrong("root", malformed))?,
             readers_confirmed: self.readers_confirmed,
             force: self.force,
             now: self.now,
@@ -81,10 +96,11 @@ impl Asking<'_> {
     /// The keys of the database, seen with the ring of this node.
     pub(in crate::server) fn rotation(&self) -> Result<Rotation, Problem> {
         self.needs_all()?;
-        self.resolver.rotation().ok_or_else(|| match self.resolver.ring() {
+        let rotation = self.resolver.rotation().ok_or_else(|| match self.resolver.ring() {
             Some(_) => Problem::no_database(),
             None => KeyError::KeyMissing.into(),
-        })
+        })?;
+        Ok(rotation.claiming(self.behalf().claims()))
     }
 
     /// Writes down who takes a step. Whether he may without his password is looked at before.
@@ -117,10 +133,25 @@ pub(super) async fn answer(
     }
     let told = match operation {
         Operation::Status => unreachable!("it was answered"),
-        Operation::Stage => staged_json(&stage(asking, &step).await?),
+        Operation::Stage => {
+            let staged = stage(asking, &step).await?;
+            let mut told = staged_json(&staged);
+            if step.wrapped && step.preview && !staged.already {
+                // What is not made yet has no id.
+                (told["key"], told["gate"]) = (Value::Null, Value::Null);
+            }
+            told
+        }
         Operation::Promote => promoted_json(&promote(asking, &step).await?),
         Operation::Rotate => rotate(asking, &step).await?.json(),
         Operation::Verify => census_json(&verify(asking).await?),
+        Operation::Rewrap => {
+            let rewrapped = rewrap(asking, &step).await?;
+            json!({
+                "root": rewrapped.root, "data_keys": rewrapped.data_keys,
+                "gate": gate_json(&rewrapped.gate),
+            })
+        }
         Operation::Retire => json!(retire(asking, &step).await?),
         Operation::Compromise => json!(compromise(asking, &step).await?),
     };
@@ -130,7 +161,19 @@ pub(super) async fn answer(
 /// Stages a key that opens everywhere.
 pub(in crate::server) async fn stage(asking: &Asking<'_>, step: &Step) -> Result<Staged, Problem> {
     let rotation = asking.takes("stage", step)?;
+    if step.wrapped {
+        let now = asking.resolver.unix_time().as_secs();
+        return Ok(rotation
+            .stage_wrapped(step.root, step.readers_confirmed, now, step.preview)
+            .await?);
+    }
     Ok(rotation.stage(step.key, step.readers_confirmed, step.preview).await?)
+}
+
+/// Has another key of the settings seal the keys that rest in the database.
+async fn rewrap(asking: &Asking<'_>, step: &Step) -> Result<Rewrapped, Problem> {
+    let (rotation, now) = (asking.takes("rewrap", step)?, asking.resolver.unix_time().as_secs());
+    Ok(rotation.rewrap(step.root, step.force, now, step.preview).await?)
 }
 
 /// Has a staged key seal.

@@ -94,6 +94,8 @@ fn step_of(visit: &Visit<'_>) -> Result<Step, Problem> {
     let day = day.map(|day| DateTime::parse_from_rfc3339(&day)).transpose();
     let is_on = |name| visit.form.get(name) == "yes";
     Ok(Step {
+        wrapped: false,
+        root: None,
         key: key.map_err(|_| Problem::field("field_malformed", "key", "is no id of a key"))?,
         readers_confirmed: is_on("readers"),
         force: is_on("force"),

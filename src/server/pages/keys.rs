@@ -8,7 +8,7 @@ use super::parts::{When, grouped};
 use super::visit::Visit;
 use crate::access::Scope;
 use crate::keyring::KeyId;
-use crate::rotation::{Gate, KeyStatus, LeftSecret, Rotation, ShownKey};
+use crate::rotation::{Gate, KeyHome, KeyStatus, LeftSecret, Rotation, ShownKey};
 use crate::server::api::{Problem, Reply};
 use crate::store::KeyPhase;
 
@@ -48,6 +48,8 @@ struct Row {
     since: Option<When>,
     clean: Option<When>,
     is_compromised: bool,
+    /// Where it lives.
+    home: String,
     /// What can be done with it: name and label.
     steps: Vec<(&'static str, &'static str)>,
 }
@@ -103,6 +105,11 @@ async fn gate(rotation: &Rotation, status: &KeyStatus) -> Result<Option<Gate>, P
 
 /// The last key of the ring that the database does not know, beside one that seals.
 fn unused(status: &KeyStatus) -> Option<KeyId> {
+    let sealing = status.keys.iter().find(|key| key.id == status.sealing);
+    // Beside one of the database that seals, a key of the settings is there to open that.
+    if sealing.is_some_and(|key| key.home == Some(KeyHome::Database)) {
+        return None;
+    }
     let is_unused =
         |key: &&ShownKey| key.in_ring && key.phase.is_none() && key.id != status.sealing;
     status.keys.iter().rev().find(is_unused).map(|key| key.id)
@@ -121,6 +128,15 @@ fn state(status: &KeyStatus, gate: Option<&Gate>, (done, all): (u64, u64)) -> St
         let many = grouped(status.left.len() as u64);
         let next = "Bring back the key that sealed them, or enter each again.";
         return say("bad", format!("No key of this node opens {many} secrets."), next, None);
+    }
+    if let Some(unopened) = status.unopened.first() {
+        let next =
+            "What it seals does not open at this node. Add its root key, or restore its row.";
+        return say("bad", format!("{unopened}.").replacen("data key", "Data key", 1), next, None);
+    }
+    if let Some(why) = status.turns.as_ref().and_then(|turns| turns.blocked_by.as_ref()) {
+        let next = "See to it: turning by schedule forces nothing, and goes on by itself then.";
+        return say("warn", format!("The schedule waits: {why}."), next, None);
     }
     if let Some(staged) = of(KeyPhase::Staged) {
         return match gate.filter(|gate| !gate.is_open()) {
@@ -197,6 +213,14 @@ impl Row {
             since: when(key.since),
             clean: when(key.clean_since),
             is_compromised: key.compromised_at.is_some(),
+            home: match (key.home, key.root) {
+                (Some(KeyHome::Database), Some(root)) => format!("the database, sealed by {root}"),
+                (Some(KeyHome::Settings), _) if !key.data_keys.is_empty() => {
+                    "the settings; it seals keys of the database".to_owned()
+                }
+                (Some(KeyHome::Settings), _) => "the settings".to_owned(),
+                _ => String::new(),
+            },
             steps,
         }
     }

@@ -55,6 +55,11 @@ pub(super) const DIALECT: Dialect = Dialect {
         ("{locked_until}", LOCKED_UNTIL),
         ("{clock}", "cast(extract(epoch from clock_timestamp()) as double precision)"),
         ("{time_of_5}", "to_timestamp($5)"),
+        ("{after_2}", "clock_timestamp() + make_interval(secs => $2)"),
+        (
+            "{blocked_age}",
+            "cast(extract(epoch from clock_timestamp() - blocked_since) as double precision)",
+        ),
         ("{after_3}", "clock_timestamp() + make_interval(secs => $3)"),
         ("{after_5}", "clock_timestamp() + make_interval(secs => $5)"),
         ("{after_9}", "clock_timestamp() + make_interval(secs => $9)"),
@@ -85,9 +90,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     knows_pairs: KNOWS_PAIRS,
     knows_calls: KNOWS_CALLS,
     marks_resealing: false,
-    #[cfg(feature = "server")]
     say_behalf: SAY_BEHALF,
-    #[cfg(feature = "server")]
     unsay_behalf: None,
     #[cfg(feature = "server")]
     own_written: OWN_WRITTEN,
@@ -226,7 +229,13 @@ const AUDIT_LOCK: &str = "
         hashtextextended('trunkline audit ' || {schema_text}, 0)) as int) as bigint) as got";
 
 const KNOWS_KEYS: &str = "
-    select cast(count(to_regclass(format('%I.trunkline_key_state', {schema_text}))) as bigint) as many";
+    select cast(case
+        when state is null then 0
+        when keys is null then 1
+        when has_table_privilege(keys, 'select') then 3
+        else 2 end as bigint) as many
+    from (select to_regclass(format('%I.trunkline_key_state', {schema_text})) as state,
+        to_regclass(format('%I.trunkline_keys', {schema_text})) as keys) as ours";
 
 const KNOWS_PAIRS: &str = "
     select cast(count(*) filter (where has_table_privilege(place, 'select')) as bigint) as many
@@ -278,6 +287,5 @@ const UNAUDITED: &str = "
     order by 1, 2";
 
 /// For this transaction alone.
-#[cfg(feature = "server")]
 const SAY_BEHALF: &str = "
     select set_config('trunkline.' || key, value, true) from json_each_text(cast($1 as json))";

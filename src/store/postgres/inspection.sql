@@ -5,7 +5,7 @@ with ours as (
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname = {schema_text} and relname in ('voice_agent_livekit', 'voice_agent_numbers',
         'voice_agent_changes', 'trunkline_migrations', 'trunkline_nodes', 'trunkline_clients',
-        'trunkline_idempotency', 'trunkline_calls', 'trunkline_users', 'trunkline_sessions', 'trunkline_rollout', 'trunkline_tenants', 'trunkline_pairs', 'trunkline_key_state', 'trunkline_known_keys',
+        'trunkline_idempotency', 'trunkline_calls', 'trunkline_users', 'trunkline_sessions', 'trunkline_rollout', 'trunkline_tenants', 'trunkline_pairs', 'trunkline_key_state', 'trunkline_known_keys', 'trunkline_keys', 'trunkline_key_rotation',
         'trunkline_audit', 'trunkline_audit_chain')
 ), columns (name) as (
     select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
@@ -21,7 +21,8 @@ with ours as (
         'position', 'audit_id', 'hash', 'sealed_at', 'horizon', 'role', 'password_hash', 'link_hash',
         'link_expires_at', 'disabled_at', 'failures', 'locked_until', 'last_login_at', 'user_id',
         'confirmed_at', 'agent', 'phase', 'api_key', 'api_secret', 'checked_at', 'label', 'labelled_at', 'epoch', 'sealing',
-        'readers_confirmed_at', 'key_id', 'added_at', 'since', 'clean_since', 'compromised_at'])
+        'readers_confirmed_at', 'key_id', 'added_at', 'since', 'clean_since', 'compromised_at',
+        'root_id', 'sealed', 'wrapped_at', 'holder', 'held_until', 'step', 'step_at', 'blocked_by', 'blocked_since'])
 )
 select 'schema' as place, 'usage' as privilege,
     has_schema_privilege(cast($1 as name), oid, 'usage') as held

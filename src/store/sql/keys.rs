@@ -3,16 +3,18 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use sqlx::Error;
 use uuid::Uuid;
 
 use super::admin::how_many;
 use super::read::read_config;
 use super::{Dialect, SqlStore};
-use crate::keyring::{KeyId, Sealed};
+use crate::keyring::{KeyId, Sealed, WrappedKey};
 use crate::number::ConfigId;
-use crate::store::keys::{DecideKeys, KeyBook, KeyMoves, KeyPhase, KeyRows, KnownKey, Resealed};
+use crate::store::keys::{
+    DataKey, DataKeyPlace, DecideKeys, KeyBook, KeyMoves, KeyPhase, KeyRows, KnownKey, Resealed,
+};
 use crate::store::record::Record;
 use crate::store::statement::{Statement, Templates};
 use crate::store::transaction::Transaction;
@@ -20,11 +22,16 @@ use crate::store::{Config, StoreError};
 
 /// The statements.
 pub(super) struct Keys {
-    knows: Statement,
+    pub(super) knows: Statement,
     state: Statement,
     lock: Statement,
     hold: Statement,
     known: Statement,
+    resting: Statement,
+    wrap: Statement,
+    drop: Statement,
+    say: Statement,
+    unsay: Option<Statement>,
     enter: Statement,
     change: Statement,
     compromise: Statement,
@@ -46,6 +53,11 @@ impl Keys {
             lock: statement("lock_keys", &locked),
             hold: statement("hold_keys", dialect.hold_keys),
             known: statement("known_keys", KNOWN).in_passing(),
+            resting: statement("data_keys", DATA_KEYS).in_passing(),
+            wrap: statement("wrap_key", WRAP),
+            drop: statement("drop_key", DROP),
+            say: statement("say_behalf", dialect.say_behalf),
+            unsay: dialect.unsay_behalf.map(|unsay| statement("unsay_behalf", unsay)),
             enter: statement("enter_key", ENTER),
             change: statement("change_keys", CHANGE),
             compromise: statement("compromise_key", COMPROMISE),
@@ -118,29 +130,54 @@ impl<S: SqlStore> KeyRows for S {
     async fn key_book(&self) -> Result<Option<KeyBook>, StoreError> {
         let keys = &self.statements().keys;
         // Asked first: a statement that fails would be one of the errors that people are told of.
-        if self.pool().read_one(&keys.knows, &[], how_many).await? != Some(1) {
+        let Some(place) = place_of(self.pool().read_one(&keys.knows, &[], how_many).await?) else {
             return Ok(None);
-        }
+        };
         let state = self.pool().read_one(&keys.state, &[], read_state).await?;
         let known = self.pool().read(&keys.known, &[], read_known).await?;
+        let data_keys = match place {
+            DataKeyPlace::Open => self.pool().read(&keys.resting, &[], read_data_key).await?,
+            _ => Vec::new(),
+        };
         // Without its row nobody knows what seals.
         let book = state.ok_or(StoreError::Row { statement: keys.state.name })?;
-        Ok(Some(KeyBook { keys: known, ..book }))
+        Ok(Some(KeyBook { keys: known, data_keys, data_key_place: place, ..book }))
     }
 
-    async fn move_keys(&self, decide: DecideKeys<'_>) -> Result<bool, StoreError> {
+    async fn move_keys(
+        &self,
+        claimed: Option<&Json>,
+        decide: DecideKeys<'_>,
+    ) -> Result<bool, StoreError> {
         let keys = &self.statements().keys;
         self.pool()
             .asking(keys.change.name, async {
                 let mut transaction = self.pool().begin(keys.change.name).await?;
+                let place = transaction.read_one(&keys.knows, &[], how_many).await?;
+                let place = place_of(place).unwrap_or_default();
                 let book = transaction.read_one(&keys.lock, &[], read_state).await?;
                 let book = book.ok_or(StoreError::Row { statement: keys.lock.name })?;
                 let known = transaction.read(&keys.known, &[], read_known).await?;
-                let Some(moves) = decide(&KeyBook { keys: known, ..book }) else {
+                let data_keys = match place {
+                    DataKeyPlace::Open => {
+                        transaction.read(&keys.resting, &[], read_data_key).await?
+                    }
+                    _ => Vec::new(),
+                };
+                let book = KeyBook { keys: known, data_keys, data_key_place: place, ..book };
+                let Some(moves) = decide(&book) else {
                     transaction.roll_back().await;
                     return Ok(false);
                 };
+                // A database before the audit has no place for it.
+                let claimed = claimed.filter(|_| place != DataKeyPlace::None);
+                if let Some(claimed) = claimed {
+                    transaction.write(&keys.say, &[claimed.to_string().into()]).await?;
+                }
                 self.write_moves(&mut transaction, &moves).await?;
+                if let Some(unsay) = keys.unsay.as_ref().filter(|_| claimed.is_some()) {
+                    transaction.write(unsay, &[]).await?;
+                }
                 transaction.commit().await?;
                 Ok(true)
             })
@@ -211,6 +248,15 @@ trait Moves: SqlStore {
         for key in &moves.compromised {
             transaction.write(&keys.compromise, &[key.to_string().into()]).await?;
         }
+        for WrappedKey { id, root, sealed } in &moves.wrapped {
+            let (id, root) = (id.to_string(), root.to_string());
+            transaction
+                .write(&keys.wrap, &[id.into(), root.into(), sealed.as_str().into()])
+                .await?;
+        }
+        for key in &moves.dropped {
+            transaction.write(&keys.drop, &[key.to_string().into()]).await?;
+        }
         let sealing = moves.sealing.map(|key| key.to_string());
         let values = [
             sealing.as_deref().into(),
@@ -232,8 +278,27 @@ fn read_state(row: &impl Record) -> Result<KeyBook, Error> {
         epoch: row.own_int("epoch")?,
         sealing: row.text("sealing")?.map(|id| key_id(&id)).transpose()?,
         readers_confirmed_at: row.time("readers_confirmed_at")?,
-        keys: Vec::new(),
         now,
+        ..KeyBook::default()
+    })
+}
+
+/// What the database has, by how it was counted. `None`: it knows of no keys.
+fn place_of(known: Option<u64>) -> Option<DataKeyPlace> {
+    match known {
+        None | Some(0) => None,
+        Some(1) => Some(DataKeyPlace::None),
+        Some(2) => Some(DataKeyPlace::Hidden),
+        Some(_) => Some(DataKeyPlace::Open),
+    }
+}
+
+fn read_data_key(row: &impl Record) -> Result<DataKey, Error> {
+    let (id, root) = (key_id(&row.own_text("key_id")?)?, key_id(&row.own_text("root_id")?)?);
+    Ok(DataKey {
+        wrapped: WrappedKey { id, root, sealed: row.own_text("sealed")? },
+        added_at: row.time("added_at")?,
+        wrapped_at: row.time("wrapped_at")?,
     })
 }
 
@@ -265,6 +330,18 @@ const KNOWN: &str = "
     select key_id, state, added_at, since, clean_since, compromised_at
     from {schema}.trunkline_known_keys
     order by added_at desc, key_id limit 1000";
+
+const DATA_KEYS: &str = "
+    select key_id, root_id, substr(sealed, 1, 1024) as sealed, added_at, wrapped_at
+    from {schema}.trunkline_keys
+    order by added_at, key_id limit 1000";
+
+const WRAP: &str = "
+    insert into {schema}.trunkline_keys (key_id, root_id, sealed) values ($1, $2, $3)
+    on conflict (key_id) do update set root_id = excluded.root_id, sealed = excluded.sealed,
+        wrapped_at = {now}";
+
+const DROP: &str = "delete from {schema}.trunkline_keys where key_id = $1";
 
 const ENTER: &str = "
     insert into {schema}.trunkline_known_keys (key_id, state) values ($1, $2)

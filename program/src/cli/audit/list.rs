@@ -22,7 +22,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<DateTime<Utc>>,
     /// Changes of one kind of row
-    #[arg(long, value_parser = PossibleValuesParser::new(["config", "pair", "number", "client", "user", "tenant", "rollout", "batch", "audit"]))]
+    #[arg(long, value_parser = PossibleValuesParser::new(["config", "pair", "number", "client", "user", "tenant", "rollout", "batch", "key", "audit"]))]
     entity: Option<String>,
     /// Changes of one kind
     #[arg(long, value_parser = PossibleValuesParser::new(["insert", "update", "delete", "truncate", "prune"]))]

@@ -5,7 +5,7 @@ use trunkline::settings::Transport;
 use trunkline::store::{Access, Inspection, Migrations, OpenStore};
 
 use super::{
-    DoctorFinding, audit, bad, configs, edits, failed, files, good, hot_reload, nodes, relay,
+    DoctorFinding, audit, bad, configs, edits, failed, files, good, hot_reload, keys, nodes, relay,
     secrets, warning,
 };
 use crate::cli::db::other_creators;
@@ -64,8 +64,13 @@ pub(super) async fn look(settings: &Settings, access: Access) -> Vec<DoctorFindi
         Ok(more) => findings.extend(more),
         Err(failure) => findings.push(failed("rows", failure)),
     }
+    findings.extend(keys::look(&database, inspection.as_ref(), settings).await);
     findings.extend(audit::look(&database).await);
-    findings.extend(nodes::look(&database, inspection.as_ref(), settings).await);
+    let ring = match &settings.ring {
+        Some(ring) => database.ruled(ring).await.map(|ring| ring.key_ids()).unwrap_or_default(),
+        None => Vec::new(),
+    };
+    findings.extend(nodes::look(&database, inspection.as_ref(), settings, &ring).await);
     findings.push(hot_reload::look(settings).await);
     findings.extend(relay::look(settings).await);
     findings
@@ -190,7 +195,9 @@ async fn rows(database: &OpenStore, settings: &Settings) -> Result<Vec<DoctorFin
     }
     findings.extend(configs::look(&configs, settings));
     if let Some(ring) = &settings.ring {
-        findings.extend(secrets::look(&configs, &database.ruled(ring).await?));
+        let (ring, others) = (database.ruled(ring).await?, store.other_pairs().await?);
+        findings.extend(secrets::data_keys(&ring));
+        findings.extend(secrets::look(&configs, &others, &ring));
     }
     let doubles = store.count_duplicate_numbers().await?;
     if doubles > 0 {

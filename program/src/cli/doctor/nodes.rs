@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use trunkline::Settings;
 use trunkline::nodes::{Node, NodeState, Nodes};
 use trunkline::store::{Access, Inspection, MissingGrant, OpenStore, StoreError};
+use trunkline::{KeyId, Settings};
 
 use super::{DoctorFinding, failed, good, warning};
 
@@ -13,6 +13,7 @@ pub(super) async fn look(
     database: &OpenStore,
     inspection: Option<&Inspection>,
     settings: &Settings,
+    ring: &[KeyId],
 ) -> Vec<DoctorFinding> {
     let lacks = inspection.map(|inspection| inspection.lacks(Access::Node)).unwrap_or_default();
     if !lacks.is_empty() {
@@ -40,16 +41,15 @@ pub(super) async fn look(
                     runs and reaches the database";
         findings.push(warning("nodes", found, Some(hint)));
     }
-    findings.extend(differences(&live, settings));
+    findings.extend(differences(&live, settings, ring));
     findings
 }
 
 /// What live nodes do not have in common with each other or with these settings.
-fn differences(live: &[Node], settings: &Settings) -> Vec<DoctorFinding> {
+fn differences(live: &[Node], settings: &Settings, ring: &[KeyId]) -> Vec<DoctorFinding> {
     if live.is_empty() {
         return Vec::new();
     }
-    let ring = settings.ring.as_ref().map(|ring| ring.key_ids()).unwrap_or_default();
     let ring: Vec<_> = ring.iter().map(ToString::to_string).collect();
     let version = env!("CARGO_PKG_VERSION");
     let findings = [

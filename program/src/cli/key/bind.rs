@@ -1,10 +1,12 @@
-//! `trunkline key bind` and `key unbind`: secrets that belong to their configs, and back.
+//! `trunkline key bind` and `key unbind`: secrets that belong to their configs, and back. Those of pairs that are
+//! pending or previous go with them.
 
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use trunkline::clock::{Clock, SystemClock};
+use trunkline::rotation::{PairUnbound, Pairs};
 use trunkline::store::{AdminStore, Config, StoreError};
-use trunkline::{ExposeSecret, KeyError, KeyRing, Sealed};
+use trunkline::{KeyError, KeyRing};
 
 use crate::cli::Context;
 use crate::cli::failure::{Done, Exit, Failure};
@@ -37,6 +39,17 @@ enum Resealing {
     Unopenable(KeyError),
 }
 
+impl From<Result<bool, PairUnbound>> for Resealing {
+    fn from(outcome: Result<bool, PairUnbound>) -> Self {
+        match outcome {
+            Ok(true) => Self::Resealed,
+            Ok(false) => Self::Already,
+            Err(PairUnbound::Unopenable(error)) => Self::Unopenable(error),
+            Err(_) => Self::Changed,
+        }
+    }
+}
+
 impl Bind {
     pub(super) async fn run(self, context: &Context, bound: bool) -> Done {
         let (ring, database) = (context.ring()?, context.database()?);
@@ -50,17 +63,25 @@ impl Bind {
             }
             configs
         };
-        let (mut rows, mut left) = (Vec::new(), 0);
+        let pairs = Pairs::new(&database, &ring, &context.settings()?.tuning);
+        let (mut rows, mut left, mut all) = (Vec::new(), 0, 0);
         for config in &configs {
-            let done = self.reseal(&*store, &ring, config, bound).await?;
-            left += u64::from(matches!(done, Resealing::Changed | Resealing::Unopenable(_)));
-            let (word, message) = describe(&done, bound, self.dry_run);
-            if context.json {
-                json_line(&json!({
-                    "config_id": config.id, "name": config.name, "outcome": word, "message": message,
-                }))?;
-            } else {
-                rows.push(vec![config.name.clone(), message]);
+            let mut done =
+                vec![(config.name.clone(), self.reseal(&*store, &ring, config, bound).await?)];
+            let now = SystemClock::default().unix_seconds();
+            let of_pairs = pairs.rebind(config.id, bound, now, self.dry_run).await?;
+            done.extend(of_pairs.into_iter().map(|pair| (pair.name, pair.outcome.into())));
+            all += done.len();
+            for (name, done) in done {
+                left += u64::from(matches!(done, Resealing::Changed | Resealing::Unopenable(_)));
+                let (word, message) = describe(&done, bound, self.dry_run);
+                if context.json {
+                    json_line(&json!({
+                        "config_id": config.id, "name": name, "outcome": word, "message": message,
+                    }))?;
+                } else {
+                    rows.push(vec![name, message]);
+                }
             }
         }
         match (context.json, configs.is_empty()) {
@@ -71,7 +92,7 @@ impl Bind {
         if left == 0 {
             return Ok(());
         }
-        let message = format!("{left} of {} secrets are left as they were", configs.len());
+        let message = format!("{left} of {all} secrets are left as they were");
         Err(Failure::new("secrets_left", message, Exit::Failed))
     }
 
@@ -82,31 +103,14 @@ impl Bind {
         config: &Config,
         bound: bool,
     ) -> Result<Resealing, StoreError> {
-        let sealed = match resealed(ring, config, bound) {
+        let now = SystemClock::default().unix_seconds();
+        let sealed = match config.rebound(ring, bound, now) {
             Ok(None) => return Ok(Resealing::Already),
             Ok(Some(sealed)) => sealed,
             Err(error) => return Ok(Resealing::Unopenable(error)),
         };
         let done = self.dry_run || store.reseal(config, &sealed).await?;
         Ok(if done { Resealing::Resealed } else { Resealing::Changed })
-    }
-}
-
-/// The secret of a config in the form that is wanted. `None`: it has it.
-fn resealed(ring: &KeyRing, config: &Config, bound: bool) -> Result<Option<Sealed>, KeyError> {
-    let opened = match config.open(ring) {
-        // It is about to be.
-        Err(KeyError::NotBound) => ring.open(config.api_secret.expose_secret()),
-        opened => opened,
-    }?;
-    if config.is_bound() == bound {
-        return Ok(None);
-    }
-    let (secret, now) = (opened.secret.expose_secret(), SystemClock::default().unix_seconds());
-    if bound {
-        ring.seal_for(secret, &config.binding(), now).map(Some)
-    } else {
-        ring.seal(secret, now).map(Some)
     }
 }
 

@@ -7,7 +7,7 @@ use trunkline::rotation::{BATCH, Exposure, Rotation};
 use trunkline::store::KeyPhase;
 
 use super::rotate::seal_again;
-use super::shown::{gate_json, secrets, time};
+use super::shown::{data_keys, gate_json, secrets, time};
 use super::verify;
 use crate::cli::Context;
 use crate::cli::failure::Done;
@@ -76,7 +76,8 @@ async fn promote(context: &Context, rotation: &Rotation) -> Done {
 }
 
 fn show(context: &Context, exposure: &Exposure, dry_run: bool) -> Done {
-    let Exposure { key, configs, memory_until, backups_since, nodes, .. } = exposure;
+    let Exposure { key, data_keys: sealed, configs, memory_until, backups_since, nodes, .. } =
+        exposure;
     if context.json {
         return json_line(&json!({"step": "exposed", "dry_run": dry_run, "exposure": exposure}));
     }
@@ -104,8 +105,15 @@ fn show(context: &Context, exposure: &Exposure, dry_run: bool) -> Done {
         "- answers in memory of the nodes, until {} at the latest",
         time(Some(*memory_until))
     ))?;
+    if !sealed.is_empty() {
+        line(format!(
+            "- {}, which it seals, and all that is under that: `trunkline key rewrap` by a new key of the \
+             settings, then `trunkline key compromise` each",
+            data_keys(sealed)
+        ))?;
+    }
     line("- tickets of browsers that it sealed, for ten minutes")?;
-    if !nodes.is_empty() {
+    if !nodes.is_empty() && sealed.is_empty() {
         line(format!("remove it from the ring of {}", nodes.join(", ")))?;
     }
     Ok(())

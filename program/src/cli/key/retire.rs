@@ -7,7 +7,7 @@ use trunkline::KeyId;
 use trunkline::rotation::Retiring;
 use trunkline::store::KeyPhase;
 
-use super::shown::time;
+use super::shown::{data_keys, time};
 use crate::cli::Context;
 use crate::cli::failure::Done;
 use crate::cli::output::{json_line, line};
@@ -44,11 +44,11 @@ impl Retire {
 }
 
 pub(super) fn show(context: &Context, retiring: &Retiring, dry_run: bool) -> Done {
-    let Retiring { key, phase, nodes, backups, .. } = retiring;
+    let Retiring { key, phase, nodes, backups, data_keys: sealed, is_data_key, .. } = retiring;
     if context.json {
         return json_line(&json!({
             "step": "retire", "key": key, "phase": phase, "done": !dry_run, "nodes": nodes,
-            "backups": backups,
+            "backups": backups, "data_keys": sealed, "is_data_key": is_data_key,
         }));
     }
     let is = if dry_run { "would be" } else { "is" };
@@ -62,10 +62,19 @@ pub(super) fn show(context: &Context, retiring: &Retiring, dry_run: bool) -> Don
         }
         KeyPhase::Retired => {
             line(format!("key {key} {is} retired"))?;
-            if !nodes.is_empty() {
+            if !sealed.is_empty() {
+                line(format!(
+                    "it stays in the rings: it seals {}; `trunkline key rewrap` has another key seal that",
+                    data_keys(sealed)
+                ))?;
+            } else if !nodes.is_empty() && !is_data_key {
                 line(format!("remove it from the ring of {}", nodes.join(", ")))?;
             }
             match backups {
+                Some(need) if *is_data_key => line(format!(
+                    "backups to {} have it themselves, sealed by a key of the settings",
+                    time(need.to)
+                )),
                 None => line("no backup that is kept needs it"),
                 Some(need) => {
                     let from = need.from.map(|from| format!("from {} ", time(Some(from))));

@@ -1,7 +1,8 @@
 //! `key status`: how the keys stand.
 
 use serde_json::json;
-use trunkline::rotation::{KeyStatus, ShownKey};
+use trunkline::rotation::{KeyHome, KeyStatus, ShownKey};
+use trunkline::store::{DataKeyPlace, KeyTurns};
 
 use super::shown::{secrets, time};
 use crate::cli::Context;
@@ -14,7 +15,7 @@ pub(super) async fn run(context: &Context) -> Done {
         return json_line(&json!(status));
     }
     table(
-        &["key", "state", "since", "secrets", "here", "nodes", "clean since"],
+        &["key", "state", "since", "secrets", "lives in", "here", "nodes", "clean since"],
         status.keys.iter().map(|key| row(key, &status)),
     )?;
     if !status.is_recorded {
@@ -24,6 +25,15 @@ pub(super) async fn run(context: &Context) -> Done {
         ))?;
     } else if status.keys.iter().any(|key| key.id == status.sealing && !key.in_ring) {
         line(format!("key {} seals, and is not in the ring of this process", status.sealing))?;
+    }
+    for unopened in &status.unopened {
+        line(unopened.to_string())?;
+    }
+    if status.data_key_place == DataKeyPlace::Hidden {
+        line("this role may not read trunkline_keys, where data keys rest")?;
+    }
+    if let Some(turns) = &status.turns {
+        schedule(turns)?;
     }
     for left in &status.left {
         line(format!("\"{}\" is left as it is: {}", left.name, left.message))?;
@@ -53,9 +63,30 @@ fn row(key: &ShownKey, status: &KeyStatus) -> Vec<String> {
         state,
         time(key.since),
         many,
+        home(key),
         here.to_owned(),
         nodes,
         time(key.clean_since),
     ];
     cells.to_vec()
+}
+
+/// How turning by schedule stands.
+fn schedule(turns: &KeyTurns) -> Done {
+    if let (Some(step), at) = (&turns.step, turns.step_at) {
+        line(format!("by schedule: {step} at {}", time(at)))?;
+    }
+    match &turns.blocked_by {
+        Some(why) => line(format!("the schedule waits since {}: {why}", time(turns.blocked_since))),
+        None => Ok(()),
+    }
+}
+
+/// Where a key lives.
+fn home(key: &ShownKey) -> String {
+    match (key.home, key.root) {
+        (Some(KeyHome::Database), Some(root)) => format!("database, by {root}"),
+        (Some(KeyHome::Settings), _) => "settings".to_owned(),
+        _ => "-".to_owned(),
+    }
 }

@@ -42,7 +42,7 @@ impl Check {
         if configs.is_empty() && !context.json {
             return line("no LiveKit config yet");
         }
-        let ring = context.ring()?;
+        let ring = Arc::new(context.whole_ring().await?);
         let livekit = client(context)?;
         let settings = context.settings()?;
         let fallback = settings.environment.trunk.as_deref();
@@ -75,7 +75,7 @@ pub(super) async fn before_adding(
     (url, api_key, trunk): (&str, &str, Option<&str>),
     sealed: &str,
 ) -> Done {
-    let opened = context.ring()?.open(sealed)?;
+    let opened = context.whole_ring().await?.open(sealed)?;
     let trunks: Vec<_> = trunk.map(|trunk| (trunk, Vec::new())).into_iter().collect();
     let subject = Subject { url, api_key, api_secret: &opened.secret, trunks: &trunks };
     let findings = check(&client(context)?, &SystemClock::default(), &subject).await;

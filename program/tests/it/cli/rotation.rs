@@ -4,6 +4,8 @@ mod interrupted;
 mod onwards;
 mod pairs;
 mod readers;
+mod scheduled;
+mod wrapped;
 
 use serde_json::{Value, json};
 use trunkline::store::Migrations;

@@ -25,7 +25,7 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
                 "entity",
                 Kind::Word(&[
                     "config", "pair", "number", "client", "user", "tenant", "rollout", "batch",
-                    "audit",
+                    "key", "audit",
                 ]),
                 "Of what.",
             ),

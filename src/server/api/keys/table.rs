@@ -13,6 +13,7 @@ pub(in crate::server::api) enum Operation {
     Rotate,
     Verify,
     Retire,
+    Rewrap,
     Compromise,
 }
 
@@ -31,7 +32,21 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         path: "/v1/keys/stage",
         name: "stageKey",
         summary: "Stages a key of the ring of this node: it opens everywhere, and is to seal.",
-        asked: &[KEY, READERS, PREVIEW],
+        asked: &[
+            KEY,
+            optional(
+                "wrapped",
+                Kind::Flag,
+                "Whether a key is made that rests in the database, and that is staged.",
+            ),
+            optional(
+                "root",
+                Kind::Text,
+                "The id of the key of the settings that seals it; with `wrapped`.",
+            ),
+            READERS,
+            PREVIEW,
+        ],
         operation: Of::Keys(Operation::Stage),
         ..STEP
     },
@@ -73,6 +88,22 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
             PREVIEW,
         ],
         operation: Of::Keys(Operation::Retire),
+        ..STEP
+    },
+    Route {
+        path: "/v1/keys/rewrap",
+        name: "rewrapKeys",
+        summary: "Seals the keys that rest in the database by another key of the settings. No secret is sealed again.",
+        asked: &[
+            optional(
+                "root",
+                Kind::Text,
+                "The id of that key; the last one of the ring if nothing is said.",
+            ),
+            FORCE,
+            PREVIEW,
+        ],
+        operation: Of::Keys(Operation::Rewrap),
         ..STEP
     },
     Route {
@@ -145,11 +176,43 @@ const STATUS: &[Field] = &[
         Kind::Time,
         "Since when it is said that no unseen readers are left.",
     ),
+    required(
+        "unopened",
+        Kind::List(UNOPENED),
+        "Keys that rest in the database and do not open here.",
+    ),
+    required(
+        "data_key_place",
+        Kind::Word(&["none", "hidden", "open"]),
+        "Whether the database has a place for such keys that the role may read.",
+    ),
+    optional("turns", Kind::Object(TURNS), "How turning by schedule stands."),
+];
+
+const UNOPENED: &[Field] = &[
+    required("id", Kind::Text, "Its id."),
+    required("root", Kind::Text, "The key of the settings that is to open it."),
+    required("is_damaged", Kind::Flag, "Whether that key is here: then the row is damaged."),
+];
+
+const TURNS: &[Field] = &[
+    optional("holder", Kind::Text, "The process that may turn the keys at present."),
+    optional("step", Kind::Text, "The last step that was taken."),
+    optional("step_at", Kind::Time, "When."),
+    optional("blocked_by", Kind::Text, "What keeps the next step from being taken."),
+    optional("blocked_since", Kind::Time, "Since when."),
 ];
 
 const SHOWN: &[Field] = &[
     required("id", Kind::Text, "Its id."),
     optional("phase", PHASE, "What it is for; null: the database does not know it."),
+    optional(
+        "home",
+        Kind::Word(&["settings", "database"]),
+        "Where it lives, as far as this node can tell.",
+    ),
+    optional("root", Kind::Text, "The key that seals it, of one that rests in the database."),
+    required("data_keys", Kind::TextList, "The keys that it seals."),
     required("in_ring", Kind::Flag, "Whether it is in the ring of this node."),
     required("configs", MANY, "How many secrets are sealed under it."),
     required("nodes", Kind::TextList, "The nodes that have it."),

@@ -1,10 +1,8 @@
 //! The steps that edits are made of, each in the transaction of its edit.
 
-use serde_json::json;
 use uuid::Uuid;
 
 use super::values::seen_by;
-use crate::access::USER_PREFIX;
 use crate::number::ConfigId;
 use crate::store::edits::{Behalf, Claim, EarlierAnswer, Edited, Whose, Written};
 use crate::store::record::Record;
@@ -23,15 +21,7 @@ pub(in crate::store::sql) trait Steps: SqlStore {
         behalf: &Behalf,
     ) -> Result<Transaction<Self::Session>, StoreError> {
         let mut transaction = self.pool().begin(name).await?;
-        let Behalf { client, client_name, request, from } = behalf;
-        let claimed = json!({
-            "actor": actor(client_name),
-            "client": client,
-            "client_name": client_name,
-            "request": request,
-            "from": from,
-        });
-        let values = [claimed.to_string().into()];
+        let values = [behalf.claims().to_string().into()];
         match transaction.write(&self.statements().editing.say_behalf, &values).await {
             // An SQLite file without the audit has no place for it; the edit needs none.
             Ok(_) | Err(StoreError::NotMigrated { .. }) => Ok(transaction),
@@ -131,14 +121,6 @@ pub(in crate::store::sql) trait Steps: SqlStore {
 }
 
 impl<S: SqlStore> Steps for S {}
-
-/// Who acts, in the change log.
-fn actor(client_name: &str) -> String {
-    if client_name.starts_with(USER_PREFIX) {
-        return client_name.to_owned();
-    }
-    format!("client {client_name}")
-}
 
 pub(in crate::store::sql) fn read_written(row: &impl Record) -> Result<Written, sqlx::Error> {
     Ok(Written { seq: row.own_int("seq")?, place: row.own_int("place")? })

@@ -45,3 +45,36 @@ async fn the_pairs_of_configs_are_sealed_again_with_them() {
         assert!(refused["message"].as_str().unwrap().contains('1'), "{refused}");
     }
 }
+
+/// A pair that is pending or previous is bound with its config, and the doctor opens it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pairs_of_configs_are_bound_with_them_and_opened_by_the_doctor() {
+    for kind in BOTH {
+        let turning = Turning::begin(kind);
+        let site = turning.with(&[&turning.old]);
+        let stage = ["livekit", "stage", "eu", "--json"];
+        site.run_with(&stage, b"APInew: canary-of-the-new-pair").ok();
+        let outcomes = |arguments: &[&str]| -> Vec<_> {
+            let run = site.run(&[arguments, &["--json"]].concat());
+            let lines = run.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            lines.map(|line| (line["name"].clone(), line["outcome"].clone())).collect()
+        };
+        let both = |outcome: &str| {
+            [(json!("eu"), json!(outcome)), (json!("eu (pending pair)"), json!(outcome))]
+        };
+        assert_eq!(outcomes(&["key", "bind", "eu", "--dry-run"]), both("bound"), "{kind:?}");
+        assert_eq!(outcomes(&["key", "bind", "eu"]), both("bound"), "{kind:?}");
+        assert_eq!(outcomes(&["key", "bind", "--all"]), both("unchanged"), "{kind:?}");
+        assert_eq!(outcomes(&["key", "unbind", "eu"]), both("unbound"), "{kind:?}");
+        assert_eq!(outcomes(&["key", "bind", "eu"]), both("bound"), "{kind:?}");
+        let counted = site.run(&["doctor"]).out;
+        assert!(counted.contains("2 open with key"), "{kind:?} {counted}");
+        // Somebody without the key puts it where it does not belong.
+        let swap = "update trunkline_pairs set api_key = 'APIother' where phase = 'pending'";
+        turning.database.sql(swap).await;
+        let told = site.run(&["doctor"]).out;
+        assert!(told.contains("of \"eu\" (pending pair)"), "{kind:?} {told}");
+        let left = outcomes(&["key", "unbind", "eu"]);
+        assert_eq!(left[1].1, json!("unopenable"), "{kind:?} {left:?}");
+    }
+}
