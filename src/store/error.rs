@@ -193,8 +193,10 @@ fn of_server(error: &dyn DatabaseError, statement: &'static str) -> StoreError {
     }
     let words = words(error, &code);
     // No such table, column, schema. SQLite has one code for all.
+    let said = error.message();
     if matches!(&*code, "42P01" | "42703" | "3F000")
-        || ["no such table", "no such column"].iter().any(|said| error.message().starts_with(said))
+        || ["no such table", "no such column"].iter().any(|word| said.starts_with(word))
+        || said.starts_with("table ") && said.contains(" has no column named ")
     {
         return StoreError::NotMigrated { statement, words };
     }
