@@ -156,5 +156,16 @@ impl fmt::Debug for Nodes {
     }
 }
 
+/// So many names that a person reads them.
+pub(crate) fn names(all: &[String]) -> String {
+    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 /// How often is looked who has seen a change.
 const LOOK: Duration = Duration::from_millis(20);
+/// How many names a sentence has.
+const NAMED: usize = 10;

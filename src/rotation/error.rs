@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::gate::{Gate, names};
+use super::gate::Gate;
 use crate::keyring::{KeyError, KeyId};
+use crate::nodes::names;
 use crate::store::{KeyPhase, StoreError};
 
 /// Why a step of a rotation is not done.

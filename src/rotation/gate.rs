@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Rotation, RotationError};
 use crate::keyring::KeyId;
-use crate::nodes::{Node, NodeState, UnlistedNode};
+use crate::nodes::{Node, NodeState, UnlistedNode, names};
 use crate::store::StoreError;
 
 /// The ring of a node, as it told.
@@ -87,14 +87,3 @@ impl Rotation {
 fn nodes(many: usize) -> String {
     if many == 1 { "1 node".to_owned() } else { format!("{many} nodes") }
 }
-
-/// So many names that a person reads them.
-pub(super) fn names(all: &[String]) -> String {
-    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match all.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
-const NAMED: usize = 10;

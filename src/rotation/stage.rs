@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::gate::{Gate, NodeRing, names};
+use super::gate::{Gate, NodeRing};
 use super::{Rotation, RotationError};
 use crate::keyring::KeyId;
-use crate::nodes::NodeState;
+use crate::nodes::{NodeState, names};
 use crate::store::{KeyBook, KeyMoves, KeyPhase};
 
 /// What staging came to.

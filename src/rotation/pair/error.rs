@@ -5,8 +5,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::PairRefused;
 use crate::draft::FieldErrors;
 use crate::keyring::KeyError;
+use crate::nodes::names;
 use crate::number::ConfigId;
-use crate::rotation::gate::names;
 use crate::store::{PairPhase, StoreError};
 
 /// Why a step of turning a pair is not done.
