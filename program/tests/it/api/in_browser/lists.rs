@@ -71,3 +71,16 @@ async fn nothing_that_is_being_edited_is_overwritten() {
     browser.script("return refresh()").await;
     assert_eq!(browser.property("#agent_name", "value").await, "being-typed");
 }
+
+/// An open stream keeps no daemon from ending, and whoever looks at the page is told.
+#[tokio::test]
+async fn a_page_says_that_its_daemon_is_gone_and_keeps_it_from_nothing() {
+    let (desk, browser) = (Desk::new(Kind::Sqlite).await, Browser::start(true).await);
+    browser.looks(1200, "light").await;
+    browser.sign_in(&desk).await;
+    browser.open(&desk.url("/configs")).await;
+    browser.shows("Live").await;
+    let (code, err) = desk.daemon.process.end_by("-TERM");
+    assert_eq!(code, Some(0), "{err}");
+    browser.shows("Disconnected, trying again").await;
+}
