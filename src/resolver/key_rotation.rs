@@ -8,7 +8,7 @@
 //! **Invariant:** it forces nothing, and takes no step without the lease. Without that two would do no harm: each
 //! step is one transaction that looks again at what it was decided by.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, counter, gauge};
@@ -17,7 +17,6 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Engine;
-use super::metrics::Telemetry;
 use crate::backoff::dice;
 use crate::rotation::{Rotation, RotationError, STEPS, Turn};
 use crate::store::{KeyTurnRows, StoreError};
@@ -43,7 +42,6 @@ impl KeyTurnsCounted {
 struct Turning {
     /// By which name it holds the lease: of this run of this process.
     holder: String,
-    telemetry: Arc<Telemetry>,
     /// What it told last that keeps it from a step.
     told: Option<String>,
     /// Since when it may not take the lease.
@@ -66,31 +64,28 @@ impl Turning {
     fn new(engine: &Engine) -> Self {
         let name = engine.registration.as_ref().map_or("", |registration| registration.name());
         let holder = format!("{name} {}", Uuid::new_v4().simple());
-        Self { holder, telemetry: Arc::clone(&engine.telemetry), told: None, refused: None }
-    }
-
-    fn counted(&self) -> &KeyTurnsCounted {
-        &self.telemetry.key_turns
+        Self { holder, told: None, refused: None }
     }
 
     /// Takes a turn if it is this process's, and returns when to look again.
     async fn look(&mut self, engine: &Engine) -> Duration {
+        let counted = &engine.telemetry.key_turns;
         let Some(period) = engine.tuning.key_rotation else { return LAZY };
         let (Some(database), Some(rotation)) = (&engine.database, engine.rotation()) else {
             return LAZY;
         };
         if engine.feed.as_ref().is_some_and(|feed| feed.leaves_upkeep_to_others()) {
-            self.counted().blocked.set(0.0);
+            counted.blocked.set(0.0);
             return LAZY;
         }
         let rotation = rotation.claiming(json!({"actor": "KEY_ROTATION"}));
         let (rows, seconds) = (database.key_turn_rows(), engine.clock.unix_time().as_secs());
-        match self.turn(&*rows, &rotation, period, seconds).await {
+        match self.turn(counted, &*rows, &rotation, (period, seconds)).await {
             Ok(wait) => wait,
             Err(error) if may_not(&error) => {
                 let why = "this role may not turn keys: run `trunkline db grants --keys --apply` as the owner";
                 let refused = *self.refused.get_or_insert_with(tokio::time::Instant::now);
-                self.counted().blocked.set(refused.elapsed().as_secs_f64().max(1.0));
+                counted.blocked.set(refused.elapsed().as_secs_f64().max(1.0));
                 self.tell_blocked(Some(format!("{why} ({error})")));
                 LAZY
             }
@@ -103,14 +98,14 @@ impl Turning {
 
     async fn turn(
         &mut self,
+        counted: &KeyTurnsCounted,
         rows: &dyn KeyTurnRows,
         rotation: &Rotation,
-        period: Duration,
-        unix_seconds: u64,
+        (period, unix_seconds): (Duration, u64),
     ) -> Result<Duration, RotationError> {
         let Some(blocked_for) = rows.hold_turns(&self.holder, HOLD).await? else {
             // Another process turns them, and counts what keeps it.
-            self.counted().blocked.set(0.0);
+            counted.blocked.set(0.0);
             self.told = None;
             return Ok(EVERY);
         };
@@ -120,34 +115,17 @@ impl Turning {
             // Whatever was done stays done, and the next holder goes on.
             () = lose(rows, &self.holder) => return Ok(EVERY),
         };
-        self.tell(&turn);
+        tell(counted, &turn);
         let step = turn.steps.last().map(|step| step.name);
         let blocked_by = turn.blocked_by.as_ref().map(ToString::to_string);
         rows.note_turn(&self.holder, step, blocked_by.as_deref()).await?;
         let blocked_for = blocked_by.as_ref().map_or(0.0, |_| blocked_for.as_secs_f64().max(1.0));
-        self.counted().blocked.set(blocked_for);
+        counted.blocked.set(blocked_for);
         self.tell_blocked(blocked_by);
         Ok(match &turn {
             Turn { blocked_by: None, steps, .. } if !steps.is_empty() => SOON,
             _ => EVERY,
         })
-    }
-
-    /// Tells what was done.
-    fn tell(&self, turn: &Turn) {
-        for step in &turn.steps {
-            let key = step.key.map(tracing::field::display);
-            tracing::info!(
-                step = step.name,
-                key,
-                secrets = step.secrets,
-                "KEY_ROTATION took a step"
-            );
-            let counter = self.counted().steps.iter().find(|(name, _)| *name == step.name);
-            if let Some((_, counter)) = counter {
-                counter.increment(1);
-            }
-        }
     }
 
     /// Tells what keeps the next step from being taken, if that is news.
@@ -160,6 +138,18 @@ impl Turning {
             None => tracing::info!("KEY_ROTATION goes on"),
         }
         self.told = why;
+    }
+}
+
+/// Tells what was done.
+fn tell(counted: &KeyTurnsCounted, turn: &Turn) {
+    for step in &turn.steps {
+        let key = step.key.map(tracing::field::display);
+        tracing::info!(step = step.name, key, secrets = step.secrets, "KEY_ROTATION took a step");
+        let same = counted.steps.iter().find(|(name, _)| *name == step.name);
+        if let Some((_, taken)) = same {
+            taken.increment(1);
+        }
     }
 }
 
