@@ -71,6 +71,7 @@ pub mod nodes;
 mod resolver;
 pub mod rollout;
 pub mod rotation;
+pub mod schedule;
 pub mod store;
 // What people enter.
 pub mod draft;

@@ -93,6 +93,17 @@ impl Reason {
         matches!(self, Self::FlagOff | Self::DatabaseOff)
     }
 
+    /// Whether somebody chose it: by settings, by the rollout, or by what a row does not say yet. The others
+    /// are faults.
+    pub(crate) fn is_chosen(self) -> bool {
+        self.is_by_settings()
+            || self.is_by_rollout()
+            || matches!(
+                self,
+                Self::DatabaseNotConfigured | Self::NumberUnknown | Self::ConfigUnassigned
+            )
+    }
+
     /// Whether the rollout wants it so, which is no fault and cannot be denied.
     #[must_use]
     pub fn is_by_rollout(self) -> bool {

@@ -13,6 +13,7 @@
 //!
 //! The tenant is written in small letters with hyphens, the number with its plus.
 
+mod run;
 mod share;
 mod stage;
 
@@ -21,6 +22,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::run::{
+    Before, Counts, Guard, Outcome, Progress, Run, RunError, RunEvent, RunPlan, RunState, RunStep,
+    StepResult,
+};
+pub(crate) use self::run::{Next, NodeCounts};
 pub use self::share::Share;
 use self::share::WHOLE;
 pub use self::stage::{Stage, Unit};

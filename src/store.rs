@@ -32,6 +32,7 @@ mod pool;
 mod postgres;
 mod record;
 mod rows;
+mod runs;
 mod session;
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -78,7 +79,7 @@ pub use self::migrations::{MigrateError, MigrationStatus, Migrations};
 pub(crate) use self::nodes::{ChangePlace, NodeCensus, NodeReport, NodeRows, NodeWritten};
 pub use self::nodes::{Node, NodeState, UnlistedNode};
 pub use self::open::OpenStore;
-pub(crate) use self::pairs::PairBehalf;
+pub(crate) use self::pairs::OnBehalf;
 pub use self::pairs::{KeptPair, PairAge, PairBook, PairPhase, ShownPair};
 pub(crate) use self::pairs::{NewPair, PairMoves, PairRows, PairSlot, PairsChanged};
 #[cfg(feature = "server")]
@@ -90,6 +91,7 @@ pub use self::rows::{
     Client, Config, ConfigEdit, Creators, LoggedChange, MOST_CHANGES, Misfit, NewClient, NewConfig,
     NewNumber, Number, NumberEdit, Route,
 };
+pub(crate) use self::runs::{RunRows, RunWritten};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
 pub use self::tenants::{Tenant, TenantStore};

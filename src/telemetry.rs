@@ -86,6 +86,8 @@ metrics! {
         "The stage of the rollout that this node obeys";
     ROLLOUT_PERCENT: Kind::Gauge, "trunkline_rollout_percent" []
         "The share that the database answers by the rollout, in per cent";
+    ROLLOUT_RUN: Kind::Gauge, "trunkline_rollout_run" ["state"]
+        "How the open run of the rollout stands, as this node has seen it last";
     SHADOWED: Kind::Counter, "trunkline_rollout_shadow_total" ["outcome"]
         "Loads at the stage shadow, by what the database would have had: an answer, or a reason why not";
     SHADOW_FIELDS: Kind::Counter, "trunkline_rollout_shadow_fields_total" ["field" "found"]

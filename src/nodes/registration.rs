@@ -22,6 +22,7 @@ use crate::backoff::dice;
 use crate::changes::ChangeSource;
 #[cfg(feature = "relay")]
 use crate::changes::Relay;
+use crate::rollout::Counts;
 use crate::store::{NodeReport, NodeRows, NodeWritten, OpenStore, StoreError};
 
 /// What a node is called, which stays as it is.
@@ -41,6 +42,8 @@ pub(crate) struct NodeFacts {
     pub(crate) settings: Arc<str>,
     pub(crate) hearing: ChangeSource,
     pub(crate) cached: usize,
+    /// The calls of those inside of the rollout, since the start of the process.
+    pub(crate) counts: Counts,
 }
 
 /// The row of one node.
@@ -69,6 +72,8 @@ struct Row {
     refreshes: (i64, i64),
     /// Whether it is known to have been there.
     is_known: bool,
+    /// What had been counted when it began: it tells what came since.
+    counted_before: Counts,
 }
 
 impl Registration {
@@ -102,7 +107,6 @@ impl Registration {
     }
 
     /// The id of its row, if it is known to be there.
-    #[cfg(feature = "server")]
     pub(crate) fn row(&self) -> Option<Uuid> {
         self.state().row.filter(|row| row.is_known).map(|row| row.id)
     }
@@ -172,6 +176,7 @@ impl Registration {
             max_stale: *max_stale,
             applied,
             cached: facts.cached,
+            counts: facts.counts,
         }
     }
 
@@ -182,7 +187,8 @@ impl Registration {
         let mut state = self.state();
         let row = state.row.as_mut().filter(|row| row.is_known)?;
         let refreshes = row.refreshes.1 + 1;
-        relay.tell_row(ToldRow::new(row.id, refreshes, report).to_json()?);
+        let report = report.counting_from(row.counted_before);
+        relay.tell_row(ToldRow::new(row.id, refreshes, &report).to_json()?);
         row.refreshes.1 = refreshes;
         // The clock of the database is not known either.
         Some(NodeWritten { refreshes, clock: f64::NAN })
@@ -198,7 +204,8 @@ impl Registration {
     async fn write(&self, report: &NodeReport<'_>) -> Result<NodeWritten, StoreError> {
         let known = self.state().row;
         if let Some(mut row) = known {
-            let refreshed = self.rows.refresh_node(row.id, report, row.refreshes).await;
+            let report = report.counting_from(row.counted_before);
+            let refreshed = self.rows.refresh_node(row.id, &report, row.refreshes).await;
             // Where the answer was lost, it may have counted.
             row.refreshes.1 += 1;
             if let Some(written) = refreshed.transpose() {
@@ -212,9 +219,10 @@ impl Registration {
             }
         }
         // Written down before it is asked for, so that it is found again if the answer is lost.
-        let row = Row { id: Uuid::new_v4(), refreshes: (1, 1), is_known: false };
+        let (id, counted_before) = (Uuid::new_v4(), report.counts);
+        let row = Row { id, refreshes: (1, 1), is_known: false, counted_before };
         self.state().row = Some(row);
-        let begun = self.rows.begin_node(row.id, report).await;
+        let begun = self.rows.begin_node(row.id, &report.counting_from(counted_before)).await;
         self.note(row, begun)
     }
 

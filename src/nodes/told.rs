@@ -27,6 +27,8 @@ pub(super) struct ToldRow<'r> {
     max_stale: f64,
     applied: Option<&'r str>,
     cached: usize,
+    inside: u64,
+    faults: u64,
 }
 
 impl<'r> ToldRow<'r> {
@@ -45,6 +47,8 @@ impl<'r> ToldRow<'r> {
             max_stale: report.max_stale.as_secs_f64(),
             applied: report.applied,
             cached: report.cached,
+            inside: report.counts.inside,
+            faults: report.counts.faults,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::keyring::KeyRing;
 use crate::nodes::{Here, Nodes, WrittenSeen};
 use crate::number::ConfigId;
 use crate::rotation::Rotation;
+use crate::schedule::Schedule;
 use crate::server_url::AllowedHosts;
 use crate::settings::{ShownSetting, Tuning};
 use crate::store::{
@@ -28,6 +29,11 @@ impl Resolver {
     /// The rollout of its database. `None`: no database is named, or another store was given.
     pub(crate) fn rollouts(&self) -> Option<Arc<dyn RolloutStore>> {
         self.engine.database.as_ref().map(OpenStore::rollouts)
+    }
+
+    /// The runs of its rollout. `None`: no database is named, or another store was given.
+    pub(crate) fn schedule(&self) -> Option<Schedule> {
+        self.engine.database.as_ref().map(Schedule::of)
     }
 
     /// The labels of its tenants. `None`: no database is named, or another store was given.

@@ -150,6 +150,7 @@ impl Engine {
             settings: Arc::clone(&running.fingerprint),
             hearing: self.change_source(),
             cached: self.cache.len(),
+            counts: self.telemetry.counts_inside(),
         }
     }
 

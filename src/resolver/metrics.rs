@@ -12,13 +12,14 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use super::key_rotation::KeyTurnsCounted;
-use super::rollout::Comparisons;
+use super::rollout::{Comparisons, RunShown};
 use super::sealing::SealsCounted;
 use crate::answer::{Answer, Source};
 use crate::cache::Evicted;
 use crate::changes::{ChangeSource, ChangesCounted};
 use crate::keyring::KeyError;
 use crate::reason::Reason;
+use crate::rollout::Counts;
 #[cfg(feature = "server")]
 use crate::telemetry::PASSWORD_TIME;
 use crate::telemetry::{
@@ -40,6 +41,7 @@ pub(super) struct Telemetry {
     environment_from_load: Counter,
     fallbacks: Vec<Counter>,
     refusals: Vec<Counter>,
+    inside: Inside,
     pub(super) urls_changed: Counter,
     unopenable: [(&'static str, Counter); KeyError::OF_OPENING.len()],
     pub(super) warm: Histogram,
@@ -68,8 +70,17 @@ pub(super) struct Telemetry {
     pub(super) seals: SealsCounted,
     pub(super) key_turns: KeyTurnsCounted,
     pub(super) comparisons: Comparisons,
+    pub(super) run: RunShown,
     #[cfg(feature = "server")]
     pub(super) passwords: Histogram,
+}
+
+/// The calls of those whom the database is to answer: those that it answered, beside the warm ones, and
+/// faults. Counted beside the metrics, which nobody can read.
+#[derive(Default)]
+struct Inside {
+    answered: AtomicU64,
+    faults: AtomicU64,
 }
 
 /// The warm answers of one thread, which nobody else counts.
@@ -83,6 +94,19 @@ pub(super) struct Hits {
 #[derive(Default)]
 #[repr(align(128))]
 struct HitCounter(AtomicU64);
+
+impl Inside {
+    fn note_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What somebody chose is no fault, and nobody inside was to be answered by the database.
+    fn note_unanswered(&self, reason: Reason) {
+        if !reason.is_chosen() {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Hits {
     #[inline(always)]
@@ -134,6 +158,7 @@ impl Telemetry {
             environment_from_load: answers("environment", "loaded"),
             fallbacks: by_reason(FALLBACKS),
             refusals: by_reason(REFUSALS),
+            inside: Inside::default(),
             urls_changed: at_zero(counter!(URLS_CHANGED)),
             unopenable: KeyError::OF_OPENING
                 .map(|code| (code, at_zero(counter!(UNOPENABLE, "reason" => code)))),
@@ -164,6 +189,7 @@ impl Telemetry {
             seals: SealsCounted::new(),
             key_turns: KeyTurnsCounted::new(),
             comparisons: Comparisons::new(),
+            run: RunShown::new(),
             #[cfg(feature = "server")]
             passwords: histogram!(PASSWORD_TIME),
         };
@@ -190,9 +216,24 @@ impl Telemetry {
             (Source::Environment, false) => &self.environment_from_load,
         };
         counter.increment(1);
-        if let Some(reason) = reason {
-            self.fallbacks[place(reason)].increment(1);
+        match reason {
+            Some(reason) => {
+                self.fallbacks[place(reason)].increment(1);
+                self.inside.note_unanswered(reason);
+            }
+            None => self.inside.note_answered(),
         }
+    }
+
+    /// The calls of those inside of the rollout, since the start.
+    pub(super) fn counts_inside(&self) -> Counts {
+        let faults = self.inside.faults.load(Ordering::Relaxed);
+        let answered = self.inside.answered.load(Ordering::Relaxed);
+        Counts { inside: self.warm_answers() + answered + faults, faults }
+    }
+
+    fn warm_answers(&self) -> u64 {
+        self.hits().iter().map(|hits| hits.0.load(Ordering::Relaxed)).sum()
     }
 
     /// What one more thread counts warm answers with.
@@ -208,13 +249,13 @@ impl Telemetry {
 
     /// Adds up what threads have counted each for itself.
     pub(super) fn add_up(&self) {
-        self.from_index
-            .absolute(self.hits().iter().map(|hits| hits.0.load(Ordering::Relaxed)).sum());
+        self.from_index.absolute(self.warm_answers());
     }
 
     /// Counts a question that nobody could answer.
     pub(super) fn refused(&self, reason: Reason) {
         self.refusals[place(reason)].increment(1);
+        self.inside.note_unanswered(reason);
     }
 
     /// Counts a secret that did not open.

@@ -8,6 +8,7 @@
 
 mod comparison;
 mod kept;
+mod leading;
 mod survey;
 
 use std::sync::{Arc, Weak};
@@ -19,6 +20,7 @@ use tokio::time::sleep;
 
 pub(super) use self::comparison::Comparisons;
 pub(super) use self::kept::KeptRollout;
+pub(super) use self::leading::{RunShown, lead_now_and_then};
 pub use self::survey::{Compared, Moving, RolloutSurvey};
 use super::Engine;
 use super::whole::{Around, Whole};
@@ -75,6 +77,11 @@ impl RolloutInForce {
             Some(last) => Standing::of(last, caller),
             None => Standing::UNKNOWN,
         }
+    }
+
+    /// How often it had been changed when it was known last.
+    fn known_version(&self) -> i64 {
+        self.last.load().as_ref().map_or(0, |last| last.version)
     }
 
     /// Reads it, if it is not known or was changed, so that what is kept is not older than it must be.

@@ -1,4 +1,4 @@
-//! The background tasks: change feed, the row among the nodes, the rollout, what is said of keys, sweep,
+//! The background tasks: change feed, the row among the nodes, the rollout and its runs, what is said of keys, sweep,
 //! refresh, pruning, self-check and warm-up. A task that panics is started again.
 //!
 //! **Invariant:** no task keeps a resolver alive that nobody holds any more.
@@ -15,7 +15,7 @@ use super::Engine;
 use super::key_rotation::turn_by_schedule;
 use super::key_rule::follow_keys;
 use super::live::Switches;
-use super::rollout::keep_up_now_and_then;
+use super::rollout::{keep_up_now_and_then, lead_now_and_then};
 use super::sealing::seal_now_and_then;
 use super::self_check::check_now_and_then;
 use super::warming::warm_up;
@@ -44,6 +44,7 @@ impl Engine {
             if self.registration.is_some() {
                 self.start("seal audit", asked, seal_now_and_then);
                 self.start("keys", asked, follow_keys);
+                self.start("rollout run", |switches| switches.configs, lead_now_and_then);
                 if self.tuning.key_rotation.is_some() {
                     self.start("turn keys", asked, turn_by_schedule);
                 }

@@ -15,6 +15,9 @@ use super::RolloutError;
 pub struct Share(u32);
 
 impl Share {
+    /// Everything.
+    pub const WHOLE: Self = Self(WHOLE);
+
     /// So many thousandths of a per cent. `None`: more than there are.
     #[must_use]
     pub fn of_thousandths(thousandths: u32) -> Option<Self> {

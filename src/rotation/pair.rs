@@ -35,7 +35,7 @@ use crate::nodes::Nodes;
 use crate::number::ConfigId;
 use crate::settings::Tuning;
 use crate::store::{
-    Config, KeptPair, OpenStore, PairAge, PairBehalf, PairBook, PairMoves, PairPhase, PairRows,
+    Config, KeptPair, OnBehalf, OpenStore, PairAge, PairBook, PairMoves, PairPhase, PairRows,
     PairSlot, PairsChanged, ShownPair,
 };
 
@@ -110,7 +110,7 @@ pub struct Pairs {
     database: OpenStore,
     nodes: Nodes,
     ring: KeyRing,
-    on_behalf: Option<PairBehalf>,
+    on_behalf: Option<OnBehalf>,
     /// For how long a node that hears of no change may go on with the pair that it knows.
     longest_in_memory: Duration,
     lease: Duration,
@@ -133,7 +133,7 @@ impl Pairs {
 
     /// The same for a client of the API.
     #[cfg(feature = "server")]
-    pub(crate) fn on_behalf(self, behalf: PairBehalf) -> Self {
+    pub(crate) fn on_behalf(self, behalf: OnBehalf) -> Self {
         Self { on_behalf: Some(behalf), ..self }
     }
 

@@ -29,12 +29,12 @@ impl Access {
         match self {
             Self::Service => &[(
                 "select",
-                &[CONFIGS, PAIRS, KEYS, NUMBERS, CLIENTS, ROLLOUT, TENANTS, CHANGES, BOOK],
+                &[CONFIGS, PAIRS, KEYS, NUMBERS, CLIENTS, ROLLOUT, RUNS, TENANTS, CHANGES, BOOK],
             )],
             Self::Editor => &[
-                ("select", &[CONFIGS, PAIRS, KEYS, NUMBERS, ROLLOUT, TENANTS, BOOK]),
-                ("insert", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS]),
-                ("update", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, TENANTS]),
+                ("select", &[CONFIGS, PAIRS, KEYS, NUMBERS, ROLLOUT, RUNS, TENANTS, BOOK]),
+                ("insert", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, RUNS, TENANTS]),
+                ("update", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, RUNS, TENANTS]),
                 ("delete", &[CONFIGS, PAIRS, NUMBERS, TENANTS]),
             ],
             Self::CallingService => {
@@ -54,8 +54,8 @@ impl Access {
             ],
             Self::Sealer => &[("select", AUDIT), ("insert", &[CHAIN])],
             Self::EditingService => &[
-                ("insert", &[CONFIGS, PAIRS, NUMBERS, TENANTS, IDEMPOTENCY]),
-                ("update", &[CONFIGS, PAIRS, NUMBERS, TENANTS]),
+                ("insert", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, RUNS, TENANTS, IDEMPOTENCY]),
+                ("update", &[CONFIGS, PAIRS, NUMBERS, ROLLOUT, RUNS, TENANTS]),
                 ("delete", &[CONFIGS, PAIRS, NUMBERS, TENANTS, IDEMPOTENCY]),
                 ("select", &[IDEMPOTENCY]),
             ],
@@ -172,6 +172,7 @@ const PAIRS: &str = "trunkline_pairs";
 pub(super) const NUMBERS: &str = "voice_agent_numbers";
 pub(super) const CLIENTS: &str = "trunkline_clients";
 const ROLLOUT: &str = "trunkline_rollout";
+const RUNS: &str = "trunkline_rollout_runs";
 const KEY_STATE: &str = "trunkline_key_state";
 const KNOWN_KEYS: &str = "trunkline_known_keys";
 const KEYS: &str = "trunkline_keys";

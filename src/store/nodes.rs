@@ -11,6 +11,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::StoreError;
+use crate::rollout::{Counts, NodeCounts};
 
 /// A process that resolves, as it told of itself.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -92,6 +93,7 @@ pub struct UnlistedNode {
 }
 
 /// What a node tells of itself.
+#[derive(Clone, Copy)]
 pub(crate) struct NodeReport<'r> {
     pub(crate) name: &'r str,
     pub(crate) host: &'r str,
@@ -103,6 +105,15 @@ pub(crate) struct NodeReport<'r> {
     pub(crate) max_stale: Duration,
     pub(crate) applied: Option<&'r str>,
     pub(crate) cached: usize,
+    /// The calls of those inside of the rollout.
+    pub(crate) counts: Counts,
+}
+
+impl NodeReport<'_> {
+    /// The same, with the calls that came after these.
+    pub(crate) fn counting_from(self, before: Counts) -> Self {
+        Self { counts: self.counts.since(before), ..self }
+    }
 }
 
 /// What came of writing a row.
@@ -162,6 +173,9 @@ pub(crate) trait NodeRows: Send + Sync + 'static {
 
     /// The nodes that count.
     async fn nodes(&self) -> Result<Vec<Node>, StoreError>;
+
+    /// What those that count have told of the calls of those inside of the rollout.
+    async fn node_counts(&self) -> Result<Vec<NodeCounts>, StoreError>;
 
     /// How they stand.
     async fn count_nodes(&self) -> Result<Option<NodeCensus>, StoreError>;

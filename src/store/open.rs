@@ -9,7 +9,7 @@ use super::SqliteStore;
 use super::{
     AdminStore, AuditLog, ChangeLog, ClientStore, Creators, Grants, Inspection, KeyRows,
     KeyTurnRows, MigrateError, MigrationStatus, Migrations, Misfit, NodeRows, PairRows,
-    RolloutStore, Store, StoreError, TenantStore, Trial, UnlistedNode, UserStore,
+    RolloutStore, RunRows, Store, StoreError, TenantStore, Trial, UnlistedNode, UserStore,
 };
 #[cfg(all(feature = "dispatch", feature = "server"))]
 use super::{BatchRows, CallRows};
@@ -160,6 +160,11 @@ impl OpenStore {
 
     /// The rows of its nodes.
     pub(crate) fn node_rows(&self) -> Arc<dyn NodeRows> {
+        shared!(self)
+    }
+
+    /// The runs of its rollouts.
+    pub(crate) fn run_rows(&self) -> Arc<dyn RunRows> {
         shared!(self)
     }
 

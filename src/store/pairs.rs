@@ -9,14 +9,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 #[cfg(feature = "server")]
-pub(crate) use super::Behalf as PairBehalf;
+pub(crate) use super::Behalf as OnBehalf;
 use super::{Config, StoreError};
 use crate::keyring::Sealed;
 use crate::number::ConfigId;
 
 /// On whose behalf pairs are changed: nobody's, where there is no API.
 #[cfg(not(feature = "server"))]
-pub(crate) enum PairBehalf {}
+pub(crate) enum OnBehalf {}
 
 /// What a pair is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -192,7 +192,7 @@ pub(crate) trait PairRows: Send + Sync + 'static {
     /// another encryption key.
     async fn change_pairs(
         &self,
-        on_behalf: Option<&PairBehalf>,
+        on_behalf: Option<&OnBehalf>,
         id: ConfigId,
         decide: DecidePairs<'_>,
     ) -> Result<PairsChanged, StoreError>;

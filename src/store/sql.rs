@@ -23,6 +23,7 @@ mod pairs;
 mod people;
 mod read;
 mod rollout;
+mod runs;
 mod tenants;
 mod turns;
 
@@ -45,6 +46,7 @@ use self::nodes::{COUNTS, Listing, NODE_COLUMNS};
 use self::pairs::Pairing;
 use self::people::PeopleStatements;
 use self::rollout::RollingOut;
+use self::runs::{RUN_COLUMNS, Running};
 use self::tenants::Labelling;
 use self::turns::Turns;
 use super::pool::Pool;
@@ -123,6 +125,7 @@ pub(super) struct Statements {
     pairing: Pairing,
     clients: Clients,
     rolling_out: RollingOut,
+    running: Running,
     labelling: Labelling,
     people: PeopleStatements,
     #[cfg(feature = "server")]
@@ -147,6 +150,7 @@ impl Statements {
             pairing: Pairing::new(templates, dialect),
             clients: Clients::new(templates),
             rolling_out: RollingOut::new(templates),
+            running: Running::new(templates),
             labelling: Labelling::new(templates),
             people: PeopleStatements::new(templates),
             #[cfg(feature = "server")]
@@ -217,5 +221,6 @@ const PARTS: &[(&str, &str)] = &[
     ("{digits}", "ltrim(country_code, '+0 ') || cast(base_number as text)"),
     ("{change_columns}", CHANGE_COLUMNS),
     ("{node_columns}", NODE_COLUMNS),
+    ("{run_columns}", RUN_COLUMNS),
     ("{counts}", COUNTS),
 ];

@@ -350,7 +350,7 @@ const RESEAL_ALL: &str = "
 
 /// Every trigger that the steps make, its name and its text: where two make it, the newer one last.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    const STEPS: [&str; 11] = [
+    const STEPS: [&str; 12] = [
         include_str!("../../migrations/sqlite/0001_livekit_configs.up.sql"),
         include_str!("../../migrations/sqlite/0003_changes.up.sql"),
         include_str!("../../migrations/sqlite/0006_clients.up.sql"),
@@ -362,6 +362,7 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
         include_str!("../../migrations/sqlite/0015_batches.up.sql"),
         include_str!("../../migrations/sqlite/0016_tenants.up.sql"),
         include_str!("../../migrations/sqlite/0017_pairs.up.sql"),
+        include_str!("../../migrations/sqlite/0018_rollout_runs.up.sql"),
     ];
     let made =
         STEPS.into_iter().flat_map(|step| step.match_indices(MADE).map(|(at, _)| &step[at..]));

@@ -40,7 +40,7 @@ const FLOORS: &[&[&str]] = &[
     &["store"],
     &["changes", "draft"],
     &["nodes"],
-    &["rotation"],
+    &["rotation", "schedule"],
     &["resolver"],
     &["dispatch"],
     &["official", "server"],

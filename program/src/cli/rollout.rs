@@ -1,10 +1,13 @@
 //! `trunkline rollout`: whom the database answers while it is being adopted.
 
+mod run;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use trunkline::rollout::{Rollout as State, RolloutEdit, RolloutError, Stage, Unit};
+use trunkline::rollout::{Rollout as State, RolloutEdit, RolloutError, Run, Stage, Unit};
+use trunkline::schedule::Schedule;
 use trunkline::store::{OpenStore, StoreError};
 use trunkline::{Resolver, RolloutSurvey, TenantId};
 use uuid::Uuid;
@@ -17,8 +20,22 @@ use super::seen::tell_seen;
 /// The flag comes first: while `USE_SELFHOST_ROUTING_TABLE` is off, no stage counts.
 #[derive(Subcommand)]
 pub(crate) enum Rollout {
-    /// Show the stage that every node obeys
+    /// Show the stage that every node obeys, and the run that is open
     Status,
+    /// Have daemons go from step to step by themselves, and back where calls fail
+    Run(run::Begin),
+    /// Have the open run stay where it is
+    Pause,
+    /// Let a paused run go on; its soak begins anew
+    Resume,
+    /// End the open run; the rollout stays where it is
+    Stop,
+    /// Show what a run has found at each step
+    Report {
+        /// Which run; the newest one if it is not named
+        #[arg(value_name = "RUN")]
+        run: Option<i64>,
+    },
     /// Show what `set` would do: who moves, and for whom the database has no answer
     Plan {
         #[command(flatten)]
@@ -68,19 +85,31 @@ pub(crate) struct Edit {
 impl Rollout {
     pub(crate) async fn run(self, context: &Context) -> Done {
         let database = context.database()?;
-        let now = database.rollouts().rollout().await?.unwrap_or_default();
+        let schedule = Schedule::of(&database);
+        let now = async || {
+            let now = database.rollouts().rollout().await;
+            now.map(Option::unwrap_or_default)
+        };
         match self {
-            Self::Status => status(context, &now),
+            Self::Run(begin) => begin.run(context, &database).await,
+            Self::Pause => run::change(context, schedule.pause()).await,
+            Self::Resume => run::change(context, schedule.resume()).await,
+            Self::Stop => run::change(context, schedule.stop()).await,
+            Self::Report { run } => run::report(context, &database, run).await,
+            Self::Status => status(context, &now().await?, schedule.newest().await?.as_ref()),
             Self::Plan { edit, list } => {
+                let now = now().await?;
                 let then = edit.of(&now)?;
                 let survey = survey(context, &database, [&now, &then], list).await?;
                 show_plan(context, [&now, &then], &survey)
             }
             Self::Compare { list } => {
+                let now = now().await?;
                 let survey = survey(context, &database, [&now, &now], list).await?;
                 show_comparison(context, &survey)
             }
             Self::Set { edit, force } => {
+                let now = now().await?;
                 let then = edit.of(&now)?;
                 if then.stage == Stage::Complete && !force {
                     let survey = survey(context, &database, [&now, &then], false).await?;
@@ -88,7 +117,9 @@ impl Rollout {
                 }
                 set(context, &database, &then).await
             }
-            Self::Reset { by } => set(context, &database, &now.begun_anew(by, &new_salt())).await,
+            Self::Reset { by } => {
+                set(context, &database, &now().await?.begun_anew(by, &new_salt())).await
+            }
         }
     }
 }
@@ -116,8 +147,10 @@ async fn set(context: &Context, database: &OpenStore, then: &State) -> Done {
         }
         Err(error) => return Err(error.into()),
     }
+    run::tell_change_by_hand(database).await?;
     let now = database.rollouts().rollout().await?.unwrap_or_default();
-    status(context, &now)?;
+    let run = Schedule::of(database).newest().await?;
+    status(context, &now, run.as_ref())?;
     tell_seen(context).await;
     Ok(())
 }
@@ -155,11 +188,12 @@ fn refuse_unanswered(survey: &RolloutSurvey) -> Done {
     ))
 }
 
-fn status(context: &Context, now: &State) -> Done {
+fn status(context: &Context, now: &State, run: Option<&Run>) -> Done {
     let is_on = context.settings()?.enabled;
     if context.json {
         let mut shown = json!(now);
         shown["flag"] = json!(is_on);
+        shown["run"] = json!(run.map(Run::to_json));
         return json_line(&shown);
     }
     let row = |name: &str, value: String| vec![name.to_owned(), value];
@@ -172,6 +206,7 @@ fn status(context: &Context, now: &State) -> Done {
             row("changes", now.version.to_string()),
         ]);
     }
+    rows.extend(run.into_iter().flat_map(run::rows));
     table(&[], rows)?;
     if !is_on {
         eprintln!(

@@ -26,6 +26,7 @@ mod redaction;
 mod relay;
 mod reload;
 mod resolve;
+mod runs;
 mod soak;
 mod store;
 mod strangers;

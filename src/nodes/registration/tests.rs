@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 
 use super::*;
+use crate::rollout::NodeCounts;
 use crate::store::{ChangePlace, Node, NodeCensus};
 
 /// A write as it was asked for.
@@ -115,6 +116,10 @@ impl NodeRows for Table {
         Ok(Vec::new())
     }
 
+    async fn node_counts(&self) -> Result<Vec<NodeCounts>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn count_nodes(&self) -> Result<Option<NodeCensus>, StoreError> {
         self.counts.fetch_add(1, Ordering::SeqCst);
         Ok(None)
@@ -149,7 +154,13 @@ fn registration(table: &Arc<Table>) -> Registration {
 
 fn facts() -> NodeFacts {
     let settings = "0123456789abcdef".into();
-    NodeFacts { keys: String::new(), settings, hearing: ChangeSource::Notify, cached: 1 }
+    NodeFacts {
+        keys: String::new(),
+        settings,
+        hearing: ChangeSource::Notify,
+        cached: 1,
+        counts: Counts::default(),
+    }
 }
 
 /// Keeps a row while `then` goes on.

@@ -1,11 +1,13 @@
 //! `/v1/rollout`: whom the database answers, and the next step.
 
+mod runs;
 mod table;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub(in crate::server) use self::runs::{RunStep, change as change_run, newest as newest_run};
 pub(super) use self::table::{Operation, ROUTES};
 use super::asking::Asking;
 use super::editing::other_version;
@@ -62,6 +64,7 @@ pub(super) async fn answer(
             let anew = |now: &Rollout| Ok(now.begun_anew(by, &salt));
             Ok(told(asking, write(asking, &question.expected()?, anew).await?).await)
         }
+        of_runs => runs::answer(of_runs, asking, question).await,
     }
 }
 
@@ -132,7 +135,13 @@ async fn write(
         Some(new)
     };
     match asking.rows()?.change_rollout(&asking.behalf(), &mut decide).await {
-        Ok(Edited::Done(place)) => Ok((written, place)),
+        Ok(Edited::Done(place)) => {
+            // Whoever leads the run would find it in a moment.
+            if let Err(error) = asking.schedule()?.note_change().await {
+                tracing::debug!(%error, "a run of the rollout may be running on for a moment");
+            }
+            Ok((written, place))
+        }
         Ok(_) => Err(problem.unwrap_or_else(|| {
             let message = "somebody else has changed the rollout at the same time";
             Problem::conflict("rollout_changed", message).hint("read it again, then repeat")

@@ -1,7 +1,11 @@
-//! The rollout: whom the database answers, what a step would do, and the step.
+//! The rollout: whom the database answers, what a step would do, and the step. And the run that takes steps
+//! by itself.
+
+mod run;
 
 use askama::Template;
 
+use self::run::ShownRun;
 use super::fields::{Field, Kind, errors};
 use super::frame::Frame;
 use super::page_of;
@@ -27,6 +31,7 @@ struct RolloutPage<'r> {
     errors: Vec<(String, String)>,
     plan: Option<Plan>,
     version: i64,
+    run: Option<ShownRun>,
 }
 
 /// What a step would do, and what it was asked for with.
@@ -55,6 +60,10 @@ pub(super) async fn page(visit: &Visit<'_>) -> Result<Reply, Problem> {
 /// Shows what a step would do, or takes it.
 pub(super) async fn step(visit: &Visit<'_>) -> Result<Reply, Problem> {
     let asking = visit.asking_of_all(Scope::Rollout)?;
+    if let Some(step) = run::asked(&visit.form.get("do")) {
+        api::change_run(&asking, step).await?;
+        return Ok(visit.done(&asking, "rollout", "stepped", None).await);
+    }
     let now = api::now(&asking).await?;
     let entered = Entered::read(visit);
     let edit = match entered.edit() {
@@ -107,6 +116,7 @@ async fn show(
         errors,
         plan,
         version: now.version,
+        run: api::newest_run(asking).await?.map(|run| ShownRun::of(&run)),
     })?;
     Ok(reply.status(axum::http::StatusCode::from_u16(status).unwrap_or_default()))
 }

@@ -5,7 +5,7 @@ with ours as (
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname = {schema_text} and relname in ('voice_agent_livekit', 'voice_agent_numbers',
         'voice_agent_changes', 'trunkline_migrations', 'trunkline_nodes', 'trunkline_clients',
-        'trunkline_idempotency', 'trunkline_calls', 'trunkline_users', 'trunkline_sessions', 'trunkline_rollout', 'trunkline_tenants', 'trunkline_pairs', 'trunkline_key_state', 'trunkline_known_keys', 'trunkline_keys', 'trunkline_key_rotation',
+        'trunkline_idempotency', 'trunkline_calls', 'trunkline_users', 'trunkline_sessions', 'trunkline_rollout', 'trunkline_rollout_runs', 'trunkline_tenants', 'trunkline_pairs', 'trunkline_key_state', 'trunkline_known_keys', 'trunkline_keys', 'trunkline_key_rotation',
         'trunkline_audit', 'trunkline_audit_chain')
 ), columns (name) as (
     select unnest(array['id', 'name', 'description', 'livekit_url', 'livekit_api_key',
@@ -17,7 +17,8 @@ with ours as (
         'token_hash', 'scopes', 'grants', 'expires_at', 'revoked_at',
         'client_id', 'key', 'asked', 'answer', 'answered_at', 'idempotency_key', 'body_hash', 'caller',
         'state', 'claim', 'node', 'callee', 'room', 'outcome', 'dialled_at', 'ended_at', 'at', 'row_id', 'before', 'after', 'login', 'address', 'claimed',
-        'stage', 'percent', 'unit', 'salt', 'allow', 'deny',
+        'stage', 'percent', 'unit', 'salt', 'allow', 'deny', 'step', 'window_since', 'why', 'leader',
+        'leader_name', 'leads_until', 'plan', 'progress', 'begun', 'ended', 'inside', 'faults',
         'position', 'audit_id', 'hash', 'sealed_at', 'horizon', 'role', 'password_hash', 'link_hash',
         'link_expires_at', 'disabled_at', 'failures', 'locked_until', 'last_login_at', 'user_id',
         'confirmed_at', 'agent', 'phase', 'api_key', 'api_secret', 'checked_at', 'label', 'labelled_at', 'epoch', 'sealing',

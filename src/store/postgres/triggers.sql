@@ -130,6 +130,26 @@ begin
                 happening, {schema_text}, case happening when 'truncate' then 'statement' else 'row' end);
         end loop;
     end if;
+    if to_regclass(format('%I.trunkline_rollout_runs', {schema_text})) is not null then
+        for happening, rows in
+            select * from (values
+                ('insert', 'row'),
+                ('update', 'row when ((old.state, old.step, old.plan)
+                    is distinct from (new.state, new.step, new.plan))'),
+                ('delete', 'row')
+            ) as kinds
+        loop
+            continue when exists (
+                select from pg_trigger
+                where tgrelid = to_regclass(format('%I.trunkline_rollout_runs', {schema_text}))
+                    and tgname = 'trunkline_audit_' || happening
+            );
+            execute format(
+                'create trigger trunkline_audit_%1$s after %1$s on %2$I.trunkline_rollout_runs
+                 for each %3$s execute function %2$I.trunkline_audit_rollout_runs()',
+                happening, {schema_text}, rows);
+        end loop;
+    end if;
     if to_regclass(format('%I.trunkline_pairs', {schema_text})) is not null then
         for happening, rows in
             select * from (values

@@ -7,6 +7,7 @@ use sqlx::Error;
 use uuid::Uuid;
 
 use super::{Dialect, SqlStore};
+use crate::rollout::{Counts, NodeCounts};
 use crate::store::StoreError;
 use crate::store::nodes::{
     ChangePlace, Node, NodeCensus, NodeReport, NodeRows, NodeState, NodeWritten,
@@ -18,6 +19,10 @@ use crate::store::statement::{Statement, Templates, Value};
 pub(super) struct Listing {
     begin: Statement,
     refresh: Statement,
+    /// Of a step before that of the runs.
+    begin_uncounted: Statement,
+    refresh_uncounted: Statement,
+    counts: Statement,
     end: Statement,
     forget: Statement,
     nodes: Statement,
@@ -33,6 +38,9 @@ impl Listing {
         Self {
             begin: statement("begin_node", BEGIN),
             refresh: statement("refresh_node", REFRESH),
+            begin_uncounted: statement("begin_node", &uncounted(BEGIN)),
+            refresh_uncounted: statement("refresh_node", &uncounted(REFRESH)),
+            counts: statement("node_counts", COUNTS_INSIDE),
             end: statement("end_node", END),
             forget: statement("forget_nodes", FORGET),
             nodes: statement("nodes", NODES),
@@ -46,9 +54,17 @@ impl Listing {
 #[async_trait]
 impl<S: SqlStore> NodeRows for S {
     async fn begin_node(&self, id: Uuid, node: &NodeReport<'_>) -> Result<NodeWritten, StoreError> {
-        let statement = &self.statements().listing.begin;
-        let written = self.pool().write_returning(statement, &values(id, node), written).await?;
-        written.ok_or(StoreError::Row { statement: statement.name })
+        let Listing { begin, begin_uncounted, .. } = &self.statements().listing;
+        let (mut values, counts) = (values(id, node), counts(node));
+        let known = values.len();
+        values.extend(counts);
+        let begun = match self.pool().write_returning(begin, &values, written).await {
+            Err(StoreError::NotMigrated { .. }) => {
+                self.pool().write_returning(begin_uncounted, &values[..known], written).await?
+            }
+            begun => begun?,
+        };
+        begun.ok_or(StoreError::Row { statement: begin.name })
     }
 
     async fn refresh_node(
@@ -57,10 +73,17 @@ impl<S: SqlStore> NodeRows for S {
         node: &NodeReport<'_>,
         (least, most): (i64, i64),
     ) -> Result<Option<NodeWritten>, StoreError> {
-        let statement = &self.statements().listing.refresh;
+        let Listing { refresh, refresh_uncounted, .. } = &self.statements().listing;
         let mut values = values(id, node);
         values.extend([least.into(), most.into()]);
-        self.pool().write_returning(statement, &values, written).await
+        let known = values.len();
+        values.extend(counts(node));
+        match self.pool().write_returning(refresh, &values, written).await {
+            Err(StoreError::NotMigrated { .. }) => {
+                self.pool().write_returning(refresh_uncounted, &values[..known], written).await
+            }
+            refreshed => refreshed,
+        }
     }
 
     async fn end_node(&self, id: Uuid) -> Result<(), StoreError> {
@@ -73,6 +96,10 @@ impl<S: SqlStore> NodeRows for S {
 
     async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
         self.pool().read(&self.statements().listing.nodes, &[], read_node).await
+    }
+
+    async fn node_counts(&self) -> Result<Vec<NodeCounts>, StoreError> {
+        self.pool().read(&self.statements().listing.counts, &[], read_counts).await
     }
 
     async fn count_nodes(&self) -> Result<Option<NodeCensus>, StoreError> {
@@ -132,6 +159,37 @@ fn values<'v>(id: Uuid, node: &NodeReport<'v>) -> Vec<Value<'v>> {
     ]
 }
 
+/// What only a database of the step of the runs has a place for.
+fn counts<'v>(node: &NodeReport<'v>) -> [Value<'v>; 2] {
+    let many = |count| i64::try_from(count).unwrap_or(i64::MAX).into();
+    [many(node.counts.inside), many(node.counts.faults)]
+}
+
+/// A statement for a database that has no such place. It ends without these values.
+fn uncounted(statement: &str) -> String {
+    [", inside = $15, faults = $16", ", inside, faults", ", $13, $14, 1, {now}"]
+        .into_iter()
+        .zip(["", "", ", 1, {now}"])
+        .fold(statement.to_owned(), |statement, (with, without)| statement.replace(with, without))
+}
+
+fn read_counts(row: &impl Record) -> Result<NodeCounts, Error> {
+    let (now, age) = (row.real("now")?, row.real("age")?);
+    let (now, age) = (now.unwrap_or_default(), age.unwrap_or_default().max(0.0));
+    let many = |column| Ok::<_, Error>(row.int(column)?.map(i64::unsigned_abs));
+    let counts = many("inside")?.zip(many("faults")?);
+    let since = row.time("started_at")?.map_or(0, |time| time.timestamp_millis());
+    Ok(NodeCounts {
+        id: row.own_id("id")?,
+        name: row.own_text("name")?,
+        since: Duration::from_millis(since.unsigned_abs()).as_secs_f64(),
+        told_at: now - age,
+        is_live: NodeState::of(Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX))
+            == NodeState::Live,
+        counts: counts.map(|(inside, faults)| Counts { inside, faults }),
+    })
+}
+
 fn written(row: &impl Record) -> Result<NodeWritten, Error> {
     let clock = row.real("clock")?.unwrap_or_default();
     Ok(NodeWritten { refreshes: row.own_int("refreshes")?, clock })
@@ -178,15 +236,15 @@ pub(super) const COUNTS: &str = "{node_age} < {counts_for}";
 
 const BEGIN: &str = "
     insert into {schema}.trunkline_nodes
-        (id, name, host, program, version, keys, settings, hearing, lease, max_stale, applied, cached,
+        (id, name, host, program, version, keys, settings, hearing, lease, max_stale, applied, cached, inside, faults,
             refreshes, started_at, refreshed_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {applied}, $12, 1, {now}, {now})
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, {applied}, $12, $13, $14, 1, {now}, {now})
     returning refreshes, {clock} as clock";
 
 const REFRESH: &str = "
     update {schema}.trunkline_nodes set
         name = $2, host = $3, program = $4, version = $5, keys = $6, settings = $7, hearing = $8,
-        lease = $9, max_stale = $10, applied = {applied}, cached = $12,
+        lease = $9, max_stale = $10, applied = {applied}, cached = $12, inside = $15, faults = $16,
         refreshes = refreshes + 1, refreshed_at = {now}
     where id = $1 and refreshes between $13 and $14
     returning refreshes, {clock} as clock";
@@ -209,6 +267,13 @@ const COUNT: &str = "
         count(distinct n.version) filter (where {node_age} < 30) as versions
     from {schema}.trunkline_nodes as n
     where {counts}";
+
+const COUNTS_INSIDE: &str = "
+    select n.id, substr(n.name, 1, 255) as name, n.started_at, {node_age} as age, {clock} as now,
+        n.inside, n.faults
+    from {schema}.trunkline_nodes as n
+    where {counts}
+    order by n.name, n.id limit 10000";
 
 /// The oldest row is told, too: what is before it was pruned, unless it never was.
 const FIND_CHANGE: &str = "

@@ -17,7 +17,7 @@ use super::{Dialect, SqlStore};
 use crate::keyring::Sealed;
 use crate::number::ConfigId;
 use crate::store::pairs::{
-    CallsUp, DecidePairs, KeptPair, NewPair, PairAge, PairBehalf, PairBook, PairMoves, PairPhase,
+    CallsUp, DecidePairs, KeptPair, NewPair, OnBehalf, PairAge, PairBook, PairMoves, PairPhase,
     PairRows, PairSlot, PairsChanged, ShownPair,
 };
 use crate::store::record::Record;
@@ -93,7 +93,7 @@ impl<S: SqlStore> PairRows for S {
 
     async fn change_pairs(
         &self,
-        on_behalf: Option<&PairBehalf>,
+        on_behalf: Option<&OnBehalf>,
         id: ConfigId,
         decide: DecidePairs<'_>,
     ) -> Result<PairsChanged, StoreError> {

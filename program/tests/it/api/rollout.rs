@@ -98,6 +98,87 @@ async fn what_would_leave_somebody_without_an_answer_or_undo_another_step_is_ref
 }
 
 #[tokio::test]
+async fn a_run_is_begun_shown_paused_resumed_and_ended_over_the_api_and_on_the_page() {
+    for kind in BOTH {
+        let site = Site::new(kind).await;
+        let token = site.client("console", &["--all-tenants", "--may", "fleet,rollout,audit"]);
+        let reader = site.client("reader", &["--all-tenants", "--may", "fleet"]);
+        let limited = site.client("of-a", &["--tenant", TENANT, "--may", "fleet,rollout"]);
+        let daemon = site.daemon();
+        daemon.is_ready().await;
+        let run = "/v1/rollout/run";
+        let ask = async |token: &str, path: &str, body: Value| daemon.ask(token, path, &body).await;
+        assert_eq!(daemon.get(&token, run).await.0, 404);
+        refused(&ask(&token, run, json!({})).await, 422, "rollout_run_malformed");
+        daemon.call(&token, "PATCH", "/v1/rollout", &json!({"to": "off"})).await;
+        for token in [&reader, &limited] {
+            assert_eq!(ask(token, run, json!({})).await.word(), "403");
+            assert_eq!(ask(token, "/v1/rollout/run/stop", json!({})).await.word(), "403");
+        }
+        for (body, status, code) in [
+            (json!({"steps": ["half"]}), 400, "field_malformed"),
+            (json!({"steps": ["101"]}), 400, "field_malformed"),
+            (json!({"soak": ["a day"]}), 400, "field_malformed"),
+            (json!({"bad": "-1"}), 400, "field_malformed"),
+            (json!({"steps": ["50", "10"]}), 422, "rollout_run_malformed"),
+            (json!({"soak": ["0s"]}), 422, "rollout_run_malformed"),
+        ] {
+            refused(&ask(&token, run, body).await, status, code);
+        }
+        crate::support::eventually("the daemon is listed", async || {
+            let rows = "select count(*) from trunkline_nodes";
+            site.database.value(rows).await == "1"
+        })
+        .await;
+        let preview = status_and_body(&ask(&token, run, json!({"preview": true})).await);
+        assert_eq!((preview.0, &preview.1["prepared"]["then"]["percent"]), (200, &json!(10.0)));
+        assert_eq!(daemon.get(&token, "/v1/rollout").await.1["stage"], "off", "{kind:?}");
+        let begun = status_and_body(&ask(&token, run, json!({"steps": ["10", "50"]})).await);
+        let (id, step) = (&begun.1["run"]["id"], &begun.1["run"]["step"]);
+        assert_eq!((begun.0, id, step), (200, &json!(1), &json!(1)), "{}", begun.1);
+        assert_eq!(daemon.get(&token, "/v1/rollout").await.1["percent"], 10.0);
+        refused(&ask(&token, run, json!({})).await, 409, "rollout_run_open");
+        crate::support::eventually("it is led", async || {
+            daemon.get(&reader, run).await.1["is_led"] == true
+        })
+        .await;
+        let change = async |step: &str| {
+            status_and_body(&ask(&token, &format!("{run}/{step}"), json!({})).await)
+        };
+        let resumed = change("resume").await;
+        assert_eq!((resumed.0, &resumed.1["code"]), (409, &json!("rollout_run_state")));
+        assert_eq!(change("pause").await.1["state"], "paused");
+        assert_eq!(change("resume").await.1["state"], "running");
+
+        let page = daemon.call(&token, "GET", "/rollout", &Value::Null).await.body;
+        assert!(page.contains("Run 1") && page.contains("It is running."), "{page}");
+        let page = daemon.call(&reader, "GET", "/rollout", &Value::Null).await.body;
+        assert!(page.contains("Run 1") && !page.contains("value=\"pause\""));
+        let press = async |token: &str, step: &str| {
+            let request = Request::new("POST", "/rollout", &Value::Null, token);
+            let kind = "application/x-www-form-urlencoded";
+            daemon.send(request.with("content-type", kind).body(&format!("do={step}"))).await
+        };
+        assert_eq!(press(&reader, "pause").await.word(), "403");
+        assert_eq!(press(&token, "pause").await.word(), "303");
+        assert_eq!(daemon.get(&token, run).await.1["state"], "paused");
+        assert_eq!(press(&token, "resume").await.word(), "303");
+        // Whoever sets the rollout pauses it, at once.
+        daemon.call(&token, "PATCH", "/v1/rollout", &json!({"to": "20"})).await;
+        let paused = daemon.get(&token, run).await.1;
+        assert_eq!(paused["state"], "paused");
+        assert_eq!(paused["results"][2]["outcome"], "changed_by_hand", "{paused}");
+        assert_eq!(change("stop").await.1["state"], "stopped");
+        assert_eq!(daemon.get(&token, "/v1/rollout").await.1["percent"], 20.0, "it stays");
+        let (_, audit) = daemon.get(&token, "/v1/audit?entity=rollout").await;
+        let rows = audit["entries"].as_array().unwrap();
+        let of_run = rows.iter().filter(|row| row["row_id"] == "run 1");
+        assert!(of_run.clone().all(|row| row["claimed"]["client_name"] == "console"), "{audit}");
+        assert_eq!(of_run.count(), 7, "begun, paused and resumed twice, paused, stopped");
+    }
+}
+
+#[tokio::test]
 async fn the_page_shows_who_moves_before_the_step_is_taken_and_keeps_what_was_entered() {
     for kind in BOTH {
         let site = Site::new(kind).await;

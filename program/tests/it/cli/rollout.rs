@@ -1,5 +1,7 @@
 //! The rollout from the command line.
 
+mod run;
+
 use serde_json::{Value, json};
 
 use super::{NUMBER, OTHER_TENANT, Site, TENANT, refused, with_environment};

@@ -12,6 +12,11 @@ pub(in crate::server::api) enum Operation {
     Plan,
     Change,
     Reset,
+    ReadRun,
+    BeginRun,
+    PauseRun,
+    ResumeRun,
+    StopRun,
 }
 
 pub(in crate::server::api) const ROUTES: &[Route] = &[
@@ -74,6 +79,130 @@ pub(in crate::server::api) const ROUTES: &[Route] = &[
         operation: Of::Rollout(Operation::Reset),
         ..BARE
     },
+    Route {
+        path: "/v1/rollout/run",
+        name: "readRolloutRun",
+        summary: "The newest run, open or not, and what it has found, as `trunkline rollout report` shows it.",
+        scope: Some(Scope::Fleet),
+        answered: RUN,
+        codes: &[200, 401, 403, 404, 429, 503],
+        operation: Of::Rollout(Operation::ReadRun),
+        ..BARE
+    },
+    Route {
+        path: "/v1/rollout/run",
+        method: "POST",
+        name: "beginRolloutRun",
+        summary: "Begins a run: it takes its first step, and nodes take the others. With `preview` nothing is changed.",
+        scope: Some(Scope::Rollout),
+        asked: BEGIN,
+        answered: &[
+            required("preview", Kind::Flag, "Whether it was only looked at."),
+            optional("prepared", Kind::Anything, "What it would be."),
+            optional("run", Kind::Object(RUN), "What it is."),
+        ],
+        codes: &[200, 400, 401, 403, 408, 409, 413, 415, 422, 429, 503, 504],
+        operation: Of::Rollout(Operation::BeginRun),
+        ..BARE
+    },
+    Route {
+        path: "/v1/rollout/run/pause",
+        method: "POST",
+        name: "pauseRolloutRun",
+        summary: "Has the open run stay where it is.",
+        scope: Some(Scope::Rollout),
+        answered: RUN,
+        codes: CHANGED,
+        operation: Of::Rollout(Operation::PauseRun),
+        ..BARE
+    },
+    Route {
+        path: "/v1/rollout/run/resume",
+        method: "POST",
+        name: "resumeRolloutRun",
+        summary: "Lets a paused run go on. Its soak begins anew.",
+        scope: Some(Scope::Rollout),
+        answered: RUN,
+        codes: CHANGED,
+        operation: Of::Rollout(Operation::ResumeRun),
+        ..BARE
+    },
+    Route {
+        path: "/v1/rollout/run/stop",
+        method: "POST",
+        name: "stopRolloutRun",
+        summary: "Ends the open run. The rollout stays where it is.",
+        scope: Some(Scope::Rollout),
+        answered: RUN,
+        codes: CHANGED,
+        operation: Of::Rollout(Operation::StopRun),
+        ..BARE
+    },
+];
+
+const CHANGED: &[u16] = &[200, 400, 401, 403, 408, 409, 413, 415, 429, 503, 504];
+
+const BEGIN: &[Field] = &[
+    optional(
+        "steps",
+        Kind::TextList,
+        "The shares to go to, in per cent; 10, 50, 100 if not given.",
+    ),
+    optional(
+        "soak",
+        Kind::TextList,
+        "How long to stay, such as 24h: at each step, at each but the last, or one time for all but the last. \
+         24h, 48h if not given.",
+    ),
+    optional(
+        "bad",
+        Kind::Text,
+        "A window is bad if more than this share of its calls were faults, in per cent; 1 if not given.",
+    ),
+    optional("least", MANY, "A window has at least so many calls; 100 if not given."),
+    optional("window", Kind::Text, "A window is at least so long; 5m if not given."),
+    optional("preview", Kind::Flag, "Whether it is only looked at."),
+];
+
+const RESULT: &[Field] = &[
+    required("step", MANY, "Which step."),
+    required("percent", Kind::Number, "The share that was inside."),
+    required("from", Kind::Time, "From when."),
+    required("until", Kind::Time, "Until when."),
+    required("inside", MANY, "Calls of those inside."),
+    required("faults", MANY, "How many of these were faults."),
+    required("good", MANY, "Good windows."),
+    required("bad", MANY, "Bad windows."),
+    required(
+        "outcome",
+        Kind::Word(&["passed", "went_back", "paused", "changed_by_hand", "stopped"]),
+        "How it ended.",
+    ),
+];
+
+const RUN: &[Field] = &[
+    required("id", MANY, "Which run, counted from one."),
+    required("state", Kind::Word(&["running", "paused", "done", "stopped"]), "Whether it goes on."),
+    required("step", MANY, "At which step, counted from one; 0: where the rollout was before."),
+    required("since", Kind::Time, "Since when, by the database's clock."),
+    optional("window_since", Kind::Time, "Since when the counters of this window count."),
+    optional("why", Kind::Text, "Why it is paused or has ended."),
+    optional("led_by", Kind::Text, "Which node takes it further, or did so last."),
+    required("is_led", Kind::Flag, "Whether one does at present."),
+    required(
+        "plan",
+        Kind::Anything,
+        "Its steps with their soaks in seconds, and what its guard looks for.",
+    ),
+    required(
+        "progress",
+        Kind::Anything,
+        "What it counted at this step, and who keeps it from the next.",
+    ),
+    required("results", Kind::List(RESULT), "What it found at each step."),
+    required("begun", Kind::Time, "When it began."),
+    optional("ended", Kind::Time, "When it ended."),
+    required("now", Kind::Time, "What the database's clock said."),
 ];
 
 const MANY: Kind = Kind::Whole(0, i64::MAX.unsigned_abs());
