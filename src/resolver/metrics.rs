@@ -5,6 +5,8 @@
 //! the clock cost as much as a warm answer, so one in 64 is timed; cold ones are all timed.
 
 use std::cell::Cell;
+#[cfg(feature = "server")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -71,8 +73,9 @@ pub(super) struct Telemetry {
     pub(super) key_turns: KeyTurnsCounted,
     pub(super) comparisons: Comparisons,
     pub(super) run: RunShown,
+    /// There once people can sign in.
     #[cfg(feature = "server")]
-    pub(super) passwords: Histogram,
+    passwords: OnceLock<Histogram>,
 }
 
 /// The calls of those whom the database is to answer: those that it answered, beside the warm ones, and
@@ -191,7 +194,7 @@ impl Telemetry {
             comparisons: Comparisons::new(),
             run: RunShown::new(),
             #[cfg(feature = "server")]
-            passwords: histogram!(PASSWORD_TIME),
+            passwords: OnceLock::new(),
         };
         for gauge in [&telemetry.staleness, &telemetry.in_flight] {
             gauge.set(0.0);
@@ -250,6 +253,20 @@ impl Telemetry {
     /// Adds up what threads have counted each for itself.
     pub(super) fn add_up(&self) {
         self.from_index.absolute(self.warm_answers());
+    }
+
+    /// Counts how long passwords take from now on.
+    #[cfg(feature = "server")]
+    pub(super) fn expect_passwords(&self) {
+        self.passwords.get_or_init(|| histogram!(PASSWORD_TIME));
+    }
+
+    /// Counts a password that was compared.
+    #[cfg(feature = "server")]
+    pub(super) fn compared_password(&self, took: Duration) {
+        if let Some(passwords) = self.passwords.get() {
+            passwords.record(took);
+        }
     }
 
     /// Counts a question that nobody could answer.

@@ -119,6 +119,11 @@ impl Resolver {
         Ok(self.engine.people.known().await?.names.get(&name).cloned())
     }
 
+    /// Makes the metric of passwords, where people can sign in.
+    pub(crate) fn expect_passwords(&self) {
+        self.engine.telemetry.expect_passwords();
+    }
+
     /// The users of its database. `None`: none is named, or another store was given.
     pub(crate) fn users(&self) -> Option<Arc<dyn UserStore>> {
         self.engine.database.as_ref().map(OpenStore::users)
@@ -246,7 +251,7 @@ impl Resolver {
         let (given, stored) = (Zeroizing::new(given), hash.clone());
         let begun = Instant::now();
         let fits = self.compare(move || PasswordHash::matches(stored.as_ref(), &given)).await?;
-        self.engine.telemetry.passwords.record(begun.elapsed());
+        self.engine.telemetry.compared_password(begun.elapsed());
         match (user.zip(hash), fits) {
             (Some(found), Some(true)) => Ok(found),
             _ => Err(SignInError::Refused),

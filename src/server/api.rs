@@ -199,7 +199,10 @@ impl Api {
         }
         let users = Users::read(&settings.users)?;
         let listeners = Bound::all(settings).await?;
-        let (requests, metrics) = exporter.record(|| (Requests::new(), ApiMetrics::new()));
+        let (requests, metrics) = exporter.record(|| {
+            resolver.expect_passwords();
+            (Requests::new(), ApiMetrics::new())
+        });
         let ids = RequestIds::new();
         let (limits, keys) = (Limits::new(settings.rate), KeysInUse::default());
         let shared = Arc::new(ApiShared {

@@ -34,9 +34,8 @@ pub(super) struct HedgedAnswer<T> {
 
 impl<S> Hedged<S> {
     /// Asks again after `least` at first, and never later than after `most`.
-    pub(super) fn new(least: Duration, most: Duration) -> Self {
-        // Upkeep takes several round trips, and a question is not to wait for them for long.
-        Self { held: Arc::new(Lendable::new(least / 2)), least, most, patience: least }
+    pub(super) fn new(held: Arc<Lendable<S>>, least: Duration, most: Duration) -> Self {
+        Self { held, least, most, patience: least }
     }
 
     /// Whether a connection is held, and so may turn out to be dead.
@@ -153,7 +152,8 @@ mod tests {
     const NEVER: u64 = 3_600_000;
 
     fn hedged() -> Hedged<usize> {
-        Hedged::new(Duration::from_millis(100), Duration::from_millis(400))
+        let held = Arc::new(Lendable::new(Duration::from_millis(50)));
+        Hedged::new(held, Duration::from_millis(100), Duration::from_millis(400))
     }
 
     fn lost() -> StoreError {

@@ -29,6 +29,7 @@ use self::statements::{AUDIT, LOOK, NO_AUDIT, TRIGGERS};
 use self::stillness::{SNAPSHOT, Snapshot, Stillness};
 use super::error::{may_be_the_connection, typed};
 use super::hedged::Hedged;
+use super::lendable::Lendable;
 use super::postgres::PostgresSession;
 use super::record::Record;
 use super::session::Session;
@@ -49,11 +50,19 @@ pub(crate) struct LogCursor {
     deadline_for_first: Duration,
     horizon: Option<Horizon>,
     stillness: Stillness,
+    /// Where the connection is that looks are asked over.
+    held: Arc<Lendable<PostgresSession>>,
 }
 
 /// The connection that looks are asked over. It is for who reads at present: while nobody does, none
 /// is held. Between two looks upkeep borrows it.
 pub(crate) struct LogConnection(Hedged<PostgresSession>);
+
+impl Drop for LogConnection {
+    fn drop(&mut self) {
+        self.0.held().put(None, Duration::ZERO);
+    }
+}
 
 impl LogConnection {
     /// Whether it is there, and so may turn out to be dead.
@@ -121,7 +130,8 @@ struct LogState {
 }
 
 impl LogCursor {
-    /// A reader for a lease of that length; an answer that takes longer renews none.
+    /// A reader for a lease of that length; an answer that takes longer renews none. Upkeep waits for its
+    /// connection from now on.
     pub(crate) fn new(store: Arc<PostgresStore>, lease: Duration) -> Self {
         let statement = |audit: [(&str, &str); 2]| {
             let look =
@@ -131,15 +141,19 @@ impl LogCursor {
         let (look, audit) = (statement(NO_AUDIT), statement(AUDIT));
         let (deadline, deadline_for_first) = (lease, lease);
         let stillness = Stillness::default();
-        Self { store, look, audit, deadline, deadline_for_first, horizon: None, stillness }
+        // Upkeep takes several round trips, and a look is not to wait for them for long.
+        let held = Arc::new(Lendable::new(lease / 16));
+        held.is_coming();
+        store.lend(&held);
+        Self { store, look, audit, deadline, deadline_for_first, horizon: None, stillness, held }
     }
 
     /// A place for the connection of looks. One that stays unanswered for an eighth of the lease is
     /// asked again.
     pub(crate) fn connection(&self) -> LogConnection {
-        let hedged = Hedged::new(self.deadline / 8, self.deadline / 2);
-        self.store.lend(hedged.held());
-        LogConnection(hedged)
+        let held = Arc::clone(&self.held);
+        held.is_coming();
+        LogConnection(Hedged::new(held, self.deadline / 8, self.deadline / 2))
     }
 
     /// Reads what has been committed since the last look. `note` says what is known right before it is

@@ -22,7 +22,7 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(templates: &Templates) -> Self {
         Self {
-            read: templates.statement("key_turns", READ),
+            read: templates.statement("key_turns", READ).in_passing(),
             hold: templates.statement("hold_turns", HOLD),
             note: templates.statement("note_turn", NOTE),
         }

@@ -40,10 +40,9 @@ async fn a_node_waits_at_a_busy_server_with_one_connection() {
     let database = TestDatabase::on(&tcp_url(proxy.port, &cluster.database_name()));
     database.open.migrate(Migrations::Up).await.unwrap();
     proxy.set(Flows::All, Mode::BlackHole);
-    let before = proxy.accepted();
+    let (before, attempts) = (proxy.accepted(), Cell::new(0));
     let settings = database.settings(&[("LIVEKIT_SECRET_ENCRYPTION_KEY", key.as_str())]);
     let node = Resolver::builder(settings).start();
-    let attempts = Cell::new(0);
     eventually("it has waited in vain", async || {
         let by_now = proxy.accepted() - before;
         let waits = node.health().trouble.is_none();
