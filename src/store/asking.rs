@@ -3,7 +3,7 @@
 //! **Invariant:** a read is asked again when it met a connection that had died while it was idle, and
 //! once when a new one died under it. A write never is: what died is found out by a ping before it.
 
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 
 use super::StoreError;
 use super::error::is_of_connection;
@@ -20,16 +20,24 @@ impl<S: Session> Pool<S> {
         read: impl Fn(&S::Row) -> Result<T, sqlx::Error> + Send + Sync,
     ) -> Result<Vec<T>, StoreError> {
         let until = self.until();
-        let mut once_more = true;
+        let (mut once_more, mut was_silent) = (true, false);
         let asking = async {
             loop {
                 let mut connection =
                     self.acquire(statement.name, statement.in_passing, until).await?;
                 let given_up = connection.given_up();
+                let is_suspect =
+                    !was_silent && connection.may_be_outdated() && self.is_left_alone();
                 let rows = tokio::select! {
                     biased;
                     rows = timeout_at(until, connection.session().fetch(statement, values, &read)) => rows,
                     () = given_up => continue,
+                    // Where no look finds out that connections are dead, who waits for one does.
+                    () = sleep(self.deadline() / 4), if is_suspect => {
+                        was_silent = true;
+                        self.give_up();
+                        continue;
+                    }
                 };
                 // A new one may be cut as well, by whoever ends all connections at this moment.
                 let again = connection.may_be_outdated() || std::mem::take(&mut once_more);

@@ -54,6 +54,11 @@ impl<S> Lendable<S> {
         matches!(*self.state(), State::Here { .. } | State::Lent)
     }
 
+    /// Whether there is none, and none is coming.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(*self.state(), State::None)
+    }
+
     /// Takes it to use it, once it is not lent. `None`: there is none, or it broke while it was out. For
     /// the one who holds it.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "an open file costs nobody"))]

@@ -135,12 +135,20 @@ impl<S: Session> Pool<S> {
         Instant::now() + self.deadline
     }
 
+    /// How long a statement may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Whether nobody asks over a connection all the time, who would find out that it is dead; though
+    /// somebody may.
+    pub(super) fn is_left_alone(&self) -> bool {
+        let lendable = self.lendable.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        lendable.is_some_and(|lendable| lendable.is_none())
+    }
+
     /// Gives up the connections that are there, since one like them turned out to be dead without
     /// a word: idle ones are closed, and reads that wait on one are asked again on a new one.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "a file does not fall silent")
-    )]
     pub(super) fn give_up(&self) {
         let mut idle = self.shared.lock();
         self.given_up.send_modify(|times| *times += 1);

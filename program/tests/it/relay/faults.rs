@@ -77,6 +77,32 @@ async fn a_leader_whose_database_is_silent_has_others_lead() {
     fleet.edit_reaches_all("fourth").await;
 }
 
+/// Nobody asks over it all the time, who would find that out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_finds_out_that_a_connection_is_dead_while_it_loads() {
+    let mut fleet = Fleet::of(3).await;
+    fleet.settles().await;
+    fleet.edit_reaches_all("first").await;
+    let proxy = Proxy::before(Cluster::shared().port);
+    let name = fleet.database.url.rsplit('/').next().unwrap().split('?').next().unwrap();
+    let through = [("DATABASE_URL", &*proxy.url(name)), ("STORE_DEADLINE", "8s")];
+    let follower = fleet.node("through", &through);
+    eventually("it follows", async || role_of(&follower) == RelayRole::Follower).await;
+    for trunk in ["second", "third"] {
+        let before = proxy.accepted();
+        fleet.set_trunk(trunk).await;
+        eventually("it has loaded that", async || {
+            follower.resolve(fleet.caller).await.unwrap().trunk_id() == Some(trunk)
+        })
+        .await;
+        // A connection that lies idle is closed in a moment; the next load meets it, or opens one.
+        proxy.set(Flows::Open, Mode::BlackHole);
+        assert!(role_of(&follower) == RelayRole::Follower && proxy.accepted() >= before);
+    }
+    fleet.nodes.push(follower);
+    fleet.edit_reaches_all("fourth").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_redis_each_node_reads_for_itself_and_follows_again_once_it_is_there() {
     let mut fleet = Fleet::of(4).await;
