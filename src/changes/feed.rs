@@ -128,6 +128,16 @@ impl ChangeFeed {
         Self { watchers, log, applied, cache, clock, lives, log_trouble }
     }
 
+    /// It is about to be polled, and others ask the database at the same time.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn begins(&self) {
+        if let Watchers::Postgres { reader, .. } = &self.watchers
+            && let Ok(log) = reader.log.try_lock()
+        {
+            log.begins();
+        }
+    }
+
     /// Feeds for as long as it is polled.
     pub(crate) async fn run(&self) -> Infallible {
         match &self.watchers {

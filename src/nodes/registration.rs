@@ -306,15 +306,10 @@ fn why_unlisted(error: &StoreError) -> Option<String> {
         StoreError::NotMigrated { .. } => {
             Some("the database has no table of nodes; run `trunkline db migrate`".to_owned())
         }
-        StoreError::Refused { code, .. } if MAY_NOT_WRITE.contains(&&**code) => {
-            Some(error.to_string())
-        }
-        _ => None,
+        error => error.may_not_write().then(|| error.to_string()),
     }
 }
 
-/// A role without the right, a replica, and a file that may only be read.
-const MAY_NOT_WRITE: [&str; 8] = ["42501", "25006", "8", "264", "520", "776", "1032", "1288"];
 /// How long a node that began waits for its first look at the change log. One that cannot read it is
 /// listed all the same.
 const FIRST_LOOK: Duration = Duration::from_secs(2);

@@ -168,14 +168,10 @@ async fn lose(rows: &dyn KeyTurnRows, holder: &str) {
 
 /// The role may not, or the database is a replica or a file that may only be read.
 fn may_not(error: &RotationError) -> bool {
-    match error {
-        RotationError::Store(StoreError::Refused { code, .. }) => MAY_NOT_WRITE.contains(&&**code),
-        RotationError::Store(StoreError::NotMigrated { .. }) => true,
-        _ => false,
-    }
+    let RotationError::Store(error) = error else { return false };
+    error.may_not_write() || matches!(error, StoreError::NotMigrated { .. })
 }
 
-const MAY_NOT_WRITE: [&str; 7] = ["42501", "25006", "8", "264", "520", "776", "1032"];
 /// How long a process that died holds the others up.
 const HOLD: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_millis(500);

@@ -217,14 +217,9 @@ impl Drop for Heads {
 
 /// The role may not, the database is a replica or a file that may only be read, or it has no audit.
 fn may_not(error: &StoreError) -> bool {
-    match error {
-        StoreError::NotMigrated { .. } => true,
-        StoreError::Refused { code, .. } => MAY_NOT_WRITE.contains(&&**code),
-        _ => false,
-    }
+    error.may_not_write() || matches!(error, StoreError::NotMigrated { .. })
 }
 
-const MAY_NOT_WRITE: [&str; 7] = ["42501", "25006", "8", "264", "520", "776", "1032"];
 const EVERY: Duration = Duration::from_secs(1);
 const LAZY: Duration = Duration::from_secs(10);
 const FORBIDDEN: Duration = Duration::from_secs(60);

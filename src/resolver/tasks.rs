@@ -22,7 +22,6 @@ use super::warming::warm_up;
 use crate::cache::{EntryId, SWEEP};
 use crate::changes::{ChangeFeed, ChangeSource};
 use crate::settings::Warm;
-use crate::store::StoreError;
 
 /// By which switches a task runs.
 type When = fn(&Switches) -> bool;
@@ -32,6 +31,10 @@ impl Engine {
     pub(super) fn start_tasks(self: &Arc<Self>) {
         let asked: When = |switches| switches.database;
         if let Some(feed) = &self.feed {
+            #[cfg(feature = "postgres")]
+            if asked(&self.live.watch().borrow()) {
+                feed.begins();
+            }
             self.be_listed(feed, asked);
             let feed = Arc::clone(feed);
             self.start("changes", asked, move |_| {
@@ -181,7 +184,7 @@ async fn prune_now_and_then(engine: Weak<Engine>) {
         match feed.prune(keep).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "the change log was pruned"),
-            Err(StoreError::Refused { code, .. }) if MAY_NOT_WRITE.contains(&&*code) => {
+            Err(error) if error.may_not_write() => {
                 tracing::debug!("the change log is not pruned from here");
             }
             Err(error) => tracing::warn!(%error, "the change log could not be pruned"),
@@ -231,8 +234,6 @@ impl Engine {
     }
 }
 
-/// A role without the right to delete, and a replica.
-const MAY_NOT_WRITE: [&str; 2] = ["42501", "25006"];
 /// Rows of the audit in one transaction.
 const PRUNED_AT_ONCE: usize = 5000;
 const REFRESHES_WAITING: usize = 4096;

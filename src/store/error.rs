@@ -252,12 +252,28 @@ fn server_words(error: &dyn DatabaseError) -> String {
     error.message().to_owned()
 }
 
+impl StoreError {
+    /// Whether nobody may write there: a replica, a session that may only read, or a file that may.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if READ_ONLY.contains(&&**code))
+    }
+
+    /// Whether to try the same again is of no use: this role may not, or nobody may.
+    pub(crate) fn may_not_write(&self) -> bool {
+        self.is_read_only() || matches!(self, Self::Refused { code, .. } if **code == *MAY_NOT)
+    }
+}
+
 /// A driver error of a listener in words that carry no value of a row.
 pub(crate) fn lost_connection(error: &sqlx::Error) -> StoreError {
     typed(error, "listen")
 }
 
 const DISK_FULL: &str = "53100";
+/// A role without the right.
+const MAY_NOT: &str = "42501";
+/// A standby or a session that may only read; of SQLite a file that may only be read, with its kinds.
+const READ_ONLY: [&str; 8] = ["25006", "8", "264", "520", "776", "1032", "1288", "1544"];
 /// Codes whose messages name objects, types and settings: of Postgres what is not supported, a
 /// transaction that may only read, a missing right, an object or type that is missing or does not fit,
 /// a full disk, a lock that did not come free; of SQLite a lock, a file that may only be read (with

@@ -130,8 +130,7 @@ struct LogState {
 }
 
 impl LogCursor {
-    /// A reader for a lease of that length; an answer that takes longer renews none. Upkeep waits for its
-    /// connection from now on.
+    /// A reader for a lease of that length; an answer that takes longer renews none.
     pub(crate) fn new(store: Arc<PostgresStore>, lease: Duration) -> Self {
         let statement = |audit: [(&str, &str); 2]| {
             let look =
@@ -143,9 +142,13 @@ impl LogCursor {
         let stillness = Stillness::default();
         // Upkeep takes several round trips, and a look is not to wait for them for long.
         let held = Arc::new(Lendable::new(lease / 16));
-        held.is_coming();
         store.lend(&held);
         Self { store, look, audit, deadline, deadline_for_first, horizon: None, stillness, held }
+    }
+
+    /// Somebody is about to read: upkeep waits for that connection, and opens none of its own.
+    pub(crate) fn begins(&self) {
+        self.held.is_coming();
     }
 
     /// A place for the connection of looks. One that stays unanswered for an eighth of the lease is

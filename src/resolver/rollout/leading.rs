@@ -13,7 +13,6 @@ use crate::backoff::dice;
 use crate::resolver::Engine;
 use crate::rollout::{Run, RunEvent, RunState};
 use crate::schedule::{Led, SEEN_EVERY, Schedule};
-use crate::store::StoreError;
 use crate::telemetry::ROLLOUT_RUN;
 
 /// How the newest run stands, as this node has seen it last.
@@ -93,7 +92,7 @@ impl Engine {
                 led.iter().for_each(tell);
                 if is_mine { mine } else { others }
             }
-            Err(StoreError::Refused { code, .. }) if MAY_NOT.contains(&&*code) => {
+            Err(error) if error.may_not_write() => {
                 tracing::debug!("runs of the rollout are not led from here");
                 FORBIDDEN
             }
@@ -119,8 +118,6 @@ fn tell(led: &Led) {
 
 /// How an open run may stand.
 const STATES: [&str; 4] = ["running", "paused", "blocked", "went_back"];
-/// A role without the right, and a replica.
-const MAY_NOT: [&str; 2] = ["42501", "25006"];
 /// How long a node that may not lead waits before it looks again.
 const FORBIDDEN: Duration = Duration::from_secs(60);
 

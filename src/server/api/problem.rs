@@ -344,7 +344,7 @@ impl From<StoreError> for Problem {
                     "`trunkline db grants --edit --calls --people --keys` prints what it must be granted",
                 )
             }
-            StoreError::Refused { ref code, .. } if READ_ONLY.contains(&code.as_str()) => {
+            ref error if error.is_read_only() => {
                 let message = "this daemon's database can only be read".to_owned();
                 unavailable("database_read_only", message)
                     .hint("ask a daemon that is connected to the primary, and may write the file")
@@ -353,6 +353,3 @@ impl From<StoreError> for Problem {
         }
     }
 }
-
-/// A standby or a session that may only read; of SQLite a file that may only be read, with its kinds.
-const READ_ONLY: [&str; 8] = ["25006", "8", "264", "520", "776", "1032", "1288", "1544"];
