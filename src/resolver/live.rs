@@ -7,24 +7,27 @@
 //! **Invariant:** settings are swapped as a whole. They are swapped before the answers that they make
 //! outdated are dropped, so a load that begins after the drop sees the new settings.
 
+mod known_keys;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 
+use self::known_keys::KnownKeys;
 use super::decision::{Chosen, Decision, Unusable, choose, choose_disabled_or_not, decide};
 use crate::answer::{KnownRules, ResolveError, Unanswered};
 use crate::cache::{CacheEntry, Resolution, ResolveOutcome};
 use crate::change::Change;
 use crate::clock::{Clock, Moment};
 use crate::environment::Environment;
-use crate::keyring::{ExposeSecret, KeyError, KeyRing, KeyRule, WrappedKey};
+use crate::keyring::KeyRing;
 use crate::number::ConfigId;
 use crate::reason::Reason;
 use crate::rollout::{Side, Standing};
 use crate::settings::{Settings, SettingsError, StartupSettings};
-use crate::store::{Config, DataKeyPlace, KeyBook, Route};
+use crate::store::{Config, Route};
 
 /// The settings in force.
 pub(super) struct Live {
@@ -40,22 +43,6 @@ pub(super) struct Live {
     known_keys: ArcSwapOption<KnownKeys>,
     /// Held by a reload, so that two reloads do not overlap.
     reloading: Mutex<()>,
-}
-
-/// What the database says of keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KnownKeys {
-    rule: KeyRule,
-    data_keys: Vec<WrappedKey>,
-    place: DataKeyPlace,
-}
-
-impl From<KeyBook> for KnownKeys {
-    fn from(book: KeyBook) -> Self {
-        let rule = book.rule();
-        let data_keys = book.data_keys.into_iter().map(|key| key.wrapped).collect();
-        Self { rule, data_keys, place: book.data_key_place }
-    }
 }
 
 /// What the settings switch on and off.
@@ -208,41 +195,6 @@ impl Live {
         Err(ReloadError::NeedsRestart { variables: variables.join(", "), switched_off })
     }
 
-    /// Has the ring follow what the database says of keys. Returns whether that is news.
-    pub(super) fn know_keys(
-        &self,
-        known: Option<KnownKeys>,
-        discard: impl FnOnce(Outdated),
-    ) -> bool {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.known_keys.load().as_deref() == known.as_ref() {
-            return false;
-        }
-        let running = self.running.load().copy().knowing(known.as_ref());
-        for unopened in running.ring.iter().flat_map(|ring| ring.unopened()) {
-            tracing::error!(key = %unopened.id, root = %unopened.root, "{unopened}");
-        }
-        if known.as_ref().is_some_and(|known| known.place == DataKeyPlace::Hidden) {
-            tracing::warn!("{}", data_key_trouble(None, true).unwrap_or_default());
-        }
-        self.known_keys.store(known.map(Arc::new));
-        self.swap(running, discard);
-        true
-    }
-
-    /// How many data keys of the database do not open.
-    pub(super) fn unopened(&self) -> usize {
-        self.running.load().ring.as_ref().map_or(0, |ring| ring.unopened().len())
-    }
-
-    /// What is wrong with the data keys of the database, as far as they were read.
-    pub(super) fn data_key_trouble(&self) -> Option<String> {
-        let running = self.running.load();
-        let known = self.known_keys.load();
-        let is_hidden = known.as_ref().is_some_and(|known| known.place == DataKeyPlace::Hidden);
-        data_key_trouble(running.ring.as_deref(), is_hidden)
-    }
-
     fn swap(&self, new: Running, discard: impl FnOnce(Outdated)) {
         let old = self.running.swap(Arc::new(new));
         let running = self.running.load();
@@ -308,22 +260,6 @@ impl Running {
             shown: Arc::clone(&self.shown),
             environment: Arc::clone(&self.environment),
         }
-    }
-
-    /// The same with its ring by what the database says of keys.
-    fn knowing(self, known: Option<&KnownKeys>) -> Self {
-        let data_keys = known.map(|known| &*known.data_keys).unwrap_or_default();
-        let rule = known.map(|known| known.rule.clone());
-        let ruled = |ring: &Arc<KeyRing>| ring.with_data_keys(data_keys).ruled(rule.clone());
-        let ring = self.ring.as_ref().map(|ring| Arc::new(ruled(ring)));
-        Self { ring, ..self }
-    }
-
-    /// Whether no key of the ring has sealed the secret of a config.
-    pub(super) fn lacks_key_of(&self, config: &Config) -> bool {
-        let key_of = |ring: &Arc<KeyRing>| ring.key_of(config.api_secret.expose_secret());
-        let key = self.ring.as_ref().map(key_of);
-        matches!(key, Some(Err(KeyError::NoKeyFits { .. } | KeyError::DataKeyUnopened { .. })))
     }
 
     /// Whether the database is asked, and whether its configs place calls.
@@ -437,14 +373,4 @@ impl Running {
             None
         }
     }
-}
-
-/// The first thing that is wrong with data keys, in words.
-fn data_key_trouble(ring: Option<&KeyRing>, is_hidden: bool) -> Option<String> {
-    if is_hidden {
-        let why =
-            "this role may not read trunkline_keys, so what data keys seal does not open here";
-        return Some(why.to_owned());
-    }
-    ring.and_then(|ring| ring.unopened().first()).map(ToString::to_string)
 }
