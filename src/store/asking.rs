@@ -1,7 +1,8 @@
 //! One statement over one of the held connections, by its deadline.
 //!
 //! **Invariant:** a read is asked again when it met a connection that had died while it was idle, and
-//! once when a new one died under it. A write never is: what died is found out by a ping before it.
+//! once when a new one died under it. A write never is: what died while it was idle is found out by
+//! a ping before it.
 
 use tokio::time::{sleep, timeout_at};
 

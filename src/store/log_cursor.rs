@@ -171,7 +171,8 @@ impl LogCursor {
         let deadline = if was_open { self.deadline } else { self.deadline_for_first };
         let late = StoreError::Timeout { after: deadline };
         let asking = async {
-            let asking = connection.0.ask(|session| self.ask(session, look, &note));
+            let began = Instant::now();
+            let asking = connection.0.ask(|session| self.ask(session, look, began, &note));
             timeout(deadline, asking).await.unwrap_or(Err(late))
         };
         let answered = self.store.asking(asking).await;
@@ -240,15 +241,20 @@ impl LogCursor {
         &self,
         session: Option<PostgresSession>,
         look: Look,
+        began: Instant,
         note: &impl Fn() -> N,
     ) -> Result<(PostgresSession, (N, Looked)), StoreError> {
         let mut session = match session {
             Some(session) => session,
             None => self.store.open_to_look().await?,
         };
-        let mut audits = look.audits;
+        // Who has waited for the connection is not to wait for two answers, the first of which decides
+        // nothing; nor is the lease to count from an audit before that.
+        let is_late = began.elapsed() >= self.deadline / QUICK;
+        let mut audits = look.audits || is_late;
         let may_last = self.stillness.may_last(session.number(), audits);
-        let may_last = may_last.filter(|_| !look.was_rung_for && self.horizon.is_some());
+        let may_last =
+            may_last.filter(|_| !look.was_rung_for && !is_late && self.horizon.is_some());
         if let Some(seen) = may_last {
             let noted = note();
             let row = session.ask_plainly(SNAPSHOT).await;
@@ -377,6 +383,6 @@ fn read_place(row: &impl Record) -> Result<Option<Place>, sqlx::Error> {
     Ok(row.int("seq")?.zip(row.int("xact")?).map(|(seq, xact)| Place { seq, xact }))
 }
 
-/// What part of a lease a look may take for two of them to be asked in a row. Over a slow network a
-/// snapshot that has changed would cost the lease.
+/// What part of a lease a look may take, or be late, for two of them to be asked in a row. Over a slow
+/// network a snapshot that has changed would cost the lease.
 const QUICK: u32 = 16;

@@ -164,8 +164,9 @@ impl<S: Session> Pool<S> {
         self.shared.count();
     }
 
-    /// Waits for a connection that is alive now. A statement that must not be asked twice begins
-    /// here: what died while it was idle is found out by a ping, and not by that statement.
+    /// Waits for a connection that is alive. A statement that must not be asked twice begins here: what
+    /// died while it was idle is found out by a ping, and not by that statement. One that was opened just
+    /// now, or is lent between two uses, was in use a moment ago.
     pub(super) async fn acquire_alive(
         &self,
         statement: &'static str,
@@ -174,12 +175,13 @@ impl<S: Session> Pool<S> {
     ) -> Result<Pooled<S>, StoreError> {
         loop {
             let mut connection = self.acquire(statement, in_passing, until).await?;
-            let ping = timeout_at(connection.until, connection.session().ping()).await;
-            match (connection.may_be_outdated(), ping) {
-                (_, Ok(Ok(()))) => return Ok(connection),
-                (_, Err(_)) => return Err(StoreError::Timeout { after: self.deadline }),
-                (true, Ok(Err(_))) => {}
-                (false, Ok(Err(error))) => return Err(typed(&error, statement)),
+            if !connection.was_idle() {
+                return Ok(connection);
+            }
+            match timeout_at(connection.until, connection.session().ping()).await {
+                Ok(Ok(())) => return Ok(connection),
+                Ok(Err(_)) => {}
+                Err(_) => return Err(StoreError::Timeout { after: self.deadline }),
             }
         }
     }
@@ -317,10 +319,12 @@ impl<S: Session> Pooled<S> {
 
     /// Whether a failure may only mean that a connection was held for long.
     pub(super) fn may_be_outdated(&self) -> bool {
-        match &self.session {
-            Whose::Lent(_) => true,
-            Whose::Ours(ours) => ours.used.is_some(),
-        }
+        matches!(self.session, Whose::Lent(_)) || self.was_idle()
+    }
+
+    /// Whether it waited among those that nobody used.
+    fn was_idle(&self) -> bool {
+        matches!(&self.session, Whose::Ours(ours) if ours.used.is_some())
     }
 
     /// Ends when this connection is given up.
