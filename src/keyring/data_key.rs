@@ -201,13 +201,17 @@ mod tests {
         let id = root.key_ids()[0];
         let [one, two] = [1, 2].map(|at| root.new_data_key(id, at).unwrap());
         let swapped = WrappedKey { sealed: two.sealed.clone(), ..one.clone() };
-        let mut text = one.sealed.clone().into_bytes();
-        text[70] ^= 1;
-        let damaged = WrappedKey { sealed: String::from_utf8(text).unwrap(), ..one.clone() };
+        let damaged = |at: usize| {
+            let mut text = one.sealed.clone().into_bytes();
+            text[at] = if text[at] == b'A' { b'B' } else { b'A' };
+            WrappedKey { sealed: String::from_utf8(text).unwrap(), ..one.clone() }
+        };
+        // When it was made, what is inside, and the tag; the first and the last say nothing of the key.
+        let [dated, damaged, untagged] = [3, 70, one.sealed.len() - 8].map(damaged);
         let empty = WrappedKey { sealed: String::new(), ..one.clone() };
         let secret = root.seal("not a key", 1).unwrap();
         let secret = WrappedKey { sealed: secret.as_str()[PREFIX.len()..].into(), ..one.clone() };
-        for wrong in [swapped, damaged, empty, secret] {
+        for wrong in [swapped, dated, damaged, untagged, empty, secret] {
             let with = root.with_data_keys(&[wrong]);
             assert_eq!(with.unopened(), [UnopenedKey { id: one.id, root: id, is_damaged: true }]);
             assert_eq!(with.key_ids(), [id]);
