@@ -104,9 +104,14 @@ impl Fleet {
     /// Waits until every node tells that it has seen all changes.
     async fn have_seen_all(&self) {
         let change = self.database.log().newest_change().await.unwrap();
-        let seen = Nodes::of(&self.database.open).seen_by(change, PATIENCE).await.unwrap();
-        let all = self.nodes.len();
-        assert_eq!((seen.seen, seen.of), (all, all), "{:?}", seen.behind);
+        let (nodes, all) = (Nodes::of(&self.database.open), self.nodes.len());
+        // One whose first row is not written yet does not count.
+        eventually("all have told that they have seen it", async || {
+            let seen = nodes.seen_by(change, PATIENCE).await.unwrap();
+            assert_eq!(seen.seen, seen.of, "{:?}", seen.behind);
+            seen.of == all
+        })
+        .await;
     }
 
     /// Ends the nodes that have this role.
