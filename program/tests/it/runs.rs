@@ -1,6 +1,7 @@
 //! Rollouts that nodes take further by themselves: real nodes lead, and one whose calls the test counts.
 
 mod killed;
+mod relayed;
 
 use std::time::Duration;
 
@@ -99,8 +100,13 @@ impl Lab {
     }
 
     async fn prepare(&self) -> Result<Prepared, ScheduleError> {
-        let steps = [10, 50, 100].map(|percent| Share::of_thousandths(percent * 1000).unwrap());
-        let soaks = [24, 48].map(|hours| Duration::from_secs(hours * 3600));
+        self.prepare_of(&[10, 50, 100], &[24, 48]).await
+    }
+
+    async fn prepare_of(&self, steps: &[u32], soaks: &[u64]) -> Result<Prepared, ScheduleError> {
+        let steps: Vec<_> =
+            steps.iter().map(|percent| Share::of_thousandths(percent * 1000).unwrap()).collect();
+        let soaks: Vec<_> = soaks.iter().map(|hours| Duration::from_secs(hours * 3600)).collect();
         let wanted = Wanted {
             steps: &steps,
             soaks: &soaks,
@@ -113,6 +119,11 @@ impl Lab {
 
     async fn begin(&self) -> Run {
         self.schedule().begin(self.prepare().await.unwrap()).await.unwrap()
+    }
+
+    /// One whose only step is everybody.
+    async fn begin_at_once(&self) -> Run {
+        self.schedule().begin(self.prepare_of(&[100], &[]).await.unwrap()).await.unwrap()
     }
 
     async fn run(&self) -> Run {
