@@ -259,13 +259,14 @@ const RESEAL_ALL: &str = "
             as t (id text, was text, url text, key text, sealed text)
         where said.epoch = $2
     ), free as materialized (
-        select c.id from {schema}.voice_agent_livekit as c
-        where c.id in (select id from given) for update skip locked
+        select c.id, given.was, given.url, given.key, given.sealed
+        from given join {schema}.voice_agent_livekit as c on c.id = given.id
+        for update of c skip locked
     )
-    update {schema}.voice_agent_livekit as c set livekit_api_secret = given.sealed
-    from given join free on free.id = given.id
-    where c.id = given.id and c.livekit_api_secret = given.was
-        and coalesce(c.livekit_url, '') = given.url and coalesce(c.livekit_api_key, '') = given.key
+    update {schema}.voice_agent_livekit as c set livekit_api_secret = free.sealed
+    from free
+    where c.id = free.id and c.livekit_api_secret = free.was
+        and coalesce(c.livekit_url, '') = free.url and coalesce(c.livekit_api_key, '') = free.key
     returning c.id";
 
 /// Who may prune has no right but on this function.
