@@ -97,7 +97,12 @@ impl Reader {
                     if let Some(relay) = &self.relay {
                         relay.could_not_look().await;
                     }
-                    sleep(wait).await;
+                    if is_late {
+                        // Who is let in meanwhile shows that it is not busy any more.
+                        timeout(wait, log.is_let_in_after(Duration::ZERO)).await.ok();
+                    } else {
+                        sleep(wait).await;
+                    }
                 }
             }
         }

@@ -20,7 +20,7 @@ mod stillness;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use self::news::{News, Reach};
 #[cfg(any(feature = "relay", feature = "server"))]
@@ -48,6 +48,8 @@ pub(crate) struct LogCursor {
     /// How long it may take to connect and look. It doubles while that is too short, so that many nodes
     /// that come to a busy server at once do not lose, again and again, what they had got of it.
     deadline_for_first: Duration,
+    /// Whether the last look failed.
+    has_failed: bool,
     horizon: Option<Horizon>,
     stillness: Stillness,
     /// Where the connection is that looks are asked over.
@@ -143,7 +145,17 @@ impl LogCursor {
         // Upkeep takes several round trips, and a look is not to wait for them for long.
         let held = Arc::new(Lendable::new(lease / 16));
         store.lend(&held);
-        Self { store, look, audit, deadline, deadline_for_first, horizon: None, stillness, held }
+        Self {
+            store,
+            look,
+            audit,
+            deadline,
+            deadline_for_first,
+            has_failed: false,
+            horizon: None,
+            stillness,
+            held,
+        }
     }
 
     /// Somebody is about to read: upkeep waits for that connection, and opens none of its own.
@@ -171,20 +183,29 @@ impl LogCursor {
         let deadline = if was_open { self.deadline } else { self.deadline_for_first };
         let late = StoreError::Timeout { after: deadline };
         let asking = async {
-            let began = Instant::now();
-            let asking = connection.0.ask(|session| self.ask(session, look, began, &note));
-            timeout(deadline, asking).await.unwrap_or(Err(late))
+            loop {
+                let began = Instant::now();
+                let asking = connection.0.ask(|session| self.ask(session, look, began, &note));
+                tokio::select! {
+                    biased;
+                    answered = timeout(deadline, asking) => break answered.unwrap_or(Err(late)),
+                    // What has been silent for so long may be so for ever, where somebody else got in.
+                    () = self.is_let_in_after(self.deadline), if !was_open => {}
+                }
+            }
         };
         let answered = self.store.asking(asking).await;
-        // Others that were opened with one that is dead may be, too.
+        let had_failed = std::mem::replace(&mut self.has_failed, answered.is_err());
+        // Others that were opened with one that is dead may be, too, and those that could not be opened
+        // while the database was away may be waited for in vain.
         if match &answered {
-            Ok(answered) => answered.held_one_is_dead,
+            Ok(answered) => answered.held_one_is_dead || had_failed,
             Err(error) => was_open && may_be_the_connection(error),
         } {
             self.store.give_up_connections();
         }
         self.deadline_for_first = match &answered {
-            Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 32),
+            Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 4),
             _ => self.deadline,
         };
         let (noted, found) = answered?.answer;
@@ -204,6 +225,12 @@ impl LogCursor {
             }
         };
         Ok((noted, news))
+    }
+
+    /// Waits until the server lets in somebody else of this process, after so long at the earliest.
+    pub(crate) async fn is_let_in_after(&self, time: Duration) {
+        sleep(time).await;
+        self.store.is_let_in().await;
     }
 
     /// What had committed at the last look, as `pg_current_snapshot()` writes it.

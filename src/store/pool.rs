@@ -29,6 +29,8 @@ pub(super) struct Pool<S: Session> {
     deadline: Duration,
     /// How often the connections that were there have been given up.
     given_up: watch::Sender<u64>,
+    /// Notified when the server has let one in.
+    let_in: Notify,
     /// A connection of another task, for upkeep.
     lendable: Mutex<Weak<Lendable<S>>>,
 }
@@ -103,6 +105,7 @@ impl<S: Session> Pool<S> {
             permits: Arc::new(Semaphore::new(most.max(1) as usize)),
             deadline,
             given_up: watch::Sender::new(0),
+            let_in: Notify::new(),
             lendable: Mutex::default(),
         }
     }
@@ -155,6 +158,12 @@ impl<S: Session> Pool<S> {
         idle.clear();
         drop(idle);
         self.shared.count();
+    }
+
+    /// Waits until the server lets in a connection of a statement.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "a file lets everybody in"))]
+    pub(super) async fn is_let_in(&self) {
+        self.let_in.notified().await;
     }
 
     /// Closes the connections that no statement has needed for so long.
@@ -246,7 +255,10 @@ impl<S: Session> Pool<S> {
             };
             attempts += 1;
             match opened {
-                Ok(session) => break (session, None, given_up),
+                Ok(session) => {
+                    self.let_in.notify_waiters();
+                    break (session, None, given_up);
+                }
                 // A wrong password is as wrong the next time.
                 Err(error) if is_not_let_in(&error) => return Err(typed(&error, statement)),
                 // A server that is full has connections of ours that will be free in a moment.

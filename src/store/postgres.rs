@@ -146,6 +146,11 @@ impl PostgresStore {
     pub(crate) fn give_up_connections(&self) {
         self.pool.give_up();
     }
+
+    /// Waits until the server lets in a connection of a statement.
+    pub(super) async fn is_let_in(&self) {
+        self.pool.is_let_in().await;
+    }
 }
 
 impl SqlStore for PostgresStore {

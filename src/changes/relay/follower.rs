@@ -222,7 +222,13 @@ impl<'r> Session<'r> {
     /// Renews the lease from that moment. Whether it will do until the next message comes.
     fn renew(&self, proven: Moment) -> bool {
         let relay = self.relay;
-        self.reader.applier.cache.fence.renew_lease(proven.after(relay.lease));
+        let fence = &self.reader.applier.cache.fence;
+        if !fence.lease_is_live(relay.clock.now()) {
+            // The database answers whoever leads. What could not be opened while it was away may be waited
+            // for in vain.
+            relay.store.give_up_connections();
+        }
+        fence.renew_lease(proven.after(relay.lease));
         relay.clock.now().since(proven) + 2 * relay.interval() <= relay.lease
     }
 
