@@ -17,6 +17,7 @@ mod resumed;
 mod statements;
 mod stillness;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ pub(crate) struct LogCursor {
     /// How long one look may take on a connection that is there.
     deadline: Duration,
     /// How long it may take to connect and look. It doubles while that is too short, so that many nodes
-    /// that come to a busy server at once do not lose, again and again, what they had got of it.
+    /// that come to a busy server at once do not lose, again and again, what they had got of it; least of
+    /// all those that start.
     deadline_for_first: Duration,
     /// Whether the last look failed.
     has_failed: bool,
@@ -205,7 +207,9 @@ impl LogCursor {
             self.store.give_up_connections();
         }
         self.deadline_for_first = match &answered {
-            Err(StoreError::Timeout { .. }) if !was_open => (deadline * 2).min(self.deadline * 4),
+            Err(StoreError::Timeout { .. }) if !was_open => {
+                (deadline * 2).min(self.deadline * if self.has_looked() { 4 } else { 32 })
+            }
             _ => self.deadline,
         };
         let (noted, found) = answered?.answer;
@@ -227,8 +231,16 @@ impl LogCursor {
         Ok((noted, news))
     }
 
-    /// Waits until the server lets in somebody else of this process, after so long at the earliest.
+    fn has_looked(&self) -> bool {
+        self.horizon.is_some()
+    }
+
+    /// Waits until the server lets in somebody else of this process, after so long at the earliest; not
+    /// where there was no look yet.
     pub(crate) async fn is_let_in_after(&self, time: Duration) {
+        if !self.has_looked() {
+            pending::<()>().await;
+        }
         sleep(time).await;
         self.store.is_let_in().await;
     }
