@@ -55,12 +55,12 @@ impl Judge {
     }
 
     /// Judges an answer for a number of a config that was asked for at that time and in that
-    /// weather, and came in this one.
+    /// weather.
     pub fn judge(
         &self,
         (number, config): (usize, usize),
         asked: Instant,
-        [weather, answered_in]: [Weather; 2],
+        weather: Weather,
         said: Result<Said, String>,
     ) {
         let mut known = self.known[number].lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,10 +83,8 @@ impl Judge {
                 let excused = !weather.must_answer(asked)
                     && warm.is_none_or(|(version, at)| {
                         // A change that is heard of ends the last good answer, and rightly: one
-                        // that came later, and also that very one, heard of a little later. Who asked
-                        // during a fault may still wait when others hear again.
-                        let until = answered_in.could_hear_until();
-                        let heard = self.history.newest_sent(config, until);
+                        // that came later, and also that very one, heard of a little later.
+                        let heard = self.history.newest_sent(config, weather.could_hear_until());
                         let committed = self.history.staleness(config, version.max(1) - 1, at);
                         heard > version || committed < HEARD_BY
                     });
@@ -137,13 +135,13 @@ fn an_answer_past_the_lease_is_a_violation_unless_it_is_marked() {
     let judge = Judge::new(history, 1);
     let weather = Weather::new(Fault::Nothing);
     let violations = |age: Duration, version, stale| {
-        judge.judge((0, 0), start + age, [weather; 2], Ok(Said { version, stale }));
+        judge.judge((0, 0), start + age, weather, Ok(Said { version, stale }));
         judge.tallies()[Fault::Nothing as usize].violations
     };
     assert_eq!(violations(super::LEASE, 0, false), 0);
     assert_eq!(violations(super::LEASE + Duration::from_millis(1), 0, true), 0);
     assert_eq!(violations(super::LEASE + Duration::from_millis(1), 1, false), 0);
     assert_eq!(violations(super::LEASE + Duration::from_millis(1), 0, false), 1);
-    judge.judge((0, 0), start, [weather; 2], Err("no answer".into()));
+    judge.judge((0, 0), start, weather, Err("no answer".into()));
     assert_eq!(judge.tallies()[Fault::Nothing as usize].failures, 1);
 }

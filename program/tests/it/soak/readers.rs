@@ -95,7 +95,7 @@ pub fn start_readers<S: Subject>(
                 judge.judge(
                     (node * scene.numbers.len() + number, config),
                     asked,
-                    [weather, scene.weather()],
+                    weather,
                     said.unwrap_or(Err("a panic".into())),
                 );
                 sleep(Duration::from_millis(1)).await;
