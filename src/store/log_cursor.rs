@@ -10,6 +10,7 @@
 //! that means nothing any more (another server, another log, a log that was pruned) is told as such.
 
 mod news;
+mod patience;
 #[cfg(any(feature = "relay", feature = "server"))]
 mod position;
 #[cfg(feature = "server")]
@@ -24,11 +25,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use self::news::{News, Reach};
+use self::patience::Patience;
 #[cfg(any(feature = "relay", feature = "server"))]
 pub(crate) use self::position::Position;
 use self::statements::{AUDIT, LOOK, NO_AUDIT, TRIGGERS};
 use self::stillness::{SNAPSHOT, Snapshot, Stillness};
-use super::error::{may_be_the_connection, typed};
+use super::error::typed;
 use super::hedged::Hedged;
 use super::lendable::Lendable;
 use super::postgres::PostgresSession;
@@ -46,12 +48,7 @@ pub(crate) struct LogCursor {
     audit: Statement,
     /// How long one look may take on a connection that is there.
     deadline: Duration,
-    /// How long it may take to connect and look. It doubles while that is too short, so that many nodes
-    /// that come to a busy server at once do not lose, again and again, what they had got of it; least of
-    /// all those that start.
-    deadline_for_first: Duration,
-    /// Whether the last look failed.
-    has_failed: bool,
+    patience: Patience,
     horizon: Option<Horizon>,
     stillness: Stillness,
     /// Where the connection is that looks are asked over.
@@ -142,22 +139,11 @@ impl LogCursor {
             store.statement("read_change_log", &look)
         };
         let (look, audit) = (statement(NO_AUDIT), statement(AUDIT));
-        let (deadline, deadline_for_first) = (lease, lease);
-        let stillness = Stillness::default();
+        let (patience, stillness) = (Patience::new(lease), Stillness::default());
         // Upkeep takes several round trips, and a look is not to wait for them for long.
         let held = Arc::new(Lendable::new(lease / 16));
         store.lend(&held);
-        Self {
-            store,
-            look,
-            audit,
-            deadline,
-            deadline_for_first,
-            has_failed: false,
-            horizon: None,
-            stillness,
-            held,
-        }
+        Self { store, look, audit, deadline: lease, patience, horizon: None, stillness, held }
     }
 
     /// Somebody is about to read: upkeep waits for that connection, and opens none of its own.
@@ -182,7 +168,7 @@ impl LogCursor {
         note: impl Fn() -> N,
     ) -> Result<(N, News), StoreError> {
         let was_open = connection.is_open();
-        let deadline = if was_open { self.deadline } else { self.deadline_for_first };
+        let deadline = self.patience.deadline(was_open);
         let late = StoreError::Timeout { after: deadline };
         let asking = async {
             loop {
@@ -197,21 +183,11 @@ impl LogCursor {
             }
         };
         let answered = self.store.asking(asking).await;
-        let had_failed = std::mem::replace(&mut self.has_failed, answered.is_err());
-        // Others that were opened with one that is dead may be, too, and those that could not be opened
-        // while the database was away may be waited for in vain.
-        if match &answered {
-            Ok(answered) => answered.held_one_is_dead || had_failed,
-            Err(error) => was_open && may_be_the_connection(error),
-        } {
+        let (has_looked, is_dead) =
+            (self.has_looked(), answered.as_ref().map(|answered| answered.held_one_is_dead));
+        if self.patience.looked(is_dead, was_open, has_looked) {
             self.store.give_up_connections();
         }
-        self.deadline_for_first = match &answered {
-            Err(StoreError::Timeout { .. }) if !was_open => {
-                (deadline * 2).min(self.deadline * if self.has_looked() { 4 } else { 32 })
-            }
-            _ => self.deadline,
-        };
         let (noted, found) = answered?.answer;
         let news = match found {
             Looked::Stillness { notify } => {
